@@ -1,0 +1,36 @@
+# One folder under src/dsaperf = one module = one static library.
+#
+#   dsaperf_module(<name>
+#     SOURCES    x.cpp ...           library sources
+#     HEADERS    x.hpp ...           public headers; each is compiled alone
+#     USES       core model ...      modules whose headers it may include (tests/architecture checks)
+#     LIBRARIES  nlohmann_json::...  third-party targets, private
+#     TESTS      x_test.cpp ...      host tests, one program <name>_test
+#     GPU_TESTS  x_gpu_test.cpp ...  tests that need a GPU, one program <name>_gpu_test)
+function(dsaperf_module name)
+  cmake_parse_arguments(M "" "" "SOURCES;HEADERS;USES;LIBRARIES;TESTS;GPU_TESTS" ${ARGN})
+  set(target dsaperf_${name})
+  add_library(${target} STATIC ${M_SOURCES})
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR}/src FILES ${M_HEADERS})
+  target_link_libraries(${target} PUBLIC tl::expected)
+  foreach(used IN LISTS M_USES)
+    target_link_libraries(${target} PUBLIC dsaperf_${used})
+  endforeach()
+  target_link_libraries(${target} PRIVATE dsaperf_warnings ${M_LIBRARIES})
+  set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+
+  if(DSAPERF_TESTS AND M_TESTS)
+    add_executable(${name}_test ${M_TESTS})
+    target_link_libraries(${name}_test PRIVATE ${target} dsaperf_warnings ${M_LIBRARIES} GTest::gtest_main
+                                               GTest::gmock)
+    target_compile_definitions(${name}_test PRIVATE DSAPERF_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60)
+  endif()
+  if(DSAPERF_TESTS AND DSAPERF_CUDA AND M_GPU_TESTS)
+    add_executable(${name}_gpu_test ${M_GPU_TESTS})
+    target_link_libraries(${name}_gpu_test PRIVATE ${target} dsaperf_warnings ${M_LIBRARIES} GTest::gtest_main
+                                                   GTest::gmock)
+    add_test(NAME ${name}_gpu_test COMMAND ${name}_gpu_test)
+    set_tests_properties(${name}_gpu_test PROPERTIES LABELS needs-gpu RESOURCE_LOCK gpu)
+  endif()
+endfunction()
