@@ -34,3 +34,38 @@ foreach(library arrow parquet)
     dsaperf_${library} PROPERTIES IMPORTED_LOCATION ${shared_object}
                                   INTERFACE_INCLUDE_DIRECTORIES ${arrow_include})
 endforeach()
+
+# CUDA parts, each with the headers and the library that it brings. A program may run where there is no
+# driver, so libcuda and NVML are opened at run time and only their headers are used here.
+#   CUDA::cudart_static CUDA::cublasLt  from the toolkit
+#   dsaperf_cuda_driver                 cuda.h, cudaTypedefs.h (cudaGetDriverEntryPoint gives the functions)
+#   dsaperf_cupti                       cupti.h and libcupti
+#   dsaperf_nvml                        nvml.h; dlopen("libnvidia-ml.so.1")
+#   dsaperf_cute                        CuTe and CUTLASS, headers only
+if(DSAPERF_CUDA)
+  find_package(CUDAToolkit REQUIRED)
+
+  add_library(dsaperf_cuda_driver INTERFACE)
+  target_include_directories(dsaperf_cuda_driver SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+
+  find_path(DSAPERF_CUPTI_INCLUDE cupti.h REQUIRED HINTS ${CUDAToolkit_INCLUDE_DIRS}
+            PATHS ${CUDAToolkit_TARGET_DIR}/extras/CUPTI/include)
+  find_library(DSAPERF_CUPTI_LIBRARY cupti REQUIRED HINTS ${CUDAToolkit_LIBRARY_DIR}
+               PATHS ${CUDAToolkit_TARGET_DIR}/extras/CUPTI/lib64)
+  add_library(dsaperf_cupti INTERFACE)
+  target_include_directories(dsaperf_cupti SYSTEM INTERFACE ${DSAPERF_CUPTI_INCLUDE})
+  target_link_libraries(dsaperf_cupti INTERFACE ${DSAPERF_CUPTI_LIBRARY} CUDA::cudart_static)
+
+  dsaperf_python_eval(site_packages "import sysconfig; print(sysconfig.get_path('purelib'))")
+  find_path(DSAPERF_NVML_INCLUDE nvml.h REQUIRED HINTS ${CUDAToolkit_INCLUDE_DIRS}
+            PATHS ${site_packages}/nvidia/cu13/include ${site_packages}/nvidia/nvml_dev/include)
+  add_library(dsaperf_nvml INTERFACE)
+  target_include_directories(dsaperf_nvml SYSTEM INTERFACE ${DSAPERF_NVML_INCLUDE})
+  target_link_libraries(dsaperf_nvml INTERFACE ${CMAKE_DL_LIBS})
+
+  find_path(DSAPERF_CUTLASS_INCLUDE cute/tensor.hpp REQUIRED
+            PATHS ${site_packages}/cutlass_library/source/include)
+  add_library(dsaperf_cute INTERFACE)
+  target_include_directories(dsaperf_cute SYSTEM INTERFACE ${DSAPERF_CUTLASS_INCLUDE})
+  target_link_libraries(dsaperf_cute INTERFACE dsaperf_cuda_driver)
+endif()

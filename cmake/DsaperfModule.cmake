@@ -6,10 +6,24 @@
 #     USES       core model ...      modules whose headers it may include (tests/architecture checks)
 #     LIBRARIES  nlohmann_json::...  third-party targets, private
 #     TESTS      x_test.cpp ...      host tests, one program <name>_test
+#     CUDA_USES      gpu             modules used only with DSAPERF_CUDA
+#     CUDA_SOURCES   x.cu y.cpp ...  compiled only with DSAPERF_CUDA, which sources see as
+#                                    DSAPERF_WITH_CUDA=1 (0 without)
+#     CUDA_HEADERS   y.hpp ...       public headers that include CUDA's
+#     CUDA_LIBRARIES dsaperf_cute CUDA::cublasLt ...   private, only with DSAPERF_CUDA
 #     GPU_TESTS  x_gpu_test.cpp ...  tests that need a GPU, one program <name>_gpu_test)
 function(dsaperf_module name)
-  cmake_parse_arguments(M "" "" "SOURCES;HEADERS;USES;LIBRARIES;TESTS;GPU_TESTS" ${ARGN})
+  cmake_parse_arguments(
+    M "" "" "SOURCES;HEADERS;USES;LIBRARIES;TESTS;CUDA_USES;CUDA_SOURCES;CUDA_HEADERS;CUDA_LIBRARIES;GPU_TESTS" ${ARGN})
   set(target dsaperf_${name})
+  set(has_cuda_part FALSE)
+  if(DSAPERF_CUDA AND (M_CUDA_SOURCES OR M_CUDA_HEADERS))
+    set(has_cuda_part TRUE)
+    list(APPEND M_USES ${M_CUDA_USES})
+    list(APPEND M_SOURCES ${M_CUDA_SOURCES})
+    list(APPEND M_HEADERS ${M_CUDA_HEADERS})
+    list(APPEND M_LIBRARIES ${M_CUDA_LIBRARIES} dsaperf_cuda_options)
+  endif()
   add_library(${target} STATIC ${M_SOURCES})
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR}/src FILES ${M_HEADERS})
   target_link_libraries(${target} PUBLIC tl::expected)
@@ -17,13 +31,18 @@ function(dsaperf_module name)
     target_link_libraries(${target} PUBLIC dsaperf_${used})
   endforeach()
   target_link_libraries(${target} PRIVATE dsaperf_warnings ${M_LIBRARIES})
+  target_compile_definitions(${target} PRIVATE DSAPERF_WITH_CUDA=$<BOOL:${DSAPERF_CUDA}>)
+  if(has_cuda_part)
+    target_link_libraries(${target} PUBLIC CUDA::cudart_static)
+  endif()
   set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
 
   if(DSAPERF_TESTS AND M_TESTS)
     add_executable(${name}_test ${M_TESTS})
     target_link_libraries(${name}_test PRIVATE ${target} dsaperf_warnings ${M_LIBRARIES} GTest::gtest_main
                                                GTest::gmock)
-    target_compile_definitions(${name}_test PRIVATE DSAPERF_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    target_compile_definitions(${name}_test PRIVATE DSAPERF_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                                    DSAPERF_WITH_CUDA=$<BOOL:${DSAPERF_CUDA}>)
     gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60)
   endif()
   if(DSAPERF_TESTS AND DSAPERF_CUDA AND M_GPU_TESTS)

@@ -28,3 +28,10 @@ target_compile_options(
   dsaperf_warnings
   INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
             -Wnon-virtual-dtor> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)
+
+# Every .cu: source lines for the profiler; spills and local memory are warnings (errors in presets);
+# CuTe calls constexpr host functions from device code.
+add_library(dsaperf_cuda_options INTERFACE)
+target_compile_options(
+  dsaperf_cuda_options
+  INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-lineinfo;--expt-relaxed-constexpr;-Xptxas=--warn-on-spills,--warn-on-local-memory-usage>")
