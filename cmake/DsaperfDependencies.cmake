@@ -8,6 +8,7 @@ find_package(ZLIB REQUIRED)
 find_package(Threads REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(Eigen3 REQUIRED NO_MODULE)
+find_library(DSAPERF_LIBCSV csv REQUIRED)  # Debian's libcsv-dev has neither CMake nor pkg-config files
 if(DSAPERF_TESTS)
   find_package(GTest REQUIRED)
 endif()
