@@ -10,7 +10,8 @@ struct CUstream_st;
 namespace dsaperf::kernels {
 
 // Indexer scores: s[t, p] = scale_k[p] * sum_h w[t, h] * relu(q[t, h] . k[p]), e4m3 inputs, exact
-// products, f32 sums. w already carries the query scale, heads^-0.5 and dim^-0.5 (stage 7).
+// products, f32 sums. relu keeps NaN (max.NaN.f32 on the device), so a NaN in q, k, w or a scale
+// shows in its scores. w already carries the query scale, heads^-0.5 and dim^-0.5 (stage 7).
 // Pointers are device pointers for the GPU entry points, host pointers for the references; strides
 // in elements.
 
@@ -55,6 +56,12 @@ struct PagedIndexerScoresParams {
   std::int64_t scores_stride = 0;
   OutsideScores outside = OutsideScores::kUntouched;
 };
+
+// Refuse sizes, strides and null pointers that contradict each other or the limits above. Values of
+// start, end, block_table and context_length are not looked at: ranges are clamped to [0, keys) or
+// [0, max_context), as the device must.
+Result<void> indexer_scores_check(const IndexerScoresParams& params);
+Result<void> paged_indexer_scores_check(const PagedIndexerScoresParams& params);
 
 Result<void> indexer_scores(const IndexerScoresParams& params, CUstream_st* stream);
 

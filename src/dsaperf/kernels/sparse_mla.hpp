@@ -48,6 +48,11 @@ struct SparseMlaParams {
   float scale = 0;                    // softmax scale, natural units
 };
 
+// Refuses sizes, strides and null pointers that contradict each other or the limits above. Empty
+// batches (tokens == 0) pass with any pointer. Used by the reference and by the GPU entry points;
+// the latter may refuse more (alignment).
+Result<void> sparse_mla_check(const SparseMlaParams& params);
+
 // Device workspace in bytes that sparse_mla_decode needs for these sizes (f32 partial outputs and
 // lse of split lists). Depends on sizes only, so one buffer serves a captured graph.
 Result<std::size_t> sparse_mla_decode_workspace(const SparseMlaParams& params, int sm_count);
@@ -60,7 +65,8 @@ Result<void> sparse_mla_prefill(const SparseMlaParams& params, CUstream_st* stre
 Result<void> sparse_mla_decode(const SparseMlaParams& params, void* workspace,
                                std::size_t workspace_size, CUstream_st* stream);
 
-// Double precision on host pointers, loops, no cleverness.
+// Double precision on host pointers, loops, no cleverness; out is rounded once. A NaN in a score
+// makes its (token, head) NaN; selected rows whose scores are all -inf count as nothing selected.
 Result<void> sparse_mla_reference(const SparseMlaParams& params);
 
 }  // namespace dsaperf::kernels

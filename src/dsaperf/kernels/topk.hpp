@@ -26,6 +26,10 @@ struct TopkParams {
   std::int64_t indices_stride = 0;  // elements
 };
 
+// Refuses sizes, strides and null pointers that contradict each other. Ranges are clamped to
+// [0, columns), their values not checked.
+Result<void> topk_check(const TopkParams& params);
+
 Result<std::size_t> topk_workspace(const TopkParams& params, int sm_count);
 Result<void> topk(const TopkParams& params, void* workspace, std::size_t workspace_size,
                   CUstream_st* stream);
