@@ -1,0 +1,70 @@
+#include "dsaperf/core/file.hpp"
+
+#include "dsaperf/core/testing/fixtures.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+namespace dsaperf {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class FileTest : public ::testing::Test {
+ protected:
+  FileTest() { std::filesystem::create_directories(folder_); }
+  ~FileTest() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path write(const std::string& name, std::string_view content) {
+    const auto path = folder_ / name;
+    EXPECT_TRUE(write_file(path, content).has_value());
+    return path;
+  }
+
+  std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) /
+                                  ::testing::UnitTest::GetInstance()->current_test_info()->name();
+};
+
+std::string error_of(const std::filesystem::path& path, Bytes limit = {1000}) {
+  const auto content = read_file(path, limit);
+  return content ? "no error" : content.error().message();
+}
+
+TEST_F(FileTest, GivesBackWhatWasWrittenAndLeavesNothingBeside) {
+  const auto path = write("deeper/a.bin", std::string_view("a\0b\r\n", 5));
+  EXPECT_EQ(read_file(path, {5}).value(), std::string_view("a\0b\r\n", 5));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path.parent_path()), {}), 1);
+}
+
+TEST_F(FileTest, NamesThePathAndWhatIsWrong) {
+  EXPECT_EQ(error_of(folder_ / "absent"), (folder_ / "absent").native() + ": no such file");
+  EXPECT_THAT(error_of(folder_), HasSubstr("is a folder"));
+  EXPECT_THAT(error_of(write("empty", "")), HasSubstr("empty file"));
+  EXPECT_THAT(error_of(write("pointer", "version https://git-lfs.github.com/spec/v1\noid sha")),
+              HasSubstr("git-lfs pointer"));
+  EXPECT_THAT(error_of(write("page", "\xef\xbb\xbf\n <!DOCTYPE HTML><html>")),
+              HasSubstr("HTML page"));
+}
+
+TEST_F(FileTest, RefusesAFileOverTheLimitByItsSize) {
+  const auto path = write("long", "123456");
+  EXPECT_THAT(error_of(path, {5}), AllOf(HasSubstr("6 bytes"), HasSubstr("5 allowed")));
+}
+
+TEST_F(FileTest, ChecksTheStartAlone) {
+  EXPECT_TRUE(check_data_file(write("data", "PAR1")).has_value());
+  EXPECT_FALSE(check_data_file(write("empty", "")).has_value());
+}
+
+TEST_F(FileTest, KnowsAPointerWhereATableShouldBe) {
+  const auto path = testing::fixture("bad/dsa_generation_module_perf.parquet");
+  if (!path) GTEST_SKIP() << testing::kNoFixtures;
+  EXPECT_THAT(check_data_file(*path).error().message(), HasSubstr("git-lfs pointer"));
+}
+
+}  // namespace
+}  // namespace dsaperf
