@@ -13,9 +13,9 @@ namespace dsaperf {
 template <typename... Args>
 struct LocatedFormat {
   template <typename Text>
-  consteval LocatedFormat(
-      const Text& text,  // NOLINT(google-explicit-constructor): call sites read as fmt's
-      std::source_location location = std::source_location::current())
+  // NOLINTNEXTLINE(google-explicit-constructor): call sites read as fmt's
+  consteval LocatedFormat(const Text& text,
+                          std::source_location location = std::source_location::current())
       : format(text), where(location) {}
 
   fmt::format_string<Args...> format;
