@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+
+// Warps, CTAs, clusters, grids: synchronisation and resources.
+namespace dsaperf::kernels::sm90::ptx {
+
+// Warpgroup-wide; the kernel's registers must be fixed at launch (__launch_bounds__(threads, 1)).
+// PTX ISA 9.7.19.5.
+template <int kRegisters>
+__device__ inline void more_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ inline void fewer_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+// Named barriers 1 ... 15 (0 is __syncthreads). `threads` counts all that arrive or wait.
+__device__ inline void named_barrier_sync(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+__device__ inline void named_barrier_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// Orders shared memory, own and of the cluster, across all CTAs of the cluster.
+__device__ inline void cluster_sync() {
+  asm volatile(
+      "barrier.cluster.arrive.release.aligned;\n"
+      "barrier.cluster.wait.acquire.aligned;\n" ::
+          : "memory");
+}
+
+__device__ inline std::uint32_t cluster_rank() {
+  std::uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+
+__device__ inline std::uint32_t cluster_size() {
+  std::uint32_t size;
+  asm volatile("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
+  return size;
+}
+
+// Shared memory of another CTA of the cluster; `address` comes from cluster_address (mapa).
+__device__ inline float4 load_cluster_f32x4(std::uint32_t address) {
+  float4 value;
+  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+__device__ inline float load_cluster_f32(std::uint32_t address) {
+  float value;
+  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
+  return value;
+}
+
+// Stores to another CTA's shared memory that complete 16 bytes on its barrier (st.async, 9.7.9.12).
+__device__ inline void store_async_16(std::uint32_t mapped_destination,
+                                      std::uint32_t mapped_barrier, std::uint32_t a,
+                                      std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%2, %3, %4, %5}, "
+      "[%1];" ::"r"(mapped_destination),
+      "r"(mapped_barrier), "r"(a), "r"(b), "r"(c), "r"(d)
+      : "memory");
+}
+
+// Programmatic dependent launch: wait for what the launch depends on; let the next one start.
+__device__ inline void wait_for_previous_grid() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+__device__ inline void launch_next_grid() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Four 8x8 matrices of 16-bit values: lane l gives the address of row l % 8 of matrix l / 8, and
+// holds of each matrix row l / 4, columns 2 * (l % 4) and the next. PTX ISA 9.7.14.5.16.
+__device__ inline void stmatrix_x4(std::uint32_t address, std::uint32_t a, std::uint32_t b,
+                                   std::uint32_t c, std::uint32_t d) {
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.shared::cta.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
+      "r"(a), "r"(b), "r"(c), "r"(d)
+      : "memory");
+}
+
+__device__ inline float exp2_approximate(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+}  // namespace dsaperf::kernels::sm90::ptx

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+// Asynchronous copies into shared memory. PTX ISA 9.7.9.25 "data movement: asynchronous copy".
+namespace dsaperf::kernels::sm90::ptx {
+
+// 16 bytes; with source_bytes 0 nothing is read and zeros are written (source must still be a
+// mapped address). Both sides 16-byte aligned. L2 keeps the line (evict_last policy below).
+__device__ inline void cp_async_16(std::uint32_t destination, const void* source,
+                                   std::uint32_t source_bytes, std::uint64_t policy) {
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(
+                   destination),
+               "l"(source), "r"(source_bytes), "l"(policy)
+               : "memory");
+}
+
+__device__ inline std::uint64_t policy_evict_last() {
+  std::uint64_t policy;
+  asm volatile("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+
+__device__ inline std::uint64_t policy_evict_first() {
+  std::uint64_t policy;
+  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+
+__device__ inline void prefetch_l2(const void* source) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(source));
+}
+
+// One contiguous run of `bytes` (multiple of 16, both sides 16-byte aligned); completes on barrier.
+__device__ inline void bulk_load(std::uint32_t destination, const void* source, std::uint32_t bytes,
+                                 std::uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(destination),
+      "l"(source), "r"(bytes), "r"(barrier)
+      : "memory");
+}
+
+// TMA box of a 2-D or 3-D tensor map; coordinates in elements, innermost first.
+__device__ inline void tensor_load_2d(std::uint32_t destination, const CUtensorMap* map,
+                                      std::uint32_t barrier, int x, int y) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%3, %4}], [%2];" ::"r"(destination),
+      "l"(map), "r"(barrier), "r"(x), "r"(y)
+      : "memory");
+}
+
+__device__ inline void tensor_load_3d(std::uint32_t destination, const CUtensorMap* map,
+                                      std::uint32_t barrier, int x, int y, int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(destination),
+      "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z)
+      : "memory");
+}
+
+__device__ inline void prefetch_tensor_map(const CUtensorMap* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
+// What ordinary stores (and cp.async) of this thread wrote to shared memory becomes visible to
+// wgmma and the copy engine, and what this thread has seen of others' stores through a barrier.
+__device__ inline void fence_async_shared() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+}  // namespace dsaperf::kernels::sm90::ptx
