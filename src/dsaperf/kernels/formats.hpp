@@ -22,6 +22,13 @@ inline std::uint16_t bf16_from(double value) {
   return static_cast<std::uint16_t>((bits + bias) >> 16);
 }
 
+// The same from f32, quicker: for paths that have no double to round from.
+inline std::uint16_t bf16_from_float(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fff;
+  return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
 inline float bf16_to_float(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
@@ -51,9 +58,10 @@ inline float e4m3_to_float(std::uint8_t bits) {
   if (code == 0x7f) return std::numeric_limits<float>::quiet_NaN();
   const int exponent = code >> 3;
   const int mantissa = code & 7;
-  const float magnitude = exponent == 0
-                              ? std::ldexp(static_cast<float>(mantissa), -9)
-                              : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+  const float magnitude =
+      exponent == 0 ? static_cast<float>(mantissa) * 0x1p-9F
+                    : std::bit_cast<float>((static_cast<std::uint32_t>(exponent) + 120) << 23 |
+                                           static_cast<std::uint32_t>(mantissa) << 20);
   return (bits & 0x80) != 0 ? -magnitude : magnitude;
 }
 

@@ -65,6 +65,13 @@ TEST(FormatsTest, Bf16RoundsOnceFromDouble) {
   EXPECT_EQ(bf16_from(-(1 + 0x1p-8 + 0x1p-40)), 0xbf81);
 }
 
+TEST(FormatsTest, Bf16FromFloatEqualsBf16FromDouble) {
+  for (std::uint64_t i = 0; i < 1 << 20; ++i) {
+    const auto value = std::bit_cast<float>(static_cast<std::uint32_t>(i * 4099));
+    ASSERT_EQ(bf16_from_float(value), bf16_from(double{value})) << value;
+  }
+}
+
 TEST(FormatsTest, Bf16KeepsInfinityAndNan) {
   EXPECT_EQ(bf16_from(kInfinity), 0x7f80);
   EXPECT_EQ(bf16_from(-1e300), 0xff80);
