@@ -1,0 +1,55 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dsaperf::perfdb {
+
+enum class ColumnType {
+  kText,  // BYTE_ARRAY
+  kInt,   // INT64
+  kReal,  // DOUBLE
+};
+
+struct ColumnRequest {
+  std::string_view name;
+  ColumnType type = ColumnType::kReal;
+  bool optional = false;  // absent from the file: the column comes back with present = false
+};
+
+// One column of a table, whole. Text is interned: codes index `values`, which are distinct and in
+// the order of first appearance.
+struct Column {
+  bool present = false;
+  std::vector<std::string> values;
+  std::vector<std::int32_t> codes;
+  std::vector<std::int64_t> ints;
+  std::vector<double> reals;
+};
+
+// The asked columns of a file, in the order asked.
+struct Columns {
+  std::size_t rows = 0;
+  std::vector<Column> columns;
+
+  const Column& operator[](std::size_t index) const { return columns[index]; }
+};
+
+// Reads the asked columns of a Parquet file and nothing else. The types are those of
+// AIConfigurator's reader and exact: INT64 and DOUBLE, no null anywhere. Fails with kParse where a
+// column is missing, of another type or holds a null (with its row), and on damage; a git-lfs
+// pointer and an HTML page are named as such.
+//
+// Arrow is opened on the first call (about 7 ms), so that commands which read no table do not pay
+// for it. kUnsupported: this build's Arrow library is not where it was.
+Result<Columns> read_columns(const std::filesystem::path& path,
+                             std::span<const ColumnRequest> requests);
+
+}  // namespace dsaperf::perfdb

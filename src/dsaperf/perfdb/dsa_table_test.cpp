@@ -1,0 +1,61 @@
+#include "dsaperf/perfdb/dsa_table.hpp"
+
+#include "dsaperf/core/testing/fixtures.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace dsaperf::perfdb {
+namespace {
+
+using dsaperf::testing::kNoSystems;
+using dsaperf::testing::systems_tree;
+
+TEST(DsaTableTest, HoldsEveryRowOfSglangsPrefillTable) {
+  const auto root = systems_tree();
+  if (!root) GTEST_SKIP() << kNoSystems;
+  const auto tree = SystemsTree::open(*root);
+  const auto table = load_dsa_table(*tree, "h200_sxm", "sglang", "0.5.14", Phase::kContext);
+  ASSERT_TRUE(table) << table.error().message();
+  EXPECT_EQ(table->rows.size(), 81836U);
+  const auto shared = std::count_if(table->rows.begin(), table->rows.end(), [&](const DsaRow& row) {
+    return table->slices[static_cast<std::size_t>(row.slice)].shares_selection;
+  });
+  EXPECT_EQ(shared, 35148);
+  const auto& first = table->rows.front();
+  EXPECT_EQ(first.heads, 128);
+  EXPECT_EQ(first.new_tokens, 4);
+  EXPECT_DOUBLE_EQ(first.latency.millis(), 0.7821);
+}
+
+TEST(DsaTableTest, CountsRepeatedKeys) {
+  const auto root = systems_tree();
+  if (!root) GTEST_SKIP() << kNoSystems;
+  const auto folder = *root / "data/h100_sxm/sparse_attention/sglang/0.5.14";
+  const auto table = read_dsa_file(folder / dsa_table_file(Phase::kGeneration), Phase::kGeneration);
+  ASSERT_TRUE(table) << table.error().message();
+  EXPECT_EQ(find_defects(*table).repeated_rows, 3568U);
+  EXPECT_EQ(find_defects(*table).unusable_rows, 0U);
+}
+
+TEST(DsaTableTest, KeepsTheSourcesApart) {
+  const auto root = systems_tree();
+  if (!root) GTEST_SKIP() << kNoSystems;
+  const auto tree = SystemsTree::open(*root);
+  const auto table = load_dsa_table(*tree, "h200_sxm", "trtllm", "1.3.0rc23", Phase::kGeneration);
+  ASSERT_TRUE(table) << table.error().message();
+  ASSERT_EQ(table->sources.size(), 3U);
+  EXPECT_EQ(table->sources[0].version, "1.3.0rc23");
+  EXPECT_EQ(table->sources[1].version, "1.3.0rc20");
+  EXPECT_EQ(table->sources[1].channel, SourceChannel::kFallback);
+  // vLLM may give rows of kernel "default" and has none on Hopper.
+  EXPECT_EQ(table->sources[2].channel, SourceChannel::kCrossBackend);
+  const auto own = std::count_if(table->rows.begin(), table->rows.end(),
+                                 [](const DsaRow& row) { return row.source == 0; });
+  EXPECT_EQ(own, 2944);
+  EXPECT_EQ(table->rows.size(), 2944U + 5888U);
+}
+
+}  // namespace
+}  // namespace dsaperf::perfdb

@@ -1,0 +1,309 @@
+#include "dsaperf/perfdb/operator_tables.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/columns.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_map>
+
+namespace dsaperf::perfdb {
+namespace {
+
+struct Text {
+  std::string_view column;
+  bool optional = false;
+};
+struct Size {
+  std::string_view column;
+  bool optional = false;
+};
+
+// How a table's columns become kinds and rows. `row_of` gets a function from the position of a size
+// in `sizes` to its value (0 where the column is absent).
+template <typename Kind, typename Row>
+struct Layout {
+  std::vector<Text> texts;
+  std::vector<Size> sizes;
+  Kind (*kind_of)(const std::vector<std::string>& texts);
+  void (*fill)(Row& row, const std::int64_t* sizes);
+  double micros_per_unit = 1e3;  // tables count milliseconds
+};
+
+template <typename Kind, typename Row>
+Result<void> append_file(OperatorTable<Kind, Row>& table, std::size_t source_index,
+                         const Layout<Kind, Row>& layout) {
+  const auto& source = table.sources[source_index];
+  std::vector<ColumnRequest> requests;
+  for (const auto& text : layout.texts) {
+    requests.push_back({.name = text.column, .type = ColumnType::kText, .optional = text.optional});
+  }
+  for (const auto& size : layout.sizes) {
+    requests.push_back({.name = size.column, .type = ColumnType::kInt, .optional = size.optional});
+  }
+  requests.push_back({.name = "kernel_source", .type = ColumnType::kText, .optional = true});
+  requests.push_back({.name = "latency", .type = ColumnType::kReal});
+  DSAPERF_TRY_ASSIGN(const auto columns, read_columns(source.path, requests));
+
+  const std::size_t texts = layout.texts.size();
+  const std::size_t sizes = layout.sizes.size();
+  const auto& kernel = columns[texts + sizes];
+  const auto& latency = columns[texts + sizes + 1];
+  std::unordered_map<std::uint64_t, std::int32_t>
+      kind_of_key;  // -1: rows that this source may not give
+  std::uint64_t last_key = UINT64_MAX;
+  std::int32_t kind = -1;
+  std::vector<std::int64_t> values(sizes);
+  table.rows.reserve(table.rows.size() + columns.rows);
+  for (std::size_t i = 0; i < columns.rows; ++i) {
+    std::uint64_t key = 0;
+    for (std::size_t c = 0; c < texts; ++c) {
+      if (columns[c].present) {
+        key = key * columns[c].values.size() + static_cast<std::uint64_t>(columns[c].codes[i]);
+      }
+    }
+    if (kernel.present)
+      key = key * kernel.values.size() + static_cast<std::uint64_t>(kernel.codes[i]);
+    if (key != last_key) {
+      last_key = key;
+      const auto [found, is_new] = kind_of_key.try_emplace(key, -1);
+      if (is_new) {
+        const auto text_of = [&](const Column& column) {
+          return column.present ? column.values[static_cast<std::size_t>(column.codes[i])]
+                                : std::string();
+        };
+        const auto& allowed = source.kernel_sources;
+        const auto kernel_name = text_of(kernel);
+        if (allowed.empty() ||
+            std::find(allowed.begin(), allowed.end(), kernel_name) != allowed.end()) {
+          std::vector<std::string> words;
+          for (std::size_t c = 0; c < texts; ++c) words.push_back(text_of(columns[c]));
+          words.push_back(kernel_name);
+          const auto wanted = layout.kind_of(words);
+          const auto known = std::find(table.kinds.begin(), table.kinds.end(), wanted);
+          found->second = static_cast<std::int32_t>(known - table.kinds.begin());
+          if (known == table.kinds.end()) table.kinds.push_back(wanted);
+        }
+      }
+      kind = found->second;
+    }
+    if (kind < 0) continue;
+    for (std::size_t s = 0; s < sizes; ++s) {
+      const auto& column = columns[texts + s];
+      values[s] = column.present ? column.ints[i] : 0;
+      if (values[s] < 0) {
+        return fail(Errc::kParse, "{}: row {}: {} = {} is no size", source.path.native(), i + 1,
+                    layout.sizes[s].column, values[s]);
+      }
+    }
+    auto& row = table.rows.emplace_back();
+    layout.fill(row, values.data());
+    row.kind = kind;
+    row.source = static_cast<std::int32_t>(source_index);
+    row.latency = {latency.reals[i] * layout.micros_per_unit};
+  }
+  return {};
+}
+
+template <typename Kind, typename Row>
+Result<OperatorTable<Kind, Row>> load(std::vector<TableSource> sources,
+                                      const Layout<Kind, Row>& layout) {
+  OperatorTable<Kind, Row> table;
+  table.sources = std::move(sources);
+  for (std::size_t s = 0; s < table.sources.size(); ++s) {
+    DSAPERF_TRY(append_file(table, s, layout));
+  }
+  return table;
+}
+
+template <typename Kind, typename Row>
+Result<OperatorTable<Kind, Row>> load(const SystemsTree& tree, std::string_view system,
+                                      std::string_view backend, std::string_view version,
+                                      std::string_view file, const Layout<Kind, Row>& layout) {
+  DSAPERF_TRY_ASSIGN(auto sources, tree.sources(system, backend, version, file));
+  if (sources.empty()) {
+    return fail(Errc::kNotFound, "{} {} on {}: no {}", backend, version, system, file);
+  }
+  return load(std::move(sources), layout);
+}
+
+// Sizes beyond 31 bits occur in no axis but message sizes; such a row would be nonsense, so it
+// saturates and is found by no query.
+std::int32_t narrow(std::int64_t value) {
+  return static_cast<std::int32_t>(
+      std::min<std::int64_t>(value, std::numeric_limits<std::int32_t>::max()));
+}
+
+void fill_comm(CommRow& row, const std::int64_t* v) {
+  row.gpus = narrow(v[0]);
+  row.elements = v[1];
+}
+
+}  // namespace
+
+Result<GemmTable> load_gemm_table(const SystemsTree& tree, std::string_view system,
+                                  std::string_view backend, std::string_view version) {
+  const Layout<GemmKind, GemmRow> layout{
+      .texts = {{"gemm_dtype"}},
+      .sizes = {{"m"}, {"n"}, {"k"}},
+      .kind_of = [](const std::vector<std::string>& t) { return GemmKind{t[0], t[1]}; },
+      .fill =
+          [](GemmRow& row, const std::int64_t* v) {
+            row.m = narrow(v[0]);
+            row.n = narrow(v[1]);
+            row.k = narrow(v[2]);
+          }};
+  return load(tree, system, backend, version, "gemm_perf.parquet", layout);
+}
+
+Result<MoeTable> load_moe_table(const SystemsTree& tree, std::string_view system,
+                                std::string_view backend, std::string_view version) {
+  const Layout<MoeKind, MoeRow> layout{
+      .texts = {{"moe_dtype"}, {"distribution"}},
+      .sizes = {{"num_tokens"},
+                {"hidden_size"},
+                {"inter_size"},
+                {"topk"},
+                {"num_experts"},
+                {"moe_tp_size"},
+                {"moe_ep_size"}},
+      .kind_of = [](const std::vector<std::string>& t) { return MoeKind{t[0], t[1], t[2]}; },
+      .fill =
+          [](MoeRow& row, const std::int64_t* v) {
+            row.tokens = narrow(v[0]);
+            row.hidden = narrow(v[1]);
+            row.inter = narrow(v[2]);
+            row.topk = narrow(v[3]);
+            row.experts = narrow(v[4]);
+            row.moe_tp = narrow(v[5]);
+            row.moe_ep = narrow(v[6]);
+          }};
+  return load(tree, system, backend, version, "moe_perf.parquet", layout);
+}
+
+Result<CommTable> load_allreduce_table(const SystemsTree& tree, std::string_view system,
+                                       std::string_view backend, std::string_view version) {
+  const Layout<CommKind, CommRow> layout{
+      .texts = {{"allreduce_dtype"}, {"backend", true}, {"implementation", true}},
+      .sizes = {{"num_gpus"}, {"message_size"}},
+      .kind_of =
+          [](const std::vector<std::string>& t) {
+            return CommKind{t[0], "all_reduce", t[1].empty() ? t[2] : t[1], t[3]};
+          },
+      .fill = fill_comm};
+  return load(tree, system, backend, version, "custom_allreduce_perf.parquet", layout);
+}
+
+Result<CommTable> load_collective_table(const SystemsTree& tree, std::string_view system,
+                                        std::string_view library) {
+  const bool is_one = library == "oneccl";
+  const Layout<CommKind, CommRow> layout{
+      .texts = {{is_one ? "oneccl_dtype" : "nccl_dtype"}, {"op_name"}},
+      .sizes = {{"num_gpus"}, {"message_size"}},
+      .kind_of = [](const std::vector<std::string>& t) { return CommKind{t[0], t[1], "", t[2]}; },
+      .fill = fill_comm};
+  DSAPERF_TRY_ASSIGN(auto source,
+                     tree.collective_source(system, library,
+                                            is_one ? "oneccl_perf.parquet" : "nccl_perf.parquet"));
+  std::vector<TableSource> sources;
+  sources.push_back(std::move(source));
+  return load(std::move(sources), layout);
+}
+
+Result<MlaTable> load_mla_table(const SystemsTree& tree, std::string_view system,
+                                std::string_view backend, std::string_view version,
+                                std::string_view table) {
+  const Layout<MlaKind, MlaRow> layout{.texts = {{"model", true},
+                                                 {"architecture", true},
+                                                 {"mla_dtype"},
+                                                 {"kv_cache_dtype"},
+                                                 {"gemm_type", true}},
+                                       .sizes = {{"num_heads"}, {"batch_size"}, {"isl"}, {"step"}},
+                                       .kind_of =
+                                           [](const std::vector<std::string>& t) {
+                                             return MlaKind{t[0], t[1], t[2], t[3], t[4], t[5]};
+                                           },
+                                       .fill =
+                                           [](MlaRow& row, const std::int64_t* v) {
+                                             row.heads = narrow(v[0]);
+                                             row.batch = narrow(v[1]);
+                                             row.new_tokens = narrow(v[2]);
+                                             row.past_tokens = narrow(v[3]);
+                                           }};
+  return load(tree, system, backend, version, table, layout);
+}
+
+Result<MlaBmmTable> load_mla_bmm_table(const SystemsTree& tree, std::string_view system,
+                                       std::string_view backend, std::string_view version) {
+  const Layout<MlaBmmKind, MlaBmmRow> layout{
+      .texts = {{"bmm_dtype"}, {"op_name"}},
+      .sizes = {{"num_tokens"}, {"num_heads"}},
+      .kind_of = [](const std::vector<std::string>& t) { return MlaBmmKind{t[0], t[1]}; },
+      .fill =
+          [](MlaBmmRow& row, const std::int64_t* v) {
+            row.tokens = narrow(v[0]);
+            row.heads = narrow(v[1]);
+          }};
+  return load(tree, system, backend, version, "mla_bmm_perf.parquet", layout);
+}
+
+Result<ScaleTable> load_scale_table(const SystemsTree& tree, std::string_view system,
+                                    std::string_view backend, std::string_view version,
+                                    std::string_view table) {
+  const Layout<ScaleKind, ScaleRow> layout{
+      .texts = {{"quant_dtype"}},
+      .sizes = {{"m"}, {"k"}},
+      .kind_of = [](const std::vector<std::string>& t) { return ScaleKind{t[0]}; },
+      .fill =
+          [](ScaleRow& row, const std::int64_t* v) {
+            row.m = narrow(v[0]);
+            row.k = narrow(v[1]);
+          }};
+  return load(tree, system, backend, version, table, layout);
+}
+
+Result<MoeA2aTable> load_moe_a2a_table(const SystemsTree& tree, std::string_view system,
+                                       std::string_view backend, std::string_view version) {
+  const Layout<MoeA2aKind, MoeA2aRow> layout{
+      .texts = {{"comm_backend"}, {"phase"}, {"comm_dtype"}},
+      .sizes = {{"ep_size"},
+                {"node_num"},
+                {"hidden_size"},
+                {"topk"},
+                {"num_experts"},
+                {"sms", true},
+                {"num_tokens"}},
+      .kind_of = [](const std::vector<std::string>& t) { return MoeA2aKind{t[0], t[1], t[2]}; },
+      .fill =
+          [](MoeA2aRow& row, const std::int64_t* v) {
+            row.ep = narrow(v[0]);
+            row.nodes = narrow(v[1]);
+            row.hidden = narrow(v[2]);
+            row.topk = narrow(v[3]);
+            row.experts = narrow(v[4]);
+            row.sms = narrow(v[5]);
+            row.tokens = narrow(v[6]);
+          },
+      .micros_per_unit = 1};
+  return load(tree, system, backend, version, "moe_a2a_perf.parquet", layout);
+}
+
+Result<SparseKernelTable> load_sparse_kernel_table(const SystemsTree& tree, std::string_view system,
+                                                   std::string_view backend,
+                                                   std::string_view version,
+                                                   std::string_view table) {
+  const Layout<SparseKernelKind, SparseKernelRow> layout{
+      .texts = {{"kv_cache_dtype"}, {"score_mode", true}},
+      .sizes = {{"num_heads"}, {"batch_size"}, {"isl"}, {"step"}},
+      .kind_of = [](const std::vector<std::string>& t) { return SparseKernelKind{t[0], t[1]}; },
+      .fill =
+          [](SparseKernelRow& row, const std::int64_t* v) {
+            row.heads = narrow(v[0]);
+            row.batch = narrow(v[1]);
+            row.new_tokens = narrow(v[2]);
+            row.past_tokens = narrow(v[3]);
+          }};
+  return load(tree, system, backend, version, table, layout);
+}
+
+}  // namespace dsaperf::perfdb

@@ -1,0 +1,464 @@
+#include "dsaperf/perfdb/systems_tree.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/file.hpp"
+#include "dsaperf/perfdb/version.hpp"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <system_error>
+
+namespace dsaperf::perfdb {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<std::string_view, 3> kFrameworks = {"sglang", "trtllm", "vllm"};
+// First-level folders of these names hold the flat layout; all others are families.
+constexpr std::array<std::string_view, 5> kBackendFolders = {"nccl", "oneccl", "sglang", "trtllm",
+                                                             "vllm"};
+constexpr Bytes kLongestYaml{16 << 20};
+
+bool is_backend_folder(std::string_view folder) {
+  return std::find(kBackendFolders.begin(), kBackendFolders.end(), folder) != kBackendFolders.end();
+}
+
+bool path_exists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+std::vector<fs::path> subfolders(const fs::path& path) {
+  std::vector<fs::path> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path, ignored)) {
+    const auto name = entry.path().filename().native();
+    if (!name.starts_with('.') && entry.is_directory(ignored)) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// The folders of one backend: <family>/<backend> and, flat, <backend>.
+std::vector<fs::path> backend_folders(const fs::path& data, std::string_view backend) {
+  std::vector<fs::path> found;
+  for (const auto& folder : subfolders(data)) {
+    if (folder.filename() == backend) {
+      found.push_back(folder);
+    } else if (!is_backend_folder(folder.filename().native()) && path_exists(folder / backend)) {
+      found.push_back(folder / backend);
+    }
+  }
+  return found;
+}
+
+bool holds_tables(const fs::path& folder) {
+  std::error_code ignored;
+  return std::any_of(fs::directory_iterator(folder, ignored), fs::directory_iterator(),
+                     [](const auto& entry) { return entry.path().extension() == ".parquet"; });
+}
+
+// INCOMPLETE.txt without provenance beside it hides a folder.
+bool is_vetoed(const fs::path& folder) {
+  return path_exists(folder / "INCOMPLETE.txt") && !path_exists(folder / "collection_meta.yaml");
+}
+
+bool version_less(const std::string& a, const std::string& b) {
+  const auto x = Version::parse(a);
+  const auto y = Version::parse(b);
+  if (x && y) return *x == *y ? a < b : *x < *y;
+  return x.has_value() == y.has_value() ? a < b : !x;
+}
+
+template <typename Use>
+Result<void> with_yaml(const fs::path& path, const Use& use) {
+  DSAPERF_TRY_ASSIGN(const auto text, read_file(path, kLongestYaml));
+  try {
+    use(YAML::Load(text));
+  } catch (const YAML::Exception& error) {
+    return fail(Errc::kParse, "{}: {}", path.native(), error.what());
+  }
+  return {};
+}
+
+// The manifest's entries that name `table`. The file is long (60 kB) and one entry a list item, so
+// only the items asked for are parsed.
+std::string manifest_entries(std::string_view text, std::string_view table) {
+  static constexpr std::string_view kItem = "\n  - op_file: ";
+  std::string found;
+  for (auto begin = text.find(kItem); begin != std::string_view::npos;) {
+    const auto end = text.find(kItem, begin + 1);
+    const auto item = text.substr(begin, end == std::string_view::npos ? end : end - begin);
+    const auto name = item.substr(kItem.size(), item.find('\n', 1) - kItem.size());
+    if (name.substr(0, name.find_last_not_of(" '\"\r") + 1).ends_with(table)) found += item;
+    begin = end;
+  }
+  return found;
+}
+
+std::optional<std::string> core_of_python(const std::string& python) {
+  const std::string command =
+      "'" + python +
+      "' -c 'import importlib.util as u; s = u.find_spec(\"aiconfigurator_core\"); "
+      "print(list(s.submodule_search_locations)[0] if s else \"\")' 2>/dev/null";
+  FILE* const pipe = popen(command.c_str(), "r");  // NOLINT(cert-env33-c): the user's own python3
+  if (pipe == nullptr) return std::nullopt;
+  std::string text;
+  std::array<char, 512> part{};
+  while (std::fgets(part.data(), part.size(), pipe) != nullptr) text += part.data();
+  pclose(pipe);
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  if (text.empty() || !path_exists(fs::path(text) / "systems")) return std::nullopt;
+  return text;
+}
+
+// <environment>/lib/python3.x/site-packages/aiconfigurator_core/systems
+std::optional<fs::path> systems_of_environment(const fs::path& environment) {
+  for (const auto& python : subfolders(environment / "lib")) {
+    const auto systems = python / "site-packages/aiconfigurator_core/systems";
+    if (path_exists(systems)) return systems;
+  }
+  return std::nullopt;
+}
+
+// scripts/setup's environment: build/venv beside or above the program.
+std::optional<fs::path> systems_of_build() {
+  std::error_code ignored;
+  auto folder = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  while (!folder.empty() && folder != folder.root_path()) {
+    if (const auto found = systems_of_environment(folder / "venv")) return found;
+    if (const auto found = systems_of_environment(folder / "build/venv")) return found;
+    folder = folder.parent_path();
+  }
+  return std::nullopt;
+}
+
+// python3 on PATH without running it, where it is an environment's or its site-packages lie beside
+// it: starting an interpreter costs 20 ms, so it is asked only when that finds nothing.
+std::optional<fs::path> systems_of_path() {
+  const char* const path = std::getenv("PATH");
+  std::string_view rest = path != nullptr ? path : "";
+  while (!rest.empty()) {
+    const auto end = std::min(rest.find(':'), rest.size());
+    const fs::path folder(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    const auto python = folder / "python3";
+    if (folder.empty() || !path_exists(python)) continue;
+    if (const auto found = systems_of_environment(folder.parent_path())) return found;
+    if (const auto core = core_of_python(python.native())) return fs::path(*core) / "systems";
+    return std::nullopt;  // the first python3 is the one that counts
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view name(SourceChannel channel) {
+  switch (channel) {
+    case SourceChannel::kPrimary:
+      return "primary";
+    case SourceChannel::kDeclaredReuse:
+      return "declared_reuse";
+    case SourceChannel::kFallback:
+      return "fallback";
+    case SourceChannel::kCrossBackend:
+      break;
+  }
+  return "cross_backend";
+}
+
+Result<SystemsTree> SystemsTree::open(const fs::path& root) {
+  std::error_code ignored;
+  if (!fs::is_directory(root, ignored)) {
+    return fail(Errc::kNotFound, "{}: no such folder of tables", root.native());
+  }
+  return SystemsTree(root);
+}
+
+Result<SystemsTree> SystemsTree::discover(const fs::path& given) {
+  if (!given.empty()) return open(given);
+  if (const char* named = std::getenv("DSAPERF_SYSTEMS"); named != nullptr && *named != '\0') {
+    return open(named);
+  }
+  if (const char* environment = std::getenv("VIRTUAL_ENV"); environment != nullptr) {
+    if (const auto found = systems_of_environment(environment)) return open(*found);
+  }
+  // The environment in build/ comes last by contract; where it is all there is, python3 is still
+  // asked first.
+  if (const auto found = systems_of_path()) return open(*found);
+  if (const auto found = systems_of_build()) return open(*found);
+  return fail(Errc::kNotFound,
+              "no tables of AIConfigurator: looked at --systems, $DSAPERF_SYSTEMS, $VIRTUAL_ENV, "
+              "python3 on "
+              "PATH and build/venv; `pip install aiconfigurator-core==0.12.0` brings them");
+}
+
+std::vector<std::string> SystemsTree::systems() const {
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(root_, ignored)) {
+    const auto& path = entry.path();
+    const auto stem = path.stem().native();
+    if (path.extension() == ".yaml" && stem != "query_versions" &&
+        stem != "perf_data_reuse_manifest" && stem != "attention_lane_defaults") {
+      found.push_back(stem);
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+Result<SystemFile> SystemsTree::system(std::string_view name) const {
+  const auto path = root_ / (std::string(name) + ".yaml");
+  if (name.empty() || name.find('/') != std::string_view::npos || !path_exists(path)) {
+    return fail(Errc::kNotFound, "{}: no system '{}' (have: {})", root_.native(), name,
+                fmt::join(systems(), ", "));
+  }
+  return read_system_file(path);
+}
+
+std::vector<SystemsTree::VersionFolder> SystemsTree::version_folders(
+    const fs::path& data, std::string_view backend) const {
+  std::vector<VersionFolder> found;
+  for (const auto& folder : backend_folders(data, backend)) {
+    for (const auto& version : subfolders(folder)) {
+      const auto name = version.filename().native();
+      if (name.starts_with('_') || is_vetoed(version)) continue;
+      found.push_back({.version = name, .path = version});
+    }
+  }
+  return found;
+}
+
+Result<std::vector<std::string>> SystemsTree::backends(std::string_view system_name) const {
+  DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
+  std::vector<std::string> found;
+  for (const auto framework : kFrameworks) {
+    if (!backend_folders(file.data, framework).empty()) found.emplace_back(framework);
+  }
+  return found;
+}
+
+Result<std::vector<std::string>> SystemsTree::versions(std::string_view system_name,
+                                                       std::string_view backend) const {
+  DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
+  std::vector<std::string> found;
+  for (const auto& folder : version_folders(file.data, backend)) {
+    if (holds_tables(folder.path) || path_exists(folder.path / "reuse.yaml"))
+      found.push_back(folder.version);
+  }
+  std::sort(found.begin(), found.end(), version_less);
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  return found;
+}
+
+Result<std::optional<std::string>> SystemsTree::newest_above(
+    std::string_view backend, const std::string& current,
+    const std::vector<std::string>& left_out) const {
+  std::optional<std::string> newest;
+  for (const auto& name : systems()) {
+    if (std::find(left_out.begin(), left_out.end(), name) != left_out.end()) continue;
+    DSAPERF_TRY_ASSIGN(const auto file, system(name));
+    for (const auto& folder : version_folders(file.data, backend)) {
+      if (!version_less(newest.value_or(current), folder.version)) continue;
+      if (holds_tables(folder.path)) newest = folder.version;
+    }
+  }
+  return newest;
+}
+
+Result<std::optional<SystemsTree::AuthoredSlots>> SystemsTree::authored_slots(
+    std::string_view system_name, std::string_view backend) const {
+  const auto path = root_ / "query_versions.yaml";
+  if (!path_exists(path)) return std::nullopt;
+  DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
+  if (version_folders(file.data, backend).empty()) return std::nullopt;
+  AuthoredSlots found;
+  const std::string system_key(system_name);
+  const std::string backend_key(backend);
+  DSAPERF_TRY(with_yaml(path, [&](const YAML::Node& document) {
+    YAML::Node chosen = document["defaults"][backend_key];
+    for (const auto& entry : document["overrides"]) {
+      if (!entry.second[backend_key]) continue;
+      found.override_systems.push_back(entry.first.as<std::string>());
+      if (found.override_systems.back() != system_key) continue;
+      found.is_override = true;
+      chosen.reset(entry.second[backend_key]);
+    }
+    if (!chosen) return;
+    found.slots.current = chosen["current"].as<std::string>("");
+    if (chosen["previous"] && !chosen["previous"].IsNull()) {
+      found.slots.previous = chosen["previous"].as<std::string>();
+    }
+  }));
+  if (found.slots.current.empty()) return std::nullopt;
+  return found;
+}
+
+Result<std::optional<VersionSlots>> SystemsTree::slots(std::string_view system_name,
+                                                       std::string_view backend) const {
+  DSAPERF_TRY_ASSIGN(auto authored, authored_slots(system_name, backend));
+  if (!authored) return std::nullopt;
+  if (!authored->is_override) {
+    DSAPERF_TRY_ASSIGN(authored->slots.next,
+                       newest_above(backend, authored->slots.current, authored->override_systems));
+  }
+  return std::move(authored->slots);
+}
+
+Result<std::string> SystemsTree::resolve_version(std::string_view system_name,
+                                                 std::string_view backend,
+                                                 std::string_view asked) const {
+  const bool is_alias = asked == "current" || asked == "previous" || asked == "next";
+  // `next` is derived from the folders of all systems: only where the answer may depend on it.
+  DSAPERF_TRY_ASSIGN(const auto authored, authored_slots(system_name, backend));
+  if (authored && (asked.empty() || asked == "current" || asked == authored->slots.current)) {
+    return authored->slots.current;
+  }
+  DSAPERF_TRY_ASSIGN(const auto slots_of_pair, slots(system_name, backend));
+  if (!slots_of_pair) {
+    DSAPERF_TRY_ASSIGN(const auto have, versions(system_name, backend));
+    if (have.empty()) {
+      return fail(Errc::kNotFound, "{} has no tables of backend '{}'", system_name, backend);
+    }
+    if (asked.empty() || asked == "current") return have.back();
+    if (is_alias) {
+      return fail(Errc::kNotFound, "{} on {}: no query_versions.yaml says which version is '{}'",
+                  backend, system_name, asked);
+    }
+    return std::string(asked);
+  }
+  const auto& slots = *slots_of_pair;
+  if ((asked == "previous" || asked == slots.previous) && slots.previous) return *slots.previous;
+  if ((asked == "next" || asked == slots.next) && slots.next) return *slots.next;
+  return fail(Errc::kNotFound, "{} on {}: version '{}' is not offered (current {}{}{})", backend,
+              system_name, asked, slots.current,
+              slots.previous ? ", previous " + *slots.previous : "",
+              slots.next ? ", next " + *slots.next : "");
+}
+
+Result<void> SystemsTree::add_declared_donors(std::vector<TableSource>& found, const fs::path& data,
+                                              std::string_view backend, std::string_view version,
+                                              std::string_view table) const {
+  const auto stem = fs::path(table).stem().native();
+  std::vector<std::string> donors;
+  for (const auto& folder : version_folders(data, backend)) {
+    if (folder.version != version || !path_exists(folder.path / "reuse.yaml")) continue;
+    DSAPERF_TRY(with_yaml(folder.path / "reuse.yaml", [&](const YAML::Node& document) {
+      for (const auto& entry : document["reuse"]) {
+        if (entry["table"].as<std::string>("") == stem) {
+          donors.push_back(entry["from_version"].as<std::string>());
+        }
+      }
+    }));
+  }
+  for (const auto& donor : donors) {
+    for (const auto& folder : version_folders(data, backend)) {
+      const auto path = folder.path / table;
+      if (folder.version != donor || !path_exists(path)) continue;
+      found.push_back({.path = path,
+                       .backend = std::string(backend),
+                       .version = donor,
+                       .channel = SourceChannel::kDeclaredReuse,
+                       .kernel_sources = {}});
+    }
+  }
+  return {};
+}
+
+Result<void> SystemsTree::add_other_backends(std::vector<TableSource>& found, const fs::path& data,
+                                             std::string_view backend,
+                                             std::string_view table) const {
+  const auto path = root_ / "perf_data_reuse_manifest.yaml";
+  if (!path_exists(path)) return {};
+  DSAPERF_TRY_ASSIGN(const auto text, read_file(path, kLongestYaml));
+  std::map<std::string, std::vector<std::string>> kernels_of;  // framework -> kernel sources
+  try {
+    for (const auto& group : YAML::Load(manifest_entries(text, table))) {
+      if (group["op_file"].as<std::string>() != table) continue;
+      const auto tier = group["tier"].as<std::string>();
+      if (tier != "shared" && tier != "shared_fallback") continue;
+      const auto frameworks = group["frameworks"].as<std::vector<std::string>>();
+      if (std::find(frameworks.begin(), frameworks.end(), backend) == frameworks.end()) continue;
+      for (const auto& framework : frameworks) {
+        if (framework != backend)
+          kernels_of[framework].push_back(group["kernel_source"].as<std::string>());
+      }
+    }
+  } catch (const YAML::Exception& error) {
+    return fail(Errc::kParse, "{}: {}", path.native(), error.what());
+  }
+  for (const auto& [framework, kernels] : kernels_of) {
+    auto folders = version_folders(data, framework);
+    std::stable_sort(folders.begin(), folders.end(), [](const auto& a, const auto& b) {
+      return version_less(b.version, a.version);
+    });
+    for (const auto& folder : folders) {
+      if (!path_exists(folder.path / table)) continue;
+      found.push_back({.path = folder.path / table,
+                       .backend = framework,
+                       .version = folder.version,
+                       .channel = SourceChannel::kCrossBackend,
+                       .kernel_sources = kernels});
+    }
+  }
+  return {};
+}
+
+Result<std::vector<TableSource>> SystemsTree::sources(std::string_view system_name,
+                                                      std::string_view backend,
+                                                      std::string_view version,
+                                                      std::string_view table) const {
+  DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
+  auto folders = version_folders(file.data, backend);
+  std::vector<TableSource> found;
+  const auto add = [&](const VersionFolder& folder, SourceChannel channel) {
+    if (!path_exists(folder.path / table)) return;
+    found.push_back({.path = folder.path / table,
+                     .backend = std::string(backend),
+                     .version = folder.version,
+                     .channel = channel,
+                     .kernel_sources = {}});
+  };
+  for (const auto& folder : folders) {
+    if (folder.version == version) add(folder, SourceChannel::kPrimary);
+  }
+  DSAPERF_TRY(add_declared_donors(found, file.data, backend, version, table));
+  // Only versions that order as versions do are filled from older ones.
+  const auto asked = Version::parse(version);
+  std::stable_sort(folders.begin(), folders.end(),
+                   [](const auto& a, const auto& b) { return version_less(b.version, a.version); });
+  for (const auto& folder : folders) {
+    const auto other = Version::parse(folder.version);
+    if (asked && other && *other < *asked) add(folder, SourceChannel::kFallback);
+  }
+  DSAPERF_TRY(add_other_backends(found, file.data, backend, table));
+  // A donor may be an older version too; the first mention counts.
+  std::set<fs::path> seen;
+  std::erase_if(found, [&](const TableSource& source) { return !seen.insert(source.path).second; });
+  return found;
+}
+
+Result<TableSource> SystemsTree::collective_source(std::string_view system_name,
+                                                   std::string_view library,
+                                                   std::string_view table) const {
+  DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
+  const auto& version = library == "oneccl" ? file.oneccl_version : file.nccl_version;
+  for (const auto& folder : version_folders(file.data, library)) {
+    if (folder.version != version || !path_exists(folder.path / table)) continue;
+    return TableSource{.path = folder.path / table,
+                       .backend = std::string(library),
+                       .version = version,
+                       .channel = SourceChannel::kPrimary,
+                       .kernel_sources = {}};
+  }
+  return fail(Errc::kNotFound, "{}: no {} of version '{}' under {}", system_name, table, version,
+              file.data.native());
+}
+
+}  // namespace dsaperf::perfdb
