@@ -20,8 +20,8 @@ enum class ExitCode {
 // warnings to stderr.
 using Run = std::function<Result<ExitCode>()>;
 
-// One function a command, each in the file of its name: declares flags and help, and sets `run` from its
-// callback.
+// One function a command, each in the file of its name: declares flags and help, and sets `run`
+// from its callback.
 //   auto* command = app.add_subcommand("analyze", "...");
 //   auto options = std::make_shared<Options>();
 //   command->callback([options, &run] { run = [options] { return analyze(*options); }; });

@@ -1,23 +1,59 @@
-#include "command.hpp"
-
 #include <cstdio>
+#include <exception>
+#include <span>
 
-int main(int argc, char** argv) {
-  using dsaperf::tool::ExitCode;
+#include "command.hpp"
+#include "completion.hpp"
+#include "usage.hpp"
+
+namespace {
+
+using dsaperf::tool::ExitCode;
+
+ExitCode execute(int argc, char** argv) {
   CLI::App app("Analyse, run, profile, predict and measure DeepSeek Sparse Attention", "dsaperf");
   app.require_subcommand(1);
+  app.set_version_flag("--version", "dsaperf " DSAPERF_VERSION);
   dsaperf::tool::Run run;
+  dsaperf::tool::add_completion(app, run);
 
+  const std::span<char* const> words(argv + 1, argv + argc);
+  if (const auto wrong = dsaperf::tool::unknown_command(app, words)) {
+    std::fprintf(stderr, "error: %s\n", wrong->c_str());
+    return ExitCode::kUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? static_cast<int>(ExitCode::kDone)
-                                : static_cast<int>(ExitCode::kUsage);
+    if (error.get_exit_code() == 0) {  // --help, --version
+      app.exit(error);
+      return ExitCode::kDone;
+    }
+    std::fprintf(stderr, "error: %s (see %s --help)\n", error.what(),
+                 dsaperf::tool::command_path(app).c_str());
+    return ExitCode::kUsage;
   }
+
   const auto outcome = run();
   if (!outcome) {
     std::fprintf(stderr, "error: %s\n", outcome.error().message().c_str());
+    return ExitCode::kFailed;
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::fprintf(stderr, "error: standard output: could not be written\n");
+    return ExitCode::kFailed;
+  }
+  return *outcome;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return static_cast<int>(execute(argc, argv));
+  } catch (const std::exception& error) {
+    // The library does not throw; what comes here is the standard library out of memory.
+    std::fprintf(stderr, "error: %s\n", error.what());
     return static_cast<int>(ExitCode::kFailed);
   }
-  return static_cast<int>(*outcome);
 }

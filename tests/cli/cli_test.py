@@ -1,0 +1,112 @@
+"""What holds for every command of dsaperf: help, exit codes, one error line. $DSAPERF is the program."""
+
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+PROGRAM = os.environ["DSAPERF"]
+
+
+def run(*args):
+    return subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def commands(*path):
+    """Names of the commands below `path`, as the help lists them."""
+    text = run(*path, "--help").stdout
+    below = text.split("Subcommands:\n", 1)
+    return re.findall(r"^  ([a-z]\S*)", below[1], re.MULTILINE) if len(below) == 2 else []
+
+
+def every_command():
+    pending = [(name,) for name in commands()]
+    while pending:
+        path = pending.pop()
+        below = commands(*path)
+        if below:
+            pending += [(*path, name) for name in below]
+        else:
+            yield path
+
+
+class CommandLineTest(unittest.TestCase):
+    def assert_usage_error(self, result, *words):
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertEqual(result.stdout, "")
+        self.assertRegex(result.stderr, r"\Aerror: .*\n\Z")
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+    def test_there_are_commands(self):
+        self.assertIn(("completion",), list(every_command()))
+
+    def test_no_command_is_a_usage_error(self):
+        self.assert_usage_error(run())
+
+    def test_an_unknown_command_is_named(self):
+        self.assert_usage_error(run("nope"), "'nope'")
+
+    def test_a_misspelt_command_is_corrected(self):
+        self.assert_usage_error(run("completoin", "bash"), "'completoin'", "'completion'")
+
+    def test_version_is_one_line(self):
+        self.assertRegex(run("--version").stdout, r"\Adsaperf \d+\.\d+\.\d+\n\Z")
+
+    def test_every_command_has_help_with_an_example(self):
+        for path in every_command():
+            with self.subTest(command=path):
+                result = run(*path, "--help")
+                self.assertEqual(result.returncode, 0)
+                self.assertRegex(result.stdout, r"Example", "a footer with an example")
+                self.assertIn("dsaperf " + " ".join(path), result.stdout)
+                self.assertEqual(result.stderr, "")
+
+    def test_every_command_names_an_unknown_flag(self):
+        for path in every_command():
+            with self.subTest(command=path):
+                result = run(*path, "--no-such-flag")
+                self.assertEqual(result.returncode, 2)
+                self.assertTrue(result.stderr.startswith("error: "), result.stderr)
+
+    def test_output_that_cannot_be_written_is_an_error(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([PROGRAM, "completion", "bash"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r"\Aerror: standard output")
+
+
+class CompletionTest(unittest.TestCase):
+    def words_after(self, line):
+        """What bash offers for the last word of `line`."""
+        script = (
+            'compopt() { :; }; source <("$1" completion bash); COMP_WORDS=($2); [[ $2 == *" " ]] && COMP_WORDS+=("");'
+            'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _dsaperf; printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+        result = subprocess.run(["bash", "-c", script, "bash", PROGRAM, line], capture_output=True, text=True)
+        self.assertEqual(result.stderr, "")
+        return result.stdout.split()
+
+    def test_bash_completes_commands(self):
+        self.assertEqual(self.words_after("dsaperf comp"), ["completion"])
+
+    def test_bash_completes_flags(self):
+        self.assertIn("--help", self.words_after("dsaperf completion --h"))
+
+    def test_bash_completes_choices(self):
+        self.assertEqual(self.words_after("dsaperf completion z"), ["zsh"])
+
+    def test_every_shell_has_a_script_with_every_command(self):
+        for shell in ("bash", "zsh", "fish"):
+            with self.subTest(shell=shell):
+                script = run("completion", shell).stdout
+                for name in commands():
+                    self.assertIn(name, script)
+                if shutil.which(shell):
+                    check = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
+                    self.assertEqual(check.returncode, 0, check.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

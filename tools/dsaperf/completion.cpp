@@ -1,0 +1,213 @@
+#include "completion.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace dsaperf::tool {
+namespace {
+
+struct Flag {
+  std::string name;     // "--mode", "-o"
+  std::string meaning;  // first line of its help
+  bool takes_value = false;
+  std::vector<std::string> values;  // empty: not a choice of words
+};
+
+struct Command {
+  std::string path;  // "" for the program itself, "db ls" for a command of a command
+  std::string meaning;
+  std::vector<std::string> commands;  // names of the commands below it
+  std::vector<std::string> values;    // choices of its positional arguments
+  std::vector<Flag> flags;
+};
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+// The words of "TEXT:{agg,static}", as CLI11 describes a choice.
+std::vector<std::string> choices(const std::string& type) {
+  const auto open = type.find('{');
+  const auto close = type.find('}', open == std::string::npos ? 0 : open);
+  if (open == std::string::npos || close == std::string::npos) return {};
+  std::vector<std::string> words(1);
+  for (const char c : type.substr(open + 1, close - open - 1)) {
+    if (c == ',') {
+      words.emplace_back();
+    } else if (c != ' ') {
+      words.back() += c;
+    }
+  }
+  // A map of CLI11 is described as "word->value".
+  for (std::string& word : words) word.erase(std::min(word.find("->"), word.size()));
+  return words;
+}
+
+void collect(const CLI::App& app, const std::string& path, std::vector<Command>& all) {
+  Command command{.path = path,
+                  .meaning = first_line(app.get_description()),
+                  .commands = {},
+                  .values = {},
+                  .flags = {}};
+  for (const CLI::Option* option : app.get_options()) {
+    const bool takes_value = option->get_items_expected_max() > 0;
+    const auto values = choices(option->get_type_name());
+    const std::string meaning = first_line(option->get_description());
+    if (option->get_positional()) {
+      command.values.insert(command.values.end(), values.begin(), values.end());
+    }
+    for (const auto& name : option->get_snames()) {
+      command.flags.push_back({"-" + name, meaning, takes_value, values});
+    }
+    for (const auto& name : option->get_lnames()) {
+      command.flags.push_back({"--" + name, meaning, takes_value, values});
+    }
+  }
+  const auto below = app.get_subcommands([](const CLI::App*) { return true; });
+  for (const CLI::App* sub : below) command.commands.push_back(sub->get_name());
+  all.push_back(std::move(command));
+  for (const CLI::App* sub : below) {
+    collect(*sub, path.empty() ? sub->get_name() : path + " " + sub->get_name(), all);
+  }
+}
+
+std::vector<std::string> flag_names(const Command& command) {
+  std::vector<std::string> names;
+  for (const Flag& flag : command.flags) names.push_back(flag.name);
+  return names;
+}
+
+// Quoted for the three shells alike.
+std::string in_quotes(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c != '\'' && c != '\\') out += c;
+  }
+  return out + "'";
+}
+
+// bash: words are matched against the command line from the left; files where nothing else fits.
+std::string bash(const std::vector<Command>& commands) {
+  std::string cases;
+  std::string paths;
+  for (const Command& command : commands) {
+    paths += fmt::format("    {}) path=$next ;;\n", in_quotes(command.path));
+    std::string values;
+    for (const Flag& flag : command.flags) {
+      if (!flag.values.empty()) {
+        values +=
+            fmt::format("        {}) words='{}' ;;\n", flag.name, fmt::join(flag.values, " "));
+      } else if (flag.takes_value) {
+        values += fmt::format("        {}) return ;;\n", flag.name);
+      }
+    }
+    const std::string words =
+        fmt::format("{} {}", fmt::join(command.commands, " "), fmt::join(flag_names(command), " "));
+    cases += fmt::format("    {})\n      words={}\n", in_quotes(command.path), in_quotes(words));
+    if (!values.empty()) cases += fmt::format("      case $previous in\n{}      esac\n", values);
+    cases += "      ;;\n";
+  }
+  return fmt::format(R"(# bash completion of dsaperf: source this, or save it as
+# ~/.local/share/bash-completion/completions/dsaperf
+_dsaperf() {{
+  local path= next words= i current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    next=${{path:+$path }}${{COMP_WORDS[i]}}
+    case $next in
+{}    esac
+  done
+  COMPREPLY=()
+  case $path in
+{}  esac
+  if [[ -z $current || $current != -* ]]; then compopt -o default; fi
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}}
+complete -F _dsaperf dsaperf
+)",
+                     paths, cases);
+}
+
+std::string zsh(const std::vector<Command>& commands) {
+  // zsh runs bash's completion functions; their meaning is the same.
+  return "#compdef dsaperf\n"
+         "# zsh completion of dsaperf: save as _dsaperf in a folder of $fpath, or source it after "
+         "compinit\n"
+         "autoload -U +X bashcompinit && bashcompinit\n" +
+         bash(commands);
+}
+
+std::string fish(const std::vector<Command>& commands) {
+  std::string out =
+      "# fish completion of dsaperf: save as ~/.config/fish/completions/dsaperf.fish\n";
+  for (const Command& command : commands) {
+    // Within the words of its path, and in none of the commands below it.
+    std::string where;
+    if (command.path.empty()) {
+      where = "__fish_use_subcommand";
+    } else {
+      std::string path = command.path;
+      for (auto space = path.find(' '); space != std::string::npos; space = path.find(' ')) {
+        path.replace(space, 1, "; and __fish_seen_subcommand_from@");
+      }
+      std::replace(path.begin(), path.end(), '@', ' ');
+      where = "__fish_seen_subcommand_from " + path;
+      if (!command.commands.empty()) {
+        where += fmt::format("; and not __fish_seen_subcommand_from {}",
+                             fmt::join(command.commands, " "));
+      }
+    }
+    for (const std::string& name : command.commands) {
+      const std::string path = command.path.empty() ? name : command.path + " " + name;
+      const auto below = std::find_if(commands.begin(), commands.end(),
+                                      [&](const Command& other) { return other.path == path; });
+      out += fmt::format("complete -c dsaperf -n {} -f -a {} -d {}\n", in_quotes(where), name,
+                         in_quotes(below == commands.end() ? "" : below->meaning));
+    }
+    if (!command.values.empty()) {
+      out += fmt::format("complete -c dsaperf -n {} -f -a {}\n", in_quotes(where),
+                         in_quotes(fmt::format("{}", fmt::join(command.values, " "))));
+    }
+    for (const Flag& flag : command.flags) {
+      const bool is_long = flag.name.starts_with("--");
+      out += fmt::format("complete -c dsaperf -n {} -{} {} -d {}", in_quotes(where),
+                         is_long ? 'l' : 'o', flag.name.substr(is_long ? 2 : 1),
+                         in_quotes(flag.meaning));
+      if (!flag.values.empty()) {
+        out += fmt::format(" -x -a {}", in_quotes(fmt::format("{}", fmt::join(flag.values, " "))));
+      } else if (flag.takes_value) {
+        out += " -r";
+      }
+      out += '\n';
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+void add_completion(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand("completion", "Print the completion script of a shell");
+  auto shell = std::make_shared<std::string>();
+  command->add_option("SHELL", *shell, "The shell")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  command->footer("Example:\n  source <(dsaperf completion bash)");
+  command->callback([&app, &run, shell] {
+    run = [&app, shell]() -> Result<ExitCode> {
+      std::vector<Command> commands;
+      collect(app, "", commands);
+      const std::string script = *shell == "bash"  ? bash(commands)
+                                 : *shell == "zsh" ? zsh(commands)
+                                                   : fish(commands);
+      std::fputs(script.c_str(), stdout);
+      return ExitCode::kDone;
+    };
+  });
+}
+
+}  // namespace dsaperf::tool
