@@ -1,0 +1,53 @@
+#pragma once
+
+#include "dsaperf/core/units.hpp"
+#include "dsaperf/perfdb/dsa_table.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dsaperf::predict {
+
+// Where a latency comes from, from the best to the weakest.
+enum class Source {
+  kMeasured,      // a row of a table
+  kInterpolated,  // between rows
+  kExtrapolated,  // beyond them
+  kModelled,      // from a model of the stages, no row of this kind
+  kBound,         // what the hardware could do at best
+};
+std::string_view name(Source source);
+
+// What decides which rows can answer: the tables and the kind of layer.
+struct LayerKind {
+  std::string architecture;  // "DeepseekV32ForCausalLM"
+  std::string kv_dtype = "fp8";
+  std::string fmha_dtype = "bfloat16";
+  std::string gemm_dtype = "fp8_block";
+  bool operator==(const LayerKind&) const = default;
+};
+
+// One pass of one DSA layer on one rank. Requests are alike: each has `new_tokens` query tokens
+// after `past_tokens` cached ones.
+struct LayerShape {
+  perfdb::Phase phase = perfdb::Phase::kContext;
+  std::int64_t heads = 0;  // of this rank
+  std::int64_t batch = 1;
+  std::int64_t new_tokens = 1;
+  std::int64_t past_tokens = 0;
+  // latency = share * layer with its own indexer + (1 - share) * layer that reuses the selection.
+  double full_layer_share = 1;
+  int context_parallel = 1;
+};
+
+struct LayerLatency {
+  Micros time;
+  std::optional<Micros> low, high;  // 90 % interval, where the method states one
+  Source source = Source::kBound;
+  std::vector<std::string> warnings;
+};
+
+}  // namespace dsaperf::predict
