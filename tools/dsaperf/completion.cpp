@@ -107,7 +107,8 @@ std::string bash(const std::vector<Command>& commands) {
       }
     }
     const std::string words =
-        fmt::format("{} {}", fmt::join(command.commands, " "), fmt::join(flag_names(command), " "));
+        fmt::format("{} {} {}", fmt::join(command.commands, " "), fmt::join(command.values, " "),
+                    fmt::join(flag_names(command), " "));
     cases += fmt::format("    {})\n      words={}\n", in_quotes(command.path), in_quotes(words));
     if (!values.empty()) cases += fmt::format("      case $previous in\n{}      esac\n", values);
     cases += "      ;;\n";
