@@ -229,6 +229,7 @@ MathFormat math_format(WeightFormat format) {
   switch (format) {
     case WeightFormat::kFp8Block:
     case WeightFormat::kFp8:
+    case WeightFormat::kMxfp8:
       return MathFormat::kFp8;
     case WeightFormat::kNvfp4:
       return MathFormat::kFp4;
@@ -253,6 +254,8 @@ double bytes_per_weight(WeightFormat format) {
       return 1;
     case WeightFormat::kNvfp4:
       return 0.5 + 1.0 / 16;
+    case WeightFormat::kMxfp8:
+      return 1 + 1.0 / 32;
     case WeightFormat::kMxfp4:
       return 0.5 + 1.0 / 32;
     case WeightFormat::kInt4:
