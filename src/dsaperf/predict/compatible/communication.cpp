@@ -1,0 +1,76 @@
+#include "dsaperf/predict/compatible/communication.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <algorithm>
+
+namespace dsaperf::predict::compatible {
+namespace {
+
+double moved_share(int gpus) {
+  return static_cast<double>(gpus - 1) / gpus;
+}
+
+double beyond(const perfdb::SystemFile& system, int measured, int gpus) {
+  return moved_share(gpus) / moved_share(measured) * link_bytes_per_s(system, measured) /
+         link_bytes_per_s(system, gpus);
+}
+
+template <typename Wanted>
+LatencyCurve rows_of(const perfdb::CommTable& table, int gpus, const Wanted& wanted) {
+  std::vector<LatencyCurve::Point> points;
+  for (const auto& row : table.rows)
+    if (row.gpus == gpus && wanted(table.kinds[static_cast<std::size_t>(row.kind)]))
+      points.push_back({.size = static_cast<double>(row.elements), .ms = row.latency.millis()});
+  return LatencyCurve::from_points(std::move(points));
+}
+
+bool is_eager(const perfdb::CommKind& kind) {
+  return kind.variant.find("eager") != std::string::npos ||
+         kind.kernel_source.find("eager") != std::string::npos;
+}
+
+}  // namespace
+
+double link_bytes_per_s(const perfdb::SystemFile& system, int gpus) {
+  if (gpus <= system.gpus_per_node) return system.intra_node_bw;
+  if (system.gpus_per_rack && gpus > *system.gpus_per_rack)
+    return system.inter_rack_bw.value_or(system.inter_node_bw);
+  return system.inter_node_bw;
+}
+
+Result<CommOperator> CommOperator::all_reduce(const perfdb::CommTable& table,
+                                              const perfdb::SystemFile& system, int gpus) {
+  CommOperator comm;
+  if (gpus == 1) return comm;
+  // Measurements without a CUDA graph hold launch time; the one system that has no others keeps
+  // them.
+  const bool keep_eager = system.name == "b60";
+  const int measured = std::min(gpus, system.gpus_per_node);
+  comm.curve_ = rows_of(
+      table, measured, [&](const perfdb::CommKind& kind) { return keep_eager || !is_eager(kind); });
+  if (comm.curve_.empty()) return fail(Errc::kNotFound, "no all-reduce rows for {} GPUs", measured);
+  if (gpus > measured) comm.scale_ = beyond(system, measured, gpus);
+  return comm;
+}
+
+Result<CommOperator> CommOperator::collective(const perfdb::CommTable& table,
+                                              const perfdb::SystemFile& system,
+                                              std::string_view operation, int gpus) {
+  CommOperator comm;
+  if (gpus == 1) return comm;
+  const auto wanted = [&](const perfdb::CommKind& kind) {
+    return kind.operation == operation && kind.dtype == "half";
+  };
+  int largest = 0;
+  for (const auto& row : table.rows)
+    if (wanted(table.kinds[static_cast<std::size_t>(row.kind)]))
+      largest = std::max(largest, row.gpus);
+  const int measured = std::min(gpus, largest);
+  comm.curve_ = rows_of(table, measured, wanted);
+  if (comm.curve_.empty()) return fail(Errc::kNotFound, "no {} rows for {} GPUs", operation, gpus);
+  if (gpus > measured) comm.scale_ = beyond(system, measured, gpus);
+  return comm;
+}
+
+}  // namespace dsaperf::predict::compatible

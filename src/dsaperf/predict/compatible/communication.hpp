@@ -1,0 +1,41 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/perfdb/operator_tables.hpp"
+#include "dsaperf/perfdb/system_file.hpp"
+#include "dsaperf/predict/compatible/latency_curve.hpp"
+
+#include <string_view>
+
+namespace dsaperf::predict::compatible {
+
+// A collective among some GPUs, ready to be asked for any number of elements (of two bytes). Among
+// one GPU it takes no time.
+//
+// Beyond what was measured (a node; for NCCL the largest group in the table) the largest group
+// answers, scaled by the share of data that leaves a GPU, (n - 1) / n, and by the slower link.
+class CommOperator {
+ public:
+  static Result<CommOperator> all_reduce(const perfdb::CommTable& table,
+                                         const perfdb::SystemFile& system, int gpus);
+  // `operation`: "all_gather", "reduce_scatter", "alltoall", "all_reduce".
+  static Result<CommOperator> collective(const perfdb::CommTable& table,
+                                         const perfdb::SystemFile& system,
+                                         std::string_view operation, int gpus);
+
+  double ms(double elements) const {
+    return curve_.empty() ? 0 : scale_ * curve_.at(elements, 1, [](double at) { return at; });
+  }
+  CurveRegion region(double elements) const {
+    return curve_.empty() ? CurveRegion::kExact : curve_.region(elements);
+  }
+
+ private:
+  LatencyCurve curve_;
+  double scale_ = 1;
+};
+
+// Bytes per second between `gpus` neighbours: inside a node, a rack, or beyond.
+double link_bytes_per_s(const perfdb::SystemFile& system, int gpus);
+
+}  // namespace dsaperf::predict::compatible

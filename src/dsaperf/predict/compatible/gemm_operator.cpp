@@ -1,0 +1,120 @@
+#include "dsaperf/predict/compatible/gemm_operator.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+namespace dsaperf::predict::compatible {
+namespace {
+
+constexpr double kReach = 2;  // doublings, Euclidean
+constexpr std::size_t kNeighbours = 4;
+constexpr std::size_t kTail = 3;
+constexpr double kSoftening = 1e-12;
+
+}  // namespace
+
+Result<GemmBound> GemmBound::make(const perfdb::SystemFile& system, std::string_view dtype) {
+  DSAPERF_TRY_ASSIGN(const auto traits, dtype_traits(dtype));
+  DSAPERF_TRY_ASSIGN(const double rate, system.rate(traits.rate));
+  return GemmBound{
+      .flop_per_s = rate, .bytes_per_s = system.mem_bw, .bytes_per_value = traits.bytes};
+}
+
+GemmSites::GemmSites(const perfdb::GemmTable& table, std::string_view dtype, GemmBound bound)
+    : bound_(bound) {
+  std::vector<bool> wanted;
+  for (const auto& kind : table.kinds) wanted.push_back(kind.gemm_dtype == dtype);
+  std::unordered_map<std::uint64_t, std::size_t> index;
+  std::vector<std::vector<LatencyCurve::Point>> points;
+  for (const auto& row : table.rows) {
+    if (!wanted[static_cast<std::size_t>(row.kind)]) continue;
+    const std::uint64_t key = (std::uint64_t{static_cast<std::uint32_t>(row.n)} << 32) |
+                              static_cast<std::uint32_t>(row.k);
+    const auto [entry, fresh] = index.try_emplace(key, sites_.size());
+    if (fresh) {
+      sites_.push_back(
+          {.n = static_cast<double>(row.n), .k = static_cast<double>(row.k), .over_m = {}});
+      points.emplace_back();
+    }
+    points[entry->second].push_back(
+        {.size = static_cast<double>(row.m),
+         .ms = std::max(row.latency.millis(), bound_.ms(row.m, row.n, row.k))});
+  }
+  for (std::size_t i = 0; i < sites_.size(); ++i)
+    sites_[i].over_m = LatencyCurve::from_points(std::move(points[i]));
+}
+
+Result<GemmOperator> GemmOperator::make(std::shared_ptr<const GemmSites> sites, double n,
+                                        double k) {
+  GemmOperator gemm(std::move(sites), n, k);
+  double most_n = 0, least_n = INFINITY, most_k = 0, least_k = INFINITY;
+  for (const auto& site : gemm.sites_->sites()) {
+    if (site.n == n && site.k == k) {
+      gemm.own_ = &site;
+      gemm.neighbours_.clear();
+      return gemm;
+    }
+    const double dn = std::log2(site.n) - std::log2(n);
+    const double dk = std::log2(site.k) - std::log2(k);
+    gemm.neighbours_.push_back(
+        {.site = &site, .distance = std::sqrt(dn * dn + dk * dk), .eligible = false});
+    most_n = std::max(most_n, site.n);
+    least_n = std::min(least_n, site.n);
+    most_k = std::max(most_k, site.k);
+    least_k = std::min(least_k, site.k);
+  }
+  std::stable_sort(gemm.neighbours_.begin(), gemm.neighbours_.end(),
+                   [](const Neighbour& a, const Neighbour& b) { return a.distance < b.distance; });
+  bool any = false;
+  for (Neighbour& near : gemm.neighbours_) any |= near.eligible = near.distance <= kReach;
+  // A shape larger than all measured ones in one dimension alone may be carried further.
+  if (!any && (n > most_n) != (k > most_k) && n >= least_n && k >= least_k) {
+    for (Neighbour& near : gemm.neighbours_) {
+      const double rest = n > most_n ? std::log2(near.site->k / k) : std::log2(near.site->n / n);
+      any |= near.eligible = std::abs(rest) <= kReach;
+    }
+  }
+  if (!any)
+    return fail(Errc::kNotFound, "no measured GEMM near n {}, k {} ({} shapes measured)", n, k,
+                gemm.neighbours_.size());
+  std::erase_if(gemm.neighbours_, [](const Neighbour& near) { return !near.eligible; });
+  return gemm;
+}
+
+double GemmOperator::site_ms(const GemmSites::Site& site, double m) const {
+  return site.over_m.at(m, kTail,
+                        [&](double at) { return sites_->bound().ms(at, site.n, site.k); });
+}
+
+double GemmOperator::ms(double m) const {
+  return own_ != nullptr ? site_ms(*own_, m) : neighbours_ms(m);
+}
+
+double GemmOperator::neighbours_ms(double m) const {
+  // Shapes measured at this m come first; where there is none, every shape is held at its end.
+  const bool any_covers =
+      std::any_of(neighbours_.begin(), neighbours_.end(),
+                  [&](const Neighbour& near) { return near.site->over_m.covers(m); });
+  double utilisation = 0;
+  double weights = 0;
+  std::size_t taken = 0;
+  for (const Neighbour& near : neighbours_) {
+    if (any_covers && !near.site->over_m.covers(m)) continue;
+    const double weight = 1 / (near.distance * near.distance + kSoftening);
+    utilisation +=
+        weight * sites_->bound().ms(m, near.site->n, near.site->k) / site_ms(*near.site, m);
+    weights += weight;
+    if (++taken == kNeighbours) break;
+  }
+  return sites_->bound().ms(m, n_, k_) / (utilisation / weights);
+}
+
+CurveRegion GemmOperator::region(double m) const {
+  if (own_ != nullptr) return own_->over_m.region(m);
+  return neighbours_.front().site->over_m.covers(m) ? CurveRegion::kInside : CurveRegion::kOutside;
+}
+
+}  // namespace dsaperf::predict::compatible

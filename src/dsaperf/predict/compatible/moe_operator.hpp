@@ -1,0 +1,41 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/perfdb/operator_tables.hpp"
+#include "dsaperf/perfdb/system_file.hpp"
+#include "dsaperf/predict/compatible/dsa_bound.hpp"
+#include "dsaperf/predict/compatible/latency_curve.hpp"
+
+#include <string>
+
+namespace dsaperf::predict::compatible {
+
+// The grouped GEMMs of a layer's routed experts on one rank.
+struct MoeShape {
+  std::string dtype;         // "fp8_block"
+  std::string distribution;  // load over experts: "power_law_1.01", "balanced"
+  int hidden = 0, inter = 0, topk = 0, experts = 0;
+  int moe_tp = 1, moe_ep = 1;
+};
+
+// One MoE of a model, ready to be asked for any number of tokens (of all attention ranks together).
+class MoeOperator {
+ public:
+  // A distribution without rows falls back to "uniform". Fails with kNotFound where the shape has
+  // no rows.
+  static Result<MoeOperator> make(const perfdb::MoeTable& table, const perfdb::SystemFile& system,
+                                  MoeShape shape);
+
+  double ms(double tokens) const {
+    return curve_.at(tokens, 1, [this](double at) { return bound(at).ms(); });
+  }
+  BoundParts bound(double tokens) const;
+  CurveRegion region(double tokens) const { return curve_.region(tokens); }
+
+ private:
+  MoeShape shape_;
+  double flop_per_s_ = 0, bytes_per_s_ = 0, bytes_per_value_ = 0;
+  LatencyCurve curve_;
+};
+
+}  // namespace dsaperf::predict::compatible

@@ -1,0 +1,154 @@
+#include "dsaperf/predict/compatible/operator_set.hpp"
+
+#include <map>
+#include <optional>
+
+namespace dsaperf::predict::compatible {
+
+struct OperatorSet::State {
+  std::shared_ptr<const perfdb::SystemsTree> tree;
+  perfdb::SystemFile system;
+  std::string backend;
+  std::string version;
+  std::optional<DsaTables> dsa;
+  std::optional<perfdb::GemmTable> gemm;
+  std::map<std::string, std::shared_ptr<const GemmSites>, std::less<>> gemm_sites;
+  std::optional<perfdb::MoeTable> moe;
+  std::optional<perfdb::CommTable> all_reduce;
+  std::optional<perfdb::CommTable> collectives;
+  std::map<std::string, perfdb::MlaTable, std::less<>> mla;
+  std::optional<perfdb::MlaBmmTable> bmm;
+
+  // Reads a table on first use.
+  template <typename Table, typename Load>
+  Result<const Table*> once(std::optional<Table>& table, const Load& load) {
+    if (!table) {
+      DSAPERF_TRY_ASSIGN(auto loaded, load());
+      table = std::move(loaded);
+    }
+    return &*table;
+  }
+
+  Result<const perfdb::MlaTable*> mla_table(std::string_view name) {
+    auto found = mla.find(name);
+    if (found == mla.end()) {
+      DSAPERF_TRY_ASSIGN(auto loaded,
+                         perfdb::load_mla_table(*tree, system.name, backend, version, name));
+      found = mla.emplace(std::string(name), std::move(loaded)).first;
+    }
+    return &found->second;
+  }
+};
+
+OperatorSet::OperatorSet(std::unique_ptr<State> state) : state_(std::move(state)) {
+}
+OperatorSet::OperatorSet(OperatorSet&&) noexcept = default;
+OperatorSet& OperatorSet::operator=(OperatorSet&&) noexcept = default;
+OperatorSet::~OperatorSet() = default;
+
+Result<OperatorSet> OperatorSet::open(std::shared_ptr<const perfdb::SystemsTree> tree,
+                                      std::string_view system, std::string_view backend,
+                                      std::string_view version) {
+  auto state = std::make_unique<State>();
+  DSAPERF_TRY_ASSIGN(state->system, tree->system(system));
+  DSAPERF_TRY_ASSIGN(state->version, tree->resolve_version(system, backend, version));
+  state->backend = backend;
+  state->tree = std::move(tree);
+  return OperatorSet(std::move(state));
+}
+
+const perfdb::SystemFile& OperatorSet::system() const {
+  return state_->system;
+}
+const std::string& OperatorSet::backend() const {
+  return state_->backend;
+}
+const std::string& OperatorSet::version() const {
+  return state_->version;
+}
+
+Result<DsaLayer> OperatorSet::dsa(const LayerKind& kind, perfdb::Phase phase) {
+  auto& s = *state_;
+  if (!s.dsa) {
+    DSAPERF_TRY_ASSIGN(auto opened, DsaTables::open(s.tree, s.system.name, s.backend, s.version));
+    s.dsa = std::move(opened);
+  }
+  return s.dsa->layer(kind, phase);
+}
+
+Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k) {
+  auto& s = *state_;
+  auto found = s.gemm_sites.find(dtype);
+  if (found == s.gemm_sites.end()) {
+    DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.gemm, [&] {
+      return perfdb::load_gemm_table(*s.tree, s.system.name, s.backend, s.version);
+    }));
+    DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(s.system, dtype));
+    found =
+        s.gemm_sites
+            .emplace(std::string(dtype), std::make_shared<const GemmSites>(*table, dtype, bound))
+            .first;
+  }
+  return GemmOperator::make(found->second, n, k).map_error([&](Error error) {
+    return std::move(error).with_context(dtype);
+  });
+}
+
+Result<MoeOperator> OperatorSet::moe(const MoeShape& shape) {
+  auto& s = *state_;
+  DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.moe, [&] {
+    return perfdb::load_moe_table(*s.tree, s.system.name, s.backend, s.version);
+  }));
+  return MoeOperator::make(*table, s.system, shape);
+}
+
+Result<CommOperator> OperatorSet::all_reduce(int gpus) {
+  auto& s = *state_;
+  DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.all_reduce, [&] {
+    return perfdb::load_allreduce_table(*s.tree, s.system.name, s.backend, s.version);
+  }));
+  return CommOperator::all_reduce(*table, s.system, gpus);
+}
+
+Result<CommOperator> OperatorSet::collective(std::string_view operation, int gpus) {
+  auto& s = *state_;
+  DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.collectives, [&] {
+    return perfdb::load_collective_table(*s.tree, s.system.name, "nccl");
+  }));
+  return CommOperator::collective(*table, s.system, operation, gpus);
+}
+
+Result<MlaContextOperator> OperatorSet::mla_context(const MlaKey& key, int heads) {
+  DSAPERF_TRY_ASSIGN(const auto* table, state_->mla_table(key.part == MlaPart::kModule
+                                                              ? "mla_context_module_perf.parquet"
+                                                              : "context_mla_perf.parquet"));
+  return MlaContextOperator::make(*table, state_->system, key, heads);
+}
+
+Result<MlaGenerationOperator> OperatorSet::mla_generation(const MlaKey& key, int heads) {
+  DSAPERF_TRY_ASSIGN(const auto* table, state_->mla_table(key.part == MlaPart::kModule
+                                                              ? "mla_generation_module_perf.parquet"
+                                                              : "generation_mla_perf.parquet"));
+  return MlaGenerationOperator::make(*table, state_->system, key, heads);
+}
+
+Result<MlaBmmOperator> OperatorSet::mla_bmm(std::string_view dtype, MlaBmmOperator::Side side,
+                                            int heads) {
+  auto& s = *state_;
+  DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.bmm, [&] {
+    return perfdb::load_mla_bmm_table(*s.tree, s.system.name, s.backend, s.version);
+  }));
+  return MlaBmmOperator::make(*table, s.system, dtype, side, heads);
+}
+
+double OperatorSet::memory_ms(double bytes) const {
+  return (bytes / (state_->system.mem_bw * state_->system.mem_bw_scaling) +
+          state_->system.mem_latency_s) *
+         1e3;
+}
+
+double OperatorSet::point_to_point_ms(double bytes) const {
+  return (bytes / state_->system.inter_node_bw + state_->system.p2p_latency_s) * 1e3;
+}
+
+}  // namespace dsaperf::predict::compatible

@@ -1,0 +1,54 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/perfdb/systems_tree.hpp"
+#include "dsaperf/predict/compatible/communication.hpp"
+#include "dsaperf/predict/compatible/dsa_layer.hpp"
+#include "dsaperf/predict/compatible/gemm_operator.hpp"
+#include "dsaperf/predict/compatible/mla_operators.hpp"
+#include "dsaperf/predict/compatible/moe_operator.hpp"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace dsaperf::predict::compatible {
+
+// Every operator of one system, backend and version as aiconfigurator 0.12 answers it. A table is
+// read when the first operator asks for it. Operators that were made stay valid on their own.
+//
+// Not safe for use from several threads; the operators are.
+class OperatorSet {
+ public:
+  static Result<OperatorSet> open(std::shared_ptr<const perfdb::SystemsTree> tree,
+                                  std::string_view system, std::string_view backend,
+                                  std::string_view version);
+  OperatorSet(OperatorSet&&) noexcept;
+  OperatorSet& operator=(OperatorSet&&) noexcept;
+  ~OperatorSet();
+
+  const perfdb::SystemFile& system() const;
+  const std::string& backend() const;
+  const std::string& version() const;  // resolved
+
+  Result<DsaLayer> dsa(const LayerKind& kind, perfdb::Phase phase);
+  Result<GemmOperator> gemm(std::string_view dtype, int n, int k);
+  Result<MoeOperator> moe(const MoeShape& shape);
+  Result<CommOperator> all_reduce(int gpus);
+  Result<CommOperator> collective(std::string_view operation, int gpus);
+  Result<MlaContextOperator> mla_context(const MlaKey& key, int heads);
+  Result<MlaGenerationOperator> mla_generation(const MlaKey& key, int heads);
+  Result<MlaBmmOperator> mla_bmm(std::string_view dtype, MlaBmmOperator::Side side, int heads);
+
+  // Moving `bytes` through memory in one kernel: norms, activations, embedding.
+  double memory_ms(double bytes) const;
+  // One transfer to a neighbour in a pipeline, always at the speed between nodes (a quirk).
+  double point_to_point_ms(double bytes) const;
+
+ private:
+  struct State;
+  explicit OperatorSet(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dsaperf::predict::compatible
