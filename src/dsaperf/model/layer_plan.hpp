@@ -108,14 +108,14 @@ struct LayerPlan {
   AttentionKind attention = AttentionKind::kGqa;
   IndexerRole indexer_role = IndexerRole::kNone;
   MlpKind mlp = MlpKind::kDense;
-  AttentionGeometry geometry;
-  std::optional<IndexerGeometry> indexer;  // present for kFull and kShared
-  std::optional<LinearGeometry> linear;    // present for kLinear
-  int compress_ratio = 0;                  // tokens that become one cache row; 0: not compressed
-  int kv_source = -1;                      // layer whose cache is read; -1: its own
+  AttentionGeometry geometry = {};
+  std::optional<IndexerGeometry> indexer = {};  // present for kFull and kShared
+  std::optional<LinearGeometry> linear = {};    // present for kLinear
+  int compress_ratio = 0;  // tokens that become one cache row; 0: not compressed
+  int kv_source = -1;      // layer whose cache is read; -1: its own
   bool uses_rope = true;
-  AttentionWeightFormats formats;
-  MlpWeightFormats mlp_formats;
+  AttentionWeightFormats formats = {};
+  MlpWeightFormats mlp_formats = {};
 };
 
 bool is_sparse(AttentionKind kind);             // it selects, or compresses, what it attends to
