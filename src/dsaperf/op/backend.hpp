@@ -1,0 +1,61 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/kernels/cache_read.hpp"
+#include "dsaperf/kernels/cache_write.hpp"
+#include "dsaperf/kernels/gemm.hpp"
+#include "dsaperf/kernels/indexer_scores.hpp"
+#include "dsaperf/kernels/norm.hpp"
+#include "dsaperf/kernels/quantise.hpp"
+#include "dsaperf/kernels/rope.hpp"
+#include "dsaperf/kernels/sparse_mla.hpp"
+#include "dsaperf/kernels/topk.hpp"
+#include "dsaperf/op/buffer.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace dsaperf::op {
+
+// Where a layer runs: memory, and every stage over the same parameter structs. The layer is written
+// once over this. Work is ordered as it is called; download() waits for what came before.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Zeroed. Fails with kOutOfMemory.
+  virtual Result<Buffer> allocate(std::size_t bytes) = 0;
+  virtual Result<void> upload(const void* host, std::size_t bytes, void* target) = 0;
+  virtual Result<void> download(const void* source, std::size_t bytes, void* host) = 0;
+  // Rows of bytes within the backend's memory; source and target do not overlap.
+  virtual Result<void> copy_rows(const void* source, std::int64_t source_stride, void* target,
+                                 std::int64_t target_stride, std::int64_t row_bytes,
+                                 std::int64_t rows) = 0;
+  // Waits until all work is done.
+  virtual Result<void> synchronise() = 0;
+
+  virtual Result<void> gemm(const kernels::GemmParams& params) = 0;
+  virtual Result<void> fp8_gemm(const kernels::Fp8GemmParams& params) = 0;
+  virtual Result<void> quantise_groups(const kernels::QuantiseGroupsParams& params) = 0;
+  virtual Result<void> rms_norm(const kernels::RmsNormParams& params) = 0;
+  virtual Result<void> layer_norm(const kernels::LayerNormParams& params) = 0;
+  virtual Result<void> rope(const kernels::RopeParams& params) = 0;
+  virtual Result<void> indexer_quantise(const kernels::IndexerQuantiseParams& params) = 0;
+  virtual Result<void> kv_cache_write(const kernels::KvCacheWriteParams& params) = 0;
+  virtual Result<void> index_key_cache_write(const kernels::IndexKeyCacheWriteParams& params) = 0;
+  virtual Result<void> gather_index_keys(const kernels::GatherIndexKeysParams& params) = 0;
+  virtual Result<void> indexer_scores(const kernels::IndexerScoresParams& params) = 0;
+  virtual Result<void> paged_indexer_scores(const kernels::PagedIndexerScoresParams& params) = 0;
+  virtual Result<void> topk(const kernels::TopkParams& params) = 0;
+  virtual Result<void> selection_rows(const kernels::SelectionRowsParams& params) = 0;
+  virtual Result<void> sparse_mla(const kernels::SparseMlaParams& params) = 0;
+};
+
+// Double precision, loops, one thread: for tests and small shapes.
+std::unique_ptr<Backend> reference_backend();
+
+// f32 on `threads` cores of the host; 0 = all that the process may use.
+std::unique_ptr<Backend> cpu_backend(int threads);
+
+}  // namespace dsaperf::op

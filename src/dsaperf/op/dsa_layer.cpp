@@ -1,0 +1,289 @@
+#include "dsaperf/op/dsa_layer.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/kernels/layout.hpp"
+
+#include <algorithm>
+
+namespace dsaperf::op {
+namespace {
+
+using kernels::kIndexDim;
+using kernels::kKeyDim;
+using kernels::kLatentDim;
+using kernels::kPageTokens;
+using kernels::kQuantGroup;
+using kernels::kRopeDim;
+using model::Stage;
+
+// Scores of a chunk of tokens; a long prefill runs in several.
+constexpr std::int64_t kScoreBytes = std::int64_t{256} << 20;
+
+template <typename T>
+Result<Buffer> uploaded(Backend& backend, const std::vector<T>& values) {
+  DSAPERF_TRY_ASSIGN(auto buffer, backend.allocate(values.size() * sizeof(T)));
+  DSAPERF_TRY(backend.upload(values.data(), values.size() * sizeof(T), buffer.data()));
+  return buffer;
+}
+
+Result<DsaLayer::Projection> projection(Backend& backend, const char* name, const Matrix& matrix,
+                                        std::int64_t rows, std::int64_t columns) {
+  if (matrix.rows != rows || matrix.columns != columns ||
+      static_cast<std::int64_t>(matrix.bf16.size()) != rows * columns)
+    return fail(Errc::kInvalidArgument, "weights: {} is {} x {}, the layer needs {} x {}", name,
+                matrix.rows, matrix.columns, rows, columns);
+  DsaLayer::Projection result{.rows = rows, .columns = columns};
+  DSAPERF_TRY_ASSIGN(result.bf16, uploaded(backend, matrix.bf16));
+  if (matrix.fp8.empty()) return result;
+  const std::int64_t blocks =
+      ((rows + kQuantGroup - 1) / kQuantGroup) * ((columns + kQuantGroup - 1) / kQuantGroup);
+  if (matrix.fp8.size() != matrix.bf16.size() ||
+      static_cast<std::int64_t>(matrix.scales.size()) != blocks)
+    return fail(Errc::kInvalidArgument, "weights: {}: fp8 values or scales are incomplete", name);
+  DSAPERF_TRY_ASSIGN(result.fp8, uploaded(backend, matrix.fp8));
+  DSAPERF_TRY_ASSIGN(result.scales, uploaded(backend, matrix.scales));
+  return result;
+}
+
+Result<Buffer> vector_of(Backend& backend, const char* name, const std::vector<float>& values,
+                         int size) {
+  if (static_cast<int>(values.size()) != size)
+    return fail(Errc::kInvalidArgument, "weights: {} has {} values, the layer needs {}", name,
+                values.size(), size);
+  return uploaded(backend, values);
+}
+
+Result<void> check_spec(const LayerSpec& spec) {
+  const auto is_head_count = [](int heads) {
+    return heads == 8 || heads == 16 || heads == 32 || heads == 64 || heads == 128;
+  };
+  if (!is_head_count(spec.heads))
+    return fail(Errc::kInvalidArgument, "layer: {} heads is not 8, 16, 32, 64 or 128", spec.heads);
+  if (spec.hidden < 1 || spec.q_lora < 1 || spec.nope < 1 || spec.v < 1 || spec.topk < 1)
+    return fail(Errc::kInvalidArgument,
+                "layer: hidden {}, q_lora {}, nope {}, v {}, topk {}: all must be positive",
+                spec.hidden, spec.q_lora, spec.nope, spec.v, spec.topk);
+  if (spec.has_indexer && (!is_head_count(spec.index_heads) || spec.index_heads > 64))
+    return fail(Errc::kInvalidArgument, "layer: {} index heads is not 8, 16, 32 or 64",
+                spec.index_heads);
+  return {};
+}
+
+std::vector<Stage> stages(const LayerSpec& spec, bool dense) {
+  std::vector<Stage> result;
+  for (const Stage stage : model::all_stages()) {
+    if (model::is_selection(stage) && (!spec.has_indexer || dense)) continue;
+    if (stage == Stage::kIndexCacheWrite && !spec.has_indexer) continue;
+    result.push_back(stage);
+  }
+  return result;
+}
+
+// What the plan says of requests and tokens, before anything is appended.
+Result<ForwardPass> plan(const LayerSpec& spec, const CacheManager& cache,
+                         std::span<const BatchRequest> requests) {
+  ForwardPass pass;
+  pass.spec = spec;
+  pass.dense = true;
+  pass.uniform_q_len =
+      requests.empty() ? 0
+                       : static_cast<int>(std::min<std::int64_t>(requests.front().new_tokens, 9));
+  for (const auto& [request, new_tokens] : requests) {
+    DSAPERF_TRY_ASSIGN(const std::int64_t past, cache.pool().length(request));
+    if (new_tokens < 0)
+      return fail(Errc::kInvalidArgument, "batch: request {} has {} new tokens", request,
+                  new_tokens);
+    for (const auto& other : pass.requests)
+      if (other.request == request)
+        return fail(Errc::kInvalidArgument, "batch: request {} stands twice", request);
+    if (past + new_tokens > INT32_MAX)
+      return fail(Errc::kInvalidArgument, "batch: request {} would be {} tokens long", request,
+                  past + new_tokens);
+    const auto index = static_cast<std::int32_t>(pass.requests.size());
+    pass.requests.push_back(
+        {.request = request, .first_token = pass.tokens, .new_tokens = new_tokens, .past = past});
+    for (std::int64_t i = 0; i < new_tokens; ++i) {
+      pass.position.push_back(static_cast<std::int32_t>(past + i));
+      pass.visible.push_back(static_cast<std::int32_t>(past + i + 1));
+      pass.request_of.push_back(index);
+    }
+    pass.tokens += new_tokens;
+    pass.dense = pass.dense && past + new_tokens <= spec.topk;
+    pass.selected = static_cast<int>(std::min<std::int64_t>(
+        spec.topk, std::max<std::int64_t>(pass.selected, past + new_tokens)));
+    if (new_tokens != pass.uniform_q_len) pass.uniform_q_len = 0;
+    pass.block_table_stride =
+        std::max(pass.block_table_stride, (past + new_tokens + kPageTokens - 1) / kPageTokens);
+  }
+  if (pass.uniform_q_len > 8) pass.uniform_q_len = 0;
+  if (!pass.dense) pass.selected = spec.topk;
+  pass.selected = std::max(pass.selected, 1);
+  pass.stages = stages(spec, pass.dense);
+  return pass;
+}
+
+Result<void> add(Backend& backend, ForwardPass& pass, const char* name, DType type,
+                 std::vector<std::int64_t> shape) {
+  Tensor tensor{.type = type, .shape = std::move(shape)};
+  DSAPERF_TRY_ASSIGN(tensor.buffer, backend.allocate(tensor.elements() * size_of(type)));
+  pass.tensors.emplace(name, std::move(tensor));
+  return {};
+}
+
+template <typename T>
+Result<void> add_uploaded(Backend& backend, ForwardPass& pass, const char* name, DType type,
+                          std::vector<std::int64_t> shape, std::span<const T> values) {
+  DSAPERF_TRY(add(backend, pass, name, type, std::move(shape)));
+  return backend.upload(values.data(), values.size_bytes(), pass.at(name).buffer.data());
+}
+
+Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8) {
+  const LayerSpec& spec = pass.spec;
+  const std::int64_t n = pass.tokens;
+  const auto bf16 = [&](const char* name, std::vector<std::int64_t> shape) {
+    return add(backend, pass, name, DType::kBf16, std::move(shape));
+  };
+  DSAPERF_TRY(bf16("q_a", {n, spec.q_lora}));
+  DSAPERF_TRY(bf16("q_r", {n, spec.q_lora}));
+  DSAPERF_TRY(bf16("kv", {n, kKeyDim}));
+  DSAPERF_TRY(bf16("latent", {n, kLatentDim}));
+  DSAPERF_TRY(bf16("k_rope", {n, kRopeDim}));
+  DSAPERF_TRY(bf16("q", {n, spec.heads, spec.query_dim()}));
+  DSAPERF_TRY(bf16("query", {n, spec.heads, kKeyDim}));
+  DSAPERF_TRY(bf16("latent_out", {n, spec.heads, kLatentDim}));
+  DSAPERF_TRY(bf16("v_out", {n, spec.heads, spec.v}));
+  DSAPERF_TRY(bf16("y", {n, spec.hidden}));
+  DSAPERF_TRY(add(backend, pass, "lse", DType::kF32, {n, spec.heads}));
+  DSAPERF_TRY(add(backend, pass, "selection", DType::kI32, {n, pass.selected}));
+  DSAPERF_TRY(add(backend, pass, "selection_rows", DType::kI32, {n, pass.selected}));
+  if (spec.has_indexer) {
+    DSAPERF_TRY(bf16("index_key_raw", {n, kIndexDim}));
+    DSAPERF_TRY(bf16("index_key", {n, kIndexDim}));
+    DSAPERF_TRY(add(backend, pass, "index_key_e4m3", DType::kE4m3, {n, kIndexDim}));
+    DSAPERF_TRY(add(backend, pass, "index_key_scale", DType::kF32, {n}));
+  }
+  if (spec.has_indexer && !pass.dense) {
+    DSAPERF_TRY(bf16("index_query", {n, spec.index_heads, kIndexDim}));
+    DSAPERF_TRY(
+        add(backend, pass, "index_query_e4m3", DType::kE4m3, {n, spec.index_heads, kIndexDim}));
+    DSAPERF_TRY(add(backend, pass, "head_weight", DType::kF32, {n, spec.index_heads}));
+    DSAPERF_TRY(add(backend, pass, "head_weight_scaled", DType::kF32, {n, spec.index_heads}));
+    std::int64_t longest = 1;
+    for (const auto& request : pass.requests) longest = std::max(longest, request.context());
+    const std::int64_t rows = std::min(std::max<std::int64_t>(kScoreBytes / (4 * longest), 8), n);
+    DSAPERF_TRY(add(backend, pass, "scores_scratch", DType::kF32, {rows, longest}));
+    if (pass.uniform_q_len == 0) {
+      DSAPERF_TRY(add(backend, pass, "gathered_keys", DType::kE4m3, {longest, kIndexDim}));
+      DSAPERF_TRY(add(backend, pass, "gathered_scales", DType::kF32, {longest}));
+    }
+  }
+  if (fp8) {
+    const std::int64_t widest = std::max({spec.hidden, spec.q_lora, spec.heads * spec.v});
+    DSAPERF_TRY(add(backend, pass, "x_e4m3", DType::kE4m3, {n, widest}));
+    DSAPERF_TRY(
+        add(backend, pass, "x_scales", DType::kF32, {n, (widest + kQuantGroup - 1) / kQuantGroup}));
+  }
+  return {};
+}
+
+// Lists of the dense regime: every visible position.
+std::vector<std::int32_t> everything(const ForwardPass& pass) {
+  std::vector<std::int32_t> selection(pass.tokens * pass.selected, -1);
+  for (std::int64_t t = 0; t < pass.tokens; ++t)
+    for (std::int32_t i = 0; i < pass.visible[t]; ++i) selection[t * pass.selected + i] = i;
+  return selection;
+}
+
+Result<void> add_plan(Backend& backend, ForwardPass& pass) {
+  const std::int64_t n = pass.tokens;
+  const auto requests = static_cast<std::int64_t>(pass.requests.size());
+  std::vector<std::int32_t> table_row(n);
+  for (std::int64_t t = 0; t < n; ++t) table_row[t] = static_cast<std::int32_t>(t);
+  std::vector<std::int32_t> context;
+  for (const auto& request : pass.requests)
+    context.push_back(static_cast<std::int32_t>(request.context()));
+  const std::vector<std::int32_t> zeros(n, 0);
+  const auto i32 = [&](const char* name, std::vector<std::int64_t> shape,
+                       const std::vector<std::int32_t>& values) {
+    return add_uploaded<std::int32_t>(backend, pass, name, DType::kI32, std::move(shape), values);
+  };
+  DSAPERF_TRY(i32("rope_row", {n}, table_row));
+  DSAPERF_TRY(i32("score_start", {n}, zeros));
+  DSAPERF_TRY(i32("score_end", {n}, pass.visible));
+  DSAPERF_TRY(i32("context", {requests}, context));
+  DSAPERF_TRY(i32("request_of", {n}, pass.request_of));
+  DSAPERF_TRY(i32("block_table", {requests, pass.block_table_stride}, pass.block_table));
+  DSAPERF_TRY(add_uploaded<std::int64_t>(backend, pass, "slots", DType::kI64, {n}, pass.slot));
+  return add_uploaded<float>(backend, pass, "rope_table", DType::kF32, {n, kRopeDim},
+                             pass.rope_table);
+}
+
+}  // namespace
+
+Result<DsaLayer> DsaLayer::create(Backend& backend, const LayerSpec& spec,
+                                  const LayerWeights& weights) {
+  DSAPERF_TRY(check_spec(spec));
+  DsaLayer layer(backend, spec);
+  const std::int64_t heads = spec.heads;
+  const auto set = [&](Projection& target, const char* name, const Matrix& matrix,
+                       std::int64_t rows, std::int64_t columns) -> Result<void> {
+    DSAPERF_TRY_ASSIGN(target, projection(backend, name, matrix, rows, columns));
+    return {};
+  };
+  DSAPERF_TRY(set(layer.q_a_, "q_a", weights.q_a, spec.q_lora, spec.hidden));
+  DSAPERF_TRY(set(layer.kv_a_, "kv_a", weights.kv_a, kKeyDim, spec.hidden));
+  DSAPERF_TRY(set(layer.q_b_, "q_b", weights.q_b, heads * spec.query_dim(), spec.q_lora));
+  DSAPERF_TRY(set(layer.kv_b_, "kv_b", weights.kv_b, heads * (spec.nope + spec.v), kLatentDim));
+  DSAPERF_TRY(set(layer.o_, "o", weights.o, spec.hidden, heads * spec.v));
+  DSAPERF_TRY_ASSIGN(layer.q_a_norm_,
+                     vector_of(backend, "q_a_norm", weights.q_a_norm, spec.q_lora));
+  DSAPERF_TRY_ASSIGN(layer.kv_a_norm_,
+                     vector_of(backend, "kv_a_norm", weights.kv_a_norm, kLatentDim));
+  if (!spec.has_indexer) return layer;
+  DSAPERF_TRY(
+      set(layer.iq_, "iq", weights.iq, std::int64_t{spec.index_heads} * kIndexDim, spec.q_lora));
+  DSAPERF_TRY(set(layer.ik_, "ik", weights.ik, kIndexDim, spec.hidden));
+  DSAPERF_TRY(set(layer.iw_, "iw", weights.iw, spec.index_heads, spec.hidden));
+  DSAPERF_TRY_ASSIGN(layer.k_norm_, vector_of(backend, "k_norm", weights.k_norm, kIndexDim));
+  DSAPERF_TRY_ASSIGN(layer.k_norm_bias_,
+                     vector_of(backend, "k_norm_bias", weights.k_norm_bias, kIndexDim));
+  return layer;
+}
+
+Result<ForwardPass> DsaLayer::prepare(CacheManager& cache, std::span<const BatchRequest> requests,
+                                      std::span<const std::uint16_t> x,
+                                      std::span<const std::int32_t> selection) const {
+  if (spec_.has_indexer && !cache.options().index_keys)
+    return fail(Errc::kInvalidArgument, "batch: the layer has an indexer, the cache no index keys");
+  DSAPERF_TRY_ASSIGN(auto pass, plan(spec_, cache, requests));
+  if (static_cast<std::int64_t>(x.size()) != pass.tokens * spec_.hidden)
+    return fail(Errc::kInvalidArgument, "batch: x has {} values, {} tokens of {} need {}", x.size(),
+                pass.tokens, spec_.hidden, pass.tokens * spec_.hidden);
+  const bool selection_needed = !spec_.has_indexer && !pass.dense;
+  if (selection_needed &&
+      static_cast<std::int64_t>(selection.size()) != pass.tokens * pass.selected)
+    return fail(Errc::kInvalidArgument,
+                "batch: a layer without an indexer needs a selection of {} x {}, got {} values",
+                pass.tokens, pass.selected, selection.size());
+  // Everything that can run out of memory comes before the caches change.
+  DSAPERF_TRY(add_activations(*backend_, pass, q_a_.fp8.data() != nullptr));
+  DSAPERF_TRY(add_uploaded<std::uint16_t>(*backend_, pass, "x", DType::kBf16,
+                                          {pass.tokens, spec_.hidden}, x));
+  const auto lists =
+      pass.dense ? everything(pass) : std::vector<std::int32_t>(selection.begin(), selection.end());
+  DSAPERF_TRY(backend_->upload(lists.data(), lists.size() * 4, pass.at("selection").i32()));
+  pass.rope_table =
+      kernels::rope_table(kernels::rope_frequencies(spec_.rope, kRopeDim), pass.position);
+
+  DSAPERF_TRY_ASSIGN(pass.slot, cache.append(requests));
+  for (const auto& request : pass.requests) {
+    DSAPERF_TRY_ASSIGN(const auto pages, cache.pool().block_table(request.request));
+    pass.block_table.insert(pass.block_table.end(), pages.begin(), pages.end());
+    pass.block_table.resize(pass.block_table.size() + pass.block_table_stride - pages.size(), 0);
+  }
+  DSAPERF_TRY(add_plan(*backend_, pass));
+  DSAPERF_TRY(backend_->synchronise());
+  return pass;
+}
+
+}  // namespace dsaperf::op

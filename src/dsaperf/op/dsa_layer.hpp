@@ -1,0 +1,69 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/op/backend.hpp"
+#include "dsaperf/op/forward_pass.hpp"
+#include "dsaperf/op/layer_weights.hpp"
+
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace dsaperf::op {
+
+// One DSA attention layer of one rank on a backend: prefill, chunked prefill, decode and mixed
+// batches alike, by what is in the cache. Where every
+// request is at most topk tokens long it runs dense and writes index keys only.
+//
+//   auto layer = DsaLayer::create(backend, spec, weights);
+//   auto pass = layer->prepare(cache, {{request, 512}}, x);     // makes room, plans, allocates
+//   layer->run(*pass, cache);                                    // only computes
+//
+// The backend must outlive layer and passes. Activations are bf16 between stages, as in serving.
+class DsaLayer {
+ public:
+  // Fails with kInvalidArgument where spec and weights disagree.
+  static Result<DsaLayer> create(Backend& backend, const LayerSpec& spec,
+                                 const LayerWeights& weights);
+
+  // x: [tokens, hidden] bf16 of all requests, one after the other. `selection`: [tokens, topk]
+  // positions, for layers without an indexer. Either all requests have room in the cache or none
+  // is appended to (kOutOfMemory).
+  Result<ForwardPass> prepare(CacheManager& cache, std::span<const BatchRequest> requests,
+                              std::span<const std::uint16_t> x,
+                              std::span<const std::int32_t> selection = {}) const;
+
+  // Called around every stage; the default does nothing.
+  struct Observer {
+    virtual ~Observer() = default;
+    virtual Result<void> before(model::Stage) { return {}; }
+    virtual Result<void> after(model::Stage) { return {}; }
+  };
+
+  Result<void> run(ForwardPass& pass, const CacheManager& cache) const;
+  Result<void> run(ForwardPass& pass, const CacheManager& cache, Observer& observer) const;
+
+  const LayerSpec& spec() const { return spec_; }
+  Backend& backend() const { return *backend_; }
+
+  // A projection in the backend's memory, with a scratch for quantised activations.
+  struct Projection {
+    std::int64_t rows = 0;
+    std::int64_t columns = 0;
+    Buffer bf16 = {};
+    Buffer fp8 = {};
+    Buffer scales = {};
+  };
+
+ private:
+  friend class StageRunner;
+
+  DsaLayer(Backend& backend, const LayerSpec& spec) : backend_(&backend), spec_(spec) {}
+
+  Backend* backend_;
+  LayerSpec spec_;
+  Projection q_a_, kv_a_, q_b_, kv_b_, o_, iq_, ik_, iw_;
+  Buffer q_a_norm_, kv_a_norm_, k_norm_, k_norm_bias_;
+};
+
+}  // namespace dsaperf::op

@@ -1,0 +1,67 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/model/stage.hpp"
+#include "dsaperf/op/cache_manager.hpp"
+#include "dsaperf/op/layer_spec.hpp"
+#include "dsaperf/op/tensor.hpp"
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace dsaperf::op {
+
+// One batch on its way through one layer: which tokens, where they go in the caches, and every
+// tensor of the stages. Made by DsaLayer::prepare, which also makes room in the caches; running it
+// again computes the same. Tensors by name, all packed, tokens first:
+//
+//   x y                                [tokens, hidden] bf16
+//   q_a q_r                            [tokens, q_lora] bf16, before and after the norm
+//   kv latent k_rope                   [tokens, 576], [tokens, 512], [tokens, 64] bf16
+//   q query                            [tokens, heads, nope + 64], [tokens, heads, 576] bf16
+//   index_key_raw index_key            [tokens, 128] bf16: W_ik x; after LayerNorm and rope
+//   index_key_e4m3 index_key_scale     [tokens, 128], [tokens]
+//   index_query index_query_e4m3       [tokens, index_heads, 128] bf16 after rope, e4m3
+//   head_weight head_weight_scaled     [tokens, index_heads] f32: W_w x; with q scale and factors
+//   selection selection_rows           [tokens, selected] i32: positions; rows of the cache
+//   latent_out lse                     [tokens, heads, 512] bf16, [tokens, heads] f32
+//   v_out                              [tokens, heads, v] bf16
+struct ForwardPass {
+  struct Request {
+    RequestId request = 0;
+    std::int64_t first_token = 0;  // row of the batch
+    std::int64_t new_tokens = 0;
+    std::int64_t past = 0;  // tokens in the cache before
+    std::int64_t context() const { return past + new_tokens; }
+  };
+
+  LayerSpec spec;
+  std::vector<Request> requests;
+  std::int64_t tokens = 0;
+  bool dense = false;  // every request is at most topk long: no selection
+  int selected = 0;    // width of the lists: topk, or the longest context if that is less
+  int uniform_q_len =
+      0;  // new tokens of every request if equal and at most 8, else 0: paged scores
+  std::vector<model::Stage> stages;  // what runs, in order
+
+  // Host copies of what the plan knows, one entry a token.
+  std::vector<std::int32_t> position;
+  std::vector<std::int32_t> visible;  // keys it may look at, itself included
+  std::vector<std::int32_t> request_of;
+  std::vector<std::int64_t> slot;
+  std::vector<std::int32_t> block_table;  // [requests, block_table_stride]
+  std::int64_t block_table_stride = 0;
+  std::vector<float> rope_table;  // [tokens, 64]
+
+  std::map<std::string, Tensor, std::less<>> tensors;
+  // Scores of these tokens are kept on the host when the pass runs; rows of the request's length.
+  std::map<std::int64_t, std::vector<float>> kept_scores;
+
+  const Tensor& at(std::string_view name) const { return tensors.find(name)->second; }
+  bool has(std::string_view name) const { return tensors.contains(name); }
+};
+
+}  // namespace dsaperf::op

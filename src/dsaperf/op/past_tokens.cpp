@@ -1,0 +1,123 @@
+#include "dsaperf/op/past_tokens.hpp"
+
+#include "dsaperf/kernels/formats.hpp"
+#include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/op/random_normal.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace dsaperf::op {
+namespace {
+
+using kernels::kIndexDim;
+using kernels::kLatentDim;
+using kernels::kRopeDim;
+
+constexpr std::int64_t kTokensPerChunk = 4096;
+constexpr std::uint64_t kFirstStream = 1024;  // below it: weights and x
+
+// A chunk of past tokens in the backend's memory.
+struct Chunk {
+  Buffer latent, rope, keys, values, scales, slots, table, positions;
+
+  static Result<Chunk> create(Backend& backend, std::int64_t tokens) {
+    Chunk chunk;
+    for (const auto& [buffer, bytes] : {std::pair{&chunk.latent, 2 * kLatentDim},
+                                        {&chunk.rope, 2 * kRopeDim},
+                                        {&chunk.keys, 2 * kIndexDim},
+                                        {&chunk.values, kIndexDim},
+                                        {&chunk.scales, 4},
+                                        {&chunk.slots, 8},
+                                        {&chunk.table, 4 * kRopeDim},
+                                        {&chunk.positions, 4}}) {
+      DSAPERF_TRY_ASSIGN(*buffer, backend.allocate(tokens * bytes));
+    }
+    return chunk;
+  }
+};
+
+Result<void> fill_latents(Backend& backend, CacheManager& cache, const Chunk& chunk,
+                          std::int64_t first, std::int64_t count, std::uint64_t seed,
+                          std::uint64_t stream) {
+  std::vector<std::uint16_t> latent(count * kLatentDim), rope(count * kRopeDim);
+  fill_normal_bf16(seed, kFirstStream + 3 * stream, first * kLatentDim, count * kLatentDim, 1,
+                   latent.data());
+  fill_normal_bf16(seed, kFirstStream + 3 * stream + 1, first * kRopeDim, count * kRopeDim, 1,
+                   rope.data());
+  DSAPERF_TRY(backend.upload(latent.data(), latent.size() * 2, chunk.latent.data()));
+  DSAPERF_TRY(backend.upload(rope.data(), rope.size() * 2, chunk.rope.data()));
+  const auto rows = cache.kv_rows();
+  return backend.kv_cache_write({.latent = chunk.latent.data(),
+                                 .rope = chunk.rope.data(),
+                                 .slots = chunk.slots.as<std::int64_t>(),
+                                 .cache = const_cast<void*>(rows.data),
+                                 .tokens = count,
+                                 .rows = rows.rows,
+                                 .latent_stride = kLatentDim,
+                                 .rope_stride = kRopeDim,
+                                 .row_stride_bytes = rows.row_stride_bytes,
+                                 .format = rows.format,
+                                 .scale_format = cache.options().kv_scales});
+}
+
+Result<void> fill_index_keys(Backend& backend, CacheManager& cache, const Chunk& chunk,
+                             const LayerSpec& spec, const LayerWeights& weights, std::int64_t first,
+                             std::int64_t count, std::uint64_t seed, std::uint64_t stream) {
+  std::vector<std::uint16_t> keys(count * kIndexDim);
+  for (std::int64_t i = 0; i < count * kIndexDim; ++i)
+    keys[i] =
+        kernels::bf16_from_float(normal_at(seed, kFirstStream + 3 * stream + 2,
+                                           static_cast<std::uint64_t>(first * kIndexDim + i)) *
+                                     weights.k_norm[i % kIndexDim] +
+                                 weights.k_norm_bias[i % kIndexDim]);
+  std::vector<std::int32_t> positions(count);
+  std::iota(positions.begin(), positions.end(), static_cast<std::int32_t>(first));
+  const auto table = kernels::rope_table(kernels::rope_frequencies(spec.rope, kRopeDim), positions);
+  std::iota(positions.begin(), positions.end(), 0);  // rows of the table
+  DSAPERF_TRY(backend.upload(keys.data(), keys.size() * 2, chunk.keys.data()));
+  DSAPERF_TRY(backend.upload(table.data(), table.size() * 4, chunk.table.data()));
+  DSAPERF_TRY(backend.upload(positions.data(), positions.size() * 4, chunk.positions.data()));
+  DSAPERF_TRY(backend.rope({.x = chunk.keys.data(),
+                            .cos_sin = chunk.table.as<float>(),
+                            .positions = chunk.positions.as<std::int32_t>(),
+                            .tokens = count,
+                            .table_rows = count,
+                            .heads = 1,
+                            .dim = kRopeDim,
+                            .token_stride = kIndexDim,
+                            .head_stride = kIndexDim,
+                            .pairs = spec.index_rope}));
+  DSAPERF_TRY(backend.indexer_quantise({.x = chunk.keys.data(),
+                                        .values = chunk.values.as<std::uint8_t>(),
+                                        .scales = chunk.scales.as<float>(),
+                                        .rows = count,
+                                        .x_stride = kIndexDim}));
+  return backend.index_key_cache_write({.values = chunk.values.as<std::uint8_t>(),
+                                        .scales = chunk.scales.as<float>(),
+                                        .slots = chunk.slots.as<std::int64_t>(),
+                                        .pages = cache.index_pages(),
+                                        .tokens = count,
+                                        .page_count = cache.pool().pages(),
+                                        .page_stride_bytes = kernels::kIndexPageBytes});
+}
+
+}  // namespace
+
+Result<void> fill_past(Backend& backend, CacheManager& cache, const LayerSpec& spec,
+                       const LayerWeights& weights, RequestId request, std::int64_t tokens,
+                       std::uint64_t seed, std::uint64_t stream) {
+  DSAPERF_TRY_ASSIGN(const auto slots, cache.append(request, tokens));
+  DSAPERF_TRY_ASSIGN(const auto chunk, Chunk::create(backend, std::min(tokens, kTokensPerChunk)));
+  for (std::int64_t first = 0; first < tokens; first += kTokensPerChunk) {
+    const std::int64_t count = std::min(kTokensPerChunk, tokens - first);
+    DSAPERF_TRY(backend.upload(&slots[first], count * 8, chunk.slots.data()));
+    DSAPERF_TRY(fill_latents(backend, cache, chunk, first, count, seed, stream));
+    if (cache.options().index_keys)
+      DSAPERF_TRY(
+          fill_index_keys(backend, cache, chunk, spec, weights, first, count, seed, stream));
+  }
+  return backend.synchronise();
+}
+
+}  // namespace dsaperf::op

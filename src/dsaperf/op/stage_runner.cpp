@@ -1,0 +1,450 @@
+#include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/op/dsa_layer.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dsaperf::op {
+
+using kernels::kIndexDim;
+using kernels::kKeyDim;
+using kernels::kLatentDim;
+using kernels::kRopeDim;
+using model::Stage;
+
+// One pass through the stages: parameters of each out of the pass's tensors, nothing else.
+class StageRunner {
+ public:
+  StageRunner(const DsaLayer& layer, ForwardPass& pass, const CacheManager& cache,
+              DsaLayer::Observer& observer)
+      : layer_(layer),
+        backend_(*layer.backend_),
+        spec_(pass.spec),
+        pass_(pass),
+        cache_(cache),
+        observer_(observer),
+        n_(pass.tokens) {}
+
+  Result<void> run() {
+    for (const Stage stage : pass_.stages) {
+      if (stage == Stage::kIndexerScores) {
+        DSAPERF_TRY(select());  // scores and top-k, chunk by chunk
+        continue;
+      }
+      if (stage == Stage::kTopk) continue;
+      DSAPERF_TRY(timed(stage, [&] { return run(stage); }));
+    }
+    return backend_.synchronise();
+  }
+
+ private:
+  template <typename Work>
+  Result<void> timed(Stage stage, const Work& work) {
+    DSAPERF_TRY(observer_.before(stage));
+    DSAPERF_TRY(work());
+    return observer_.after(stage);
+  }
+
+  Result<void> run(Stage stage) {
+    switch (stage) {
+      case Stage::kQkvAProjection:
+        return qkv_a_projection();
+      case Stage::kNormRope:
+        return norm_rope();
+      case Stage::kQBProjection:
+        return q_b_projection();
+      case Stage::kAbsorb:
+        return absorb();
+      case Stage::kCacheWrite:
+        return cache_write();
+      case Stage::kIndexerProjection:
+        return indexer_projection();
+      case Stage::kIndexerQuantise:
+        return indexer_quantise();
+      case Stage::kIndexCacheWrite:
+        return index_cache_write();
+      case Stage::kAttention:
+        return attention();
+      case Stage::kVUp:
+        return v_up();
+      case Stage::kOProjection:
+        return project_from(pass_.at("v_out"), std::int64_t{spec_.heads} * spec_.v, layer_.o_,
+                            pass_.at("y"));
+      case Stage::kIndexerScores:
+      case Stage::kTopk:
+        break;
+    }
+    return {};
+  }
+
+  // fp8 activations of the projections that follow; nothing to do for bf16 weights.
+  Result<void> quantise(const Tensor& x, std::int64_t columns) {
+    if (!pass_.has("x_e4m3")) return {};
+    return backend_.quantise_groups({.x = x.buffer.data(),
+                                     .values = pass_.at("x_e4m3").e4m3(),
+                                     .scales = pass_.at("x_scales").f32(),
+                                     .rows = n_,
+                                     .dim = static_cast<int>(columns),
+                                     .x_stride = columns,
+                                     .values_stride = columns,
+                                     .scales_stride = groups(columns)});
+  }
+
+  static std::int64_t groups(std::int64_t size) {
+    return (size + kernels::kQuantGroup - 1) / kernels::kQuantGroup;
+  }
+
+  Result<void> project(const Tensor& x, const DsaLayer::Projection& w, const Tensor& y) {
+    if (w.fp8.data() != nullptr && y.type == DType::kBf16)
+      return backend_.fp8_gemm({.x = pass_.at("x_e4m3").e4m3(),
+                                .x_scales = pass_.at("x_scales").f32(),
+                                .w = w.fp8.as<std::uint8_t>(),
+                                .w_scales = w.scales.as<float>(),
+                                .y = y.buffer.data(),
+                                .m = n_,
+                                .n = w.rows,
+                                .k = w.columns,
+                                .x_stride = w.columns,
+                                .x_scales_stride = groups(w.columns),
+                                .w_stride = w.columns,
+                                .w_scales_stride = groups(w.columns),
+                                .y_stride = w.rows});
+    return backend_.gemm(
+        {.x = x.buffer.data(),
+         .w = w.bf16.data(),
+         .y = y.buffer.data(),
+         .m = n_,
+         .n = w.rows,
+         .k = w.columns,
+         .x_stride = w.columns,
+         .w_stride = w.columns,
+         .y_stride = w.rows,
+         .output = y.type == DType::kF32 ? kernels::GemmOutput::kF32 : kernels::GemmOutput::kBf16});
+  }
+
+  Result<void> project_from(const Tensor& x, std::int64_t columns, const DsaLayer::Projection& w,
+                            const Tensor& y) {
+    DSAPERF_TRY(quantise(x, columns));
+    return project(x, w, y);
+  }
+
+  Result<void> qkv_a_projection() {
+    const Tensor& x = pass_.at("x");
+    DSAPERF_TRY(quantise(x, spec_.hidden));
+    DSAPERF_TRY(project(x, layer_.q_a_, pass_.at("q_a")));
+    DSAPERF_TRY(project(x, layer_.kv_a_, pass_.at("kv")));
+    if (spec_.has_indexer) DSAPERF_TRY(project(x, layer_.ik_, pass_.at("index_key_raw")));
+    if (pass_.has("head_weight")) DSAPERF_TRY(project(x, layer_.iw_, pass_.at("head_weight")));
+    return {};
+  }
+
+  Result<void> rope(std::uint16_t* x, int heads, std::int64_t head_stride,
+                    kernels::RopePairs pairs) {
+    return backend_.rope({.x = x,
+                          .cos_sin = pass_.at("rope_table").f32(),
+                          .positions = pass_.at("rope_row").i32(),
+                          .tokens = n_,
+                          .table_rows = n_,
+                          .heads = heads,
+                          .dim = kRopeDim,
+                          .token_stride = heads * head_stride,
+                          .head_stride = head_stride,
+                          .pairs = pairs});
+  }
+
+  Result<void> norm_rope() {
+    DSAPERF_TRY(backend_.rms_norm({.x = pass_.at("q_a").buffer.data(),
+                                   .weight = layer_.q_a_norm_.as<float>(),
+                                   .out = pass_.at("q_r").buffer.data(),
+                                   .rows = n_,
+                                   .dim = spec_.q_lora,
+                                   .x_stride = spec_.q_lora,
+                                   .out_stride = spec_.q_lora,
+                                   .eps = spec_.norm_eps}));
+    DSAPERF_TRY(backend_.rms_norm({.x = pass_.at("kv").buffer.data(),
+                                   .weight = layer_.kv_a_norm_.as<float>(),
+                                   .out = pass_.at("latent").buffer.data(),
+                                   .rows = n_,
+                                   .dim = kLatentDim,
+                                   .x_stride = kKeyDim,
+                                   .out_stride = kLatentDim,
+                                   .eps = spec_.norm_eps}));
+    DSAPERF_TRY(backend_.copy_rows(pass_.at("kv").bf16() + kLatentDim, 2 * kKeyDim,
+                                   pass_.at("k_rope").bf16(), 2 * kRopeDim, 2 * kRopeDim, n_));
+    return rope(pass_.at("k_rope").bf16(), 1, kRopeDim, kernels::RopePairs::kInterleaved);
+  }
+
+  Result<void> q_b_projection() {
+    DSAPERF_TRY(project_from(pass_.at("q_r"), spec_.q_lora, layer_.q_b_, pass_.at("q")));
+    std::uint16_t* query_rope = pass_.at("query").bf16() + kLatentDim;
+    DSAPERF_TRY(backend_.copy_rows(pass_.at("q").bf16() + spec_.nope, 2 * spec_.query_dim(),
+                                   query_rope, 2 * kKeyDim, 2 * kRopeDim, n_ * spec_.heads));
+    return rope(query_rope, spec_.heads, kKeyDim, kernels::RopePairs::kInterleaved);
+  }
+
+  Result<void> absorb() {
+    return backend_.gemm({.x = pass_.at("q").bf16(),
+                          .w = layer_.kv_b_.bf16.data(),
+                          .y = pass_.at("query").bf16(),
+                          .m = n_,
+                          .n = kLatentDim,
+                          .k = spec_.nope,
+                          .batch = spec_.heads,
+                          .x_stride = std::int64_t{spec_.heads} * spec_.query_dim(),
+                          .w_stride = kLatentDim,
+                          .y_stride = std::int64_t{spec_.heads} * kKeyDim,
+                          .x_batch_stride = spec_.query_dim(),
+                          .w_batch_stride = std::int64_t{spec_.nope + spec_.v} * kLatentDim,
+                          .y_batch_stride = kKeyDim,
+                          .w_layout = kernels::WeightLayout::kInOut});
+  }
+
+  Result<void> v_up() {
+    return backend_.gemm({.x = pass_.at("latent_out").bf16(),
+                          .w = layer_.kv_b_.bf16.as<std::uint16_t>() + spec_.nope * kLatentDim,
+                          .y = pass_.at("v_out").bf16(),
+                          .m = n_,
+                          .n = spec_.v,
+                          .k = kLatentDim,
+                          .batch = spec_.heads,
+                          .x_stride = std::int64_t{spec_.heads} * kLatentDim,
+                          .w_stride = kLatentDim,
+                          .y_stride = std::int64_t{spec_.heads} * spec_.v,
+                          .x_batch_stride = kLatentDim,
+                          .w_batch_stride = std::int64_t{spec_.nope + spec_.v} * kLatentDim,
+                          .y_batch_stride = spec_.v});
+  }
+
+  Result<void> cache_write() {
+    const auto rows = cache_.kv_rows();
+    return backend_.kv_cache_write({.latent = pass_.at("latent").buffer.data(),
+                                    .rope = pass_.at("k_rope").buffer.data(),
+                                    .slots = pass_.at("slots").i64(),
+                                    .cache = const_cast<void*>(rows.data),
+                                    .tokens = n_,
+                                    .rows = rows.rows,
+                                    .latent_stride = kLatentDim,
+                                    .rope_stride = kRopeDim,
+                                    .row_stride_bytes = rows.row_stride_bytes,
+                                    .format = rows.format,
+                                    .scale_format = cache_.options().kv_scales});
+  }
+
+  Result<void> index_key() {
+    DSAPERF_TRY(backend_.layer_norm({.x = pass_.at("index_key_raw").buffer.data(),
+                                     .weight = layer_.k_norm_.as<float>(),
+                                     .bias = layer_.k_norm_bias_.as<float>(),
+                                     .out = pass_.at("index_key").buffer.data(),
+                                     .rows = n_,
+                                     .dim = kIndexDim,
+                                     .x_stride = kIndexDim,
+                                     .out_stride = kIndexDim,
+                                     .eps = 1e-6F}));
+    return rope(pass_.at("index_key").bf16(), 1, kIndexDim, spec_.index_rope);
+  }
+
+  Result<void> indexer_projection() {
+    DSAPERF_TRY(project_from(pass_.at("q_r"), spec_.q_lora, layer_.iq_, pass_.at("index_query")));
+    DSAPERF_TRY(
+        rope(pass_.at("index_query").bf16(), spec_.index_heads, kIndexDim, spec_.index_rope));
+    return index_key();
+  }
+
+  Result<void> quantise_index_key() {
+    return backend_.indexer_quantise({.x = pass_.at("index_key").buffer.data(),
+                                      .values = pass_.at("index_key_e4m3").e4m3(),
+                                      .scales = pass_.at("index_key_scale").f32(),
+                                      .rows = n_,
+                                      .x_stride = kIndexDim});
+  }
+
+  Result<void> indexer_quantise() {
+    DSAPERF_TRY(backend_.indexer_quantise(
+        {.x = pass_.at("index_query").buffer.data(),
+         .values = pass_.at("index_query_e4m3").e4m3(),
+         .weights = pass_.at("head_weight").f32(),
+         .weights_out = pass_.at("head_weight_scaled").f32(),
+         .rows = n_ * spec_.index_heads,
+         .x_stride = kIndexDim,
+         .weight_factor = 1 / std::sqrt(static_cast<float>(spec_.index_heads * kIndexDim))}));
+    return quantise_index_key();
+  }
+
+  Result<void> index_cache_write() {
+    if (pass_.dense) {  // stages 6 and 7 did not run, the key is needed all the same
+      DSAPERF_TRY(index_key());
+      DSAPERF_TRY(quantise_index_key());
+    }
+    return backend_.index_key_cache_write({.values = pass_.at("index_key_e4m3").e4m3(),
+                                           .scales = pass_.at("index_key_scale").f32(),
+                                           .slots = pass_.at("slots").i64(),
+                                           .pages = cache_.index_pages(),
+                                           .tokens = n_,
+                                           .page_count = cache_.pool().pages(),
+                                           .page_stride_bytes = kernels::kIndexPageBytes});
+  }
+
+  // Tokens [first, first + count): their scores lie in the scratch. Top-k, rows of the cache.
+  Result<void> take_top(std::int64_t first, std::int64_t count, std::int64_t columns) {
+    const std::int64_t stride = pass_.at("scores_scratch").shape[1];
+    return timed(Stage::kTopk, [&]() -> Result<void> {
+      DSAPERF_TRY(backend_.topk({.scores = pass_.at("scores_scratch").f32(),
+                                 .end = pass_.at("score_end").i32() + first,
+                                 .indices = pass_.at("selection").i32() + first * pass_.selected,
+                                 .rows = count,
+                                 .columns = columns,
+                                 .topk = pass_.selected,
+                                 .scores_stride = stride,
+                                 .indices_stride = pass_.selected}));
+      return selection_rows(first, count);
+    });
+  }
+
+  Result<void> selection_rows(std::int64_t first, std::int64_t count) {
+    return backend_.selection_rows(
+        {.positions = pass_.at("selection").i32() + first * pass_.selected,
+         .request = pass_.at("request_of").i32() + first,
+         .block_table = pass_.at("block_table").i32(),
+         .rows = pass_.at("selection_rows").i32() + first * pass_.selected,
+         .tokens = count,
+         .topk = pass_.selected,
+         .positions_stride = pass_.selected,
+         .rows_stride = pass_.selected,
+         .block_table_stride = pass_.block_table_stride});
+  }
+
+  Result<void> keep_scores(std::int64_t first, std::int64_t count) {
+    const Tensor& scratch = pass_.at("scores_scratch");
+    for (auto& [token, scores] : pass_.kept_scores) {
+      if (token < first || token >= first + count) continue;
+      scores.resize(pass_.visible[token]);
+      DSAPERF_TRY(backend_.download(scratch.f32() + (token - first) * scratch.shape[1],
+                                    scores.size() * 4, scores.data()));
+    }
+    return {};
+  }
+
+  Result<void> select() { return pass_.uniform_q_len > 0 ? select_paged() : select_gathered(); }
+
+  // Decode: scores straight from the pages, several requests at once.
+  Result<void> select_paged() {
+    const Tensor& scratch = pass_.at("scores_scratch");
+    const int q_len = pass_.uniform_q_len;
+    const auto requests = static_cast<std::int64_t>(pass_.requests.size());
+    const std::int64_t step = std::max<std::int64_t>(1, scratch.shape[0] / q_len);
+    for (std::int64_t r = 0; r < requests; r += step) {
+      const std::int64_t batch = std::min(step, requests - r);
+      const std::int64_t first = r * q_len;
+      const auto scores = timed(Stage::kIndexerScores, [&] {
+        return backend_.paged_indexer_scores(
+            {.q = pass_.at("index_query_e4m3").e4m3() + first * spec_.index_heads * kIndexDim,
+             .weights = pass_.at("head_weight_scaled").f32() + first * spec_.index_heads,
+             .pages = cache_.index_pages(),
+             .block_table = pass_.at("block_table").i32() + r * pass_.block_table_stride,
+             .context_length = pass_.at("context").i32() + r,
+             .scores = scratch.f32(),
+             .batch = batch,
+             .q_len = q_len,
+             .heads = spec_.index_heads,
+             .dim = kIndexDim,
+             .max_context = scratch.shape[1],
+             .page_stride_bytes = kernels::kIndexPageBytes,
+             .block_table_stride = pass_.block_table_stride,
+             .scores_stride = scratch.shape[1]});
+      });
+      DSAPERF_TRY(scores);
+      DSAPERF_TRY(keep_scores(first, batch * q_len));
+      DSAPERF_TRY(take_top(first, batch * q_len, scratch.shape[1]));
+    }
+    return {};
+  }
+
+  Result<void> gather_keys(std::size_t request, std::int64_t keys) {
+    return backend_.gather_index_keys(
+        {.pages = cache_.index_pages(),
+         .block_table = pass_.at("block_table").i32() +
+                        static_cast<std::int64_t>(request) * pass_.block_table_stride,
+         .values = pass_.at("gathered_keys").e4m3(),
+         .scales = pass_.at("gathered_scales").f32(),
+         .tokens = keys,
+         .page_count = cache_.pool().pages(),
+         .page_stride_bytes = kernels::kIndexPageBytes});
+  }
+
+  Result<void> gathered_scores(std::int64_t first, std::int64_t count, std::int64_t keys) {
+    const Tensor& scratch = pass_.at("scores_scratch");
+    return backend_.indexer_scores(
+        {.q = pass_.at("index_query_e4m3").e4m3() + first * spec_.index_heads * kIndexDim,
+         .weights = pass_.at("head_weight_scaled").f32() + first * spec_.index_heads,
+         .k = pass_.at("gathered_keys").e4m3(),
+         .k_scales = pass_.at("gathered_scales").f32(),
+         .start = pass_.at("score_start").i32() + first,
+         .end = pass_.at("score_end").i32() + first,
+         .scores = scratch.f32(),
+         .tokens = count,
+         .keys = keys,
+         .heads = spec_.index_heads,
+         .dim = kIndexDim,
+         .scores_stride = scratch.shape[1]});
+  }
+
+  // Prefill and mixed batches: the keys of a request out of their pages, then chunks of its tokens.
+  Result<void> select_gathered() {
+    const Tensor& scratch = pass_.at("scores_scratch");
+    for (std::size_t r = 0; r < pass_.requests.size(); ++r) {
+      const auto& request = pass_.requests[r];
+      const std::int64_t keys = request.context();
+      for (std::int64_t done = 0; done < request.new_tokens; done += scratch.shape[0]) {
+        const std::int64_t count = std::min(scratch.shape[0], request.new_tokens - done);
+        const std::int64_t first = request.first_token + done;
+        const auto scores = timed(Stage::kIndexerScores, [&]() -> Result<void> {
+          if (done == 0) DSAPERF_TRY(gather_keys(r, keys));
+          return gathered_scores(first, count, keys);
+        });
+        DSAPERF_TRY(scores);
+        DSAPERF_TRY(keep_scores(first, count));
+        DSAPERF_TRY(take_top(first, count, keys));
+      }
+    }
+    return {};
+  }
+
+  Result<void> attention() {
+    if (!spec_.has_indexer || pass_.dense) DSAPERF_TRY(selection_rows(0, n_));
+    return backend_.sparse_mla({.q = pass_.at("query").buffer.data(),
+                                .kv = cache_.kv_rows(),
+                                .indices = pass_.at("selection_rows").i32(),
+                                .out = pass_.at("latent_out").buffer.data(),
+                                .lse = pass_.at("lse").f32(),
+                                .tokens = n_,
+                                .heads = spec_.heads,
+                                .topk = pass_.selected,
+                                .q_token_stride = std::int64_t{spec_.heads} * kKeyDim,
+                                .q_head_stride = kKeyDim,
+                                .indices_stride = pass_.selected,
+                                .out_token_stride = std::int64_t{spec_.heads} * kLatentDim,
+                                .out_head_stride = kLatentDim,
+                                .lse_stride = spec_.heads,
+                                .scale = spec_.softmax_scale});
+  }
+
+  const DsaLayer& layer_;
+  Backend& backend_;
+  const LayerSpec& spec_;
+  ForwardPass& pass_;
+  const CacheManager& cache_;
+  DsaLayer::Observer& observer_;
+  std::int64_t n_;
+};
+
+Result<void> DsaLayer::run(ForwardPass& pass, const CacheManager& cache, Observer& observer) const {
+  if (pass.tokens == 0) return {};
+  return StageRunner(*this, pass, cache, observer).run();
+}
+
+Result<void> DsaLayer::run(ForwardPass& pass, const CacheManager& cache) const {
+  Observer nobody;
+  return run(pass, cache, nobody);
+}
+
+}  // namespace dsaperf::op
