@@ -4,6 +4,8 @@
 
 #include "command.hpp"
 #include "completion.hpp"
+#include "db.hpp"
+#include "query.hpp"
 #include "usage.hpp"
 
 namespace {
@@ -16,6 +18,8 @@ ExitCode execute(int argc, char** argv) {
   app.set_version_flag("--version", "dsaperf " DSAPERF_VERSION);
   dsaperf::tool::Run run;
   dsaperf::tool::add_completion(app, run);
+  dsaperf::tool::add_db(app, run);
+  dsaperf::tool::add_query(app, run);
 
   const std::span<char* const> words(argv + 1, argv + argc);
   if (const auto wrong = dsaperf::tool::unknown_command(app, words)) {

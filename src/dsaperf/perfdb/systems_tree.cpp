@@ -101,27 +101,13 @@ std::string manifest_entries(std::string_view text, std::string_view table) {
   return found;
 }
 
-std::optional<std::string> core_of_python(const std::string& python) {
-  const std::string command =
-      "'" + python +
-      "' -c 'import importlib.util as u; s = u.find_spec(\"aiconfigurator_core\"); "
-      "print(list(s.submodule_search_locations)[0] if s else \"\")' 2>/dev/null";
-  FILE* const pipe = popen(command.c_str(), "r");  // NOLINT(cert-env33-c): the user's own python3
-  if (pipe == nullptr) return std::nullopt;
-  std::string text;
-  std::array<char, 512> part{};
-  while (std::fgets(part.data(), part.size(), pipe) != nullptr) text += part.data();
-  pclose(pipe);
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  if (text.empty() || !path_exists(fs::path(text) / "systems")) return std::nullopt;
-  return text;
-}
-
-// <environment>/lib/python3.x/site-packages/aiconfigurator_core/systems
-std::optional<fs::path> systems_of_environment(const fs::path& environment) {
-  for (const auto& python : subfolders(environment / "lib")) {
-    const auto systems = python / "site-packages/aiconfigurator_core/systems";
-    if (path_exists(systems)) return systems;
+// <prefix>/lib/python3.x/{site,dist}-packages/aiconfigurator_core/systems
+std::optional<fs::path> systems_of_environment(const fs::path& prefix) {
+  for (const auto& python : subfolders(prefix / "lib")) {
+    for (const char* packages : {"site-packages", "dist-packages"}) {
+      const auto systems = python / packages / "aiconfigurator_core/systems";
+      if (path_exists(systems)) return systems;
+    }
   }
   return std::nullopt;
 }
@@ -138,8 +124,8 @@ std::optional<fs::path> systems_of_build() {
   return std::nullopt;
 }
 
-// python3 on PATH without running it, where it is an environment's or its site-packages lie beside
-// it: starting an interpreter costs 20 ms, so it is asked only when that finds nothing.
+// Where the first python3 on PATH looks for packages. It is not started: that costs 20 ms, and the
+// places are known (its environment, or the system's, the local and the user's).
 std::optional<fs::path> systems_of_path() {
   const char* const path = std::getenv("PATH");
   std::string_view rest = path != nullptr ? path : "";
@@ -147,10 +133,18 @@ std::optional<fs::path> systems_of_path() {
     const auto end = std::min(rest.find(':'), rest.size());
     const fs::path folder(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
-    const auto python = folder / "python3";
-    if (folder.empty() || !path_exists(python)) continue;
-    if (const auto found = systems_of_environment(folder.parent_path())) return found;
-    if (const auto core = core_of_python(python.native())) return fs::path(*core) / "systems";
+    if (folder.empty() || !path_exists(folder / "python3")) continue;
+    std::error_code ignored;
+    const auto target = fs::canonical(folder / "python3", ignored);
+    std::vector<fs::path> prefixes = {folder.parent_path()};
+    if (!path_exists(folder.parent_path() / "pyvenv.cfg")) {
+      if (const char* home = std::getenv("HOME")) prefixes.push_back(fs::path(home) / ".local");
+      prefixes.push_back(folder.parent_path() / "local");
+      prefixes.push_back(target.parent_path().parent_path());
+    }
+    for (const auto& prefix : prefixes) {
+      if (const auto found = systems_of_environment(prefix)) return found;
+    }
     return std::nullopt;  // the first python3 is the one that counts
   }
   return std::nullopt;

@@ -1,0 +1,52 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/perfdb/systems_tree.hpp"
+#include "dsaperf/predict/layer_query.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dsaperf::predict {
+
+enum class Method {
+  kCompatible,  // aiconfigurator 0.12's own answers
+};
+std::string_view name(Method method);
+std::optional<Method> method_from_name(std::string_view name);
+
+// Which tables are asked. `version`: "" or a slot's name ("current", "next") or a number.
+struct Tables {
+  std::string system;
+  std::string backend;
+  std::string version;
+};
+
+// Answers for any layer on any system of a tree. Tables are read and prepared when a question first
+// needs them and kept; a question about the same kind of layer then costs about a microsecond. Not
+// safe to use from several threads.
+class LayerPredictor {
+ public:
+  LayerPredictor(std::shared_ptr<const perfdb::SystemsTree> tree, Method method);
+  LayerPredictor(LayerPredictor&&) noexcept;
+  LayerPredictor& operator=(LayerPredictor&&) noexcept;
+  ~LayerPredictor();
+
+  // Fails with kNotFound where the tables named cannot answer: never another backend's or version's
+  // number.
+  Result<LayerLatency> at(const Tables& tables, const LayerKind& kind, const LayerShape& shape);
+
+  // aiconfigurator's bound at the same point.
+  Result<Micros> peer_bound(const Tables& tables, const LayerKind& kind, const LayerShape& shape);
+
+  // The version that answers for `tables`.
+  Result<std::string> version(const Tables& tables);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dsaperf::predict

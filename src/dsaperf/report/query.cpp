@@ -1,0 +1,96 @@
+#include "dsaperf/report/query.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace dsaperf::report {
+namespace {
+
+std::string shape_text(const predict::LayerShape& shape) {
+  auto text = fmt::format("{} heads, batch {}, {} new after {} cached", shape.heads, shape.batch,
+                          shape.new_tokens, shape.past_tokens);
+  if (shape.full_layer_share < 1) {
+    text +=
+        fmt::format(", {:.1f} % of layers with their own indexer", 100 * shape.full_layer_share);
+  }
+  if (shape.context_parallel > 1)
+    text += fmt::format(", context parallel {}", shape.context_parallel);
+  return text;
+}
+
+nlohmann::ordered_json optional_ms(const std::optional<Micros>& time) {
+  return time ? nlohmann::ordered_json(time->millis()) : nlohmann::ordered_json(nullptr);
+}
+
+}  // namespace
+
+std::string text(const LayerAnswer& answer, const TextStyle& style) {
+  std::string out =
+      fmt::format("{} {}, {} {}\n", answer.kind.architecture, perfdb::name(answer.shape.phase),
+                  answer.tables.backend, answer.tables.version);
+  out += fmt::format("{}, cache {}, attention {}, GEMMs {}\n\n", answer.tables.system,
+                     answer.kind.kv_dtype, answer.kind.fmha_dtype, answer.kind.gemm_dtype);
+  TextTable table({{.title = shape_text(answer.shape)},
+                   {.title = "ms", .align = TextTable::Align::kRight},
+                   {.title = "source"}});
+  table.add_row({"one layer", fmt::format("{:.4f}", answer.latency.time.millis()),
+                 std::string(predict::name(answer.latency.source))});
+  if (answer.latency.low && answer.latency.high) {
+    table.add_row({"90 % interval",
+                   fmt::format("{:.4f} - {:.4f}", answer.latency.low->millis(),
+                               answer.latency.high->millis()),
+                   ""});
+  }
+  if (answer.peer_bound) {
+    table.add_row(
+        {"aiconfigurator's bound", fmt::format("{:.4f}", answer.peer_bound->millis()), "bound"});
+  }
+  out += table.str(style);
+  return out;
+}
+
+nlohmann::ordered_json json(const LayerAnswer& answer) {
+  const auto& shape = answer.shape;
+  return {{"format", "dsaperf.query.1"},
+          {"system", answer.tables.system},
+          {"backend", answer.tables.backend},
+          {"version", answer.tables.version},
+          {"architecture", answer.kind.architecture},
+          {"phase", perfdb::name(shape.phase)},
+          {"kv_cache_dtype", answer.kind.kv_dtype},
+          {"fmha_dtype", answer.kind.fmha_dtype},
+          {"gemm_dtype", answer.kind.gemm_dtype},
+          {"heads", shape.heads},
+          {"batch", shape.batch},
+          {"new_tokens", shape.new_tokens},
+          {"past_tokens", shape.past_tokens},
+          {"full_layer_fraction", shape.full_layer_share},
+          {"context_parallel", shape.context_parallel},
+          {"method", predict::name(answer.method)},
+          {"latency_ms", answer.latency.time.millis()},
+          {"low_ms", optional_ms(answer.latency.low)},
+          {"high_ms", optional_ms(answer.latency.high)},
+          {"source", predict::name(answer.latency.source)},
+          {"peer_bound_ms", optional_ms(answer.peer_bound)},
+          {"warnings", answer.latency.warnings}};
+}
+
+std::string text(const predict::QueryFileSummary& summary) {
+  auto out = fmt::format("{} rows", summary.rows);
+  for (const auto& [source, count] : summary.by_source)
+    out += fmt::format(", {} {}", count, source);
+  if (summary.failed > 0)
+    out += fmt::format(", {} without an answer (see predicted_error)", summary.failed);
+  return out + "\n";
+}
+
+nlohmann::ordered_json json(const predict::QueryFileSummary& summary) {
+  return {{"format", "dsaperf.query.1"},
+          {"rows", summary.rows},
+          {"failed", summary.failed},
+          {"by_source", summary.by_source},
+          {"warnings", nlohmann::ordered_json::array()}};
+}
+
+}  // namespace dsaperf::report

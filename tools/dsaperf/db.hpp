@@ -1,0 +1,12 @@
+#pragma once
+
+#include "command.hpp"
+
+namespace dsaperf::tool {
+
+// `db` and its subcommands, each in a file db_<name>.cpp.
+void add_db(CLI::App& app, Run& run);
+
+void add_db_ls(CLI::App& db, Run& run);
+
+}  // namespace dsaperf::tool

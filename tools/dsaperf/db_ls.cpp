@@ -1,0 +1,45 @@
+#include "dsaperf/core/text_table.hpp"
+#include "dsaperf/report/table_list.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "db.hpp"
+
+namespace dsaperf::tool {
+namespace {
+
+struct Options {
+  std::string systems_root, system;
+  bool json = false;
+};
+
+Result<ExitCode> list(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
+  DSAPERF_TRY_ASSIGN(const auto tables, report::list_tables(tree, options.system));
+  if (options.json) {
+    std::puts(report::json(tables, tree).dump(2).c_str());
+    return ExitCode::kDone;
+  }
+  std::printf("%s\n\n%s", tree.root().c_str(),
+              report::text(tables, TextStyle::of_descriptor(1)).c_str());
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_db_ls(CLI::App& db, Run& run) {
+  auto* command = db.add_subcommand("ls", "DSA tables of a systems folder");
+  auto options = std::make_shared<Options>();
+  command->add_option("--systems", options->systems_root,
+                      "AIConfigurator's systems folder (else found by itself)");
+  command->add_option("--system", options->system, "One card (default: all)");
+  command->add_flag("--json", options->json, "One JSON document");
+  command->footer("Example:\n  dsaperf db ls --system h200_sxm");
+  command->callback([options, &run] { run = [options] { return list(*options); }; });
+}
+
+}  // namespace dsaperf::tool

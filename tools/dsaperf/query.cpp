@@ -1,0 +1,124 @@
+#include "query.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/text_table.hpp"
+#include "dsaperf/report/query.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+namespace dsaperf::tool {
+namespace {
+
+struct Options {
+  std::string systems_root;
+  predict::Tables tables{.system = "h200_sxm", .backend = "sglang", .version = ""};
+  predict::LayerKind kind{.architecture = "DeepseekV32ForCausalLM"};
+  predict::LayerShape shape;
+  std::string phase = "context";
+  std::string method = "compatible";
+  std::string from, output;
+  bool json = false;
+};
+
+Result<ExitCode> answer_one(Options options, predict::LayerPredictor& predictor,
+                            predict::Method method) {
+  options.shape.phase =
+      options.phase == "context" ? perfdb::Phase::kContext : perfdb::Phase::kGeneration;
+  report::LayerAnswer answer{
+      .tables = options.tables, .kind = options.kind, .shape = options.shape, .method = method};
+  DSAPERF_TRY_ASSIGN(answer.latency, predictor.at(options.tables, options.kind, options.shape));
+  DSAPERF_TRY_ASSIGN(answer.peer_bound,
+                     predictor.peer_bound(options.tables, options.kind, options.shape));
+  DSAPERF_TRY_ASSIGN(answer.tables.version, predictor.version(options.tables));
+  for (const auto& warning : answer.latency.warnings)
+    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  if (options.json) {
+    std::puts(report::json(answer).dump(2).c_str());
+  } else {
+    std::fputs(report::text(answer, TextStyle::of_descriptor(1)).c_str(), stdout);
+  }
+  return ExitCode::kDone;
+}
+
+Result<ExitCode> query(const Options& options) {
+  const auto method = predict::method_from_name(options.method);
+  if (!method) return fail(Errc::kInvalidArgument, "no method '{}'", options.method);
+  DSAPERF_TRY_ASSIGN(auto tree, perfdb::SystemsTree::discover(options.systems_root));
+  predict::LayerPredictor predictor(std::make_shared<const perfdb::SystemsTree>(std::move(tree)),
+                                    *method);
+  if (options.from.empty()) return answer_one(options, predictor, *method);
+  DSAPERF_TRY_ASSIGN(const auto summary,
+                     predict::answer_file(options.from, options.output, predictor));
+  std::fputs(
+      options.json ? (report::json(summary).dump(2) + "\n").c_str() : report::text(summary).c_str(),
+      stdout);
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_query(CLI::App& app, Run& run) {
+  auto* command =
+      app.add_subcommand("query", "Latency of one attention layer, or of every row of a CSV file");
+  auto options = std::make_shared<Options>();
+  command->add_option("--systems", options->systems_root,
+                      "AIConfigurator's systems folder (else found by itself)");
+  command->add_option("--system", options->tables.system, "Card")->capture_default_str();
+  command->add_option("--backend", options->tables.backend, "trtllm, sglang or vllm")
+      ->capture_default_str();
+  command->add_option("--version", options->tables.version,
+                      "current, previous, next or a number (default: current)");
+  command->add_option("--arch", options->kind.architecture, "Architecture of the model")
+      ->capture_default_str();
+  command->add_option("--phase", options->phase, "context or generation")
+      ->check(CLI::IsMember({"context", "generation"}))
+      ->capture_default_str();
+  auto* heads = command->add_option("--heads", options->shape.heads, "Attention heads of one rank");
+  command->add_option("--batch", options->shape.batch, "Requests")->capture_default_str();
+  command->add_option("--new", options->shape.new_tokens, "New tokens of a request")
+      ->capture_default_str();
+  command
+      ->add_option("--past", options->shape.past_tokens,
+                   "Tokens of a request that are in the cache")
+      ->capture_default_str();
+  command->add_option("--kv", options->kind.kv_dtype, "Cache: bfloat16 (or bf16), fp8")
+      ->capture_default_str();
+  command->add_option("--gemm", options->kind.gemm_dtype, "Projections: bfloat16, fp8_block, nvfp4")
+      ->capture_default_str();
+  command->add_option("--fmha", options->kind.fmha_dtype, "Attention arithmetic")
+      ->capture_default_str();
+  command
+      ->add_option("--full-fraction", options->shape.full_layer_share,
+                   "Part of the layers that run their own indexer")
+      ->capture_default_str();
+  command->add_option("--cp", options->shape.context_parallel, "Context-parallel ranks (prefill)")
+      ->capture_default_str();
+  command->add_option("--method", options->method, "compatible: aiconfigurator's own answers")
+      ->check(CLI::IsMember({"compatible"}))
+      ->capture_default_str();
+  auto* from =
+      command->add_option("--from", options->from, "Answer every row of a CSV file (or .csv.gz)");
+  auto* output =
+      command->add_option("-o,--output", options->output, "Where --from writes (.gz: compressed)");
+  from->needs(output);
+  output->needs(from);
+  command->add_flag("--json", options->json, "One JSON document");
+  command->footer(
+      "Example:\n  dsaperf query --system h200_sxm --backend sglang --heads 16 --new 4096\n"
+      "  dsaperf query --phase generation --heads 16 --batch 16 --past 8192 --kv bf16\n"
+      "  dsaperf query --from operators.csv.gz -o answers.csv");
+  command->callback([options, heads, from, &run] {
+    if (from->count() == 0 && heads->count() == 0) throw CLI::RequiredError("--heads (or --from)");
+    for (auto* dtype :
+         {&options->kind.kv_dtype, &options->kind.gemm_dtype, &options->kind.fmha_dtype}) {
+      if (*dtype == "bf16") *dtype = "bfloat16";
+    }
+    run = [options] { return query(*options); };
+  });
+}
+
+}  // namespace dsaperf::tool
