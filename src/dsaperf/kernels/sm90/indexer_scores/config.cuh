@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+
+namespace dsaperf::kernels::sm90 {
+
+// One variant of the score kernel.
+//   kColumns  columns (query rows x heads) of one accumulator: N of the product
+//   kSplit    the two math warpgroups own different columns and share each tile of keys;
+//             otherwise they own the same columns and take tiles in turn
+template <int kHeads_, int kColumns_, bool kSplit_, bool kPaged_>
+struct ScoresConfig {
+  static constexpr int kHeads = kHeads_;
+  static constexpr int kColumns = kColumns_;
+  static constexpr bool kSplit = kSplit_;
+  static constexpr bool kPaged = kPaged_;
+
+  static constexpr int kDim = 128;      // bytes of a key or of one head of a query
+  static constexpr int kTileKeys = 64;  // M of the product, and a page
+  static constexpr int kMathWarpgroups = 2;
+  static constexpr int kThreads = 128 * (kMathWarpgroups + 1);
+  static constexpr int kRows = kColumns / kHeads;  // of one warpgroup
+  static constexpr int kGroupRows = kSplit ? kMathWarpgroups * kRows : kRows;
+  static constexpr int kGroupColumns = kGroupRows * kHeads;
+
+  // Registers a thread: 384 threads start at 168; 2 * 240 + 24 = 504 = 3 * 168.
+  static constexpr int kMathRegisters = 232;
+  static constexpr int kLoadRegisters = 40;
+
+  static constexpr int kQueryStages = 2;
+  static constexpr int kKeyTileBytes = kTileKeys * kDim;
+  static constexpr int kScaleTileBytes = kTileKeys * 4;
+  static constexpr int kMaxSharedBytes = 227 * 1024;
+  static constexpr int kPerGroupBytes = kGroupColumns * (kDim + 4) + kGroupRows * 8 + 16;
+  static constexpr int kFit = (kMaxSharedBytes - 2048 - kQueryStages * kPerGroupBytes) /
+                              (kKeyTileBytes + kScaleTileBytes + 16);
+  // Prefill needs its latency covered, about 4 tiles; decode keeps as many bytes in flight as fit.
+  static constexpr int kKeyStages = kPaged ? kFit : (kFit < 10 ? kFit : 10);
+
+  // Cost of changing the group, in tiles, for the balance of work.
+  static constexpr int kGroupCost = 1;
+
+  static_assert(kColumns == 64 || kColumns == 128 || kColumns == 256);
+  static_assert(kColumns % kHeads == 0 && kKeyStages >= 4);
+};
+
+// The rows a group has in a CTA and the keys it shall score there.
+struct GroupWork {
+  std::int32_t first_row;
+  std::int32_t first_key;
+  std::int32_t tiles;  // 0: no more work
+  std::int32_t unused;
+};
+
+// Which keys one row sees.
+struct RowLimits {
+  std::int32_t start;
+  std::int32_t length;
+};
+
+template <class Config>
+struct ScoresShared {
+  alignas(1024) std::uint8_t q[Config::kQueryStages][Config::kGroupColumns * Config::kDim];
+  alignas(1024) std::uint8_t k[Config::kKeyStages][Config::kKeyTileBytes];
+  alignas(128) float k_scales[Config::kKeyStages][Config::kTileKeys];
+  alignas(16) float weights[Config::kQueryStages][Config::kGroupColumns];
+  alignas(16) RowLimits limits[Config::kQueryStages][Config::kGroupRows];
+  alignas(16) GroupWork work[Config::kQueryStages];
+  alignas(8) std::uint64_t q_full[Config::kQueryStages];
+  std::uint64_t q_empty[Config::kQueryStages];
+  std::uint64_t k_full[Config::kKeyStages];
+  std::uint64_t k_empty[Config::kKeyStages];
+  std::int64_t warp_cost[Config::kThreads / 32];
+  std::int64_t first_group_at;
+  std::int32_t first_group;
+};
+
+}  // namespace dsaperf::kernels::sm90

@@ -1,0 +1,324 @@
+#pragma once
+
+#include "dsaperf/kernels/sm90/indexer_scores/config.cuh"
+#include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
+#include "dsaperf/kernels/sm90/indexer_scores/schedule.cuh"
+#include "dsaperf/kernels/sm90/ptx/control.cuh"
+#include "dsaperf/kernels/sm90/ptx/mbarrier.cuh"
+#include "dsaperf/kernels/sm90/ptx/tensor_load.cuh"
+#include "dsaperf/kernels/sm90/ptx/wgmma.cuh"
+#include "dsaperf/kernels/sm90/ptx/wgmma_e4m3.cuh"
+
+#include <cstdint>
+
+// Indexer scores of fp8 queries and keys: s[row, key] = scale[key] * sum_h w[row, h] * relu(q . k).
+//
+// A persistent CTA walks its part of the line of tiles (schedule.cuh). One tile is 64 keys (M of
+// wgmma, 64 x 128 bytes in shared memory) against kColumns columns, each column one head of one
+// query row. Two math warpgroups take turns on the tensor cores: while the accumulators of one are
+// reduced to scores in its registers, the product of the other runs.
+//
+//   producer warp    group g: weights, limits --st--> shared, q --copy engine--> q[2]
+//                    tile t:  64 keys and their scales --copy engine--> k[kKeyStages]
+//   warpgroups 0, 1  wait q_full, weights to registers; per tile: wait k_full, 4 wgmma (K = 32),
+//                    arrive k_empty, relu-weight-sum, 2 shuffles, scale, store
+//
+//   barrier  arrivals                              waited for by
+//   q_full   producer lane + bytes of q            math
+//   q_empty  8 math warps                          producer
+//   k_full   producer lane + bytes of keys, scales math
+//   k_empty  4 math warps (8 if kSplit)            producer
+//
+// Per tile of 64 x 256 and SM: tensor 512 cycles, issue 2 * 128 instructions a thread = 256 cycles
+// for each warpgroup in turn, shared memory 4 * (2 + 8) KB = 320 cycles. See
+// docs/kernels/indexer_scores.md.
+namespace dsaperf::kernels::sm90 {
+
+template <class Config>
+__device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
+                        const LinePart& part) {
+  constexpr int kStages = Config::kKeyStages;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  std::int64_t at = part.at;
+  int group_count = 0;
+  int stage = 0;
+  std::uint32_t empty_parity = 1;  // of a stage never filled: passes at once
+  const std::uint64_t read_once = ptx::policy_evict_first();
+
+  for (int group = part.group; group < a.groups && at < part.end; ++group) {
+    const KeyRange keys = group_keys<Config>(a, group);
+    const int tiles = tile_count<Config>(keys);
+    const std::int64_t tiles_at = at + Config::kGroupCost;
+    at += cost_of<Config>(tiles);
+    const auto clamp_tile = [&](std::int64_t position) {
+      return static_cast<int>(
+          max(min(position - tiles_at, static_cast<std::int64_t>(tiles)), std::int64_t{0}));
+    };
+    const int first_tile = clamp_tile(part.begin);
+    const int last_tile = clamp_tile(part.end);
+    if (first_tile >= last_tile) continue;
+
+    const int slot = group_count % Config::kQueryStages;
+    ptx::mbarrier_wait(ptx::shared_address(&shared.q_empty[slot]),
+                       ((group_count / Config::kQueryStages) & 1) ^ 1);
+    ++group_count;
+    const int first_row = group_first_row<Config>(a, group);
+    const int rows = group_row_count<Config>(a, group);
+    const int first_key = keys.begin + first_tile * Config::kTileKeys;
+    for (int c = lane; c < Config::kGroupColumns; c += 32) {
+      const std::int64_t source = std::int64_t{first_row} * Config::kHeads + c;
+      shared.weights[slot][c] = c < rows * Config::kHeads ? a.weights[source] : 0.0f;
+    }
+    for (int r = lane; r < Config::kGroupRows; r += 32) {
+      shared.limits[slot][r] =
+          r < rows ? row_limits<Config::kPaged>(a, first_row + r) : RowLimits{0, 0};
+    }
+    if (lane == 0) shared.work[slot] = {first_row, first_key, last_tile - first_tile, 0};
+    __syncwarp();
+    if (lane == 0) {
+      const std::uint32_t full = ptx::shared_address(&shared.q_full[slot]);
+      ptx::mbarrier_arrive_expect_tx(full, Config::kGroupColumns * Config::kDim);
+      for (int c = 0; c < Config::kGroupColumns; c += Config::kColumns) {
+        ptx::tensor_load_2d(ptx::shared_address(&shared.q[slot][c * Config::kDim]), &a.q, full, 0,
+                            first_row * Config::kHeads + c);
+      }
+    }
+
+    [[maybe_unused]] const std::int32_t* table = nullptr;
+    [[maybe_unused]] int page_of_lane = 0;  // of tile (t & ~31) + lane, and the 32 after it
+    [[maybe_unused]] int next_page_of_lane = 0;
+    if constexpr (Config::kPaged) {
+      table = a.block_table + group * a.block_table_stride;
+      if (first_tile + lane < last_tile) next_page_of_lane = table[first_tile + lane];
+    }
+    for (int t = first_tile; t < last_tile; ++t) {
+      [[maybe_unused]] int page = 0;
+      if constexpr (Config::kPaged) {
+        const int in_batch = (t - first_tile) % 32;
+        if (in_batch == 0) {
+          page_of_lane = next_page_of_lane;
+          if (t + 32 + lane < last_tile) next_page_of_lane = table[t + 32 + lane];
+        }
+        page = __shfl_sync(~0u, page_of_lane, in_batch);
+      }
+      ptx::mbarrier_wait(ptx::shared_address(&shared.k_empty[stage]), empty_parity);
+      if (lane == 0) {
+        const std::uint32_t full = ptx::shared_address(&shared.k_full[stage]);
+        const std::uint32_t k = ptx::shared_address(shared.k[stage]);
+        const std::uint32_t scales = ptx::shared_address(shared.k_scales[stage]);
+        ptx::mbarrier_arrive_expect_tx(full, Config::kKeyTileBytes + Config::kScaleTileBytes);
+        if constexpr (Config::kPaged) {
+          ptx::tensor_load_3d(k, &a.k, full, 0, 0, page, read_once);
+          ptx::bulk_load(scales, a.pages + page * a.page_stride_bytes + Config::kKeyTileBytes,
+                         Config::kScaleTileBytes, full);
+        } else {
+          const int key = keys.begin + t * Config::kTileKeys;
+          ptx::tensor_load_2d(k, &a.k, full, 0, key);
+          ptx::tensor_load_1d(scales, &a.k_scales, full, key);
+        }
+      }
+      __syncwarp();
+      if (++stage == kStages) {
+        stage = 0;
+        empty_parity ^= 1;
+      }
+    }
+  }
+
+  const int slot = group_count % Config::kQueryStages;
+  ptx::mbarrier_wait(ptx::shared_address(&shared.q_empty[slot]),
+                     ((group_count / Config::kQueryStages) & 1) ^ 1);
+  if (lane == 0) {
+    shared.work[slot] = {0, 0, 0, 0};
+    ptx::mbarrier_arrive(ptx::shared_address(&shared.q_full[slot]));
+  }
+}
+
+// Sums of the four lanes of a quad, `values` at a time: each lane keeps the half of the values
+// whose bit is its own and gets the other lane's part of them.
+__device__ inline float exchange(float zero, float one, int bit, int lane) {
+  const bool odd = (lane & bit) != 0;
+  const float kept = odd ? one : zero;
+  const float sent = odd ? zero : one;
+  return kept + __shfl_xor_sync(~0u, sent, bit);
+}
+
+template <class Config>
+struct Epilogue {
+  static constexpr int kRows = Config::kRows;
+  static constexpr int kHeadPairs = Config::kHeads / 8;     // column pairs of a lane and a row
+  static constexpr int kChunkRows = kRows < 4 ? kRows : 4;  // rows reduced over the quad at once
+  static constexpr int kChunks = kRows / kChunkRows;
+
+  float weights[Config::kColumns / 4];
+  RowLimits limits[kChunks];
+  float* out;  // of this lane's first row, column 0
+  std::int64_t row_stride;
+  int key_in_tile;  // of this lane's first key
+  int lane;
+
+  __device__ int row_in_chunk() const { return lane % kChunkRows; }
+
+  __device__ void begin_group(const ScoresArguments& a, const ScoresShared<Config>& shared,
+                              int slot, int warpgroup) {
+    lane = static_cast<int>(threadIdx.x) % 32;
+    const int warp = (static_cast<int>(threadIdx.x) / 32) % 4;
+    key_in_tile = warp * 16 + lane / 4;
+    const int column = Config::kSplit ? warpgroup * Config::kColumns : 0;
+    const int row = Config::kSplit ? warpgroup * kRows : 0;
+    const float2* source = reinterpret_cast<const float2*>(&shared.weights[slot][column]);
+#pragma unroll
+    for (int j = 0; j < Config::kColumns / 8; ++j) {
+      const float2 pair = source[j * 4 + lane % 4];
+      weights[2 * j] = pair.x;
+      weights[2 * j + 1] = pair.y;
+    }
+#pragma unroll
+    for (int c = 0; c < kChunks; ++c) {
+      limits[c] = shared.limits[slot][row + c * kChunkRows + row_in_chunk()];
+    }
+    row_stride = a.scores_stride;
+    out =
+        a.scores + (std::int64_t{shared.work[slot].first_row} + row + row_in_chunk()) * row_stride;
+  }
+
+  // Sum over this lane's heads of one row and one key: w * 2 relu(x), as x + |x| = 2 relu(x)
+  // exactly and an addition issues at the full rate where a maximum does not.
+  __device__ float lane_sum(const float (&d)[Config::kColumns / 2], int row, int half) const {
+    float sum = 0;
+#pragma unroll
+    for (int p = 0; p < kHeadPairs; ++p) {
+      const int j = row * kHeadPairs + p;
+      const float x = d[4 * j + 2 * half];
+      const float y = d[4 * j + 2 * half + 1];
+      sum = fmaf(x + fabsf(x), weights[2 * j], sum);
+      sum = fmaf(y + fabsf(y), weights[2 * j + 1], sum);
+    }
+    return sum;
+  }
+
+  __device__ void put(int chunk, int key, float sum, float scale) const {
+    const RowLimits limit = limits[chunk];
+    if (static_cast<unsigned>(key - limit.start) < static_cast<unsigned>(limit.length)) {
+      out[chunk * kChunkRows * row_stride + key] = (0.5f * sum) * scale;
+    }
+  }
+
+  __device__ void store(const float (&d)[Config::kColumns / 2], int first_key, float scale_low,
+                        float scale_high) const {
+    const int key = first_key + key_in_tile;
+    if constexpr (kRows == 1) {
+      float sum = exchange(lane_sum(d, 0, 0), lane_sum(d, 0, 1), 1, lane);
+      sum += __shfl_xor_sync(~0u, sum, 2);
+      const bool high = (lane & 1) != 0;
+      if (lane % 4 < 2) put(0, high ? key + 8 : key, sum, high ? scale_high : scale_low);
+    } else if constexpr (kRows == 2) {
+      const float low = exchange(lane_sum(d, 0, 0), lane_sum(d, 1, 0), 1, lane);
+      const float top = exchange(lane_sum(d, 0, 1), lane_sum(d, 1, 1), 1, lane);
+      const float sum = exchange(low, top, 2, lane);
+      const bool high = (lane & 2) != 0;
+      put(0, high ? key + 8 : key, sum, high ? scale_high : scale_low);
+    } else {
+#pragma unroll
+      for (int c = 0; c < kChunks; ++c) {
+        float sums[2];
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float even =
+              exchange(lane_sum(d, 4 * c, half), lane_sum(d, 4 * c + 1, half), 1, lane);
+          const float odd =
+              exchange(lane_sum(d, 4 * c + 2, half), lane_sum(d, 4 * c + 3, half), 1, lane);
+          sums[half] = exchange(even, odd, 2, lane);
+        }
+        put(c, key, sums[0], scale_low);
+        put(c, key + 8, sums[1], scale_high);
+      }
+    }
+  }
+};
+
+template <class Config>
+__device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, int warpgroup) {
+  constexpr int kStages = Config::kKeyStages;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  int stage = 0;
+  std::uint32_t full_parity = 0;
+  int tile_count_so_far = 0;
+  float d[Config::kColumns / 2];
+  Epilogue<Config> epilogue;
+
+  for (int group_count = 0;; ++group_count) {
+    const int slot = group_count % Config::kQueryStages;
+    ptx::mbarrier_wait(ptx::shared_address(&shared.q_full[slot]),
+                       (group_count / Config::kQueryStages) & 1);
+    const GroupWork work = shared.work[slot];
+    if (work.tiles == 0) break;
+    epilogue.begin_group(a, shared, slot, warpgroup);
+    const int column = Config::kSplit ? warpgroup * Config::kColumns : 0;
+    const std::uint64_t q =
+        ptx::swizzled_128b(ptx::shared_address(&shared.q[slot][column * Config::kDim]), 16);
+
+    for (int t = 0; t < work.tiles; ++t) {
+      const bool mine = Config::kSplit || (tile_count_so_far + t) % 2 == warpgroup;
+      if (mine) {
+        ptx::mbarrier_wait(ptx::shared_address(&shared.k_full[stage]), full_parity);
+        const std::uint64_t k = ptx::swizzled_128b(ptx::shared_address(shared.k[stage]), 16);
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < Config::kDim / 32; ++step) {
+          ptx::wgmma_e4m3<Config::kColumns>(d, k + 2 * step, q + 2 * step, step != 0);
+        }
+        ptx::wgmma_commit();
+        const float scale_low = shared.k_scales[stage][epilogue.key_in_tile];
+        const float scale_high = shared.k_scales[stage][epilogue.key_in_tile + 8];
+        ptx::wgmma_wait<0>();
+        __syncwarp();
+        if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.k_empty[stage]));
+        epilogue.store(d, work.first_key + t * Config::kTileKeys, scale_low, scale_high);
+      }
+      if (++stage == kStages) {
+        stage = 0;
+        full_parity ^= 1;
+      }
+    }
+    tile_count_so_far += work.tiles;
+    __syncwarp();
+    if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
+  }
+}
+
+template <class Config>
+__global__ void __launch_bounds__(Config::kThreads, 1)
+    scores_kernel(const __grid_constant__ ScoresArguments a) {
+  extern __shared__ __align__(1024) std::uint8_t dynamic_shared[];
+  auto& shared = *reinterpret_cast<ScoresShared<Config>*>(dynamic_shared);
+  const int warpgroup = static_cast<int>(threadIdx.x) / 128;
+
+  if (threadIdx.x == 0) {
+    constexpr int kMathWarps = 4 * Config::kMathWarpgroups;
+    for (int i = 0; i < Config::kQueryStages; ++i) {
+      ptx::mbarrier_init(ptx::shared_address(&shared.q_full[i]), 1);
+      ptx::mbarrier_init(ptx::shared_address(&shared.q_empty[i]), kMathWarps);
+    }
+    for (int i = 0; i < Config::kKeyStages; ++i) {
+      ptx::mbarrier_init(ptx::shared_address(&shared.k_full[i]), 1);
+      ptx::mbarrier_init(ptx::shared_address(&shared.k_empty[i]), Config::kSplit ? kMathWarps : 4);
+    }
+    ptx::fence_mbarrier_init();
+    ptx::prefetch_tensor_map(&a.q);
+    ptx::prefetch_tensor_map(&a.k);
+  }
+  // The block barriers inside order the initialised barriers before their use.
+  const LinePart part = part_of_cta<Config>(a, shared);
+  if (part.begin == part.end) return;
+
+  if (warpgroup == Config::kMathWarpgroups) {
+    ptx::fewer_registers<Config::kLoadRegisters>();
+    if (threadIdx.x / 32 == 4 * Config::kMathWarpgroups) produce<Config>(a, shared, part);
+  } else {
+    ptx::more_registers<Config::kMathRegisters>();
+    consume<Config>(a, shared, warpgroup);
+  }
+}
+
+}  // namespace dsaperf::kernels::sm90

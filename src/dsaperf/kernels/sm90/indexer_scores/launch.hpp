@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace dsaperf::kernels::sm90 {
+
+// What every variant of the score kernel receives. A group is what one load of queries serves: in
+// prefill a run of neighbouring rows, in decode the rows of one request.
+struct ScoresArguments {
+  CUtensorMap q{};         // [rows * heads, 128] bytes; box: one tile of columns
+  CUtensorMap k{};         // prefill [keys, 128], decode [pages, 64, 128] bytes; box: 64 keys
+  CUtensorMap k_scales{};  // prefill [keys] f32; box: 64 keys
+  const float* weights = nullptr;                // [rows, heads]
+  const std::int32_t* start = nullptr;           // prefill [rows]
+  const std::int32_t* end = nullptr;             // prefill [rows]
+  const std::uint8_t* pages = nullptr;           // decode; the scales of a page follow its keys
+  const std::int32_t* block_table = nullptr;     // decode [groups, block_table_stride]
+  const std::int32_t* context_length = nullptr;  // decode [groups]
+  float* scores = nullptr;                       // [rows, scores_stride]
+  std::int64_t page_stride_bytes = 0;
+  std::int64_t block_table_stride = 0;
+  std::int64_t scores_stride = 0;
+  std::int32_t groups = 0;
+  std::int32_t rows = 0;
+  std::int32_t q_len = 0;    // decode: rows of a group
+  std::int32_t keys = 0;     // no row sees more
+  std::int32_t columns = 0;  // of scores, to be filled outside what a row sees
+};
+
+// Rows of one group of the prefill variant, and columns (rows x heads) of one box of q.
+constexpr int prefill_group_rows(int heads) {
+  return 512 / heads;
+}
+constexpr int kPrefillColumns = 256;
+
+template <int kHeads>
+cudaError_t launch_prefill_scores(const ScoresArguments& arguments, int sm_count,
+                                  cudaStream_t stream);
+
+// kColumns: columns of one box of q and one accumulator. kSplit: two such boxes serve a group.
+template <int kHeads, int kColumns, bool kSplit>
+cudaError_t launch_paged_scores(const ScoresArguments& arguments, int sm_count,
+                                cudaStream_t stream);
+
+// Writes -inf to what a row does not see of its columns.
+cudaError_t launch_fill_outside(const ScoresArguments& arguments, bool paged, cudaStream_t stream);
+
+}  // namespace dsaperf::kernels::sm90

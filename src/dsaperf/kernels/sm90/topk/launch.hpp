@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace dsaperf::kernels::sm90 {
+
+struct TopkArguments {
+  const float* scores;
+  const std::int32_t* start;  // null: 0
+  const std::int32_t* end;    // null: columns
+  std::int32_t* indices;
+  std::int64_t scores_stride;
+  std::int64_t indices_stride;
+  std::int32_t rows;
+  std::int32_t columns;
+  std::int32_t topk;
+  std::int32_t capacity;
+  std::int32_t window;  // positions that the bitmap holds; a multiple of 32
+};
+
+template <int kThreads>
+cudaError_t launch_topk_of(const TopkArguments& arguments, int cluster, cudaStream_t stream);
+
+}  // namespace dsaperf::kernels::sm90

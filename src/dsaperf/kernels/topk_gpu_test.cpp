@@ -1,0 +1,300 @@
+#include "dsaperf/kernels/topk.hpp"
+
+#include "dsaperf/gpu/device_array.hpp"
+#include "dsaperf/gpu/stream.hpp"
+#include "dsaperf/gpu/testing/require_gpu.hpp"
+#include "dsaperf/kernels/sm90/topk/plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace dsaperf::kernels {
+namespace {
+
+// Selection is exact, so every comparison here is: the positions of a row, ascending, equal those
+// of a full sort in which the lowest position wins among equal scores.
+
+constexpr std::int32_t kPoison = -77;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+using Fill = std::function<void(std::vector<float>&, std::mt19937&)>;
+
+struct Distribution {
+  std::string name;
+  Fill fill;
+};
+
+std::vector<Distribution> distributions() {
+  const auto each = [](auto draw) {
+    return [draw](std::vector<float>& row, std::mt19937& engine) {
+      for (auto& value : row) value = draw(engine);
+    };
+  };
+  using Engine = std::mt19937;
+  const auto normal = [](Engine& e) { return std::normal_distribution<float>()(e); };
+  const auto uniform = [](Engine& e) { return std::uniform_real_distribution<float>()(e); };
+  return {
+      {"normal", each(normal)},
+      {"relu_tied", each([=](Engine& e) { return std::max(normal(e) - 1.5f, 0.0f); })},
+      {"nearly_all_zero", each([=](Engine& e) { return std::max(normal(e) - 4.0f, 0.0f); })},
+      {"signed_zeros", each([=](Engine& e) {
+         const float x = normal(e);
+         return std::abs(x) < 1.9f ? std::copysign(0.0f, x) : x;
+       })},
+      {"all_equal", each([](Engine&) { return 2.5f; })},
+      {"two_values", each([=](Engine& e) { return uniform(e) < 0.01f ? 1.0f : -1.0f; })},
+      {"clustered", each([=](Engine& e) { return 1.0f + 0.245f * uniform(e); })},
+      {"last_bits", each([=](Engine& e) {
+         return std::bit_cast<float>(std::bit_cast<std::uint32_t>(1.0f) +
+                                     static_cast<std::uint32_t>(e() % 64));
+       })},
+      {"heavy_tailed",
+       each([=](Engine& e) { return std::copysign(std::exp(20 * normal(e)), normal(e)); })},
+      {"denormal", each([=](Engine& e) { return 1e-40f * normal(e); })},
+      {"with_nan_and_inf", each([=](Engine& e) {
+         const float u = uniform(e);
+         return u < 0.2f ? kNan : u < 0.22f ? kInfinity : u < 0.4f ? -kInfinity : normal(e);
+       })},
+      {"mostly_nan", each([=](Engine& e) { return uniform(e) < 0.999f ? kNan : normal(e); })},
+      {"mostly_minus_inf",
+       each([=](Engine& e) { return uniform(e) < 0.9995f ? -kInfinity : normal(e); })},
+      {"ascending",
+       [](std::vector<float>& row, Engine&) {
+         for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i);
+       }},
+      {"descending",
+       [](std::vector<float>& row, Engine&) {
+         for (std::size_t i = 0; i < row.size(); ++i) row[i] = -static_cast<float>(i);
+       }},
+      // The large ones stand where a sparse sample does not look, or only there.
+      {"one_burst",
+       [=](std::vector<float>& row, Engine& e) {
+         for (auto& value : row) value = normal(e);
+         const std::size_t size = std::min<std::size_t>(row.size(), 3000);
+         const std::size_t at = e() % (row.size() - size + 1);
+         for (std::size_t i = 0; i < size; ++i) row[at + i] += 100;
+       }},
+      {"high_start",
+       [=](std::vector<float>& row, Engine& e) {
+         for (std::size_t i = 0; i < row.size(); ++i)
+           row[i] = normal(e) + (i < row.size() / 3 ? 10 : 0);
+       }},
+  };
+}
+
+std::vector<std::int32_t> expected_positions(const float* scores, std::int64_t length, int topk) {
+  std::vector<std::int32_t> order(length);
+  for (std::int64_t i = 0; i < length; ++i) order[i] = static_cast<std::int32_t>(i);
+  const auto better = [scores](std::int32_t a, std::int32_t b) {
+    const bool a_nan = std::isnan(scores[a]);
+    const bool b_nan = std::isnan(scores[b]);
+    if (a_nan != b_nan) return b_nan;
+    if (!a_nan && scores[a] != scores[b]) return scores[a] > scores[b];
+    return a < b;
+  };
+  const auto count = std::min<std::int64_t>(topk, length);
+  if (count < length) std::nth_element(order.begin(), order.begin() + count, order.end(), better);
+  order.resize(count);
+  std::sort(order.begin(), order.end());
+  order.resize(topk, -1);
+  return order;
+}
+
+struct Case {
+  std::vector<std::vector<float>> rows{};
+  int topk = 2048;
+  std::int64_t columns = 0;           // the longest row where 0
+  std::int64_t stride_padding = 5;    // rows at every alignment
+  std::vector<std::int32_t> start{};  // empty: 0
+  bool with_end = true;
+  sm90::TopkPlan plan{};  // threads 0: as topk chooses
+};
+
+void expect_exact(const Case& c, const std::string& what) {
+  const auto rows = static_cast<std::int64_t>(c.rows.size());
+  std::int64_t columns = c.columns;
+  std::vector<std::int32_t> start(rows, 0);
+  std::vector<std::int32_t> end(rows);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    if (!c.start.empty()) start[r] = c.start[r];
+    end[r] = start[r] + static_cast<std::int32_t>(c.rows[r].size());
+    if (c.columns == 0) columns = std::max<std::int64_t>(columns, end[r]);
+  }
+  const std::int64_t stride = columns + c.stride_padding;
+  const std::int64_t out_stride = c.topk + 3;
+  std::vector<float> scores(rows * stride, kInfinity);  // what is outside would win
+  for (std::int64_t r = 0; r < rows; ++r)
+    std::copy(c.rows[r].begin(), c.rows[r].end(), scores.begin() + r * stride + start[r]);
+
+  const auto check = [&](auto result) {
+    EXPECT_TRUE(result.has_value()) << what << ": " << (result ? "" : result.error().message());
+    return std::move(result).value();
+  };
+  const auto d_scores = check(gpu::DeviceArray<float>::copy_of(scores));
+  const auto d_start = check(gpu::DeviceArray<std::int32_t>::copy_of(start));
+  const auto d_end = check(gpu::DeviceArray<std::int32_t>::copy_of(end));
+  const auto stream = check(gpu::Stream::create());
+  TopkParams params{.scores = d_scores.data(),
+                    .start = c.start.empty() ? nullptr : d_start.data(),
+                    .end = c.with_end ? d_end.data() : nullptr,
+                    .rows = rows,
+                    .columns = columns,
+                    .topk = c.topk,
+                    .scores_stride = stride,
+                    .indices_stride = out_stride};
+  std::vector<std::int32_t> first_run;
+  for (int run = 0; run < 2; ++run) {
+    // A row of canaries before and after.
+    auto out = check(gpu::DeviceArray<std::int32_t>::copy_of(
+        std::vector<std::int32_t>((rows + 2) * out_stride, kPoison)));
+    params.indices = out.data() + out_stride;
+    if (c.plan.threads == 0) {
+      ASSERT_TRUE(topk(params, nullptr, 0, stream.get()).has_value()) << what;
+    } else {
+      ASSERT_TRUE(topk_planned(params, c.plan, stream.get()).has_value()) << what;
+    }
+    const auto synchronized = stream.synchronize();
+    ASSERT_TRUE(synchronized.has_value()) << what << ": " << synchronized.error().message();
+    auto got = check(out.to_host());
+    if (run == 1) {
+      EXPECT_EQ(got, first_run) << what << ": two runs differ";
+      break;
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const auto begin = got.begin() + (r + 1) * out_stride;
+      const std::vector<std::int32_t> row(begin, begin + c.topk);
+      const auto expected = expected_positions(c.rows[r].data(), std::ssize(c.rows[r]), c.topk);
+      const auto [at, wanted] = std::mismatch(row.begin(), row.end(), expected.begin());
+      ASSERT_TRUE(at == row.end()) << what << ", row " << r << ": entry " << at - row.begin()
+                                   << " is " << *at << ", expected " << *wanted;
+      for (int i = c.topk; i < out_stride; ++i)
+        ASSERT_EQ(begin[i], kPoison) << what << ", row " << r << ": wrote past its list";
+    }
+    for (std::int64_t i = 0; i < out_stride; ++i) {
+      ASSERT_EQ(got[i], kPoison) << what << ": wrote before the lists";
+      ASSERT_EQ(got[(rows + 1) * out_stride + i], kPoison) << what << ": wrote after the lists";
+    }
+    first_run = std::move(got);
+  }
+}
+
+std::vector<std::vector<float>> rows_of(const Distribution& distribution,
+                                        const std::vector<std::int64_t>& lengths) {
+  std::mt19937 engine(11);
+  std::vector<std::vector<float>> rows;
+  for (const auto length : lengths) {
+    rows.emplace_back(length);
+    if (length > 0) distribution.fill(rows.back(), engine);
+  }
+  return rows;
+}
+
+TEST(TopkGpuTest, IsExactOnEveryDistributionAtEveryKindOfLength) {
+  DSAPERF_REQUIRE_GPU();
+  for (const auto& distribution : distributions()) {
+    expect_exact({.rows = rows_of(distribution, {0, 1, 2047, 2048, 2049, 4096, 5000})},
+                 distribution.name + ", short");
+    expect_exact({.rows = rows_of(distribution, {8192, 8193, 20000, 32768, 40001})},
+                 distribution.name + ", long");
+  }
+}
+
+TEST(TopkGpuTest, IsExactWhateverThePlan) {
+  DSAPERF_REQUIRE_GPU();
+  const auto all = distributions();
+  for (const int threads : {256, 1024}) {
+    for (const int cluster : {1, 2, 4, 8, 16}) {
+      for (const auto& d : all) {
+        expect_exact(
+            {.rows = rows_of(d, {30000, 1, 9000, 2300, 33333}),
+             .plan = {.threads = threads, .cluster = cluster, .capacity = 6144, .window = 65536}},
+            d.name + ", threads " + std::to_string(threads) + ", cluster " +
+                std::to_string(cluster));
+      }
+    }
+  }
+}
+
+TEST(TopkGpuTest, IsExactWhenCandidatesDoNotFitAndWhenTheBitmapTakesSeveralWindows) {
+  DSAPERF_REQUIRE_GPU();
+  for (const auto& d : distributions()) {
+    for (const int cluster : {1, 4}) {
+      expect_exact({.rows = rows_of(d, {30000, 9000, 2300}),
+                    .plan = {.threads = 256, .cluster = cluster, .capacity = 2080, .window = 4096}},
+                   d.name + ", small capacity and window, cluster " + std::to_string(cluster));
+    }
+  }
+}
+
+TEST(TopkGpuTest, TakesEveryTopk) {
+  DSAPERF_REQUIRE_GPU();
+  const auto all = distributions();
+  for (const int topk : {1, 64, 100, 512, 1024, 4096}) {
+    for (const std::size_t d : {0, 1, 6, 10}) {
+      expect_exact({.rows = rows_of(all[d], {63, 64, 65, 3000, 17000, 50000}), .topk = topk},
+                   all[d].name + ", topk " + std::to_string(topk));
+    }
+  }
+}
+
+TEST(TopkGpuTest, SelectsFromRowsOfAMillion) {
+  DSAPERF_REQUIRE_GPU();
+  const auto all = distributions();
+  for (const std::size_t d : {0, 1, 4, 8}) {
+    expect_exact({.rows = rows_of(all[d], {1048576})}, all[d].name + ", one row");
+  }
+  expect_exact({.rows = rows_of(all[0], {1048576, 1500000}), .topk = 4096}, "over a million");
+}
+
+TEST(TopkGpuTest, SelectsFromManyRows) {
+  DSAPERF_REQUIRE_GPU();
+  const auto all = distributions();
+  for (const std::size_t d : {0, 1, 6}) {
+    expect_exact({.rows = rows_of(all[d], std::vector<std::int64_t>(300, 4096))},
+                 all[d].name + ", 300 x 4096");
+    expect_exact({.rows = rows_of(all[d], std::vector<std::int64_t>(150, 9001))},
+                 all[d].name + ", 150 x 9001");
+  }
+}
+
+TEST(TopkGpuTest, CountsPositionsFromTheStartOfARow) {
+  DSAPERF_REQUIRE_GPU();
+  const auto all = distributions();
+  expect_exact({.rows = rows_of(all[0], {3000, 9000, 20, 12345}), .start = {1, 2, 3, 7}},
+               "with start");
+}
+
+TEST(TopkGpuTest, TakesAllColumnsWithoutLimits) {
+  DSAPERF_REQUIRE_GPU();
+  const auto all = distributions();
+  expect_exact({.rows = rows_of(all[0], {3000, 3000}), .stride_padding = 0, .with_end = false},
+               "no limits");
+}
+
+TEST(TopkGpuTest, CutsLimitsToTheColumns) {
+  DSAPERF_REQUIRE_GPU();
+  // The row says 5000 and the call 4000 columns: what lies beyond is not read.
+  Case c{.rows = rows_of(distributions()[0], {5000}), .columns = 4000};
+  const auto whole = c.rows[0];
+  c.rows[0].resize(4000);
+  expect_exact(c, "end beyond columns");
+}
+
+TEST(TopkGpuTest, RefusesATopkBeyondItsMost) {
+  TopkParams params{.indices = reinterpret_cast<std::int32_t*>(16), .rows = 1, .topk = 4097};
+  const auto result = topk_planned(params, sm90::plan_topk(1, 0, 4097, 132), nullptr);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code(), Errc::kUnsupported);
+}
+
+}  // namespace
+}  // namespace dsaperf::kernels
