@@ -52,8 +52,9 @@ class Backend {
   virtual Result<void> sparse_mla(const kernels::SparseMlaParams& params) = 0;
 };
 
-// Double precision, loops, one thread: for tests and small shapes.
-std::unique_ptr<Backend> reference_backend();
+// Double precision, loops: for tests, small shapes and checks. Independent rows and columns may run
+// on several threads; the result does not depend on them.
+std::unique_ptr<Backend> reference_backend(int threads = 1);
 
 // f32 on `threads` cores of the host; 0 = all that the process may use.
 std::unique_ptr<Backend> cpu_backend(int threads);

@@ -286,4 +286,46 @@ Result<ForwardPass> DsaLayer::prepare(CacheManager& cache, std::span<const Batch
   return pass;
 }
 
+Result<ForwardPass> DsaLayer::subset(Backend& from, const ForwardPass& pass,
+                                     std::span<const std::int64_t> tokens) const {
+  ForwardPass part;
+  part.spec = spec_;
+  part.tokens = static_cast<std::int64_t>(tokens.size());
+  part.dense = pass.dense;
+  part.selected = pass.selected;
+  part.uniform_q_len = 1;
+  part.stages = pass.stages;
+  part.block_table_stride = pass.block_table_stride;
+  for (const std::int64_t t : tokens) {
+    const auto row = static_cast<std::int32_t>(part.requests.size());
+    const auto& request = pass.requests[pass.request_of[t]];
+    part.requests.push_back({.request = request.request,
+                             .first_token = row,
+                             .new_tokens = 1,
+                             .past = pass.position[t]});
+    part.position.push_back(pass.position[t]);
+    part.visible.push_back(pass.visible[t]);
+    part.request_of.push_back(row);
+    part.slot.push_back(pass.slot[t]);
+    const auto table = pass.block_table.begin() + pass.request_of[t] * pass.block_table_stride;
+    part.block_table.insert(part.block_table.end(), table, table + pass.block_table_stride);
+    const auto cosines = pass.rope_table.begin() + t * kRopeDim;
+    part.rope_table.insert(part.rope_table.end(), cosines, cosines + kRopeDim);
+  }
+  DSAPERF_TRY(add_activations(*backend_, part, q_a_.fp8.data() != nullptr));
+  std::vector<std::uint16_t> x(tokens.size() * spec_.hidden);
+  std::vector<std::int32_t> selection(tokens.size() * pass.selected);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    DSAPERF_TRY(from.download(pass.at("x").bf16() + tokens[i] * spec_.hidden, 2 * spec_.hidden,
+                              &x[i * spec_.hidden]));
+    DSAPERF_TRY(from.download(pass.at("selection").i32() + tokens[i] * pass.selected,
+                              4 * pass.selected, &selection[i * pass.selected]));
+  }
+  DSAPERF_TRY(add_uploaded<std::uint16_t>(*backend_, part, "x", DType::kBf16,
+                                          {part.tokens, spec_.hidden}, x));
+  DSAPERF_TRY(backend_->upload(selection.data(), selection.size() * 4, part.at("selection").i32()));
+  DSAPERF_TRY(add_plan(*backend_, part));
+  return part;
+}
+
 }  // namespace dsaperf::op

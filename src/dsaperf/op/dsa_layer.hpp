@@ -33,6 +33,11 @@ class DsaLayer {
                               std::span<const std::uint16_t> x,
                               std::span<const std::int32_t> selection = {}) const;
 
+  // A pass over some tokens of another one, from `from`'s memory, each as a request of its own over
+  // the same pages: what a check by another backend runs. It writes the same slots again.
+  Result<ForwardPass> subset(Backend& from, const ForwardPass& pass,
+                             std::span<const std::int64_t> tokens) const;
+
   // Called around every stage; the default does nothing.
   struct Observer {
     virtual ~Observer() = default;

@@ -1,5 +1,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/cpu/cpu.hpp"
+#include "dsaperf/kernels/cpu/parallel.hpp"
+#include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/backend.hpp"
 
 #include <cstdlib>
@@ -11,6 +13,8 @@ namespace {
 // Host memory; every stage by its double reference.
 class ReferenceBackend : public Backend {
  public:
+  explicit ReferenceBackend(int threads) : threads_(threads) {}
+
   Result<Buffer> allocate(std::size_t bytes) override {
     // calloc: large caches are not touched before they are used.
     void* data = std::calloc(bytes == 0 ? 1 : bytes, 1);
@@ -35,8 +39,29 @@ class ReferenceBackend : public Backend {
   }
   Result<void> synchronise() override { return {}; }
 
-  Result<void> gemm(const kernels::GemmParams& p) override { return gemm_reference(p); }
-  Result<void> fp8_gemm(const kernels::Fp8GemmParams& p) override { return fp8_gemm_reference(p); }
+  // Columns of the weights in blocks of 128, so that fp8 blocks stay whole.
+  Result<void> gemm(const kernels::GemmParams& p) override {
+    DSAPERF_TRY(gemm_check(p));
+    return in_parallel(p.n, kernels::kQuantGroup, [&](std::int64_t begin, std::int64_t end) {
+      kernels::GemmParams part = p;
+      part.n = end - begin;
+      part.w = static_cast<const std::uint16_t*>(p.w) +
+               begin * (p.w_layout == kernels::WeightLayout::kOutIn ? p.w_stride : 1);
+      part.y = static_cast<char*>(p.y) + begin * (p.output == kernels::GemmOutput::kBf16 ? 2 : 4);
+      return gemm_reference(part);
+    });
+  }
+  Result<void> fp8_gemm(const kernels::Fp8GemmParams& p) override {
+    DSAPERF_TRY(fp8_gemm_check(p));
+    return in_parallel(p.n, kernels::kQuantGroup, [&](std::int64_t begin, std::int64_t end) {
+      kernels::Fp8GemmParams part = p;
+      part.n = end - begin;
+      part.w = p.w + begin * p.w_stride;
+      part.w_scales = p.w_scales + begin / kernels::kQuantGroup * p.w_scales_stride;
+      part.y = static_cast<std::uint16_t*>(p.y) + begin;
+      return fp8_gemm_reference(part);
+    });
+  }
   Result<void> quantise_groups(const kernels::QuantiseGroupsParams& p) override {
     return quantise_groups_reference(p);
   }
@@ -68,49 +93,73 @@ class ReferenceBackend : public Backend {
     return selection_rows_reference(p);
   }
   Result<void> sparse_mla(const kernels::SparseMlaParams& p) override {
-    return sparse_mla_reference(p);
+    DSAPERF_TRY(sparse_mla_check(p));
+    return in_parallel(p.tokens, 1, [&](std::int64_t begin, std::int64_t end) {
+      kernels::SparseMlaParams part = p;
+      part.tokens = end - begin;
+      part.q = static_cast<const std::uint16_t*>(p.q) + begin * p.q_token_stride;
+      part.indices = p.indices + begin * p.indices_stride;
+      if (p.topk_length != nullptr) part.topk_length = p.topk_length + begin;
+      part.out = static_cast<std::uint16_t*>(p.out) + begin * p.out_token_stride;
+      if (p.lse != nullptr) part.lse = p.lse + begin * p.lse_stride;
+      return sparse_mla_reference(part);
+    });
   }
+
+ protected:
+  int threads() const { return threads_; }
+
+ private:
+  // work(begin, end) over ranges of `grain`; the first error of any.
+  template <typename Work>
+  Result<void> in_parallel(std::int64_t count, std::int64_t grain, const Work& work) {
+    std::vector<Result<void>> results((count + grain - 1) / grain);
+    kernels::cpu::parallel_ranges(
+        count, grain, threads_,
+        [&](std::int64_t begin, std::int64_t end) { results[begin / grain] = work(begin, end); });
+    for (auto& result : results) DSAPERF_TRY(std::move(result));
+    return {};
+  }
+
+  int threads_;
 };
 
 // The same memory; the stages that take time in f32 on several threads. Norms, cache writes and
 // gathers are a thousandth of the work and stay with the reference.
 class CpuBackend final : public ReferenceBackend {
  public:
-  explicit CpuBackend(int threads) : threads_(threads) {}
+  explicit CpuBackend(int threads) : ReferenceBackend(threads) {}
 
   Result<void> gemm(const kernels::GemmParams& p) override {
-    return kernels::cpu::gemm(p, threads_);
+    return kernels::cpu::gemm(p, threads());
   }
   Result<void> fp8_gemm(const kernels::Fp8GemmParams& p) override {
-    return kernels::cpu::fp8_gemm(p, threads_);
+    return kernels::cpu::fp8_gemm(p, threads());
   }
   Result<void> rope(const kernels::RopeParams& p) override {
-    return kernels::cpu::rope(p, threads_);
+    return kernels::cpu::rope(p, threads());
   }
   Result<void> indexer_quantise(const kernels::IndexerQuantiseParams& p) override {
-    return kernels::cpu::indexer_quantise(p, threads_);
+    return kernels::cpu::indexer_quantise(p, threads());
   }
   Result<void> indexer_scores(const kernels::IndexerScoresParams& p) override {
-    return kernels::cpu::indexer_scores(p, threads_);
+    return kernels::cpu::indexer_scores(p, threads());
   }
   Result<void> paged_indexer_scores(const kernels::PagedIndexerScoresParams& p) override {
-    return kernels::cpu::paged_indexer_scores(p, threads_);
+    return kernels::cpu::paged_indexer_scores(p, threads());
   }
   Result<void> topk(const kernels::TopkParams& p) override {
-    return kernels::cpu::topk(p, threads_);
+    return kernels::cpu::topk(p, threads());
   }
   Result<void> sparse_mla(const kernels::SparseMlaParams& p) override {
-    return kernels::cpu::sparse_mla(p, threads_);
+    return kernels::cpu::sparse_mla(p, threads());
   }
-
- private:
-  int threads_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> reference_backend() {
-  return std::make_unique<ReferenceBackend>();
+std::unique_ptr<Backend> reference_backend(int threads) {
+  return std::make_unique<ReferenceBackend>(threads);
 }
 
 std::unique_ptr<Backend> cpu_backend(int threads) {
