@@ -6,6 +6,7 @@
 #include "completion.hpp"
 #include "db.hpp"
 #include "query.hpp"
+#include "trace.hpp"
 #include "usage.hpp"
 
 namespace {
@@ -20,6 +21,7 @@ ExitCode execute(int argc, char** argv) {
   dsaperf::tool::add_completion(app, run);
   dsaperf::tool::add_db(app, run);
   dsaperf::tool::add_query(app, run);
+  dsaperf::tool::add_trace(app, run);
 
   const std::span<char* const> words(argv + 1, argv + argc);
   if (const auto wrong = dsaperf::tool::unknown_command(app, words)) {

@@ -1,0 +1,148 @@
+#include "dsaperf/trace/importers/kernel_csv.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace dsaperf::trace {
+namespace {
+
+using testing::HasSubstr;
+
+Result<Timeline> read(std::string_view text) {
+  return read_kernel_csv(CsvReader::over(text).value());
+}
+
+void expect_two_kernels(std::string_view text) {
+  const auto timeline = read(text);
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  const auto all = totals(*timeline);
+  EXPECT_EQ(all.kernels, 6) << text;
+  EXPECT_EQ(all.total_ns, 2e6) << text;
+  EXPECT_EQ(all.unique_names, 2U) << text;
+}
+
+TEST(KernelCsvTest, ReadsEveryHeaderOfNsysSummaries) {
+  expect_two_kernels(
+      "Processing [x.sqlite] with [cuda_gpu_kern_sum.py]...\n\n"
+      "Time (%),Total Time (ns),Instances,Avg (ns),Med (ns),Min (ns),Max (ns),StdDev (ns),Name\n"
+      "60.0,1200000,2,600000.0,600000.0,500000,700000,141421.4,\"void a<int, 2>(int)\"\n"
+      "40.0,800000,4,200000.0,200000.0,150000,250000,40824.8,b\n\n");
+  expect_two_kernels(
+      "Time(%),Total Time (ns),Instances,Average,Minimum,Maximum,Name\n"
+      "60.0,1200000,2,600000.0,500000,700000,a\n40.0,800000,4,200000.0,150000,250000,b\n");
+  expect_two_kernels(
+      "Time (%),Total Time (ns),Instances,Avg (ns),Med (ns),Min (ns),Max (ns),StdDev "
+      "(ns),GridXYZ,BlockXYZ,Name\n"
+      "60.0,1200000,2,600000,600000,500000,700000,1, 896    1    1, 256    1    1,a\n"
+      "40.0,800000,4,200000,200000,150000,250000,1, 132    1    1, 128    1    1,b\n");
+  expect_two_kernels(
+      "PID,TID,DevId,Count,QCount,TAvg (ns),AAvg (ns),QAvg (ns),KAvg (ns),API Name,Kernel Name\n"
+      "1,1,0,2,2,900000,1,1,600000,cudaLaunchKernel,a\n"
+      "1,1,0,4,4,900000,1,1,200000,cudaLaunchKernel,b\n");
+}
+
+TEST(KernelCsvTest, ReadsAnyUnitOfTime) {
+  expect_two_kernels(
+      "Time (%),Total Time (us),Instances,Avg (us),Min (us),Max (us),Name\n"
+      "60.0,1200.0,2,600,500,700,a\n40,800.0,4,200,150,250,b\n");
+  expect_two_kernels(
+      "Time (%),Total Time (ms),Instances,Avg (ms),Min (ms),Max (ms),Name\n"
+      "60.0,1.2,2,0.6,0.5,0.7,a\n40,0.8,4,0.2,0.15,0.25,b\n");
+}
+
+TEST(KernelCsvTest, ReadsRocprofAndNvprof) {
+  expect_two_kernels(
+      "\"Name\",\"Calls\",\"TotalDurationNs\",\"AverageNs\",\"Percentage\"\n"
+      "\"a.kd\",2,1200000,600000,60\n\"b.kd\",4,800000,200000,40\n");
+  expect_two_kernels(
+      "\"Type\",\"Time(%)\",\"Time\",\"Calls\",\"Avg\",\"Min\",\"Max\",\"Name\"\n"
+      ",%,ms,,us,us,us,\n"
+      "\"GPU activities\",60,1.2,2,600,500,700,\"a\"\n"
+      "\"GPU activities\",40,0.8,4,200,150,250,\"b\"\n"
+      "\"API calls\",90,99,1,1,1,1,\"cudaMalloc\"\n");
+}
+
+TEST(KernelCsvTest, SummaryOfAllGpuWorkLeavesCopiesOut) {
+  expect_two_kernels(
+      "Time (%),Total Time (ns),Instances,Avg (ns),Category,Operation\n"
+      "50,1200000,2,600000,CUDA_KERNEL,a\n40,800000,4,200000,CUDA_KERNEL,b\n"
+      "10,5000,7,7,MEMORY_OPER,[CUDA memcpy Host-to-Device]\n");
+}
+
+TEST(KernelCsvTest, ReadsTheTimelineReport) {
+  const auto timeline = read(
+      "Start (ns),Duration (ns),CorrId,GrdX,Device,Ctx,Strm,Name\n"
+      "1000,10,1,1,NVIDIA H200 (1),1,7,a\n1020,5,2,1,NVIDIA H200 (0),1,13,\"b<1, 2>\"\n"
+      "1030,5,3,,NVIDIA H200 (1),1,7,[CUDA memcpy Device-to-Host]\n"
+      "1040,5,3,,NVIDIA H200 (1),1,7,[CUDA memset]\n");
+  ASSERT_TRUE(timeline);
+  const auto all = totals(*timeline);
+  EXPECT_EQ(all.kernels, 2);
+  EXPECT_EQ(all.span_ns, 25);
+  EXPECT_EQ(all.devices.at(0).total_ns, 5);
+  EXPECT_EQ(all.devices.at(1).total_ns, 10);
+  EXPECT_EQ(timeline->copies.size(), 1U);
+  EXPECT_EQ(timeline->fills.size(), 1U);
+  EXPECT_EQ(timeline->launches[1].stream, 13);
+  EXPECT_EQ(timeline->devices[0], "NVIDIA H200");
+}
+
+TEST(KernelCsvTest, ATableEndsWhereAnotherBegins) {
+  const auto timeline = read(
+      "Time (%),Total Time (ns),Instances,Min (ns),Max (ns),Name\n100,7,1,7,7,a\n\n"
+      "Processing [x.sqlite] with [cuda_api_sum.py]...\n"
+      "Time (%),Total Time (ns),Num Calls,Name\n100,999,1,cudaLaunchKernel\n");
+  ASSERT_TRUE(timeline);
+  EXPECT_EQ(totals(*timeline).total_ns, 7);
+}
+
+TEST(KernelCsvTest, ReadsNcuDetailsOfSeveralLaunches) {
+  const auto timeline = read(
+      "==PROF== Connected to process 1\n"
+      "ID,Kernel Name,Context,Stream,Block Size,Grid Size,Device,CC,Section Name,Metric "
+      "Name,Metric "
+      "Unit,Metric Value,Rule Name\n"
+      "0,\"f<1>(int)\",1,7,\"(32, 4, 1)\",\"(2, 1, "
+      "1)\",0,9.0,s,gpu__time_duration.sum,us,\"1,006.75\"\n"
+      "0,\"f<1>(int)\",1,7,\"(32, 4, 1)\",\"(2, 1, 1)\",0,9.0,,,,,a rule\n"
+      "1,\"f<1>(int)\",1,7,\"(32, 4, 1)\",\"(2, 1, 1)\",0,9.0,s,Duration,ns,250\n");
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  EXPECT_EQ(timeline->format, Format::kNcuCsv);
+  EXPECT_EQ(totals(*timeline).total_ns, 1007000);
+  EXPECT_EQ(timeline->source.metrics.at("gpu__time_duration.sum [us]"), "1,006.75");
+  EXPECT_EQ(timeline->source.block, "(32, 4, 1)");
+  EXPECT_THAT(timeline->source.field_counts, testing::ElementsAre(12, 13));
+}
+
+TEST(KernelCsvTest, ReadsNcuRawWithUnitsInTheSecondRow) {
+  const auto timeline = read(
+      "\"ID\",\"Kernel Name\",\"Grid Size\",\"gpu__time_duration.sum\",\"sm__throughput.avg\"\n"
+      "\"\",\"\",\"\",\"us\",\"%\"\n\"0\",\"f\",\"(1, 1, 1)\",\"2.5\",\"9\"\n");
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  EXPECT_EQ(totals(*timeline).total_ns, 2500);
+  EXPECT_EQ(timeline->source.metrics.at("sm__throughput.avg [%]"), "9");
+}
+
+TEST(KernelCsvTest, BadRowsAreCountedAndNamed) {
+  const auto timeline = read(
+      "Time (%),Total Time (ns),Instances,Min (ns),Max "
+      "(ns),Name\n100,7,1,7,7,a\n1,x,1,1,1,b\n1,2\n");
+  ASSERT_TRUE(timeline);
+  EXPECT_EQ(timeline->bad_events, 2);
+  EXPECT_THAT(timeline->warnings.back(), HasSubstr("line 3"));
+}
+
+TEST(KernelCsvTest, SaysWhatIsMissing) {
+  const auto message = [](std::string_view text) { return read(text).error().message(); };
+  EXPECT_THAT(message("Processing [x]...\nSKIPPED: x does not contain CUDA kernel data.\n"),
+              HasSubstr("no kernel data"));
+  EXPECT_THAT(message("Generating SQLite file\n"), HasSubstr("no header"));
+  EXPECT_THAT(message("Time (%),Total Time (ns),Num Calls,Name\n1,2,3,cudaFree\n"),
+              HasSubstr("no header of a kernel table"));
+  EXPECT_THAT(message("Time (%),Total Time (ns),Instances,Name\n"), HasSubstr("no kernel"));
+  EXPECT_THAT(message("Time (%),Total Time (ns),Instances,Name\n1,2,3,a\n1,2,3,\"cut"),
+              HasSubstr("after 1 whole rows"));
+}
+
+}  // namespace
+}  // namespace dsaperf::trace
