@@ -1,0 +1,549 @@
+#include "dsaperf/serving/pass_model.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dsaperf::serving {
+namespace {
+
+namespace compatible = predict::compatible;
+
+constexpr double kHalf = 2;  // bytes of an activation
+
+// Sizes of DeepSeek-V3's MLA that its operator list is written with.
+constexpr int kMlaDown = 2112;  // q_lora + kv_lora + rope
+constexpr int kMlaQLora = 1536;
+constexpr int kMlaKvLora = 512;
+constexpr int kMlaQueryDim = 192;
+constexpr int kMlaKeyValueDim = 256;
+constexpr int kMlaValueDim = 128;
+
+double bytes_of(const std::string& dtype) {
+  const auto traits = compatible::dtype_traits(dtype);
+  return traits ? traits->bytes : 0.5;  // the formats that only MoE tables know are four bits wide
+}
+
+bool has_geometry(const model::AttentionGeometry& g, int hidden, int nope, int v) {
+  return g.hidden == hidden && g.kv_lora == 512 && g.rope == 64 && g.nope == nope && g.v == v;
+}
+
+}  // namespace
+
+Result<ModelShape> ModelShape::of(const model::ModelSpec& spec) {
+  const model::LayerPlan& layer = model::typical_layer(spec);
+  ModelShape shape;
+  if (layer.attention == model::AttentionKind::kDsa &&
+      has_geometry(layer.geometry, 7168, 128, 128)) {
+    shape.architecture = "DeepseekV32ForCausalLM";
+  } else if (layer.attention == model::AttentionKind::kDsa &&
+             has_geometry(layer.geometry, 6144, 192, 256)) {
+    shape.architecture = "GlmMoeDsaForCausalLM";
+  } else if (layer.attention == model::AttentionKind::kMla &&
+             has_geometry(layer.geometry, 7168, 128, 128)) {
+    shape.attention = Attention::kMla;
+    shape.architecture = "DeepseekV3ForCausalLM";
+  } else {
+    return fail(Errc::kUnsupported,
+                "{}: no tables for its attention ({}, hidden {}); there are those of "
+                "DeepSeek-V3.2, GLM-5 and "
+                "DeepSeek-V3",
+                spec.name, model::name(layer.attention), spec.hidden);
+  }
+  if (spec.moe.routed_experts == 0)
+    return fail(Errc::kUnsupported,
+                "{}: no mixture of experts; the operator list is that of an MoE model", spec.name);
+  int full = 0;
+  for (const model::LayerPlan* main : model::main_attention_layers(spec)) {
+    if (main->indexer_role == model::IndexerRole::kFull) ++full;
+    if (main->mlp == model::MlpKind::kDense) ++shape.dense_layers;
+  }
+  shape.layers = spec.main_layers;
+  shape.heads = spec.heads;
+  shape.hidden = spec.hidden;
+  shape.head_dim = spec.facts.head_dim.value_or(spec.hidden / spec.heads);
+  shape.dense_inter = spec.intermediate;
+  shape.moe_inter = spec.moe.intermediate;
+  shape.topk = spec.moe.experts_per_token;
+  shape.experts = spec.moe.routed_experts;
+  shape.vocab = spec.vocab;
+  shape.mtp_layers = spec.mtp_layers;
+  if (shape.attention == Attention::kDsa)
+    shape.full_layer_share = static_cast<double>(full) / shape.layers;
+  return shape;
+}
+
+// Writes down the operators of both passes, in aiconfigurator's order and by its names.
+class PassModel::Builder {
+ public:
+  Builder(PassModel& model, compatible::OperatorSet& set)
+      : model_(model), in_(model.inputs_), s_(in_.shape), l_(in_.layout), set_(set) {}
+
+  Result<void> build() {
+    DSAPERF_TRY(phase("context", perfdb::Phase::kContext, 1));
+    const double draft =
+        in_.draft_tokens > 0 ? static_cast<double>(s_.layers + in_.draft_tokens) / s_.layers : 1;
+    DSAPERF_TRY(phase("generation", perfdb::Phase::kGeneration, draft));
+    weights_ /= l_.pp;
+    model_.weight_bytes_ = weights_;
+    return {};
+  }
+
+ private:
+  using Operators = std::vector<PassOperator>;
+
+  bool quirk(Quirk q) const { return in_.quirks.has(q); }
+
+  std::vector<PassItem>& list() {
+    return phase_ == perfdb::Phase::kContext ? model_.context_ : model_.generation_;
+  }
+  void add_line(PassOperator op, bool is_attention = false) {
+    PassItem item;
+    item.name = op.name;
+    item.is_attention = is_attention;
+    item.operators.push_back(std::move(op));
+    list().push_back(std::move(item));
+  }
+  // Weights live once, although both phases read them.
+  void hold(double bytes) {
+    if (phase_ == perfdb::Phase::kContext) weights_ += bytes;
+  }
+
+  PassOperator memory(std::string_view what, double count, double bytes_per_token) const {
+    const double fixed = set_.memory_ms(0);
+    return {.name = prefix_ + std::string(what),
+            .count = count,
+            .kind = MemoryOperator{.ms_per_token = set_.memory_ms(bytes_per_token) - fixed,
+                                   .ms_fixed = fixed}};
+  }
+  Result<PassOperator> gemm(std::string_view what, double count, const std::string& dtype, int n,
+                            int k, bool logits = false) {
+    PassOperator op{.name = prefix_ + std::string(what), .count = count, .kind = MemoryOperator{}};
+    auto made = set_.gemm(dtype, n, k);
+    if (!made) return tl::unexpected(std::move(made).error().with_context(op.name));
+    op.kind = GemmUse{.gemm = *std::move(made), .logits = logits};
+    return op;
+  }
+  Result<PassOperator> held_gemm(std::string_view what, double count, const std::string& dtype,
+                                 int n, int k, bool logits = false) {
+    hold(count * n * k * bytes_of(dtype));
+    return gemm(what, count, dtype, n, k, logits);
+  }
+
+  Result<void> phase(std::string_view name, perfdb::Phase phase, double draft) {
+    prefix_ = std::string(name) + "_";
+    phase_ = phase;
+    layers_ = s_.layers * draft;
+    const double norm_bytes =
+        2.0 * (2 * s_.hidden + 2 * s_.hidden) / (phase == perfdb::Phase::kContext ? l_.cp : 1);
+    add_line(memory("embedding", draft, kHalf * s_.hidden));
+    hold(static_cast<double>(s_.vocab) * s_.hidden * kHalf);
+    add_line(memory("add_norm_1", layers_, norm_bytes));
+    DSAPERF_TRY(attention());
+    add_line(memory("add_norm_2", layers_, norm_bytes));
+    DSAPERF_TRY(mlp());
+    DSAPERF_TRY_ASSIGN(auto logits, held_gemm("logits_gemm", draft, "bfloat16", s_.vocab / l_.tp,
+                                              s_.hidden, true));
+    add_line(std::move(logits));
+    if (s_.attention == ModelShape::Attention::kMla && in_.engine == Engine::kVllm &&
+        quirk(Quirk::kAllReduceTwice)) {
+      DSAPERF_TRY_ASSIGN(auto all_reduce, set_.all_reduce(l_.tp));
+      CommUse use;
+      use.steps.push_back(
+          {.comm = std::move(all_reduce), .elements_per_token = static_cast<double>(s_.hidden)});
+      add_line({.name = prefix_ + "tp_allreduce", .count = 2 * layers_, .kind = std::move(use)});
+    }
+    PassOperator transfer = memory("p2p", (l_.pp - 1) * draft, 0);
+    const double fixed = set_.point_to_point_ms(0);
+    const bool inside =
+        !quirk(Quirk::kPointToPointAcrossNodes) && l_.gpus() <= set_.system().gpus_per_node;
+    const double ratio = inside ? set_.system().inter_node_bw / set_.system().intra_node_bw : 1;
+    transfer.kind =
+        MemoryOperator{.ms_per_token = (set_.point_to_point_ms(kHalf * s_.hidden) - fixed) * ratio,
+                       .ms_fixed = fixed};
+    add_line(std::move(transfer));
+    return {};
+  }
+
+  Result<void> attention() { return s_.attention == ModelShape::Attention::kDsa ? dsa() : mla(); }
+
+  Result<void> dsa() {
+    PassOperator op{.name = prefix_ + "attention", .count = layers_, .kind = MemoryOperator{}};
+    const predict::LayerKind kind{.architecture = s_.architecture,
+                                  .kv_dtype = in_.formats.kv,
+                                  .fmha_dtype = in_.formats.fmha,
+                                  .gemm_dtype = in_.formats.attention};
+    auto layer = set_.dsa(kind, phase_);
+    if (!layer) return tl::unexpected(std::move(layer).error().with_context(op.name));
+    // Rows of layers that reuse a selection exist for SGLang alone.
+    const double share = in_.engine == Engine::kSglang ? s_.full_layer_share : 1;
+    op.kind = DsaUse{.layer = *std::move(layer),
+                     .phase = phase_,
+                     .heads = s_.heads / l_.tp,
+                     .full_layer_share = share,
+                     .context_parallel = phase_ == perfdb::Phase::kContext ? l_.cp : 1};
+    add_line(std::move(op), true);
+    const auto& d = compatible::dsa_dims(s_.architecture);
+    const double heads = static_cast<double>(s_.heads) / l_.tp;
+    const double values = d.hidden * d.q_lora + d.q_lora * heads * (d.nope + d.rope) +
+                          d.hidden * (d.kv_lora + d.rope) + d.kv_lora * heads * (d.nope + d.v) +
+                          heads * d.v * d.hidden + d.q_lora * d.index_heads * d.index_dim +
+                          d.hidden * d.index_heads;
+    hold(layers_ * values * bytes_of(in_.formats.attention));
+    return {};
+  }
+
+  // The module's table where it has rows, else the kernels one by one.
+  Result<void> mla() {
+    const int heads = s_.heads / l_.tp;
+    const compatible::MlaKey key{.part = compatible::MlaPart::kModule,
+                                 .fmha_dtype = in_.formats.fmha,
+                                 .kv_dtype = in_.formats.kv,
+                                 .gemm_dtype = in_.formats.attention};
+    PassItem item;
+    item.name = prefix_ + "mla_block";
+    item.is_attention = true;
+    const double values = static_cast<double>(s_.hidden) * kMlaDown +
+                          static_cast<double>(kMlaQLora) * kMlaQueryDim * heads +
+                          static_cast<double>(kMlaKvLora) * kMlaKeyValueDim * heads +
+                          static_cast<double>(s_.hidden) * kMlaValueDim * heads;
+    hold(layers_ * values * bytes_of(in_.formats.attention));
+    if (phase_ == perfdb::Phase::kContext) {
+      if (auto module = set_.mla_context(key, heads)) {
+        item.operators.push_back({.name = prefix_ + "mla_module",
+                                  .count = layers_,
+                                  .kind = MlaContextUse{.mla = *std::move(module)}});
+      } else {
+        DSAPERF_TRY_ASSIGN(item.operators, mla_context_kernels(key, heads));
+      }
+    } else if (auto module = set_.mla_generation(key, heads)) {
+      item.operators.push_back({.name = prefix_ + "mla_module",
+                                .count = layers_,
+                                .kind = MlaGenerationUse{.mla = *std::move(module)}});
+    } else {
+      DSAPERF_TRY_ASSIGN(item.operators, mla_generation_kernels(key, heads));
+    }
+    list().push_back(std::move(item));
+    return {};
+  }
+
+  Result<Operators> mla_context_kernels(compatible::MlaKey key, int heads) {
+    const auto& dtype = in_.formats.attention;
+    key.part = compatible::MlaPart::kKernel;
+    DSAPERF_TRY_ASSIGN(auto down, gemm("downscale_gemm", layers_, dtype, kMlaDown, s_.hidden));
+    DSAPERF_TRY_ASSIGN(auto q_b,
+                       gemm("q_b_proj_gemm", layers_, dtype, heads * kMlaQueryDim, kMlaQLora));
+    DSAPERF_TRY_ASSIGN(auto kv_b,
+                       gemm("kv_b_proj_gemm", layers_, dtype, heads * kMlaKeyValueDim, kMlaKvLora));
+    DSAPERF_TRY_ASSIGN(auto kernel, set_.mla_context(key, heads));
+    DSAPERF_TRY_ASSIGN(auto out,
+                       gemm("proj_gemm", layers_, dtype, s_.hidden, heads * kMlaValueDim));
+    Operators operators;
+    for (auto* op : {&down, &q_b, &kv_b}) operators.push_back(std::move(*op));
+    operators.push_back({.name = prefix_ + "attention",
+                         .count = layers_,
+                         .kind = MlaContextUse{.mla = std::move(kernel)}});
+    operators.push_back(std::move(out));
+    return operators;
+  }
+
+  Result<Operators> mla_generation_kernels(compatible::MlaKey key, int heads) {
+    using Side = compatible::MlaBmmOperator::Side;
+    const auto& dtype = in_.formats.attention;
+    const std::string bmm_dtype = dtype == "bfloat16" ? "bfloat16" : "fp8";
+    key.part = compatible::MlaPart::kKernel;
+    DSAPERF_TRY_ASSIGN(auto down, gemm("downscale_gemm", layers_, dtype, kMlaDown, s_.hidden));
+    DSAPERF_TRY_ASSIGN(auto q_b,
+                       gemm("q_b_proj_gemm", layers_, dtype, heads * kMlaQueryDim, kMlaQLora));
+    DSAPERF_TRY_ASSIGN(auto before, set_.mla_bmm(bmm_dtype, Side::kBefore, heads));
+    DSAPERF_TRY_ASSIGN(auto kernel, set_.mla_generation(key, heads));
+    DSAPERF_TRY_ASSIGN(auto after, set_.mla_bmm(bmm_dtype, Side::kAfter, heads));
+    DSAPERF_TRY_ASSIGN(auto out,
+                       gemm("proj_gemm", layers_, dtype, s_.hidden, heads * kMlaValueDim));
+    Operators operators;
+    operators.push_back(std::move(down));
+    operators.push_back(std::move(q_b));
+    operators.push_back({.name = prefix_ + "bmm_pre",
+                         .count = layers_,
+                         .kind = MlaBmmUse{.bmm = std::move(before)}});
+    operators.push_back({.name = prefix_ + "attention",
+                         .count = layers_,
+                         .kind = MlaGenerationUse{.mla = std::move(kernel)}});
+    operators.push_back({.name = prefix_ + "bmm_post",
+                         .count = layers_,
+                         .kind = MlaBmmUse{.bmm = std::move(after)}});
+    operators.push_back(std::move(out));
+    return operators;
+  }
+
+  Result<void> mlp() {
+    const double dense = quirk(Quirk::kDenseLayersAsMoe) ? 0 : s_.dense_layers;
+    const double moe_layers = layers_ - dense;
+    if (dense > 0) DSAPERF_TRY(dense_mlp(dense));
+    DSAPERF_TRY_ASSIGN(auto shared, shared_expert(moe_layers));
+    DSAPERF_TRY_ASSIGN(auto routed, routed_experts(moe_layers));
+    if (phase_ == perfdb::Phase::kContext) {
+      for (auto* group : {&shared, &routed})
+        for (auto& op : *group) add_line(std::move(op));
+      return {};
+    }
+    // Decode runs them on two streams.
+    PassItem overlap;
+    overlap.name = prefix_ + "moe_overlap";
+    overlap.operators = std::move(routed);
+    overlap.beside = std::move(shared);
+    list().push_back(std::move(overlap));
+    return {};
+  }
+
+  Result<void> dense_mlp(double count) {
+    const int inter = s_.dense_inter / l_.tp;
+    DSAPERF_TRY_ASSIGN(
+        auto up, held_gemm("dense_gate_up_gemm", count, in_.formats.gemm, 2 * inter, s_.hidden));
+    DSAPERF_TRY_ASSIGN(auto down,
+                       held_gemm("dense_ffn2_gemm", count, in_.formats.gemm, s_.hidden, inter));
+    add_line(std::move(up));
+    add_line(memory("dense_act_gate", count, kHalf * (3.0 * inter)));
+    add_line(std::move(down));
+    if (l_.tp > 1) {  // after attention and after the MLP
+      DSAPERF_TRY_ASSIGN(auto all_reduce, set_.all_reduce(l_.tp));
+      CommUse use;
+      use.steps.push_back(
+          {.comm = std::move(all_reduce), .elements_per_token = static_cast<double>(s_.hidden)});
+      add_line({.name = prefix_ + "dense_allreduce", .count = 2 * count, .kind = std::move(use)});
+    }
+    return {};
+  }
+
+  Result<Operators> shared_expert(double count) {
+    const bool by_moe_tp =
+        s_.attention == ModelShape::Attention::kDsa && quirk(Quirk::kSharedExpertByMoeTp);
+    const int inter = s_.moe_inter / (by_moe_tp ? l_.moe_tp : l_.tp);
+    const auto& dtype = in_.formats.shared;
+    DSAPERF_TRY_ASSIGN(auto up,
+                       held_gemm("shared_gate_up_gemm", count, dtype, 2 * inter, s_.hidden));
+    DSAPERF_TRY_ASSIGN(auto down, held_gemm("shared_ffn2_gemm", count, dtype, s_.hidden, inter));
+    Operators operators;
+    operators.push_back(std::move(up));
+    operators.push_back(memory("shared_act_gate", count, kHalf * (3.0 * inter)));
+    operators.push_back(std::move(down));
+    return operators;
+  }
+
+  Result<Operators> routed_experts(double count) {
+    DSAPERF_TRY_ASSIGN(auto router,
+                       held_gemm("router_gemm", count, "bfloat16", s_.experts, s_.hidden));
+    DSAPERF_TRY_ASSIGN(auto before, exchange(count, true));
+    DSAPERF_TRY_ASSIGN(auto after, exchange(count, false));
+    const compatible::MoeShape shape{.dtype = in_.formats.moe,
+                                     .distribution = "power_law_1.01",
+                                     .hidden = s_.hidden,
+                                     .inter = s_.moe_inter,
+                                     .topk = s_.topk,
+                                     .experts = s_.experts,
+                                     .moe_tp = l_.moe_tp,
+                                     .moe_ep = l_.moe_ep};
+    auto moe = set_.moe(shape);
+    if (!moe) return tl::unexpected(std::move(moe).error().with_context(prefix_ + "moe"));
+    hold(count * s_.experts / l_.moe_ep * 3.0 * s_.hidden * s_.moe_inter / l_.moe_tp *
+         bytes_of(in_.formats.moe));
+    Operators operators;
+    operators.push_back(std::move(router));
+    operators.push_back(std::move(before));
+    operators.push_back(
+        {.name = prefix_ + "moe",
+         .count = count,
+         .kind = MoeUse{.moe = *std::move(moe), .ranks = static_cast<double>(l_.dp)}});
+    operators.push_back(std::move(after));
+    return operators;
+  }
+
+  // What moves tokens between attention ranks and experts; the all-reduce before the experts stands
+  // for the one after attention.
+  Result<PassOperator> exchange(double count, bool before) {
+    const int ranks = l_.moe_tp * l_.moe_ep;
+    const int attention_ranks = ranks / l_.dp;
+    const double hidden = s_.hidden;
+    CommUse use;
+    const auto all_reduce = [&]() -> Result<void> {
+      DSAPERF_TRY_ASSIGN(auto comm, set_.all_reduce(ranks));
+      use.steps.push_back({.comm = std::move(comm), .elements_per_token = hidden});
+      return {};
+    };
+    const auto collective = [&](std::string_view operation, int gpus,
+                                double elements) -> Result<void> {
+      DSAPERF_TRY_ASSIGN(auto comm, set_.collective(operation, gpus));
+      use.steps.push_back({.comm = std::move(comm), .elements_per_token = elements});
+      return {};
+    };
+    const auto across = [&](double payload) {
+      return before ? collective("all_gather", ranks, hidden * l_.dp * payload)
+                    : collective("reduce_scatter", ranks, hidden * l_.dp);
+    };
+    const bool decode = phase_ == perfdb::Phase::kGeneration;
+    if (in_.engine == Engine::kVllm) {
+      if (attention_ranks > 1) DSAPERF_TRY(all_reduce());
+      if (l_.dp > 1) DSAPERF_TRY(across(1));
+    } else if (in_.engine == Engine::kSglang && attention_ranks > 1 && l_.dp > 1) {
+      if (before) DSAPERF_TRY(collective("reduce_scatter", attention_ranks, hidden));
+      DSAPERF_TRY(across(1));
+      if (!before) DSAPERF_TRY(collective("all_gather", attention_ranks, hidden));
+    } else if (in_.engine == Engine::kSglang && l_.cp > 1) {
+      if (!decode)
+        DSAPERF_TRY(collective(before ? "all_gather" : "reduce_scatter", ranks, hidden));
+      else if (!before)
+        DSAPERF_TRY(all_reduce());
+    } else if (attention_ranks > 1) {
+      DSAPERF_TRY(all_reduce());
+    } else if (l_.dp > 1) {
+      DSAPERF_TRY(across(gathered_payload()));
+    }
+    return PassOperator{.name = prefix_ + (before ? "moe_pre_dispatch" : "moe_post_dispatch"),
+                        .count = count,
+                        .kind = std::move(use)};
+  }
+
+  // TensorRT-LLM on SM100 gathers activations that are quantised already.
+  double gathered_payload() const {
+    if (in_.engine != Engine::kTrtllm || set_.system().sm_version != 100) return 1;
+    if (in_.formats.moe == "nvfp4") return 0.25 + 1.0 / 32;
+    return in_.formats.moe.starts_with("fp8") ? 0.5 : 1;
+  }
+
+  PassModel& model_;
+  const Inputs& in_;
+  const ModelShape& s_;
+  const Layout& l_;
+  compatible::OperatorSet& set_;
+  std::string prefix_;
+  perfdb::Phase phase_ = perfdb::Phase::kContext;
+  double layers_ = 0;
+  double weights_ = 0;
+};
+
+Result<PassModel> PassModel::make(const Inputs& inputs, compatible::OperatorSet& operators) {
+  if (inputs.layout.moe_ep > operators.system().gpus_per_node && inputs.layout.moe_ep > 1 &&
+      inputs.shape.attention == ModelShape::Attention::kDsa &&
+      inputs.layout.moe_tp * inputs.layout.moe_ep > operators.system().gpus_per_node)
+    return fail(Errc::kNotFound,
+                "expert parallelism over {} GPUs with {} a node needs measured all-to-all "
+                "exchanges, and the "
+                "tables have none for this model",
+                inputs.layout.moe_ep, operators.system().gpus_per_node);
+  PassModel model(inputs);
+  Builder builder(model, operators);
+  DSAPERF_TRY(builder.build());
+  return model;
+}
+
+namespace {
+
+Result<PassTime> run(const std::vector<PassItem>& items, const PassSizes& sizes) {
+  PassTime pass;
+  pass.lines.reserve(items.size());
+  for (const PassItem& item : items) {
+    DSAPERF_TRY_ASSIGN(const auto time, time_of(item, sizes));
+    pass.ms += time.ms;
+    pass.lines.push_back({.name = item.name, .time = time});
+  }
+  return pass;
+}
+
+enum class Part { kAttention, kRest };
+
+Result<double> sum_part(const std::vector<PassItem>& items, const PassSizes& sizes, Part part) {
+  double sum = 0;
+  for (const PassItem& item : items) {
+    if (item.is_attention != (part == Part::kAttention)) continue;
+    DSAPERF_TRY_ASSIGN(const auto time, time_of(item, sizes));
+    sum += time.ms;
+  }
+  return sum;
+}
+
+}  // namespace
+
+Result<PassTime> PassModel::context(double batch, double new_tokens, double past) const {
+  return run(context_, {.tokens = batch * new_tokens,
+                        .rows_out = batch,
+                        .batch = batch,
+                        .new_tokens = new_tokens,
+                        .past = past});
+}
+
+Result<PassTime> PassModel::generation(double batch, double total) const {
+  const double tokens = batch * (1 + inputs_.draft_tokens);
+  return run(
+      generation_,
+      {.tokens = tokens, .rows_out = tokens, .batch = tokens, .new_tokens = 1, .past = total - 1});
+}
+
+Result<PassTime> PassModel::mixed(const Mixed& step) const {
+  const double decode_tokens = step.decoding * (1 + inputs_.draft_tokens);
+  const double tokens = step.chunk + decode_tokens;
+  // One request of all tokens stands for the step, with the prefixes of the prompts in it.
+  const PassSizes shared{.tokens = tokens,
+                         .rows_out = 1,
+                         .batch = 1,
+                         .new_tokens = tokens,
+                         .past = step.past * std::floor(step.chunk / step.isl)};
+  // aiconfigurator finds attention by its name, which the block of an MLA model does not have: it
+  // is asked with the tokens of both phases there.
+  const bool apart = inputs_.shape.attention == ModelShape::Attention::kDsa;
+  PassTime pass;
+  for (const PassItem& item : context_) {
+    if (apart && item.is_attention) continue;
+    DSAPERF_TRY_ASSIGN(const auto time, time_of(item, shared));
+    pass.ms += time.ms;
+    pass.lines.push_back({.name = item.name, .time = time});
+  }
+  const auto add = [&](std::string name, const std::vector<PassItem>& items, const PassSizes& sizes,
+                       double share) -> Result<void> {
+    for (const PassItem& item : items) {
+      if (!apart || !item.is_attention) continue;
+      DSAPERF_TRY_ASSIGN(auto time, time_of(item, sizes));
+      time.ms *= share;
+      pass.ms += time.ms;
+      pass.lines.push_back({.name = std::move(name), .time = time});
+    }
+    return {};
+  };
+  DSAPERF_TRY(add("context_attention (scaled)", context_,
+                  {.batch = std::ceil(step.chunk / step.isl),
+                   .new_tokens = step.isl - step.past,
+                   .past = step.past},
+                  1 / std::ceil(step.isl / step.chunk)));
+  if (decode_tokens > 0)
+    DSAPERF_TRY(add(
+        "generation_attention", generation_,
+        {.batch = decode_tokens, .new_tokens = 1, .past = step.isl + std::floor(step.osl / 2)}, 1));
+  return pass;
+}
+
+Result<double> PassModel::rest_ms(double tokens, double rows_out) const {
+  return sum_part(context_,
+                  {.tokens = tokens, .rows_out = rows_out, .batch = 1, .new_tokens = tokens},
+                  Part::kRest);
+}
+
+Result<double> PassModel::decode_rest_ms(double tokens) const {
+  return sum_part(generation_,
+                  {.tokens = tokens, .rows_out = tokens, .batch = tokens, .new_tokens = 1},
+                  Part::kRest);
+}
+
+Result<double> PassModel::context_attention_ms(double batch, double new_tokens, double past) const {
+  return sum_part(
+      context_,
+      {.tokens = batch * new_tokens, .batch = batch, .new_tokens = new_tokens, .past = past},
+      Part::kAttention);
+}
+
+Result<double> PassModel::generation_attention_ms(double batch, double total) const {
+  return sum_part(generation_,
+                  {.tokens = batch, .batch = batch, .new_tokens = 1, .past = total - 1},
+                  Part::kAttention);
+}
+
+}  // namespace dsaperf::serving

@@ -1,0 +1,116 @@
+#include "dsaperf/serving/pass_operators.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <algorithm>
+
+namespace dsaperf::serving {
+namespace {
+
+using predict::Source;
+namespace compatible = predict::compatible;
+
+Source source_of(compatible::CurveRegion region) {
+  switch (region) {
+    case compatible::CurveRegion::kExact:
+      return Source::kMeasured;
+    case compatible::CurveRegion::kInside:
+      return Source::kInterpolated;
+    case compatible::CurveRegion::kOutside:
+      return Source::kExtrapolated;
+  }
+  return Source::kExtrapolated;
+}
+
+Source source_of(compatible::Found found) {
+  switch (found) {
+    case compatible::Found::kExact:
+      return Source::kMeasured;
+    case compatible::Found::kInterior:
+      return Source::kInterpolated;
+    case compatible::Found::kHeld:
+      return Source::kExtrapolated;
+  }
+  return Source::kExtrapolated;
+}
+
+Result<OperatorTime> answered(const std::optional<compatible::GridAnswer>& answer) {
+  if (!answer) return fail(Errc::kNotFound, "no row near this size");
+  return OperatorTime{.ms = answer->latency, .source = source_of(answer->found)};
+}
+
+struct Ask {
+  const PassSizes& sizes;
+
+  Result<OperatorTime> operator()(const MemoryOperator& use) const {
+    return OperatorTime{.ms = use.ms_fixed + use.ms_per_token * sizes.tokens,
+                        .source = Source::kModelled};
+  }
+  Result<OperatorTime> operator()(const GemmUse& use) const {
+    const double m = use.logits ? sizes.rows_out : sizes.tokens;
+    return OperatorTime{.ms = use.gemm.ms(m), .source = source_of(use.gemm.region(m))};
+  }
+  Result<OperatorTime> operator()(const MoeUse& use) const {
+    const double tokens = sizes.tokens * use.ranks;
+    return OperatorTime{.ms = use.moe.ms(tokens), .source = source_of(use.moe.region(tokens))};
+  }
+  Result<OperatorTime> operator()(const CommUse& use) const {
+    OperatorTime sum;
+    for (const auto& [comm, per_token] : use.steps) {
+      const double elements = sizes.tokens * per_token;
+      sum.ms += comm.ms(elements);
+      sum.source = std::max(sum.source, source_of(comm.region(elements)));
+    }
+    return sum;
+  }
+  Result<OperatorTime> operator()(const DsaUse& use) const {
+    const predict::LayerShape shape{.phase = use.phase,
+                                    .heads = use.heads,
+                                    .batch = static_cast<std::int64_t>(sizes.batch),
+                                    .new_tokens = static_cast<std::int64_t>(sizes.new_tokens),
+                                    .past_tokens = static_cast<std::int64_t>(sizes.past),
+                                    .full_layer_share = use.full_layer_share,
+                                    .context_parallel = use.context_parallel};
+    DSAPERF_TRY_ASSIGN(const auto latency, use.layer.at(shape));
+    return OperatorTime{.ms = latency.time.millis(), .source = latency.source};
+  }
+  Result<OperatorTime> operator()(const MlaContextUse& use) const {
+    return answered(use.mla.ms(sizes.batch, sizes.new_tokens, sizes.past));
+  }
+  Result<OperatorTime> operator()(const MlaGenerationUse& use) const {
+    return answered(use.mla.ms(sizes.batch, sizes.new_tokens + sizes.past));
+  }
+  Result<OperatorTime> operator()(const MlaBmmUse& use) const {
+    return OperatorTime{.ms = use.bmm.ms(sizes.batch),
+                        .source = source_of(use.bmm.region(sizes.batch))};
+  }
+};
+
+Result<OperatorTime> sum_of(const std::vector<PassOperator>& operators, const PassSizes& sizes) {
+  OperatorTime sum;
+  for (const PassOperator& op : operators) {
+    DSAPERF_TRY_ASSIGN(const auto time, time_of(op, sizes));
+    sum.ms += time.ms;
+    sum.source = std::max(sum.source, time.source);
+  }
+  return sum;
+}
+
+}  // namespace
+
+Result<OperatorTime> time_of(const PassOperator& op, const PassSizes& sizes) {
+  auto time = std::visit(Ask{sizes}, op.kind);
+  if (!time) return fail(time.error().code(), "{}: {}", op.name, time.error().message());
+  time->ms *= op.count;
+  return time;
+}
+
+Result<OperatorTime> time_of(const PassItem& item, const PassSizes& sizes) {
+  DSAPERF_TRY_ASSIGN(auto sum, sum_of(item.operators, sizes));
+  if (item.beside.empty()) return sum;
+  DSAPERF_TRY_ASSIGN(const auto beside, sum_of(item.beside, sizes));
+  return OperatorTime{.ms = std::max(sum.ms, beside.ms),
+                      .source = std::max(sum.source, beside.source)};
+}
+
+}  // namespace dsaperf::serving

@@ -1,0 +1,86 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/predict/compatible/operator_set.hpp"
+#include "dsaperf/predict/layer_query.hpp"
+
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace dsaperf::serving {
+
+// The sizes that a pass hands to its operators. Uniform: all requests of a pass are alike.
+struct PassSizes {
+  double tokens = 0;      // of one attention rank, through projections and experts
+  double rows_out = 0;    // tokens whose logits are computed
+  double batch = 0;       // sequences in attention (decode: with draft tokens)
+  double new_tokens = 0;  // a sequence, in attention
+  double past = 0;        // a sequence; decode: cached tokens
+};
+
+// Kernels that move memory and compute little; a fixed time for bytes.
+struct MemoryOperator {
+  double ms_per_token = 0;
+  double ms_fixed = 0;
+};
+struct GemmUse {
+  predict::compatible::GemmOperator gemm;
+  bool logits = false;
+};
+struct MoeUse {
+  predict::compatible::MoeOperator moe;
+  double ranks = 1;  // attention ranks whose tokens meet in the experts
+};
+// Collectives in a row: elements a token each.
+struct CommUse {
+  struct Step {
+    predict::compatible::CommOperator comm;
+    double elements_per_token = 0;
+  };
+  std::vector<Step> steps;
+};
+struct DsaUse {
+  predict::compatible::DsaLayer layer;
+  perfdb::Phase phase = perfdb::Phase::kContext;
+  int heads = 0;
+  double full_layer_share = 1;
+  int context_parallel = 1;
+};
+struct MlaContextUse {
+  predict::compatible::MlaContextOperator mla;
+};
+struct MlaGenerationUse {
+  predict::compatible::MlaGenerationOperator mla;
+};
+struct MlaBmmUse {
+  predict::compatible::MlaBmmOperator bmm;
+};
+
+using OperatorKind = std::variant<MemoryOperator, GemmUse, MoeUse, CommUse, DsaUse, MlaContextUse,
+                                  MlaGenerationUse, MlaBmmUse>;
+
+struct PassOperator {
+  std::string name;
+  double count = 1;  // how often it occurs in a pass
+  OperatorKind kind;
+};
+
+// A line of a pass: operators one after the other, or two such groups at the same time.
+struct PassItem {
+  std::string name;
+  std::vector<PassOperator> operators;
+  std::vector<PassOperator> beside;  // not empty: runs beside `operators`; the longer group counts
+  bool is_attention = false;         // depends on lengths, not on tokens alone
+};
+
+struct OperatorTime {
+  double ms = 0;
+  predict::Source source = predict::Source::kMeasured;  // the weakest of its parts
+};
+
+// Time of all occurrences of an operator, or of a line, in a pass.
+Result<OperatorTime> time_of(const PassOperator& op, const PassSizes& sizes);
+Result<OperatorTime> time_of(const PassItem& item, const PassSizes& sizes);
+
+}  // namespace dsaperf::serving
