@@ -1,3 +1,4 @@
+#include "db.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/report/table_list.hpp"
 
@@ -6,8 +7,6 @@
 #include <cstdio>
 #include <memory>
 #include <string>
-
-#include "db.hpp"
 
 namespace dsaperf::tool {
 namespace {

@@ -1,13 +1,13 @@
-#include <cstdio>
-#include <exception>
-#include <span>
-
 #include "command.hpp"
 #include "completion.hpp"
 #include "db.hpp"
 #include "query.hpp"
 #include "trace.hpp"
 #include "usage.hpp"
+
+#include <cstdio>
+#include <exception>
+#include <span>
 
 namespace {
 

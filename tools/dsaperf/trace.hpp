@@ -1,11 +1,10 @@
 #pragma once
 
+#include "command.hpp"
 #include "dsaperf/trace/rules.hpp"
 
 #include <string>
 #include <vector>
-
-#include "command.hpp"
 
 namespace dsaperf::tool {
 

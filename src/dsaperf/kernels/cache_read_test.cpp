@@ -53,8 +53,8 @@ TEST(SelectionRowsReferenceTest, TranslatesThroughTheRequestsOwnTable) {
                                         .positions_stride = 4,
                                         .rows_stride = 4,
                                         .block_table_stride = 2}));
-  EXPECT_EQ(rows, (std::vector<std::int32_t>{9 * 64, 7 * 64, -1, -1, /**/ 5 * 64 + 63,
-                                             6 * 64 + 63, -1, -1}));
+  EXPECT_EQ(rows, (std::vector<std::int32_t>{9 * 64, 7 * 64, -1, -1, /**/ 5 * 64 + 63, 6 * 64 + 63,
+                                             -1, -1}));
 }
 
 TEST(CacheReadCheckTest, RefusesWhatContradictsItself) {

@@ -118,7 +118,8 @@ std::string text(const std::vector<TableSummary>& tables, const TextStyle& style
   return table.str(style);
 }
 
-nlohmann::ordered_json json(const std::vector<TableSummary>& tables, const perfdb::SystemsTree& tree) {
+nlohmann::ordered_json json(const std::vector<TableSummary>& tables,
+                            const perfdb::SystemsTree& tree) {
   auto list = nlohmann::ordered_json::array();
   for (const auto& t : tables) {
     list.push_back({{"system", t.system},

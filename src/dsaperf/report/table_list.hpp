@@ -38,6 +38,6 @@ Result<std::vector<TableSummary>> list_tables(const perfdb::SystemsTree& tree,
 
 std::string text(const std::vector<TableSummary>& tables, const TextStyle& style);
 nlohmann::ordered_json json(const std::vector<TableSummary>& tables,
-                    const perfdb::SystemsTree& tree);  // dsaperf.db_ls.1
+                            const perfdb::SystemsTree& tree);  // dsaperf.db_ls.1
 
 }  // namespace dsaperf::report
