@@ -1,3 +1,8 @@
+#include <cstdio>
+#include <exception>
+#include <span>
+
+#include "collect.hpp"
 #include "command.hpp"
 #include "completion.hpp"
 #include "db.hpp"
@@ -18,6 +23,7 @@ ExitCode execute(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "dsaperf " DSAPERF_VERSION);
   dsaperf::tool::Run run;
+  dsaperf::tool::add_collect(app, run);
   dsaperf::tool::add_completion(app, run);
   dsaperf::tool::add_db(app, run);
   dsaperf::tool::add_query(app, run);

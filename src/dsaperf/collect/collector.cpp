@@ -1,0 +1,180 @@
+#include "dsaperf/collect/collector.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <thread>
+
+namespace dsaperf::collect {
+namespace {
+
+// Takes a case until a measurement is undisturbed or the retries are used up; then the last error
+// or the fact that the card never was quiet is the result.
+Entry measured(TimingSource& source, const Case& what, int retries) {
+  Entry entry{.what = what};
+  for (int attempt = 0; attempt <= retries; ++attempt) {
+    ++entry.attempts;
+    auto result = source.measure(what);
+    if (!result) {
+      entry.error = result.error().message();
+      return entry;
+    }
+    if (!result->disturbed()) {
+      entry.error.clear();
+      entry.measurement = *std::move(result);
+      return entry;
+    }
+    ++entry.disturbed;
+    entry.error = fmt::format("the card was slowed down in each of {} attempts ({})",
+                              entry.attempts, fmt::join(result->card.throttle_reasons, ", "));
+  }
+  return entry;
+}
+
+class Run {
+ public:
+  Run(Journal& journal, const CollectOptions& options, const CollectWatcher& watcher)
+      : journal_(journal), options_(options), watcher_(watcher) {}
+
+  void plan(std::vector<Entry> todo) {
+    todo_ = std::move(todo);
+    next_ = 0;
+  }
+
+  // Works through the list with one thread a source.
+  Result<void> work(const std::vector<std::unique_ptr<TimingSource>>& sources) {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 1; i < sources.size(); ++i) {
+      threads.emplace_back([this, &source = *sources[i]] { work_with(source); });
+    }
+    work_with(*sources.front());
+    threads.clear();  // joins
+    if (stopped_by_) return tl::unexpected<Error>(*std::move(stopped_by_));
+    return {};
+  }
+
+  CollectReport report;
+
+ private:
+  void work_with(TimingSource& source) {
+    while (true) {
+      std::optional<Entry> earlier;
+      {
+        const std::lock_guard lock(mutex_);
+        if (stopped_by_ || next_ == todo_.size()) return;
+        earlier = todo_[next_++];
+      }
+      record(*earlier, measured(source, earlier->what, options_.disturbed_retries));
+    }
+  }
+
+  void record(const Entry& earlier, Entry now) {
+    const std::lock_guard lock(mutex_);
+    report.disturbed += now.disturbed;
+    // A second look keeps the first measurement and stores how far it was off.
+    const bool repeats = earlier.attempts > 0 && earlier.error.empty();
+    auto kind = now.error.empty() ? CollectEvent::Kind::kMeasured : CollectEvent::Kind::kFailed;
+    std::string error = now.error;
+    if (repeats) {
+      kind = CollectEvent::Kind::kRepeated;
+      Entry kept = earlier;
+      if (now.error.empty()) {
+        kept.repeat_ratio = now.measurement.warm.median / earlier.measurement.warm.median;
+      }
+      kept.attempts += now.attempts;
+      kept.disturbed += now.disturbed;
+      now = std::move(kept);
+    }
+    if (auto written = journal_.append(now); !written) {
+      if (!stopped_by_) stopped_by_ = std::move(written).error();
+      return;
+    }
+    if (kind == CollectEvent::Kind::kMeasured) ++report.measured;
+    if (kind == CollectEvent::Kind::kRepeated) ++report.repeated;
+    if (watcher_) watcher_({.kind = kind, .what = now.what, .error = std::move(error)});
+  }
+
+  Journal& journal_;
+  const CollectOptions& options_;
+  const CollectWatcher& watcher_;
+  std::mutex mutex_;
+  std::vector<Entry> todo_;
+  std::size_t next_ = 0;
+  std::optional<Error> stopped_by_;
+};
+
+// A random share of what is measured and not yet repeated; the same for the same seed.
+std::vector<Entry> to_repeat(const std::vector<Case>& cases, const Journal& journal,
+                             const CollectOptions& options) {
+  std::vector<Entry> good;
+  std::size_t repeated = 0;
+  for (const auto& what : cases) {
+    const auto found = journal.entries().find(what.id());
+    if (found == journal.entries().end() || !found->second.error.empty()) continue;
+    if (found->second.repeat_ratio > 0) {
+      ++repeated;
+    } else {
+      good.push_back(found->second);
+    }
+  }
+  const auto wanted = static_cast<std::size_t>(
+      std::ceil(options.repeat_share * static_cast<double>(good.size() + repeated)));
+  std::mt19937_64 random(options.seed);
+  std::ranges::shuffle(good, random);
+  good.resize(std::min(good.size(), wanted > repeated ? wanted - repeated : 0));
+  return good;
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+}  // namespace
+
+Result<CollectReport> collect(const Plan& plan, const Shard& shard,
+                              const std::vector<std::unique_ptr<TimingSource>>& sources,
+                              Journal& journal, const CollectOptions& options,
+                              const CollectWatcher& watcher) {
+  if (sources.empty()) return fail(Errc::kInvalidArgument, "nothing to measure with");
+  std::vector<Case> cases;
+  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
+    if (shard.takes(i)) cases.push_back(plan.cases[i]);
+  }
+
+  Run run(journal, options, watcher);
+  run.report.planned = cases.size();
+  std::vector<Entry> todo;
+  for (const auto& what : cases) {
+    const auto found = journal.entries().find(what.id());
+    const bool known = found != journal.entries().end();
+    if (known && (found->second.error.empty() || !options.retry_failed)) {
+      ++run.report.found;
+      if (watcher) watcher({.kind = CollectEvent::Kind::kFound, .what = what, .error = {}});
+    } else {
+      todo.push_back(Entry{.what = what});
+    }
+  }
+  run.plan(std::move(todo));
+  DSAPERF_TRY(run.work(sources));
+  run.plan(to_repeat(cases, journal, options));
+  DSAPERF_TRY(run.work(sources));
+
+  std::vector<double> deviations;
+  for (const auto& what : cases) {
+    const auto& entry = journal.entries().at(what.id());
+    if (!entry.error.empty()) run.report.failures.push_back(what.id() + ": " + entry.error);
+    if (entry.repeat_ratio > 0) deviations.push_back(std::abs(entry.repeat_ratio - 1));
+  }
+  run.report.failed = run.report.failures.size();
+  run.report.repeat_spread = median(std::move(deviations));
+  return run.report;
+}
+
+}  // namespace dsaperf::collect

@@ -1,0 +1,45 @@
+#include "dsaperf/collect/method_csv.hpp"
+
+#include "dsaperf/cost/testing_layers.hpp"
+
+#include <gtest/gtest.h>
+
+namespace dsaperf::collect {
+namespace {
+
+MethodCsv csv_of(Case what) {
+  Entry entry{.what = std::move(what), .attempts = 1};
+  entry.measurement.warm.median = Micros{40770};
+  entry.measurement.kernel_source = "default";
+  const JournalHeader header{
+      .source = {.framework = "TRTLLM", .version = "1.2.0rc5", .device = "NVIDIA H20-3e"}};
+  return method_csv(header, {{entry.what.id(), entry}}, cost::testing::deepseek_v32());
+}
+
+TEST(MethodCsvTest, AContextLineIsTheOneThatPractitionersWrite) {
+  const auto csv =
+      csv_of({.phase = perfdb::Phase::kContext, .requests = {{1, 4096, 0}}, .heads = 128});
+  EXPECT_EQ(
+      csv.text,
+      "framework,version,device,op_name,kernel_source,dsa_dtype,num_heads,index_n_heads,index_topk,"
+      "batch_size,isl,tp_size,step,latency\n"
+      "TRTLLM,1.2.0rc5,NVIDIA H20-3e,dsa_context,default,bfloat16,128,64,2048,1,4096,1,0,40.77\n");
+}
+
+TEST(MethodCsvTest, AGenerationLineCountsTheCacheAsIsl) {
+  const auto csv =
+      csv_of({.phase = perfdb::Phase::kGeneration, .requests = {{8, 1, 32767}}, .heads = 16});
+  EXPECT_NE(csv.text.find("dsa_generation,default,bfloat16,16,64,2048,8,32767,8,1,40.77\n"),
+            std::string::npos)
+      << csv.text;
+}
+
+TEST(MethodCsvTest, CountsWhatTheFormatCannotSay) {
+  const auto ragged = csv_of(
+      {.phase = perfdb::Phase::kContext, .requests = {{1, 4096, 0}, {2, 1, 8192}}, .heads = 16});
+  EXPECT_EQ(ragged.rows, 0U);
+  EXPECT_EQ(ragged.left_out, 1U);
+}
+
+}  // namespace
+}  // namespace dsaperf::collect

@@ -1,0 +1,157 @@
+#include "dsaperf/collect/plan.hpp"
+
+#include "dsaperf/core/csv.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/cost/bound.hpp"
+#include "dsaperf/cost/stage_cost.hpp"
+
+#include <algorithm>
+
+namespace dsaperf::collect {
+namespace {
+
+// Share of a card's memory that a case may take: the rest is the context, the library handles and
+// fragmentation.
+constexpr double kUsableShare = 0.92;
+
+// For the estimate of a plan's duration only: what a case costs beside its own calls, and how far a
+// call lies above its bound. Stated here, not measured; a run shows the real rate in its progress.
+constexpr double kSetupSeconds = 0.25;
+constexpr double kCallsPerCase = 60;
+constexpr double kTimesTheBound = 2;
+constexpr double kCallOverheadUs = 30;
+
+constexpr std::int64_t kMostShards = 100'000;
+
+Result<void> check(const Axes& axes, const model::LayerPlan& layer) {
+  for (const int heads : axes.heads) {
+    if (heads < 1 || layer.geometry.heads % heads != 0) {
+      return fail(Errc::kInvalidArgument,
+                  "--heads {}: the model's {} heads can't be split into ranks of {} heads", heads,
+                  layer.geometry.heads, heads);
+    }
+  }
+  if (layer.attention != model::AttentionKind::kDsa) {
+    return fail(Errc::kUnsupported,
+                "only DSA layers are measured; this model's layer is of another kind "
+                "(dsaperf analyze says which)");
+  }
+  const bool empty = axes.heads.empty() || axes.kv.empty() || axes.gemm.empty() ||
+                     axes.roles.empty() || axes.scores.empty() || axes.launches.empty();
+  if (empty) return fail(Errc::kInvalidArgument, "an axis of the plan has no value");
+  return {};
+}
+
+}  // namespace
+
+model::LayerPlan layer_of(const Case& measured, const model::LayerPlan& layer) {
+  auto result = layer;
+  result.indexer_role = measured.role;
+  result.formats = {.q_a = measured.gemm,
+                    .kv_a = measured.gemm,
+                    .q_b = measured.gemm,
+                    .kv_b = measured.gemm,
+                    .o = measured.gemm,
+                    .indexer = measured.gemm};
+  return result;
+}
+
+Result<Bytes> memory_of(const Case& measured, const model::LayerPlan& layer) {
+  const auto plan = layer_of(measured, layer);
+  DSAPERF_TRY_ASSIGN(const auto cost, cost::layer_cost(plan, measured.shape()));
+  double weights = 0;
+  double widest_activation = 0;
+  for (const auto& stage : cost.stages()) {
+    weights += stage.traffic.weights;
+    widest_activation = std::max(widest_activation, stage.traffic.activations);
+  }
+  const auto context = static_cast<double>(measured.context_tokens());
+  double rows = cost::kv_row_bytes(plan.geometry, measured.kv);
+  if (plan.indexer) rows += cost::index_row_bytes(*plan.indexer);
+  const double scores =
+      std::min(4 * cost.work().scored_pairs, static_cast<double>(kScoreBudget.value));
+  // Two of the widest stages' buffers live at a time: one is read while the next is written.
+  return Bytes{
+      static_cast<std::int64_t>(weights + rows * context + scores + 2 * widest_activation)};
+}
+
+Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
+                       const model::LayerPlan& layer, const cost::SystemSpec& system) {
+  DSAPERF_TRY(check(axes, layer));
+  Plan plan;
+  const double usable = kUsableShare * static_cast<double>(system.hbm_capacity.value);
+  double seconds = 0;
+  const auto add = [&](Case candidate) -> Result<void> {
+    DSAPERF_TRY_ASSIGN(const auto memory, memory_of(candidate, layer));
+    if (static_cast<double>(memory.value) > usable) {
+      plan.left_out.push_back(
+          {std::move(candidate), fmt::format("needs {:.1f} GiB; {:.1f} GiB of {} can be used",
+                                             memory.gib(), usable / (1 << 30), system.name)});
+      return {};
+    }
+    DSAPERF_TRY_ASSIGN(const auto cost,
+                       cost::layer_cost(layer_of(candidate, layer), candidate.shape()));
+    const double call_us = kTimesTheBound * cost::bound(cost, system).value + kCallOverheadUs;
+    seconds += kSetupSeconds + kCallsPerCase * call_us * 1e-6;
+    plan.peak_memory = std::max(plan.peak_memory, memory);
+    plan.cases.push_back(std::move(candidate));
+    return {};
+  };
+  for (const int heads : axes.heads) {
+    for (const auto kv : axes.kv) {
+      for (const auto gemm : axes.gemm) {
+        for (const auto role : axes.roles) {
+          for (const auto scores : axes.scores) {
+            for (const auto launch : axes.launches) {
+              for (const auto& point : grid) {
+                DSAPERF_TRY(add({.phase = point.phase,
+                                 .requests = point.requests,
+                                 .heads = heads,
+                                 .kv = kv,
+                                 .gemm = gemm,
+                                 .role = role,
+                                 .scores = scores,
+                                 .launch = launch}));
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  plan.estimated_minutes = seconds / 60;
+  return plan;
+}
+
+Result<Shard> parse_shard(std::string_view text) {
+  const auto slash = std::min(text.find('/'), text.size());
+  const auto index = parse_int(text.substr(0, slash)).value_or(-1);
+  const auto count = parse_int(text.substr(std::min(slash + 1, text.size()))).value_or(0);
+  if (count < 1 || count > kMostShards || index < 0 || index >= count) {
+    return fail(Errc::kInvalidArgument,
+                "shard '{}' is not i/n with 0 <= i < n (0/4 is the first of four)", text);
+  }
+  return Shard{static_cast<int>(index), static_cast<int>(count)};
+}
+
+Result<Shard> shard_from_environment(Environment environment) {
+  const auto shard = [&](const char* index_name, const char* count_name,
+                         std::int64_t first) -> Result<Shard> {
+    const auto index = parse_int(environment(index_name));
+    const auto count = parse_int(environment(count_name));
+    if (!index || !count) {
+      return fail(Errc::kInvalidArgument, "{} and {} must both be numbers", index_name, count_name);
+    }
+    return parse_shard(fmt::format("{}/{}", *index - first, *count));
+  };
+  if (!environment("SLURM_ARRAY_TASK_ID").empty()) {
+    const auto first = parse_int(environment("SLURM_ARRAY_TASK_MIN")).value_or(0);
+    return shard("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", first);
+  }
+  if (!environment("SLURM_NTASKS").empty() && !environment("SLURM_PROCID").empty()) {
+    return shard("SLURM_PROCID", "SLURM_NTASKS", 0);
+  }
+  return Shard{};
+}
+
+}  // namespace dsaperf::collect

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""What a collection survives, tried on the program itself with the fake timing source.
+
+    faults_test.py PROGRAM
+
+Kills at 200 random moments, a second collector on the same folder, a measuring process that dies, a case
+that fails and is retried, and shards side by side. After each, every case of the plan is there
+exactly once.
+"""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+PROGRAM = os.path.abspath(sys.argv[1])
+MODEL = "deepseek-ai/DeepSeek-V3.2"
+KILLS = 200
+GRID = """
+context: [{batch: [1, 2, 4], new: [1, 64, 512, 4096], past: [0, 2048]}]
+generation: [{batch: [1, 8, 32, 128], past: [1023, 2047, 4095, 8191, 32767], q_len: [1, 2]}]
+"""
+CASES = 3 * 4 * 2 + 4 * 5 * 2
+
+
+def rows_of(path):
+    with open(path) as journal:
+        lines = journal.read().split("\n")
+    assert lines[-1] == "", "the last line is whole"
+    return [json.loads(line) for line in lines[1:-1]]
+
+
+class FaultsTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = os.path.join(folder.name, "rows")
+        self.grid = os.path.join(folder.name, "grid.yaml")
+        with open(self.grid, "w") as grid:
+            grid.write(GRID)
+
+    def command(self, *more):
+        return [PROGRAM, "collect", MODEL, "-o", self.folder, "--grid", self.grid, "--heads", "16",
+                "--timing", "fake", *more]
+
+    def run_to_end(self, *more):
+        return subprocess.run(self.command(*more), capture_output=True, text=True, timeout=120)
+
+    def check_complete(self, journal="rows.jsonl", cases=CASES):
+        rows = rows_of(os.path.join(self.folder, journal))
+        measured = [row["id"] for row in rows if "measurement" in row and "repeat_ratio" not in row]
+        self.assertEqual(len(measured), cases)
+        self.assertEqual(len(set(measured)), cases, "a case was measured twice")
+        with open(os.path.join(self.folder, journal.replace(".jsonl", ".csv"))) as csv:
+            self.assertGreater(len(csv.read().splitlines()), 1)
+
+    def test_killed_at_random_moments_loses_nothing_and_does_nothing_twice(self):
+        seed = int.from_bytes(os.urandom(4), "little")
+        print(f"seed {seed}")
+        chance = random.Random(seed)
+        resume = []
+        kept = 0
+        for _ in range(KILLS):
+            # Slow enough that the kills spread over the whole plan.
+            process = subprocess.Popen(self.command("--fake-delay-ms", "40", *resume),
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(chance.uniform(0, 0.25))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            journal = os.path.join(self.folder, "rows.jsonl")
+            if os.path.exists(journal) and os.path.getsize(journal) > 0:
+                resume = ["--resume"]
+                with open(journal) as content:
+                    now = content.read().count("\n")
+                self.assertGreaterEqual(now, kept, "a whole row has gone")
+                kept = now
+        result = self.run_to_end(*resume)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.check_complete()
+
+    def test_a_second_collector_is_refused(self):
+        first = subprocess.Popen(self.command("--fake-delay-ms", "100"), stdout=subprocess.DEVNULL)
+        journal = os.path.join(self.folder, "rows.jsonl")
+        while not (os.path.exists(journal) and os.path.getsize(journal) > 0):
+            time.sleep(0.01)
+        second = self.run_to_end("--resume")
+        first.kill()
+        first.wait()
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("another collector is writing it", second.stderr)
+
+    def test_a_measuring_process_that_dies_costs_its_case_alone(self):
+        result = self.run_to_end("--fake-dies-on", "/8x1+4095/")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("ended by signal 6", result.stderr)
+        rows = rows_of(os.path.join(self.folder, "rows.jsonl"))
+        self.assertEqual([row["id"].split("/")[1] for row in rows if "error" in row], ["8x1+4095"])
+        self.assertEqual(self.run_to_end("--resume", "--retry-failed").returncode, 0)
+        self.check_complete()
+
+    def test_a_failed_case_stays_listed_until_it_passes(self):
+        first = self.run_to_end("--fake-fails-on", "/1x512+2048/")
+        self.assertEqual(first.returncode, 0, first.stderr)
+        again = self.run_to_end("--resume")
+        self.assertIn("fake failure", again.stderr)
+        retried = self.run_to_end("--resume", "--retry-failed")
+        self.assertNotIn("fake failure", retried.stderr)
+        self.check_complete()
+
+    def test_an_unfinished_folder_is_not_overwritten(self):
+        self.assertEqual(self.run_to_end().returncode, 0)
+        again = self.run_to_end()
+        self.assertEqual(again.returncode, 1)
+        self.assertIn("--resume", again.stderr)
+
+    def test_shards_side_by_side_make_up_the_plan(self):
+        shards = [subprocess.Popen(self.command("--shard", f"{i}/4", "--json"), stdout=subprocess.PIPE,
+                                   text=True) for i in range(4)]
+        documents = [json.loads(shard.communicate(timeout=120)[0]) for shard in shards]
+        self.assertEqual([shard.returncode for shard in shards], [0] * 4)
+        ids = [case["id"] for document in documents for case in document["cases"]]
+        self.assertEqual(len(ids), CASES)
+        self.assertEqual(len(set(ids)), CASES)
+        for i in range(4):
+            self.check_complete(f"rows-{i:04}-of-0004.jsonl", CASES // 4)
+
+    def test_several_devices_share_one_journal(self):
+        result = self.run_to_end("--devices", "0,1,2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.check_complete()
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
