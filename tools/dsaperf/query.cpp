@@ -10,6 +10,8 @@
 #include <memory>
 #include <string>
 
+#include "query_stages.hpp"
+
 namespace dsaperf::tool {
 namespace {
 
@@ -21,6 +23,9 @@ struct Options {
   std::string phase = "context";
   std::string method = "compatible";
   std::string from, output;
+  std::string config;
+  bool stages = false;
+  bool kv_is_given = false;
   bool json = false;
 };
 
@@ -45,6 +50,17 @@ Result<ExitCode> answer_one(Options options, predict::LayerPredictor& predictor,
 }
 
 Result<ExitCode> query(const Options& options) {
+  if (options.stages)
+    return query_stages({.config = options.config,
+                         .systems_root = options.systems_root,
+                         .system = options.tables.system,
+                         .phase = options.phase,
+                         .heads = static_cast<int>(options.shape.heads),
+                         .batch = options.shape.batch,
+                         .new_tokens = options.shape.new_tokens,
+                         .past_tokens = options.shape.past_tokens,
+                         .kv = options.kv_is_given ? options.kind.kv_dtype : "",
+                         .json = options.json});
   const auto method = predict::method_from_name(options.method);
   if (!method) return fail(Errc::kInvalidArgument, "no method '{}'", options.method);
   DSAPERF_TRY_ASSIGN(auto tree, perfdb::SystemsTree::discover(options.systems_root));
@@ -106,13 +122,24 @@ void add_query(CLI::App& app, Run& run) {
       command->add_option("-o,--output", options->output, "Where --from writes (.gz: compressed)");
   from->needs(output);
   output->needs(from);
+  auto* config = command->add_option("CONFIG", options->config,
+                                     "Model, with --stages: config.json or a bundled name");
+  auto* stages =
+      command->add_flag("--stages", options->stages,
+                        "What each stage must compute and move, its bound, and the tables' rows");
+  config->needs(stages);
+  stages->needs(config);
   command->add_flag("--json", options->json, "One JSON document");
   command->footer(
       "Example:\n  dsaperf query --system h200_sxm --backend sglang --heads 16 --new 4096\n"
       "  dsaperf query --phase generation --heads 16 --batch 16 --past 8192 --kv bf16\n"
-      "  dsaperf query --from operators.csv.gz -o answers.csv");
-  command->callback([options, heads, from, &run] {
-    if (from->count() == 0 && heads->count() == 0) throw CLI::RequiredError("--heads (or --from)");
+      "  dsaperf query --from operators.csv.gz -o answers.csv\n"
+      "  dsaperf query deepseek-ai/DeepSeek-V3.2 --stages --heads 16 --new 4096");
+  auto* kv = command->get_option("--kv");
+  command->callback([options, heads, from, kv, &run] {
+    options->kv_is_given = kv->count() > 0;
+    if (from->count() == 0 && heads->count() == 0 && !options->stages)
+      throw CLI::RequiredError("--heads (or --from)");
     for (auto* dtype :
          {&options->kind.kv_dtype, &options->kind.gemm_dtype, &options->kind.fmha_dtype}) {
       if (*dtype == "bf16") *dtype = "bfloat16";

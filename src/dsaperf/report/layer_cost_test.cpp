@@ -1,0 +1,62 @@
+#include "dsaperf/report/layer_cost.hpp"
+
+#include "dsaperf/model/layer_plan.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace dsaperf::report {
+namespace {
+
+LayerCostReport report_on(const std::string& system) {
+  const model::LayerPlan layer{
+      .attention = model::AttentionKind::kDsa,
+      .indexer_role = model::IndexerRole::kFull,
+      .geometry = {.hidden = 7168,
+                   .heads = 128,
+                   .q_lora = 1536,
+                   .kv_lora = 512,
+                   .nope = 128,
+                   .rope = 64,
+                   .v = 128},
+      .indexer = model::IndexerGeometry{.heads = 64, .dim = 128, .topk = 2048}};
+  LayerCostReport report;
+  report.model = "a model";
+  report.title = "a shape";
+  report.system = *cost::find_system(DSAPERF_SOURCE_DIR "/data", system);
+  report.shape = cost::Shape::decode(2, 1, 8191, 16, model::KvFormat::kFp8);
+  report.cost = *cost::layer_cost(layer, report.shape);
+  return report;
+}
+
+TEST(LayerCostReportTest, TheBoundIsTheSumOfTheStages) {
+  const auto document = json(report_on("h200_sxm"));
+  EXPECT_EQ(document.begin().key(), "format");
+  EXPECT_EQ(document["stages"].size(), 13U);
+  double sum = 0;
+  for (const auto& stage : document["stages"]) sum += stage["bound_us"].get<double>();
+  EXPECT_DOUBLE_EQ(sum, document["bound_us"].get<double>());
+}
+
+TEST(LayerCostReportTest, ARateThatIsNotKnownIsSaid) {
+  const auto report = report_on("a100_sxm");
+  EXPECT_THAT(text(report, {.width = 100}), ::testing::HasSubstr("rate is not known"));
+  for (const auto& stage : json(report)["stages"])
+    EXPECT_EQ(stage["math_us"].is_null(), stage["name"] == "indexer_scores") << stage["name"];
+}
+
+TEST(LayerCostReportTest, MeasuredRowsStandBesideTheBound) {
+  auto report = report_on("h200_sxm");
+  report.measured.push_back({.backend = "sglang",
+                             .version = "0.5.14",
+                             .kv_dtype = "fp8",
+                             .gemm_dtype = "fp8_block",
+                             .time = Micros{100},
+                             .source = "measured"});
+  EXPECT_THAT(text(report, {.width = 100}), ::testing::HasSubstr("sglang 0.5.14"));
+  EXPECT_EQ(json(report)["measured"][0]["latency_us"], 100);
+}
+
+}  // namespace
+}  // namespace dsaperf::report
