@@ -16,6 +16,14 @@ __device__ inline void fewer_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
+template <int kRegisters, int kBefore>
+__device__ inline void change_registers() {
+  if constexpr (kRegisters > kBefore)
+    more_registers<kRegisters>();
+  else
+    fewer_registers<kRegisters>();
+}
+
 // Named barriers 1 ... 15 (0 is __syncthreads). `threads` counts all that arrive or wait.
 __device__ inline void named_barrier_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -53,10 +61,9 @@ __device__ inline float4 load_cluster_f32x4(std::uint32_t address) {
                : "memory");
   return value;
 }
-__device__ inline float load_cluster_f32(std::uint32_t address) {
-  float value;
-  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
-  return value;
+__device__ inline void store_cluster_f32x2(std::uint32_t address, float a, float b) {
+  asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(a), "f"(b)
+               : "memory");
 }
 
 // Stores to another CTA's shared memory that complete 16 bytes on its barrier (st.async, 9.7.9.12).

@@ -17,6 +17,13 @@ __device__ inline void cp_async_16(std::uint32_t destination, const void* source
                : "memory");
 }
 
+// Keeps the sum of a uniform and a per-thread part in one register. ptxas 13.0 encodes a copy whose
+// shared address is register + uniform register together with a cache policy as an illegal
+// instruction.
+__device__ inline std::uint32_t in_a_register(std::uint32_t address) {
+  return __shfl_sync(0xffffffff, address, static_cast<int>(threadIdx.x % 32));
+}
+
 __device__ inline std::uint64_t policy_evict_last() {
   std::uint64_t policy;
   asm volatile("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));

@@ -1,0 +1,179 @@
+"""How a case is timed and what a row says. Used by peers.py and by the families."""
+import ctypes
+import dataclasses
+import statistics
+from collections.abc import Callable
+
+import torch
+
+DEVICE = "cuda"
+
+
+@dataclasses.dataclass
+class Case:
+    """One shape of one kernel. ours and peer enqueue a call on torch's current stream; compare runs
+    after one call of each and gives how far the results are apart, which is at most `allowed`: by
+    default a few roundings to bf16 (2^-9 each), 0 for results that must be equal. flop and byte are
+    what the case must do, for the rates."""
+
+    kernel: str
+    name: str
+    ours: Callable[[], None]
+    peer: Callable[[], None] | None = None
+    compare: Callable[[], float] | None = None
+    allowed: float = 2 ** -7
+    flop: float = 0
+    byte: float = 0
+    extra: dict = dataclasses.field(default_factory=dict)
+
+
+class Context:
+    """The two libraries."""
+
+    def __init__(self, library, peers):
+        self.ours = ctypes.CDLL(library)
+        self.ours.dsaperf_peers_error.restype = ctypes.c_char_p
+        self.peers = peers
+        self._flashmla = None
+        if peers:
+            try:
+                torch.ops.load_library(peers + "/_flashmla_C.abi3.so")
+                self._flashmla = torch.ops._flashmla_C
+            except OSError as error:
+                print("FlashMLA cannot be loaded: %s" % error)
+
+    @property
+    def flashmla(self):
+        return self._flashmla
+
+    def call(self, name, *arguments):
+        """Calls a C function of ours; raises with its reason."""
+        if getattr(self.ours, name)(*arguments) != 0:
+            raise RuntimeError("%s: %s" % (name, self.ours.dsaperf_peers_error().decode()))
+
+
+def pointer(tensor):
+    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
+
+
+def stream():
+    return ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+
+
+_flush = None
+
+
+def _cold_once(call):
+    global _flush
+    if _flush is None:
+        _flush = torch.empty(256 << 20, dtype=torch.uint8, device=DEVICE)
+    _flush.zero_()
+    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    call()
+    stop.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(stop) * 1e3
+
+
+def _graph(call, calls=10):
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        for _ in range(2):
+            call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
+        for _ in range(calls):
+            call()
+    return graph
+
+
+def _warm_once(graph, calls=10):
+    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    graph.replay()
+    stop.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(stop) * 1e3 / calls
+
+
+def _spread(samples):
+    samples = sorted(samples)
+    low, high = samples[len(samples) // 10], samples[-1 - len(samples) // 10]
+    return (high - low) / 2 / statistics.median(samples)
+
+
+def race(case, quick=False):
+    """Checks, then times ours and the peer's in turn: one sample of each, alternately."""
+    row = {"kernel": case.kernel, "case": case.name, **case.extra}
+    calls = {"ours": case.ours}
+    if case.peer is not None:
+        try:
+            case.peer()
+            torch.cuda.synchronize()
+            calls["peer"] = case.peer
+        except Exception as error:  # noqa: BLE001 - the peer refuses this shape
+            row["peer_refused"] = str(error).splitlines()[0][:160]
+    case.ours()
+    torch.cuda.synchronize()
+    row["agree"] = None
+    if case.compare is not None and "peer" in calls:
+        apart = case.compare()
+        row["agree"], row["difference"] = apart <= case.allowed, apart
+    cold = {who: [] for who in calls}
+    for call in calls.values():
+        for _ in range(2):
+            call()
+    first = max(_cold_once(call) for call in calls.values())
+    samples = 5 if quick or first > 2000 else 15
+    for _ in range(samples):
+        for who, call in calls.items():
+            cold[who].append(_cold_once(call))
+    warm = {}
+    for who, call in calls.items():
+        try:
+            graph = _graph(call)
+            _warm_once(graph)
+            warm[who] = (graph, [])
+        except Exception as error:  # noqa: BLE001 - a call that cannot be captured has a cold time only
+            torch.cuda.synchronize()
+            row[who + "_no_graph"] = str(error).splitlines()[0][:100]
+    for _ in range(3 if quick or first > 2000 else 5):
+        for graph, times in warm.values():
+            times.append(_warm_once(graph))
+    for who in calls:
+        row[who + "_cold_us"] = round(statistics.median(cold[who]), 2)
+        row[who + "_warm_us"] = round(statistics.median(warm[who][1]), 2) if who in warm else None
+    row["spread"] = round(max(_spread(cold[who]) for who in calls), 4)
+    for temperature in ("cold", "warm"):
+        ours, peer = row["ours_%s_us" % temperature], row.get("peer_%s_us" % temperature)
+        row[temperature + "_ratio"] = round(peer / ours, 3) if ours and peer else None
+    if case.flop:
+        row["ours_tflops"] = round(case.flop / row["ours_cold_us"] / 1e6, 1)
+    if case.byte:
+        row["ours_gbs"] = round(case.byte / row["ours_cold_us"] / 1e3, 1)
+    return row
+
+
+def line(row):
+    if "error" in row:
+        return "%-22s %-34s %s" % (row["kernel"], row["case"], row["error"])
+    return "%-22s %-34s ours %9.2f %9s  peer %9s %9s  ratio %6s %6s  %s%s" % (
+        row["kernel"], row["case"], row["ours_cold_us"], row["ours_warm_us"], row.get("peer_cold_us", "-"),
+        row.get("peer_warm_us", "-"), row["cold_ratio"], row["warm_ratio"],
+        "" if row["agree"] is None else "%s %.1e" % ("same" if row["agree"] else "DIFFERS", row["difference"]),
+        "  %.0f TFLOP/s" % row["ours_tflops"] if "ours_tflops" in row else "")
+
+
+def summary(document):
+    """Lowest and median ratio of each kernel."""
+    lines = ["%-22s %5s %8s %8s" % ("kernel", "cases", "lowest", "median")]
+    kernels = {row["kernel"] for row in document["rows"]}
+    for kernel in sorted(kernels):
+        ratios = [row[key] for row in document["rows"] if row["kernel"] == kernel
+                  for key in ("cold_ratio", "warm_ratio") if row.get(key)]
+        wrong = sum(row["agree"] is False for row in document["rows"] if row["kernel"] == kernel)
+        lines.append("%-22s %5d %8.3f %8.3f%s" % (kernel, len(ratios) // 2, min(ratios), statistics.median(ratios),
+                                                  "  %d DISAGREE" % wrong if wrong else ""))
+    return "\n".join(lines)
