@@ -2,6 +2,7 @@
 #include <exception>
 #include <span>
 
+#include "analyze.hpp"
 #include "collect.hpp"
 #include "command.hpp"
 #include "completion.hpp"
@@ -23,6 +24,7 @@ ExitCode execute(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "dsaperf " DSAPERF_VERSION);
   dsaperf::tool::Run run;
+  dsaperf::tool::add_analyze(app, run);
   dsaperf::tool::add_collect(app, run);
   dsaperf::tool::add_completion(app, run);
   dsaperf::tool::add_db(app, run);

@@ -113,21 +113,19 @@ std::optional<Meanings> from_linear_config(const ConfigFields& fields, const Mod
   return meanings;
 }
 
-// Nemotron-H: one letter a layer. M mamba, * attention, E and - MLP alone.
-std::optional<Meanings> from_letters(const ConfigFields& fields, const ModelSpec& spec) {
-  const auto pattern = fields.text({"hybrid_override_pattern"});
-  if (!pattern) return std::nullopt;
-  if (static_cast<int>(pattern->size()) != spec.main_layers) {
-    fields.problems().warn(
-        fmt::format("hybrid_override_pattern: {} letters for {} layers, not used", pattern->size(),
-                    spec.main_layers));
+std::optional<Meanings> from_block_types(const ConfigFields& fields, const ModelSpec& spec) {
+  const auto types = block_types(fields);
+  if (!types) return std::nullopt;
+  if (static_cast<int>(types->size()) != spec.main_layers) {
+    fields.problems().fail_at(
+        fields.path_of(fields.has("layers_block_type") ? "layers_block_type"
+                                                       : "hybrid_override_pattern"),
+        fmt::format("{} entries for {} layers", types->size(), spec.main_layers));
     return std::nullopt;
   }
   Meanings meanings;
-  for (const char letter : *pattern) {
-    meanings.push_back(letter == 'M'   ? LayerMeaning::kLinear
-                       : letter == '*' ? LayerMeaning::kFull
-                                       : LayerMeaning::kMlpAlone);
+  for (std::size_t i = 0; i < types->size(); ++i) {
+    meanings.push_back(meaning_of((*types)[i], "layers_block_type", i, fields.problems()));
   }
   return meanings;
 }
@@ -170,6 +168,8 @@ AttentionKind plain_kind(LayerMeaning meaning, bool latent) {
       return AttentionKind::kCompressedSparse;
     case LayerMeaning::kHeavilyCompressed:
       return AttentionKind::kHeavilyCompressed;
+    case LayerMeaning::kMlpAlone:
+      return AttentionKind::kNone;
     default:
       return latent ? AttentionKind::kMla : AttentionKind::kGqa;
   }
@@ -184,12 +184,11 @@ class LayerReader {
     auto meanings = from_layer_types(fields_, spec_);
     const bool typed = meanings.has_value();
     if (!meanings) meanings = from_linear_config(fields_, spec_);
-    if (!meanings) meanings = from_letters(fields_, spec_);
+    if (!meanings) meanings = from_block_types(fields_, spec_);
     if (!meanings) meanings = by_rule(fields_, spec_);
     make_layers(*meanings);
     switch (family_) {
       case AttentionFamily::kPlain:
-        plain();
         break;
       case AttentionFamily::kDsa:
         dsa(*meanings, typed);
@@ -240,16 +239,7 @@ class LayerReader {
     layer.index = static_cast<int>(spec_.layers.size());
     layer.is_mtp = is_mtp;
     layer.attention = plain_kind(meaning, latent_);
-    if (meaning == LayerMeaning::kMlpAlone) mlp_alone_.push_back(layer.index);
     spec_.layers.push_back(layer);
-  }
-
-  void plain() {
-    for (const int index : mlp_alone_) {
-      // A layer without attention keeps no cache and has no attention weights.
-      spec_.layers[index].attention = AttentionKind::kLinear;
-      spec_.layers[index].linear.emplace();
-    }
   }
 
   void dsa(const Meanings& meanings, bool typed) {
@@ -430,7 +420,6 @@ class LayerReader {
   AttentionFamily family_;
   ModelSpec& spec_;
   bool latent_;
-  std::vector<int> mlp_alone_;
 };
 
 template <typename T>
@@ -473,6 +462,20 @@ AttentionFamily attention_family(const ConfigFields& fields) {
     return AttentionFamily::kDsa;
   }
   return AttentionFamily::kPlain;
+}
+
+std::optional<std::vector<std::string>> block_types(const ConfigFields& fields) {
+  if (fields.has("layers_block_type")) return fields.texts({"layers_block_type"});
+  const auto pattern = fields.text({"hybrid_override_pattern"});
+  if (!pattern) return std::nullopt;
+  std::vector<std::string> types;
+  for (const char letter : *pattern) {
+    types.emplace_back(letter == 'M'   ? "mamba"
+                       : letter == '*' ? "attention"
+                       : letter == 'E' ? "moe"
+                                       : "mlp");
+  }
+  return types;
 }
 
 void read_attention_layers(const ConfigFields& fields, AttentionFamily family, ModelSpec& spec) {

@@ -25,6 +25,10 @@ AttentionFamily attention_family(const ConfigFields& fields);
 // `spec` holds the sizes read so far; its facts and the warnings of `fields` are added to.
 void read_attention_layers(const ConfigFields& fields, AttentionFamily family, ModelSpec& spec);
 
+// Nemotron-H: mamba, attention, moe or mlp, one a layer, from layers_block_type or from the letters
+// M, *, E, - of hybrid_override_pattern. Nothing for other models.
+std::optional<std::vector<std::string>> block_types(const ConfigFields& fields);
+
 // One entry a layer of a list in the config ("layer_types"), or nothing. A list may carry
 // `mtp_layers` more entries than `main_layers`; any other length is an error that says both.
 std::optional<std::vector<std::string>> layer_texts(const ConfigFields& fields,

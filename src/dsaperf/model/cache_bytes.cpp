@@ -49,7 +49,9 @@ LayerCache layer_cache(const LayerPlan& layer, KvFormat format, int tp) {
   LayerCache cache;
   const auto& g = layer.geometry;
   const bool is_single_row = g.o_groups > 0;  // DeepSeek-V4
-  if (layer.attention == AttentionKind::kLinear) return cache;
+  if (layer.attention == AttentionKind::kLinear || layer.attention == AttentionKind::kNone) {
+    return cache;
+  }
   const Bytes row = has_latent_cache(layer) ? latent_row(g, format)
                     : is_single_row         ? single_row(g, format)
                                             : grouped_row(g, format, tp);

@@ -25,43 +25,73 @@ Place place_of(std::string_view text, std::size_t offset) {
           before.size() - line_start + 1};
 }
 
+// Calls `visit(offset)` for every byte outside of strings, until it returns false.
+template <typename Visit>
+void outside_strings(std::string_view text, Visit visit) {
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (in_string) {
+      if (text[i] == '\\') {
+        ++i;
+      } else if (text[i] == '"') {
+        in_string = false;
+      }
+    } else if (text[i] == '"') {
+      in_string = true;
+    } else if (!visit(i)) {
+      return;
+    }
+  }
+}
+
 // Before the parser sees it: its own stack grows with the depth.
 Result<void> check_depth(std::string_view text) {
   constexpr int kMaxDepth = 100;
   int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) {
+  std::size_t too_deep = std::string_view::npos;
+  outside_strings(text, [&](std::size_t i) {
+    if (text[i] == '[' || text[i] == '{') ++depth;
+    if (text[i] == ']' || text[i] == '}') --depth;
+    if (depth > kMaxDepth) too_deep = i;
+    return depth <= kMaxDepth;
+  });
+  if (too_deep == std::string_view::npos) return {};
+  const auto place = place_of(text, too_deep);
+  return fail(Errc::kParse, "line {}, column {}: nested deeper than {} levels", place.line,
+              place.column, kMaxDepth);
+}
+
+// The text with NaN, Infinity and -Infinity replaced by null.
+std::string without_non_numbers(std::string_view text, std::vector<std::string>& warnings) {
+  std::string result;
+  std::size_t copied = 0;
+  std::size_t count = 0;
+  outside_strings(text, [&](std::size_t i) {
+    if (i < copied) return true;
+    for (const std::string_view value : {"-Infinity", "Infinity", "NaN"}) {
+      if (text.substr(i, value.size()) != value) continue;
+      result += text.substr(copied, i - copied);
+      result += "null";
+      copied = i + value.size();
+      constexpr std::size_t kMaxWarnings = 10;
+      if (++count <= kMaxWarnings) {
         const auto place = place_of(text, i);
-        return fail(Errc::kParse, "line {}, column {}: nested deeper than {} levels", place.line,
-                    place.column, kMaxDepth);
+        warnings.push_back(
+            fmt::format("line {}, column {}: {} is not JSON (Python writes it), read as null",
+                        place.line, place.column, value));
       }
-    } else if (c == ']' || c == '}') {
-      --depth;
+      break;
     }
-  }
-  return {};
+    return true;
+  });
+  result += text.substr(copied);
+  return result;
 }
 
 tl::unexpected<Error> not_json(std::string_view text, const json::parse_error& error) {
   // The parser counts the byte that it stopped at, from 1.
   const std::size_t stop = std::min(error.byte > 0 ? error.byte - 1 : 0, text.size());
   const auto place = place_of(text, stop);
-  // It stops one letter into a word it does not know.
-  const auto word = text.substr(stop >= 10 ? stop - 10 : 0, 20);
-  for (const std::string_view value : {"NaN", "Infinity"}) {
-    if (word.find(value) == std::string_view::npos) continue;
-    return fail(Errc::kParse,
-                "line {}, column {}: {} is not JSON (Python writes it); put null or a number there",
-                place.line, place.column, value);
-  }
   if (stop >= text.size()) {
     return fail(Errc::kParse, "line {}, column {}: ends in the middle of the JSON document",
                 place.line, place.column);
@@ -71,9 +101,15 @@ tl::unexpected<Error> not_json(std::string_view text, const json::parse_error& e
 
 }  // namespace
 
-Result<json> parse_document(std::string_view text) {
+Result<json> parse_document(std::string_view text, std::vector<std::string>& warnings) {
   DSAPERF_TRY(check_content(text));
   DSAPERF_TRY(check_depth(text));
+  std::string repaired;
+  // Seldom: a search is cheaper than a copy.
+  if (text.find("NaN") != text.npos || text.find("Infinity") != text.npos) {
+    repaired = without_non_numbers(text, warnings);
+    text = repaired;
+  }
   try {
     auto document = json::parse(text);
     if (!document.is_object()) {

@@ -151,7 +151,9 @@ std::vector<int> ratios_by_type(const ConfigFields& fields, const ModelSpec& spe
   }
   std::vector<int> ratios;
   for (const auto& layer : spec.layers) {
-    ratios.push_back(layer.attention == AttentionKind::kCompressedSparse    ? sparse_ratio
+    // A draft layer attends to its window, as in the checkpoints that write ratios.
+    ratios.push_back(layer.is_mtp                                           ? 0
+                     : layer.attention == AttentionKind::kCompressedSparse  ? sparse_ratio
                      : layer.attention == AttentionKind::kHeavilyCompressed ? heavy_ratio
                                                                             : 0);
   }

@@ -70,10 +70,10 @@ AttentionGeometry base_geometry(const ConfigFields& fields, ModelSpec& spec) {
   if (geometry.head_dim == 0) {
     geometry.head_dim = spec.hidden / spec.heads;
     if (geometry.head_dim * spec.heads != spec.hidden) {
-      fields.problems().fail_at(
-          fields.path_of("num_attention_heads"),
-          fmt::format("{} does not divide hidden_size {}, and there is no head_dim", spec.heads,
-                      spec.hidden));
+      fields.problems().warn(fmt::format(
+          "num_attention_heads {} does not divide hidden_size {}, and there is no head_dim: {} is "
+          "assumed",
+          spec.heads, spec.hidden, geometry.head_dim));
     }
   }
   geometry.v = facts.v_head_dim.value_or(geometry.head_dim);

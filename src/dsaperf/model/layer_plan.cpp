@@ -17,6 +17,7 @@ std::vector<Stage> stages_of(const LayerPlan& layer, bool dense_regime) {
 
 bool is_sparse(AttentionKind kind) {
   switch (kind) {
+    case AttentionKind::kNone:
     case AttentionKind::kGqa:
     case AttentionKind::kMla:
     case AttentionKind::kSlidingWindow:
@@ -35,11 +36,14 @@ bool is_sparse(AttentionKind kind) {
 }
 
 bool has_latent_cache(const LayerPlan& layer) {
-  return layer.geometry.kv_lora > 0 && layer.attention != AttentionKind::kLinear;
+  return layer.geometry.kv_lora > 0 && layer.attention != AttentionKind::kLinear &&
+         layer.attention != AttentionKind::kNone;
 }
 
 std::string_view name(AttentionKind kind) {
   switch (kind) {
+    case AttentionKind::kNone:
+      return "none";
     case AttentionKind::kGqa:
       return "gqa";
     case AttentionKind::kMla:

@@ -11,6 +11,7 @@ namespace dsaperf::model {
 
 // How a layer's attention chooses what it attends to.
 enum class AttentionKind {
+  kNone,               // the layer is a MLP alone (Nemotron-H)
   kGqa,                // every visible token, keys and values per group of heads
   kMla,                // every visible token, one latent row for all heads
   kSlidingWindow,      // the last `window` tokens

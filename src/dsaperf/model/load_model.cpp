@@ -136,6 +136,7 @@ Result<ModelSpec> load_bundled(std::string_view asked) {
   file.replace(file.find('/'), 1, "--");
   DSAPERF_TRY_ASSIGN(auto spec, load_file(data / "configs" / (file + ".json")));
   spec.name = *found;
+  spec.is_bundled = true;
   return spec;
 }
 

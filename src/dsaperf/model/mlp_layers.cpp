@@ -50,8 +50,8 @@ void read_moe_sizes(const ConfigFields& fields, ModelSpec& spec) {
   moe.shared_experts = facts.shared_experts.value_or(shared_width.value_or(0) > 0 ? 1 : 0);
   moe.shared_intermediate =
       std::min(kMaxWidth, shared_width.value_or(moe.intermediate) * moe.shared_experts);
-  moe.expert_hidden =
-      fields.integer({"routed_expert_hidden_size"}, 1, kMaxWidth).value_or(spec.hidden);
+  moe.expert_hidden = fields.integer({"routed_expert_hidden_size", "moe_latent_size"}, 1, kMaxWidth)
+                          .value_or(spec.hidden);
 }
 
 std::optional<std::vector<bool>> from_types(const ConfigFields& fields, const ModelSpec& spec) {
@@ -65,14 +65,6 @@ std::optional<std::vector<bool>> from_types(const ConfigFields& fields, const Mo
     }
     is_moe.push_back(type.find("dense") == std::string::npos);
   }
-  return is_moe;
-}
-
-std::optional<std::vector<bool>> from_letters(const ConfigFields& fields, const ModelSpec& spec) {
-  const auto pattern = fields.text({"hybrid_override_pattern"});
-  if (!pattern || static_cast<int>(pattern->size()) != spec.main_layers) return std::nullopt;
-  std::vector<bool> is_moe;
-  for (const char letter : *pattern) is_moe.push_back(letter == 'E');
   return is_moe;
 }
 
@@ -109,20 +101,20 @@ void read_mlp_layers(const ConfigFields& fields, ModelSpec& spec) {
   auto is_moe = from_types(fields, spec);
   spec.facts.states_mlp_layers =
       is_moe || fields.has("first_k_dense_replace") || fields.is_list("moe_layer_freq");
-  const auto letters = from_letters(fields, spec);
-  if (!is_moe) is_moe = letters ? *letters : by_rule(fields, spec);
+  if (!is_moe) is_moe = by_rule(fields, spec);
+  const auto blocks = block_types(fields);
   const bool two_blocks = fields.has("num_layers") && fields.has("expert_ffn_hidden_size");
-  const auto letter = fields.text({"hybrid_override_pattern"}).value_or("");
   bool any_dense = false;
   for (auto& layer : spec.layers) {
     const auto i = static_cast<std::size_t>(layer.index);
     if (two_blocks) {
       // LongCat: a dense MLP after each block, the MoE beside the first of the two.
       layer.mlp = layer.is_mtp || i % 2 == 1 ? MlpKind::kDense : MlpKind::kDenseAndMoe;
-    } else if (letters && !layer.is_mtp) {
-      layer.mlp = letter[i] == 'E'   ? MlpKind::kMoe
-                  : letter[i] == '-' ? MlpKind::kDense
-                                     : MlpKind::kNone;
+    } else if (blocks && !layer.is_mtp) {
+      const auto& block = (*blocks)[i];
+      layer.mlp = block == "moe"   ? MlpKind::kMoe
+                  : block == "mlp" ? MlpKind::kDense
+                                   : MlpKind::kNone;
     } else {
       // A draft layer is built like the last main one.
       layer.mlp = is_moe->empty() || !(*is_moe)[std::min(i, is_moe->size() - 1)] ? MlpKind::kDense

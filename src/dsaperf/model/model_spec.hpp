@@ -58,6 +58,7 @@ struct ConfigFacts {
 struct ModelSpec {
   std::string name;          // what was asked for: a bundled name, else the file's
   std::string source;        // the file that was read
+  bool is_bundled = false;   // one of the known models that are shipped
   std::string model_type;    // empty: config.json has none
   std::string architecture;  // first of `architectures`; empty: none
   bool nested_text_config = false;

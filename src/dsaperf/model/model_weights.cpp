@@ -143,6 +143,7 @@ bool is_compressed_family(const LayerPlan& layer) {
 }
 
 void add_attention(const LayerPlan& layer, const Parallel& parallel, PartSum& sum) {
+  if (layer.attention == AttentionKind::kNone) return;
   if (layer.attention == AttentionKind::kLinear) {
     add_linear_attention(layer, parallel, sum);
   } else if (is_compressed_family(layer)) {
@@ -195,6 +196,7 @@ void add_layer(const ModelSpec& spec, const LayerPlan& layer, const Parallel& pa
 // Layers whose projections are known to the last weight.
 bool is_exact(const LayerPlan& layer) {
   switch (layer.attention) {
+    case AttentionKind::kNone:
     case AttentionKind::kGqa:
     case AttentionKind::kMla:
     case AttentionKind::kDsa:
@@ -272,7 +274,9 @@ Result<void> check_parallel(const ModelSpec& spec, const Parallel& parallel) {
                 parallel.tp, parallel.dp, parallel.ep, parallel.moe_tp);
   }
   for (const auto& layer : spec.layers) {
-    if (layer.attention == AttentionKind::kLinear) continue;
+    if (layer.attention == AttentionKind::kLinear || layer.attention == AttentionKind::kNone) {
+      continue;
+    }
     if (layer.geometry.heads % parallel.tp != 0) {
       return fail(Errc::kInvalidArgument,
                   "num_attention_heads {} of layer {} is not divisible by tp {}",

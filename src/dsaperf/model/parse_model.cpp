@@ -41,8 +41,15 @@ void read_sizes(const ConfigFields& fields, ModelSpec& spec) {
   const std::string_view why = "every model has it";
   // More layers than any model: LayerPlans are made for each.
   constexpr int kMaxLayers = 1000;
-  spec.main_layers =
-      fields.required({"num_hidden_layers", "num_layers", "n_layers"}, why, 1, kMaxLayers);
+  // Nemotron-H may leave the number to its list.
+  const auto blocks = block_types(fields);
+  if (blocks && !fields.has("num_hidden_layers") && !blocks->empty() &&
+      blocks->size() <= kMaxLayers) {
+    spec.main_layers = static_cast<int>(blocks->size());
+  } else {
+    spec.main_layers =
+        fields.required({"num_hidden_layers", "num_layers", "n_layers"}, why, 1, kMaxLayers);
+  }
   // LongCat as transformers writes it: num_hidden_layers counts the blocks.
   if (fields.has("num_layers") && fields.has("expert_ffn_hidden_size")) {
     spec.main_layers = fields.required({"num_layers"}, why, 1, kMaxLayers);
@@ -123,12 +130,13 @@ Result<ModelSpec> read_spec(const json& document, const json* quant_document,
 
 Result<ModelSpec> parse_model(std::string_view config_text, std::string_view quant_text,
                               std::string_view source) {
+  std::vector<std::string> warnings;
   const auto about_config = [&](Error error) { return std::move(error).with_context(source); };
-  const auto document = parse_document(config_text).map_error(about_config);
+  const auto document = parse_document(config_text, warnings).map_error(about_config);
   if (!document) return tl::unexpected(document.error());
   std::optional<json> quant;
   if (!quant_text.empty()) {
-    auto parsed = parse_document(quant_text).map_error([&](Error error) {
+    auto parsed = parse_document(quant_text, warnings).map_error([&](Error error) {
       return std::move(error).with_context(fmt::format("hf_quant_config.json beside {}", source));
     });
     if (!parsed) return tl::unexpected(std::move(parsed).error());
@@ -138,7 +146,9 @@ Result<ModelSpec> parse_model(std::string_view config_text, std::string_view qua
     quant = *bundled;  // bundled models keep both in one file
   }
   try {
-    return read_spec(*document, quant ? &*quant : nullptr, source).map_error(about_config);
+    auto spec = read_spec(*document, quant ? &*quant : nullptr, source).map_error(about_config);
+    if (spec) spec->warnings.insert(spec->warnings.begin(), warnings.begin(), warnings.end());
+    return spec;
   } catch (const json::exception& error) {
     return tl::unexpected(Error(Errc::kParse, fmt::format("{}: {}", source, error.what())));
   }

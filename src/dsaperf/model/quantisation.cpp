@@ -293,8 +293,12 @@ void read_quantisation(const ConfigFields& fields, const json* quant_document, M
   if (config_fields) {
     config = scheme_of_config(*config_fields);
     modelopt = config_fields->text({"quant_method"}).value_or("").starts_with("modelopt");
-    if (const auto cache = config_fields->object("kv_cache_scheme")) {
-      if (cache->integer({"num_bits"}).value_or(16) == 8) kv = KvFormat::kFp8;
+    if (const auto* scheme = config_fields->find("kv_cache_scheme"); scheme != nullptr) {
+      if (scheme->is_string()) {
+        kv = kv_format_of(scheme->get_ref<const std::string&>(), problems);
+      } else if (const auto cache = config_fields->object("kv_cache_scheme")) {
+        if (cache->integer({"num_bits"}).value_or(16) == 8) kv = KvFormat::kFp8;
+      }
     }
     if (const auto algorithm = config_fields->text({"kv_cache_quant_algo"})) {
       kv = kv_format_of(*algorithm, problems);

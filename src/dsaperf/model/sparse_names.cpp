@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 // Read, or known to say nothing about the attention's shape.
-constexpr std::array<std::string_view, 61> kKnown = {
+constexpr std::array<std::string_view, 62> kKnown = {
     // DSA and its relatives
     "index_n_heads",
     "index_head_dim",
@@ -76,6 +76,7 @@ constexpr std::array<std::string_view, 61> kKnown = {
     "hybrid_indexed",
     // The router's top-k, and the step of MoE layers
     "topk_group",
+    "norm_topk_prob",
     "topk_method",
     "decoder_sparse_step",
     "compressed_vocab_size",
