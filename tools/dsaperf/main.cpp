@@ -1,7 +1,3 @@
-#include <cstdio>
-#include <exception>
-#include <span>
-
 #include "analyze.hpp"
 #include "collect.hpp"
 #include "command.hpp"
