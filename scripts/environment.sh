@@ -82,4 +82,4 @@ build() {
 }
 
 # run_tests PRESET: only what does not pass, and the closing lines.
-run_tests() { ctest --preset "$1" | grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .* Passed )'; }
+run_tests() { ctest --preset "$1" -j "$(jobs)" | grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .* Passed )'; }

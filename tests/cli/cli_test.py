@@ -10,7 +10,7 @@ PROGRAM = os.environ["DSAPERF"]
 
 
 def run(*args):
-    return subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    return subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
 
 
 def commands(*path):

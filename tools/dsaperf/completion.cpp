@@ -151,12 +151,10 @@ std::string fish(const std::vector<Command>& commands) {
     if (command.path.empty()) {
       where = "__fish_use_subcommand";
     } else {
-      std::string path = command.path;
-      for (auto space = path.find(' '); space != std::string::npos; space = path.find(' ')) {
-        path.replace(space, 1, "; and __fish_seen_subcommand_from@");
+      where = "__fish_seen_subcommand_from ";
+      for (const char c : command.path) {
+        where += c == ' ' ? "; and __fish_seen_subcommand_from " : std::string(1, c);
       }
-      std::replace(path.begin(), path.end(), '@', ' ');
-      where = "__fish_seen_subcommand_from " + path;
       if (!command.commands.empty()) {
         where += fmt::format("; and not __fish_seen_subcommand_from {}",
                              fmt::join(command.commands, " "));
