@@ -1,3 +1,4 @@
+#include "align.hpp"
 #include "analyze.hpp"
 #include "collect.hpp"
 #include "command.hpp"
@@ -20,6 +21,7 @@ ExitCode execute(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "dsaperf " DSAPERF_VERSION);
   dsaperf::tool::Run run;
+  dsaperf::tool::add_align(app, run);
   dsaperf::tool::add_analyze(app, run);
   dsaperf::tool::add_collect(app, run);
   dsaperf::tool::add_completion(app, run);

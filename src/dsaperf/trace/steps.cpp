@@ -107,6 +107,30 @@ Cut cut_at(const Sequence& sequence, std::vector<std::size_t> begins) {
   return cut;
 }
 
+// Windows whose kinds follow each other in a short round (local and global attention, self and
+// cross attention) are one step together.
+void merge_rounds(Cut& cut) {
+  const std::size_t windows = cut.kind.size();
+  const auto recurs_after = [&](std::size_t distance) {
+    std::size_t same = 0;
+    for (std::size_t i = 0; i + distance < windows; ++i) {
+      same += cut.kind[i] == cut.kind[i + distance];
+    }
+    return static_cast<double>(same) / static_cast<double>(windows - distance);
+  };
+  constexpr double kRegular = 0.9;
+  for (std::size_t round = 1; round <= kMostKinds && 2 * round < windows; ++round) {
+    if (recurs_after(round) < kRegular) continue;
+    if (round == 1) return;
+    std::vector<std::size_t> begins;
+    for (std::size_t i = 0; i <= windows; i += round) begins.push_back(cut.begins[i]);
+    cut.begins = std::move(begins);
+    cut.kind.assign(cut.begins.size() - 1, 0);
+    cut.kind_size = {cut.kind.size()};
+    return;
+  }
+}
+
 class StepFinder {
  public:
   StepFinder(const Timeline& timeline, const Classified& classified)
@@ -162,8 +186,17 @@ class StepFinder {
 
   std::vector<Steps> steps_of(const Sequence& sequence) {
     if (sequence.symbol.size() < 4) return {};
-    const auto cut = best_cut(sequence);
-    if (!cut) return {};
+    auto cut = best_cut(sequence);
+    if (!cut) {
+      // Nothing repeats, but layers can be told by their attention: one step of unlike layers.
+      for (std::size_t i = 0; i < sequence.symbol.size(); ++i) {
+        const Part p = part(sequence, i);
+        if (p == Part::kAttention || p == Part::kAttentionDense) {
+          return {one_step_of_layers(sequence)};
+        }
+      }
+      return {};
+    }
     // Windows that hold one attention each, while embedding and sampling are rarer, are layers of a
     // single step; those of a layer that is run alone are steps of one layer.
     std::size_t whole_step = 0;
@@ -173,6 +206,7 @@ class StepFinder {
     }
     const std::size_t windows = cut->kind.size();
     if (whole_step > 0 && whole_step < windows / 2) return {one_step_of_layers(sequence)};
+    merge_rounds(*cut);
     return by_phase(sequence, *cut);
   }
 
@@ -308,31 +342,42 @@ class StepFinder {
     return steps;
   }
 
+  struct Mark {
+    std::uint32_t symbol = 0;
+    bool attention = false;  // only its calls in an attention part mark
+  };
+
+  bool is_attention(const Sequence& sequence, std::size_t i) const {
+    const Part p = part(sequence, i);
+    return p == Part::kAttention || p == Part::kAttentionDense;
+  }
+
+  bool marks(const Mark& mark, const Sequence& sequence, std::size_t i) const {
+    return sequence.symbol[i] == mark.symbol && (!mark.attention || is_attention(sequence, i));
+  }
+
   // The kernel that marks a layer: of the attention parts the one with the most time, else the one
   // with the most time of all that recur in the step.
-  std::optional<std::uint32_t> layer_mark(const Sequence& sequence, std::size_t begin,
-                                          std::size_t end) const {
+  std::optional<Mark> layer_mark(const Sequence& sequence, std::size_t begin,
+                                 std::size_t end) const {
     struct Candidate {
       double time = 0;
       int calls = 0;
-      bool attention = false;
     };
-    std::unordered_map<std::uint32_t, Candidate> candidates;
+    std::map<std::pair<bool, std::uint32_t>, Candidate> candidates;
     for (std::size_t i = begin; i < end; ++i) {
-      auto& candidate = candidates[sequence.symbol[i]];
+      auto& candidate = candidates[{is_attention(sequence, i), sequence.symbol[i]}];
       candidate.time += timeline_.launches[sequence.at[i]].duration_ns;
       ++candidate.calls;
-      const Part p = part(sequence, i);
-      candidate.attention |= p == Part::kAttention || p == Part::kAttentionDense;
     }
-    std::optional<std::uint32_t> best;
-    Candidate best_candidate;
-    for (const auto& [symbol, candidate] : candidates) {
-      if (candidate.calls < 2 && !candidate.attention) continue;
-      if (!best || std::tuple(candidate.attention, candidate.time, symbol) >
-                       std::tuple(best_candidate.attention, best_candidate.time, *best)) {
-        best = symbol;
-        best_candidate = candidate;
+    std::optional<Mark> best;
+    double best_time = 0;
+    for (const auto& [key, candidate] : candidates) {
+      const auto [attention, symbol] = key;
+      if (candidate.calls < 2 && !attention) continue;
+      if (!best || std::tuple(attention, candidate.time) > std::tuple(best->attention, best_time)) {
+        best = Mark{symbol, attention};
+        best_time = candidate.time;
       }
     }
     return best;
@@ -344,9 +389,11 @@ class StepFinder {
     for (const auto i : windows) {
       const auto mark = layer_mark(sequence, cut.begins[i], cut.begins[i + 1]);
       if (!mark) continue;
-      counts.push_back(static_cast<double>(std::count(
-          sequence.symbol.begin() + static_cast<std::ptrdiff_t>(cut.begins[i]),
-          sequence.symbol.begin() + static_cast<std::ptrdiff_t>(cut.begins[i + 1]), *mark)));
+      double count = 0;
+      for (std::size_t k = cut.begins[i]; k < cut.begins[i + 1]; ++k) {
+        count += marks(*mark, sequence, k);
+      }
+      counts.push_back(count);
     }
     return counts.empty() ? 0 : static_cast<std::size_t>(quantile(counts, 0.5));
   }
@@ -363,7 +410,7 @@ class StepFinder {
     }
     std::optional<std::size_t> previous;
     for (std::size_t i = begin; i < end; ++i) {
-      if (sequence.symbol[i] != *mark) continue;
+      if (!marks(*mark, sequence, i)) continue;
       if (previous) {
         steps.layers_at.push_back(window_of(sequence, *previous, i));
         times.push_back(busy(sequence, *previous, i));

@@ -1,0 +1,124 @@
+#include "align.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/file.hpp"
+#include "dsaperf/report/align.hpp"
+#include "dsaperf/trace/align.hpp"
+#include "dsaperf/trace/read_trace.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "trace.hpp"
+
+namespace dsaperf::tool {
+namespace {
+
+struct Options {
+  std::string mock;
+  std::string reference;
+  std::vector<std::string> rules;
+  std::string max_unclassified;
+  std::string phase = "auto";
+  std::string range;
+  std::string markdown;
+  double max_ratio = 2;
+  bool json = false;
+};
+
+constexpr double kManyUnclassified = 0.05;
+
+void warn_of(const trace::Timeline& timeline, const trace::LayerProfile& profile,
+             const std::string& file, double limit, std::vector<std::string>& warnings) {
+  for (const auto& warning : timeline.warnings) {
+    warnings.push_back(fmt::format("{}: {}", file, warning));
+  }
+  if (profile.unclassified_share > limit) {
+    warnings.push_back(
+        fmt::format("{}: {:.1f} % of the GPU time is unclassified; a rule file "
+                    "(--rules) can name its stages",
+                    file, 100 * profile.unclassified_share));
+  }
+}
+
+Result<ExitCode> align(const Options& options) {
+  if (!(options.max_ratio >= 1)) {
+    return fail(Errc::kInvalidArgument, "--max-ratio {}: a ratio below 1 holds for nothing",
+                options.max_ratio);
+  }
+  double limit = kManyUnclassified;
+  if (!options.max_unclassified.empty()) {
+    DSAPERF_TRY_ASSIGN(limit, parse_share(options.max_unclassified));
+  }
+  DSAPERF_TRY_ASSIGN(const auto rules, stage_rules(options.rules));
+  DSAPERF_TRY_ASSIGN(auto mock, trace::read_trace(options.mock));
+  DSAPERF_TRY_ASSIGN(auto reference, trace::read_trace(options.reference));
+  if (!options.range.empty()) {
+    DSAPERF_TRY(trace::trim_to_range(mock, options.range));
+    DSAPERF_TRY(trace::trim_to_range(reference, options.range));
+  }
+  const auto mock_classified = trace::classify(mock, rules);
+  const auto reference_classified = trace::classify(reference, rules);
+  const trace::Phase phase = options.phase == "auto"
+                                 ? trace::common_phase(mock_classified, reference_classified)
+                             : options.phase == "all" ? trace::Phase::kUnknown
+                                                      : *trace::phase_from_name(options.phase);
+  const auto mock_profile = trace::layer_profile(mock, mock_classified, phase);
+  const auto reference_profile = trace::layer_profile(reference, reference_classified, phase);
+  const auto alignment = trace::align({mock_profile, mock_classified},
+                                      {reference_profile, reference_classified}, options.max_ratio);
+  report::AlignReport report{
+      .mock = {options.mock, mock_profile, mock_classified},
+      .reference = {options.reference, reference_profile, reference_classified},
+      .alignment = alignment,
+      .max_ratio = options.max_ratio,
+      .warnings = {}};
+  warn_of(mock, mock_profile, options.mock, limit, report.warnings);
+  warn_of(reference, reference_profile, options.reference, limit, report.warnings);
+  for (const auto& warning : report.warnings) {
+    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  }
+  if (!options.markdown.empty()) {
+    DSAPERF_TRY(write_file(options.markdown, report::align_markdown(report)));
+  }
+  const std::string text =
+      options.json ? report::align_json(report)
+                   : report::align_text(report, TextStyle::of_descriptor(STDOUT_FILENO));
+  std::fputs(text.c_str(), stdout);
+  return alignment.aligned() ? ExitCode::kDone : ExitCode::kVerdictNo;
+}
+
+}  // namespace
+
+void add_align(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand(
+      "align", "Whether a stand-alone layer runs what a served model runs, as fast");
+  auto options = std::make_shared<Options>();
+  command->add_option("MOCK", options->mock, "Trace or kernel table of the layer alone")
+      ->required();
+  command->add_option("REFERENCE", options->reference, "Trace or kernel table of the model")
+      ->required();
+  command->add_option("--max-ratio", options->max_ratio, "Time of a stage, one against the other")
+      ->capture_default_str();
+  command->add_option("--phase", options->phase, "Compare only this phase")
+      ->check(CLI::IsMember({"auto", "all", "prefill", "decode"}))
+      ->capture_default_str();
+  command->add_option("--range", options->range,
+                      "Only what was launched inside ranges of this name");
+  command->add_option("--rules", options->rules,
+                      "Rule file asked before the shipped ones (repeatable)");
+  command->add_option("--max-unclassified", options->max_unclassified,
+                      "Warn of a larger share of GPU time without a stage (default 5%)");
+  command->add_option("--markdown", options->markdown, "Write the table as Markdown here, too");
+  command->add_flag("--json", options->json, "One JSON document");
+  command->footer(
+      "Exit code 0: aligned, 3: not aligned.\n"
+      "Example: dsaperf align layer.json.gz served.sqlite --phase decode --max-ratio 1.5");
+  command->callback([options, &run] { run = [options] { return align(*options); }; });
+}
+
+}  // namespace dsaperf::tool
