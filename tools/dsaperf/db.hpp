@@ -7,6 +7,7 @@ namespace dsaperf::tool {
 // `db` and its subcommands, each in a file db_<name>.cpp.
 void add_db(CLI::App& app, Run& run);
 
+void add_db_lint(CLI::App& db, Run& run);
 void add_db_ls(CLI::App& db, Run& run);
 
 }  // namespace dsaperf::tool

@@ -1,0 +1,310 @@
+#include "dsaperf/perfdb/lint.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+namespace dsaperf::perfdb {
+namespace {
+
+using Rows = std::vector<std::size_t>;
+
+double quantile(std::vector<double> values, double q) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const auto position = q * static_cast<double>(values.size() - 1);
+  return values[static_cast<std::size_t>(std::lround(position))];
+}
+
+// Collects what a rule finds, a finding per slice.
+class Findings {
+ public:
+  explicit Findings(const DsaTable& table) : table_(table) {}
+
+  void looked_at(LintRule rule, std::size_t row) { ++entry(rule, row).finding.compared; }
+
+  void add(LintRule rule, std::size_t row, double ratio) {
+    auto& found = entry(rule, row);
+    found.finding.rows.push_back(row);
+    found.ratios.push_back(ratio);
+  }
+
+  std::vector<LintFinding> take() {
+    std::vector<LintFinding> result;
+    for (auto& [key, found] : entries_) {
+      if (found.finding.rows.empty()) continue;
+      std::sort(found.finding.rows.begin(), found.finding.rows.end());
+      found.finding.median_ratio = quantile(found.ratios, 0.5);
+      // The worst is the one farthest from 1, whichever side the rule looks at.
+      for (const double ratio : found.ratios) {
+        if (std::abs(std::log(std::max(ratio, 1e-12))) >
+                std::abs(std::log(std::max(found.finding.worst_ratio, 1e-12))) ||
+            found.finding.worst_ratio == 0) {
+          found.finding.worst_ratio = ratio;
+        }
+      }
+      result.push_back(std::move(found.finding));
+    }
+    return result;
+  }
+
+ private:
+  struct Found {
+    LintFinding finding;
+    std::vector<double> ratios;
+  };
+  Found& entry(LintRule rule, std::size_t row) {
+    const auto slice = table_.rows[row].slice;
+    auto& found = entries_[{rule, slice}];
+    found.finding.rule = rule;
+    found.finding.slice = slice;
+    return found;
+  }
+
+  const DsaTable& table_;
+  std::map<std::pair<LintRule, std::int32_t>, Found> entries_;
+};
+
+class Linter {
+ public:
+  Linter(const DsaTable& table, const LintPhysics& physics, const LintLimits& limits)
+      : table_(table), physics_(physics), limits_(limits), findings_(table) {
+    for (const auto& slice : table.slices) topk_.push_back(physics.topk(slice));
+    number_groups();
+  }
+
+  std::vector<LintFinding> run() {
+    check_each();
+    check_repeats();
+    check_shared();
+    check_axis(LintRule::kFasterWithMorePast, &DsaRow::past_tokens);
+    check_axis(LintRule::kFasterWithMoreNew, &DsaRow::new_tokens);
+    check_axis(LintRule::kFasterWithMoreBatch, &DsaRow::batch);
+    check_launch_floor();
+    return findings_.take();
+  }
+
+ private:
+  using Key = std::array<std::int32_t, 5>;  // a number, then heads, batch, new and past tokens
+
+  Key key(std::int32_t number, std::size_t index) const {
+    const auto& sizes = row(index);
+    return {number, sizes.heads, sizes.batch, sizes.new_tokens, sizes.past_tokens};
+  }
+  const DsaRow& row(std::size_t index) const { return table_.rows[index]; }
+  const DsaSlice& slice_of(std::size_t index) const {
+    return table_.slices[static_cast<std::size_t>(row(index).slice)];
+  }
+  double latency(std::size_t index) const { return row(index).latency.value; }
+  bool sparse(std::size_t index) const {
+    return row(index).total() > topk_[static_cast<std::size_t>(row(index).slice)];
+  }
+
+  // Slices that differ in the kernel, in the checkpoint of an architecture (GLM-5 and 5.2) or in
+  // whether the selection is shared are compared with each other: they share a number.
+  void number_groups() {
+    std::map<std::tuple<std::string, std::string, std::string, std::string>, std::int32_t> numbers;
+    for (const auto& slice : table_.slices) {
+      const auto key =
+          std::tuple(slice.architecture, slice.mla_dtype, slice.kv_dtype, slice.gemm_dtype);
+      group_.push_back(
+          numbers.emplace(key, static_cast<std::int32_t>(numbers.size())).first->second);
+    }
+    for (std::size_t i = 0; i < table_.rows.size(); ++i) {
+      if (row(i).source == 0 && std::isfinite(latency(i)) && latency(i) > 0) usable_.push_back(i);
+    }
+  }
+  std::int32_t group(std::size_t index) const {
+    return group_[static_cast<std::size_t>(row(index).slice)];
+  }
+
+  void check_each() {
+    for (std::size_t i = 0; i < table_.rows.size(); ++i) {
+      if (row(i).source != 0) continue;
+      findings_.looked_at(LintRule::kUnusableLatency, i);
+      if (!std::isfinite(latency(i)) || latency(i) <= 0) {
+        findings_.add(LintRule::kUnusableLatency, i, 0);
+      } else if (const auto bound = physics_.bound(slice_of(i), table_.phase, row(i))) {
+        findings_.looked_at(LintRule::kBelowBound, i);
+        const double ratio = latency(i) / bound->value;
+        if (ratio < 1) findings_.add(LintRule::kBelowBound, i, ratio);
+      }
+    }
+  }
+
+  void check_repeats() {
+    std::map<Key, std::size_t> first;
+    for (const auto i : usable_) {
+      findings_.looked_at(LintRule::kRepeatedKey, i);
+      const auto [found, is_new] = first.emplace(key(row(i).slice, i), i);
+      if (!is_new) findings_.add(LintRule::kRepeatedKey, i, latency(i) / latency(found->second));
+    }
+  }
+
+  void check_shared() {
+    std::map<Key, std::size_t> full;
+    std::map<Key, std::size_t> shared;
+    for (const auto i : usable_) {
+      (slice_of(i).shares_selection ? shared : full)[key(group(i), i)] = i;
+    }
+    for (const auto& [sizes, i] : shared) {
+      const auto other = full.find(sizes);
+      if (other == full.end() || !sparse(i)) continue;
+      // Below topk new tokens launches hide what the indexer costs.
+      const auto tokens = std::int64_t{row(i).batch} * row(i).new_tokens;
+      if (table_.phase == Phase::kContext && tokens < topk_[static_cast<std::size_t>(row(i).slice)])
+        continue;
+      findings_.looked_at(LintRule::kSharedSlowerThanFull, i);
+      const double ratio = latency(i) / latency(other->second);
+      if (ratio > limits_.slower_shared) {
+        findings_.add(LintRule::kSharedSlowerThanFull, i, ratio);
+      }
+    }
+  }
+
+  // Rows that differ in one size alone, in order of it: `visit` sees each line of the grid. Repeats
+  // count once, the last one.
+  template <typename Visit>
+  void for_each_line(std::int32_t DsaRow::* axis, Visit visit) const {
+    std::map<Key, std::map<std::int32_t, std::size_t>> lines;
+    for (const auto i : usable_) {
+      auto others = key(2 * group(i) + (slice_of(i).shares_selection ? 1 : 0), i);
+      if (axis == &DsaRow::batch) others[2] = 0;
+      if (axis == &DsaRow::new_tokens) others[3] = 0;
+      if (axis == &DsaRow::past_tokens) others[4] = 0;
+      lines[others][row(i).*axis] = i;
+    }
+    for (const auto& [others, points] : lines) {
+      Rows line;
+      line.reserve(points.size());
+      for (const auto& [size, i] : points) line.push_back(i);
+      visit(line);
+    }
+  }
+
+  void check_axis(LintRule rule, std::int32_t DsaRow::* axis) {
+    for_each_line(axis, [&](const Rows& line) {
+      for (std::size_t k = 1; k < line.size(); ++k) {
+        const auto before = line[k - 1];
+        const auto now = line[k];
+        findings_.looked_at(rule, now);
+        const double ratio = latency(now) / latency(before);
+        if (ratio < limits_.faster_with_more) findings_.add(rule, now, ratio);
+        if (axis != &DsaRow::past_tokens) continue;
+        if (!sparse(before) && sparse(now)) {
+          findings_.looked_at(LintRule::kStepAtTopk, now);
+          if (ratio > limits_.step_at_topk) findings_.add(LintRule::kStepAtTopk, now, ratio);
+        }
+        if (k + 1 < line.size()) check_spike(before, now, line[k + 1]);
+      }
+    });
+  }
+
+  void check_spike(std::size_t before, std::size_t now, std::size_t after) {
+    findings_.looked_at(LintRule::kSpike, now);
+    const double mean = (latency(before) + latency(after)) / 2;
+    const double ratio = latency(now) / mean;
+    if (ratio > limits_.spike && latency(now) > latency(after)) {
+      findings_.add(LintRule::kSpike, now, ratio);
+    }
+  }
+
+  void check_launch_floor() {
+    constexpr int kSmall = 64;  // tokens: what the GPU does with these takes microseconds
+    std::map<std::tuple<std::int32_t, bool>, Rows> small;
+    for (const auto i : usable_) {
+      const auto tokens = std::int64_t{row(i).batch} * row(i).new_tokens;
+      if (table_.phase != Phase::kContext || row(i).batch != 1 || tokens > kSmall) continue;
+      findings_.looked_at(LintRule::kLaunchFloor, i);
+      small[{row(i).slice, sparse(i)}].push_back(i);
+    }
+    for (const auto& [key, rows] : small) {
+      std::vector<double> latencies;
+      std::vector<double> over_bound;
+      for (const auto i : rows) {
+        latencies.push_back(latency(i));
+        const auto bound = physics_.bound(slice_of(i), table_.phase, row(i));
+        if (bound && bound->value > 0) over_bound.push_back(latency(i) / bound->value);
+      }
+      const double flatness = quantile(latencies, 0.9) / quantile(latencies, 0.1);
+      const double excess = quantile(over_bound, 0.5);
+      if (flatness > limits_.floor_flatness || excess < limits_.floor_over_bound) continue;
+      for (const auto i : rows) findings_.add(LintRule::kLaunchFloor, i, excess);
+    }
+  }
+
+  const DsaTable& table_;
+  const LintPhysics& physics_;
+  const LintLimits& limits_;
+  Findings findings_;
+  std::vector<int> topk_;            // by slice
+  std::vector<std::int32_t> group_;  // by slice
+  Rows usable_;
+};
+
+}  // namespace
+
+std::string_view name(LintRule rule) {
+  switch (rule) {
+    case LintRule::kUnusableLatency:
+      return "unusable_latency";
+    case LintRule::kRepeatedKey:
+      return "repeated_key";
+    case LintRule::kBelowBound:
+      return "below_bound";
+    case LintRule::kSharedSlowerThanFull:
+      return "shared_slower_than_full";
+    case LintRule::kFasterWithMorePast:
+      return "faster_with_more_past";
+    case LintRule::kFasterWithMoreNew:
+      return "faster_with_more_new";
+    case LintRule::kFasterWithMoreBatch:
+      return "faster_with_more_batch";
+    case LintRule::kSpike:
+      return "spike";
+    case LintRule::kLaunchFloor:
+      return "launch_floor";
+    case LintRule::kStepAtTopk:
+      return "step_at_topk";
+  }
+  return "unknown";
+}
+
+std::string_view meaning(LintRule rule) {
+  switch (rule) {
+    case LintRule::kUnusableLatency:
+      return "latency is zero, negative or not finite";
+    case LintRule::kRepeatedKey:
+      return "an earlier row has the same key; readers keep one of them";
+    case LintRule::kBelowBound:
+      return "faster than the card's peak rates allow";
+    case LintRule::kSharedSlowerThanFull:
+      return "a layer that reuses a selection is slower than one that makes its own";
+    case LintRule::kFasterWithMorePast:
+      return "more cached tokens, less time";
+    case LintRule::kFasterWithMoreNew:
+      return "more new tokens, less time";
+    case LintRule::kFasterWithMoreBatch:
+      return "more requests, less time";
+    case LintRule::kSpike:
+      return "above both neighbours: no size explains it";
+    case LintRule::kLaunchFloor:
+      return "counts host launches, not GPU work: flat over tokens, far above the bound";
+    case LintRule::kStepAtTopk:
+      return "selection begins: do not interpolate across";
+  }
+  return "unknown";
+}
+
+bool is_note(LintRule rule) {
+  return rule == LintRule::kStepAtTopk;
+}
+
+std::vector<LintFinding> lint(const DsaTable& table, const LintPhysics& physics,
+                              const LintLimits& limits) {
+  return Linter(table, physics, limits).run();
+}
+
+}  // namespace dsaperf::perfdb

@@ -1,0 +1,223 @@
+#include "dsaperf/report/lint.hpp"
+
+#include "dsaperf/core/data_dir.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/cost/bound.hpp"
+#include "dsaperf/model/load_model.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+namespace dsaperf::report {
+namespace {
+
+using nlohmann::ordered_json;
+using perfdb::DsaRow;
+using perfdb::DsaSlice;
+using perfdb::LintFinding;
+using perfdb::LintRule;
+
+// topk of every published DSA model so far; used where a slice names a model that is not bundled.
+constexpr int kUsualTopk = 2048;
+
+model::WeightFormat gemm_format(const std::string& dtype) {
+  if (dtype == "fp8_block") return model::WeightFormat::kFp8Block;
+  if (dtype == "fp8") return model::WeightFormat::kFp8;
+  if (dtype == "nvfp4") return model::WeightFormat::kNvfp4;
+  return model::WeightFormat::kBf16;
+}
+
+// The layer that a slice measured, or empty for a model that is not bundled.
+std::optional<model::LayerPlan> layer_of(const DsaSlice& slice) {
+  const auto spec = model::load_model(slice.model);
+  if (!spec) return std::nullopt;
+  auto layer = model::typical_layer(*spec);
+  if (slice.shares_selection) layer.indexer_role = model::IndexerRole::kShared;
+  const auto format = gemm_format(slice.gemm_dtype);
+  layer.formats = {format, format, format, format, format, format};
+  return layer;
+}
+
+std::optional<std::string> card_of(const std::filesystem::path& file,
+                                   const std::vector<std::string>& known) {
+  for (auto folder = file.parent_path(); folder.has_filename(); folder = folder.parent_path()) {
+    auto name = folder.filename().string();
+    // Our own tables stand beside AIConfigurator's under h200_sxm_dsaperf.
+    if (name.ends_with("_dsaperf")) name.resize(name.size() - std::string_view("_dsaperf").size());
+    if (std::find(known.begin(), known.end(), name) != known.end()) return name;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::filesystem::path> table_files(const std::filesystem::path& place) {
+  const auto is_table = [](const std::filesystem::path& path) {
+    return path.filename() == perfdb::dsa_table_file(perfdb::Phase::kContext) ||
+           path.filename() == perfdb::dsa_table_file(perfdb::Phase::kGeneration);
+  };
+  std::vector<std::filesystem::path> files;
+  if (std::filesystem::is_regular_file(place)) files.push_back(place);
+  std::error_code ignored;  // a folder that cannot be read holds no table that we could check
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(
+           place, std::filesystem::directory_options::skip_permission_denied, ignored)) {
+    if (is_table(entry.path())) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string slice_text(const DsaSlice& slice) {
+  return fmt::format("{} kv {} gemm {}{}", slice.model.empty() ? slice.architecture : slice.model,
+                     slice.kv_dtype, slice.gemm_dtype, slice.shares_selection ? " shared" : "");
+}
+
+std::string row_text(const DsaRow& row) {
+  return fmt::format("heads {} batch {} new {} past {}: {:.4f} ms", row.heads, row.batch,
+                     row.new_tokens, row.past_tokens, row.latency.millis());
+}
+
+std::string ratio_text(double ratio) {
+  return ratio > 0 ? fmt::format("{:.2f}", ratio) : "";
+}
+
+}  // namespace
+
+perfdb::LintPhysics lint_physics(const std::optional<cost::SystemSpec>& system) {
+  struct Known {
+    std::map<std::string, std::optional<model::LayerPlan>> layers;
+    const std::optional<model::LayerPlan>& of(const DsaSlice& slice) {
+      const auto key =
+          slice.model + '/' + slice.gemm_dtype + (slice.shares_selection ? "/s" : "/f");
+      const auto found = layers.find(key);
+      return found != layers.end() ? found->second
+                                   : layers.emplace(key, layer_of(slice)).first->second;
+    }
+  };
+  const auto known = std::make_shared<Known>();
+  return {
+      .topk =
+          [known](const DsaSlice& slice) {
+            const auto& layer = known->of(slice);
+            return layer && layer->indexer ? layer->indexer->topk : kUsualTopk;
+          },
+      .bound = [known, system](const DsaSlice& slice, perfdb::Phase phase,
+                               const DsaRow& row) -> std::optional<Micros> {
+        const auto& layer = known->of(slice);
+        if (!layer || !system) return std::nullopt;
+        const auto kv = slice.kv_dtype == "fp8" ? model::KvFormat::kFp8 : model::KvFormat::kBf16;
+        const auto shape =
+            phase == perfdb::Phase::kContext
+                ? cost::Shape::prefill(row.batch, row.new_tokens, row.past_tokens, row.heads, kv)
+                : cost::Shape::decode(row.batch, row.new_tokens, row.past_tokens, row.heads, kv);
+        const auto cost = cost::layer_cost(*layer, shape);
+        if (!cost) return std::nullopt;
+        return cost::bound(*cost, *system);
+      }};
+}
+
+Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place) {
+  if (!std::filesystem::exists(place)) {
+    return fail(Errc::kNotFound, "{}: there is no such file or folder", place.native());
+  }
+  const auto files = table_files(place);
+  if (files.empty()) {
+    return fail(Errc::kNotFound,
+                "{}: no dsa_context_module_perf.parquet or "
+                "dsa_generation_module_perf.parquet in it",
+                place.native());
+  }
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  DSAPERF_TRY_ASSIGN(const auto known, cost::system_names(data));
+  std::vector<LintedTable> tables;
+  for (const auto& file : files) {
+    std::optional<cost::SystemSpec> system;
+    if (const auto card = card_of(std::filesystem::absolute(file), known)) {
+      DSAPERF_TRY_ASSIGN(system, cost::find_system(data, *card));
+    }
+    const auto phase = file.filename() == perfdb::dsa_table_file(perfdb::Phase::kContext)
+                           ? perfdb::Phase::kContext
+                           : perfdb::Phase::kGeneration;
+    DSAPERF_TRY_ASSIGN(auto table, perfdb::read_dsa_file(file, phase));
+    auto findings = perfdb::lint(table, lint_physics(system));
+    tables.push_back({file, std::move(table), std::move(findings)});
+  }
+  return tables;
+}
+
+bool is_clean(const std::vector<LintedTable>& tables) {
+  return std::all_of(tables.begin(), tables.end(), [](const LintedTable& linted) {
+    return std::all_of(linted.findings.begin(), linted.findings.end(),
+                       [](const LintFinding& finding) { return perfdb::is_note(finding.rule); });
+  });
+}
+
+std::string text(const std::vector<LintedTable>& tables, std::size_t rows, const TextStyle& style) {
+  std::string result;
+  for (const auto& linted : tables) {
+    result += fmt::format("{}: {} rows\n", linted.path.native(), linted.table.rows.size());
+    TextTable table({{"rule"},
+                     {"slice"},
+                     {"rows", TextTable::Align::kRight},
+                     {"of", TextTable::Align::kRight},
+                     {"median", TextTable::Align::kRight},
+                     {"worst", TextTable::Align::kRight}});
+    std::string listed;
+    for (const auto& finding : linted.findings) {
+      const auto& slice = linted.table.slices[static_cast<std::size_t>(finding.slice)];
+      table.add_row({TextTable::Cell(std::string(perfdb::name(finding.rule)),
+                                     perfdb::is_note(finding.rule) ? Tone::kFaint : Tone::kWarning),
+                     slice_text(slice), fmt::format("{}", finding.rows.size()),
+                     fmt::format("{}", finding.compared), ratio_text(finding.median_ratio),
+                     ratio_text(finding.worst_ratio)});
+      for (std::size_t k = 0; k < std::min(rows, finding.rows.size()); ++k) {
+        listed += fmt::format("  {}: {}, {}\n", perfdb::name(finding.rule), slice_text(slice),
+                              row_text(linted.table.rows[finding.rows[k]]));
+      }
+    }
+    result += table.empty() ? "  clean\n" : table.str(style);
+    result += listed + '\n';
+  }
+  return result;
+}
+
+ordered_json json(const std::vector<LintedTable>& tables) {
+  ordered_json list = ordered_json::array();
+  for (const auto& linted : tables) {
+    ordered_json findings = ordered_json::array();
+    for (const auto& finding : linted.findings) {
+      const auto& slice = linted.table.slices[static_cast<std::size_t>(finding.slice)];
+      ordered_json rows = ordered_json::array();
+      for (const auto i : finding.rows) {
+        const auto& row = linted.table.rows[i];
+        rows.push_back({{"row", i},
+                        {"heads", row.heads},
+                        {"batch", row.batch},
+                        {"new_tokens", row.new_tokens},
+                        {"past_tokens", row.past_tokens},
+                        {"latency_ms", row.latency.millis()}});
+      }
+      findings.push_back({{"rule", perfdb::name(finding.rule)},
+                          {"meaning", perfdb::meaning(finding.rule)},
+                          {"note", perfdb::is_note(finding.rule)},
+                          {"model", slice.model},
+                          {"architecture", slice.architecture},
+                          {"kv_dtype", slice.kv_dtype},
+                          {"gemm_dtype", slice.gemm_dtype},
+                          {"shares_selection", slice.shares_selection},
+                          {"kernel_source", slice.kernel_source},
+                          {"compared", finding.compared},
+                          {"median_ratio", finding.median_ratio},
+                          {"worst_ratio", finding.worst_ratio},
+                          {"rows", std::move(rows)}});
+    }
+    list.push_back({{"path", linted.path.string()},
+                    {"rows", linted.table.rows.size()},
+                    {"findings", std::move(findings)}});
+  }
+  return {
+      {"format", "dsaperf.db.lint.1"}, {"clean", is_clean(tables)}, {"tables", std::move(list)}};
+}
+
+}  // namespace dsaperf::report

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "dsaperf/core/text_table.hpp"
+#include "dsaperf/cost/system_spec.hpp"
+#include "dsaperf/perfdb/lint.hpp"
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dsaperf::report {
+
+// One table and what lint says of it.
+struct LintedTable {
+  std::filesystem::path path;
+  perfdb::DsaTable table;
+  std::vector<perfdb::LintFinding> findings;
+};
+
+// Layers of the bundled models behind a table's slices, and the card's lower bound for their rows.
+// `system` empty: nothing is known of the card, and no bound is checked.
+perfdb::LintPhysics lint_physics(const std::optional<cost::SystemSpec>& system);
+
+// Every dsa_*_module_perf.parquet at or below `place`, read and checked. The card of a file is the
+// known system that a folder above it is named after. Fails where there is no table at all.
+Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place);
+
+bool is_clean(const std::vector<LintedTable>& tables);
+
+// `rows`: how many rows of each finding are listed (0: none).
+std::string text(const std::vector<LintedTable>& tables, std::size_t rows, const TextStyle& style);
+nlohmann::ordered_json json(const std::vector<LintedTable>& tables);
+
+}  // namespace dsaperf::report
