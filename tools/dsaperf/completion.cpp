@@ -174,7 +174,7 @@ std::string fish(const std::vector<Command>& commands) {
     for (const Flag& flag : command.flags) {
       const bool is_long = flag.name.starts_with("--");
       out += fmt::format("complete -c dsaperf -n {} -{} {} -d {}", in_quotes(where),
-                         is_long ? 'l' : 'o', flag.name.substr(is_long ? 2 : 1),
+                         is_long ? 'l' : 's', flag.name.substr(is_long ? 2 : 1),
                          in_quotes(flag.meaning));
       if (!flag.values.empty()) {
         out += fmt::format(" -x -a {}", in_quotes(fmt::format("{}", fmt::join(flag.values, " "))));
