@@ -4,6 +4,7 @@
 #include "command.hpp"
 #include "completion.hpp"
 #include "db.hpp"
+#include "estimate.hpp"
 #include "query.hpp"
 #include "trace.hpp"
 #include "usage.hpp"
@@ -26,6 +27,7 @@ ExitCode execute(int argc, char** argv) {
   dsaperf::tool::add_collect(app, run);
   dsaperf::tool::add_completion(app, run);
   dsaperf::tool::add_db(app, run);
+  dsaperf::tool::add_estimate(app, run);
   dsaperf::tool::add_query(app, run);
   dsaperf::tool::add_trace(app, run);
 

@@ -1,0 +1,216 @@
+#include "dsaperf/report/estimate.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace dsaperf::report {
+namespace {
+
+using Align = TextTable::Align;
+using nlohmann::ordered_json;
+
+constexpr double kGibi = 1 << 30;
+
+ordered_json or_null(const std::optional<double>& value) {
+  return value ? ordered_json(*value) : ordered_json(nullptr);
+}
+
+std::string_view mode_name(serving::Mode mode) {
+  switch (mode) {
+    case serving::Mode::kInFlight:
+      return "agg";
+    case serving::Mode::kStatic:
+      return "static";
+    case serving::Mode::kDisaggregated:
+      return "disagg";
+  }
+  return "";
+}
+
+ordered_json memory_json(const serving::MemoryUse& use) {
+  return {{"total", use.total() / kGibi},
+          {"weights", use.weights / kGibi},
+          {"activations", use.activations / kGibi},
+          {"kv_cache", use.kv_cache / kGibi},
+          {"nccl", use.nccl / kGibi},
+          {"others", use.others / kGibi}};
+}
+
+ordered_json pass_json(const serving::PassTime& pass) {
+  auto lines = ordered_json::array();
+  for (const auto& line : pass.lines)
+    lines.push_back({{"name", line.name},
+                     {"time_ms", line.time.ms},
+                     {"share", pass.ms > 0 ? line.time.ms / pass.ms : 0},
+                     {"source", predict::name(line.time.source)}});
+  return {{"time_ms", pass.ms}, {"operators", lines}};
+}
+
+ordered_json percentiles_json(const serving::Percentiles& p) {
+  return {{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}, {"mean", p.mean}};
+}
+
+ordered_json closed_form_json(const serving::ClosedForm& closed, const serving::Layout& layout) {
+  return {{"ttft_ms", closed.ttft_ms},
+          {"tpot_ms", closed.tpot_ms},
+          {"request_ms", closed.request_ms},
+          {"output_tok_s", closed.output_tok_s},
+          {"output_tok_s_per_gpu", closed.output_tok_s_per_gpu(layout)},
+          {"requests_s", closed.request_s},
+          {"concurrency", closed.concurrency},
+          {"context_ms", closed.context.ms},
+          {"generation_ms", closed.generation.ms},
+          {"mixed_steps", closed.mixed_steps},
+          {"decode_steps", closed.decode_steps},
+          {"memory_gib", memory_json(closed.memory)},
+          {"fit", closed.fit == serving::Fit::kFits          ? "fits"
+                  : closed.fit == serving::Fit::kOutOfMemory ? "out_of_memory"
+                                                             : "out_of_cache"}};
+}
+
+std::string or_dash(const std::optional<double>& value, int digits) {
+  return value ? fmt::format("{:.{}f}", *value, digits) : "-";
+}
+
+std::string pass_text(const char* title, const serving::PassTime& pass, const TextStyle& style) {
+  if (pass.lines.empty()) return "";
+  TextTable table({{.title = title},
+                   {.title = "ms", .align = Align::kRight},
+                   {.title = "share"},
+                   {.title = "source"}});
+  for (const auto& line : pass.lines) {
+    if (line.time.ms == 0) continue;
+    table.add_row({line.name, fmt::format("{:.3f}", line.time.ms),
+                   share_bar(line.time.ms / pass.ms, 10),
+                   std::string(predict::name(line.time.source))});
+  }
+  table.add_rule();
+  table.add_row({"sum", fmt::format("{:.3f}", pass.ms)});
+  return "\n" + table.str(style);
+}
+
+}  // namespace
+
+std::string text(const serving::Estimate& e, const TextStyle& style) {
+  const auto& in = e.inputs;
+  std::string out = fmt::format(
+      "{} on {} x {}, {} {}, {} ({})\n"
+      "{:.0f} in, {:.0f} out, {:.1f} at a time; GEMMs {}, attention {}, experts {}, cache {}\n\n",
+      e.model, in.layout.gpus(), e.system, serving::name(in.engine), e.version, in.layout.text(),
+      mode_name(in.mode), in.isl, in.osl, e.concurrency, e.formats.gemm, e.formats.attention,
+      e.formats.moe, e.formats.kv);
+  if (!e.fits) out += fmt::format("does not fit: {}\n", e.reason);
+  if (e.fits) {
+    const auto* sim = e.simulation ? &*e.simulation : nullptr;
+    TextTable table({{.title = ""},
+                     {.title = sim != nullptr ? "median" : "", .align = Align::kRight},
+                     {.title = sim != nullptr ? "p90" : "", .align = Align::kRight},
+                     {.title = sim != nullptr ? "p99" : "", .align = Align::kRight},
+                     {.title = "closed form", .align = Align::kRight}});
+    const auto row = [&](const char* title, const std::optional<double>& value,
+                         const serving::Percentiles* p, double closed) {
+      table.add_row({title, or_dash(value, 2), p != nullptr ? fmt::format("{:.2f}", p->p90) : "",
+                     p != nullptr ? fmt::format("{:.2f}", p->p99) : "",
+                     fmt::format("{:.2f}", closed)});
+    };
+    row("time to first token, ms", e.ttft_ms, sim != nullptr ? &sim->ttft_ms : nullptr,
+        e.closed_form ? e.closed_form->ttft_ms : 0);
+    row("time a token, ms", e.tpot_ms, sim != nullptr ? &sim->tpot_ms : nullptr,
+        e.closed_form ? e.closed_form->tpot_ms : 0);
+    row("request, ms", e.request_ms, sim != nullptr ? &sim->request_ms : nullptr,
+        e.closed_form ? e.closed_form->request_ms : 0);
+    row("output tokens/s a GPU", e.output_tok_s_per_gpu, nullptr,
+        e.closed_form ? e.closed_form->output_tok_s_per_gpu(in.layout) : 0);
+    out += table.str(style);
+  }
+  TextTable memory({{.title = "memory of a GPU"}, {.title = "GiB", .align = Align::kRight}});
+  for (const auto& [title, bytes] : {std::pair{"weights", e.memory.weights},
+                                     {"activations", e.memory.activations},
+                                     {"cache", e.memory.kv_cache},
+                                     {"communication", e.memory.nccl},
+                                     {"runtime", e.memory.others},
+                                     {"sum", e.memory.total()}})
+    memory.add_row({title, fmt::format("{:.2f}", bytes / kGibi)});
+  out += "\n" + memory.str(style);
+  if (e.capacity)
+    out += fmt::format("\nThe cache holds {:.0f} tokens a rank, {:.0f} requests of this length.\n",
+                       std::max(e.capacity->cache_tokens, 0.0), e.capacity->cache_requests);
+  out += pass_text("prefill pass", e.context, style);
+  out += pass_text("decode pass", e.generation, style);
+  return out;
+}
+
+ordered_json json(const serving::Estimate& e) {
+  const auto& in = e.inputs;
+  const auto& l = in.layout;
+  ordered_json document = {
+      {"format", "dsaperf.estimate.1"},
+      {"model", e.model},
+      {"system", e.system},
+      {"backend", serving::name(in.engine)},
+      {"version", e.version},
+      {"mode", mode_name(in.mode)},
+      {"method", in.method == serving::Method::kCompatible ? "compatible" : "model"},
+      {"layout",
+       {{"tp", l.tp},
+        {"pp", l.pp},
+        {"dp", l.dp},
+        {"moe_tp", l.moe_tp},
+        {"ep", l.moe_ep},
+        {"cp", l.cp},
+        {"gpus", l.gpus()}}},
+      {"formats",
+       {{"gemm", e.formats.gemm},
+        {"attention", e.formats.attention},
+        {"shared_experts", e.formats.shared},
+        {"moe", e.formats.moe},
+        {"kv", e.formats.kv},
+        {"fmha", e.formats.fmha}}},
+      {"isl", in.isl},
+      {"osl", in.osl},
+      {"prefix", in.prefix},
+      {"length_ratio", in.length_ratio},
+      {"concurrency", e.concurrency},
+      {"rate_per_s", or_null(in.rate_per_s)},
+      {"chunk_tokens", e.chunk},
+      {"max_batch", e.max_batch},
+      {"ttft_ms", or_null(e.ttft_ms)},
+      {"tpot_ms", or_null(e.tpot_ms)},
+      {"request_ms", or_null(e.request_ms)},
+      {"output_tok_s", or_null(e.output_tok_s)},
+      {"output_tok_s_per_gpu", or_null(e.output_tok_s_per_gpu)},
+      {"output_tok_s_per_user",
+       e.tpot_ms && *e.tpot_ms > 0 ? ordered_json(1000 / *e.tpot_ms) : ordered_json(nullptr)},
+      {"requests_s", or_null(e.requests_s)},
+      {"memory_gib", e.memory.total() / kGibi},
+      {"memory", memory_json(e.memory)},
+      {"fits", e.fits},
+      {"reason", e.fits ? ordered_json(nullptr) : ordered_json(e.reason)}};
+  if (e.capacity)
+    document["capacity"] = {{"cache_bytes_per_token", e.capacity->cache_bytes_per_token},
+                            {"cache_tokens", std::max(e.capacity->cache_tokens, 0.0)},
+                            {"cache_requests", e.capacity->cache_requests},
+                            {"score_buffer_gib", e.capacity->score_buffer / kGibi},
+                            {"card_gib", e.capacity->card_bytes / kGibi}};
+  if (e.simulation) {
+    const auto& s = *e.simulation;
+    // Time between tokens counts stalls of other requests' prefill where they fall; (latency -
+    // ttft) / (tokens - 1) spreads them over the request.
+    document["simulation"] = {{"ttft_ms", percentiles_json(s.ttft_ms)},
+                              {"tpot_ms", percentiles_json(s.tpot_ms)},
+                              {"inter_token_ms", percentiles_json(s.gap_ms)},
+                              {"request_ms", percentiles_json(s.request_ms)},
+                              {"requests", s.requests},
+                              {"mean_decode_batch", s.mean_batch},
+                              {"waiting_share", s.waiting_share},
+                              {"preempted", s.preempted}};
+  }
+  if (e.closed_form) document["closed_form"] = closed_form_json(*e.closed_form, l);
+  document["context"] = pass_json(e.context);
+  document["generation"] = pass_json(e.generation);
+  document["warnings"] = e.warnings;
+  return document;
+}
+
+}  // namespace dsaperf::report

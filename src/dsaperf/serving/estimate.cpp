@@ -1,0 +1,199 @@
+#include "dsaperf/serving/estimate.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/serving/step_times.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dsaperf::serving {
+namespace {
+
+constexpr double kGibi = 1 << 30;
+
+double default_chunk(Engine engine, const Layout& layout, double card_bytes) {
+  if (engine != Engine::kSglang) return 8192;
+  const double whole = card_bytes >= 160 * kGibi ? 16384 : 8192;
+  return std::floor(whole / layout.dp);  // its data-parallel ranks share the chunk
+}
+
+double default_max_batch(Engine engine) {
+  return engine == Engine::kVllm ? 1024 : 2048;
+}
+
+std::string fit_reason(Fit fit, const MemoryUse& use, double card_bytes) {
+  return fmt::format(
+      "{:.1f} GiB on a card of {:.1f} GiB: {}; fewer requests at a time, more GPUs or a smaller "
+      "format would "
+      "make it fit",
+      use.total() / kGibi, card_bytes / kGibi,
+      fit == Fit::kOutOfMemory ? "more than there is" : "the cache is beyond the engine's budget");
+}
+
+class Estimator {
+ public:
+  Estimator(const model::ModelSpec& spec, predict::compatible::OperatorSet& operators,
+            const EstimateInputs& inputs)
+      : spec_(spec), set_(operators), in_(inputs) {}
+
+  Result<Estimate> run() {
+    DSAPERF_TRY(check_layout(spec_, in_.layout));
+    if (in_.concurrency && in_.rate_per_s)
+      return fail(Errc::kInvalidArgument, "a concurrency and a rate exclude each other");
+    if (in_.mode == Mode::kDisaggregated)
+      return fail(Errc::kUnsupported,
+                  "one estimate of disaggregated workers; dsaperf sweep composes them");
+    out_.inputs = in_;
+    out_.model = spec_.name;
+    out_.system = set_.system().name;
+    out_.version = set_.version();
+    DSAPERF_TRY_ASSIGN(const auto model, passes());
+    const double copies = in_.layout.dp * in_.layout.pp;
+    const double asked = in_.concurrency.value_or(1);
+    batch_ = std::max(1.0, std::floor(asked / copies));
+    if (in_.concurrency && batch_ * copies != asked)
+      warn(fmt::format(
+          "a concurrency of {:.0f} is not a multiple of dp * pp = {:.0f}: {:.0f} are taken", asked,
+          copies, batch_ * copies));
+    out_.concurrency = batch_ * copies;
+    out_.max_batch = in_.max_batch.value_or(default_max_batch(in_.engine));
+    return in_.method == Method::kCompatible ? compatible(model) : modelled(model);
+  }
+
+ private:
+  void warn(std::string text) { out_.warnings.push_back(std::move(text)); }
+  Workload workload() const { return {.isl = in_.isl, .osl = in_.osl, .prefix = in_.prefix}; }
+  EngineOptions options() const {
+    return {.memory_fraction = in_.memory_fraction, .max_sequence = {}};
+  }
+
+  Result<PassModel> passes() {
+    DSAPERF_TRY_ASSIGN(auto shape, ModelShape::of(spec_));
+    const bool compatible = in_.method == Method::kCompatible;
+    const Quirks quirks = compatible ? in_.quirks : Quirks::none();
+    FormatChoice choice = in_.formats;
+    if (choice.kv.empty() && !compatible && shape.attention == ModelShape::Attention::kDsa) {
+      choice.kv = default_kv(in_.engine, set_.system().sm_version);
+      warn(fmt::format("the cache is taken as {}, what {} does by itself on this card", choice.kv,
+                       name(in_.engine)));
+    }
+    out_.formats = formats_of(spec_, choice, quirks.has(Quirk::kGlmFp8AttentionAsBf16));
+    if (shape.architecture != spec_.architecture)
+      warn(fmt::format("{} is priced with the tables of {}", spec_.architecture,
+                       shape.architecture));
+    return PassModel::make({.shape = std::move(shape),
+                            .layout = in_.layout,
+                            .formats = out_.formats,
+                            .engine = in_.engine,
+                            .quirks = quirks,
+                            .draft_tokens = in_.draft_tokens},
+                           set_);
+  }
+
+  Result<Estimate> compatible(const PassModel& model) {
+    out_.chunk = in_.chunk.value_or(in_.isl);
+    DSAPERF_TRY_ASSIGN(auto closed, closed_form(model, out_.chunk));
+    out_.memory = closed.memory;
+    out_.context = closed.context;
+    out_.generation = closed.generation;
+    const bool is_static = in_.mode == Mode::kStatic;
+    out_.fits = closed.fit == Fit::kFits || (is_static && closed.fit != Fit::kOutOfMemory);
+    if (out_.fits)
+      take(closed);
+    else
+      out_.reason = fit_reason(closed.fit, closed.memory, set_.system().mem_capacity);
+    out_.closed_form = std::move(closed);
+    return std::move(out_);
+  }
+
+  Result<ClosedForm> closed_form(const PassModel& model, double chunk) {
+    if (in_.mode == Mode::kStatic)
+      return static_batch(model, set_.system(), set_.version(), workload(), batch_,
+                          StaticPhase::kBoth, options());
+    return in_flight(model, set_.system(), set_.version(), workload(), batch_, chunk,
+                     1 + in_.draft_kept, options());
+  }
+
+  void take(const ClosedForm& closed) {
+    out_.ttft_ms = closed.ttft_ms;
+    out_.tpot_ms = closed.tpot_ms;
+    out_.request_ms = closed.request_ms;
+    out_.output_tok_s = closed.output_tok_s;
+    out_.output_tok_s_per_gpu = closed.output_tok_s_per_gpu(in_.layout);
+    out_.requests_s = closed.request_s;
+  }
+
+  Result<Estimate> modelled(const PassModel& model) {
+    out_.chunk =
+        in_.chunk.value_or(default_chunk(in_.engine, in_.layout, set_.system().mem_capacity));
+    out_.capacity = capacity(
+        spec_, model.inputs(), set_.system(), set_.version(),
+        {.isl = in_.isl, .osl = in_.osl, .chunk = out_.chunk, .draft_tokens = in_.draft_tokens},
+        in_.memory_fraction);
+    out_.fits = out_.capacity->fits;
+    out_.reason = out_.capacity->reason;
+    out_.memory = out_.capacity->use;
+    if (!out_.fits) return std::move(out_);
+
+    DSAPERF_TRY_ASSIGN(out_.context, model.context(1, in_.isl - in_.prefix, in_.prefix));
+    DSAPERF_TRY_ASSIGN(out_.generation,
+                       model.generation(batch_, in_.isl + std::floor(in_.osl / 2) + 1));
+    DSAPERF_TRY_ASSIGN(auto closed, closed_form(model, out_.chunk));
+    if (in_.mode == Mode::kStatic) {
+      take(closed);
+    } else {
+      DSAPERF_TRY(simulate_worker(model));
+    }
+    out_.closed_form = std::move(closed);
+    return std::move(out_);
+  }
+
+  // One attention rank stands for all: each has its share of the requests.
+  Result<void> simulate_worker(const PassModel& model) {
+    const double copies = in_.layout.dp * in_.layout.pp;
+    SimulationInputs inputs{.engine = in_.engine,
+                            .isl = in_.isl,
+                            .osl = in_.osl,
+                            .cached_share = in_.prefix / in_.isl,
+                            .length_ratio = in_.length_ratio,
+                            .max_batch = static_cast<int>(out_.max_batch),
+                            .chunk = out_.chunk,
+                            .cache_tokens = out_.capacity->cache_tokens,
+                            .tokens_a_step = 1 + in_.draft_kept,
+                            .prompts = in_.prompts};
+    if (in_.rate_per_s)
+      inputs.rate_per_s = *in_.rate_per_s / copies;
+    else
+      inputs.concurrency = batch_;
+    const WorkerSteps steps(model, host_costs(in_.engine));
+    DSAPERF_TRY_ASSIGN(auto result, simulate(inputs, steps));
+    out_.ttft_ms = result.ttft_ms.p50;
+    out_.tpot_ms = result.tpot_ms.p50;
+    out_.request_ms = result.request_ms.p50;
+    out_.output_tok_s = result.output_tok_s * copies;
+    out_.output_tok_s_per_gpu = *out_.output_tok_s / in_.layout.gpus();
+    out_.requests_s = result.requests_s * copies;
+    if (in_.rate_per_s)
+      out_.concurrency = result.requests_s * result.request_ms.mean / 1000 * copies;
+    if (result.waiting_share > 0.05)
+      warn(fmt::format("{:.0f} % of the requests wait for room in the cache",
+                       100 * result.waiting_share));
+    out_.simulation = std::move(result);
+    return {};
+  }
+
+  const model::ModelSpec& spec_;
+  predict::compatible::OperatorSet& set_;
+  const EstimateInputs& in_;
+  Estimate out_;
+  double batch_ = 1;
+};
+
+}  // namespace
+
+Result<Estimate> estimate(const model::ModelSpec& spec, predict::compatible::OperatorSet& operators,
+                          const EstimateInputs& inputs) {
+  return Estimator(spec, operators, inputs).run();
+}
+
+}  // namespace dsaperf::serving

@@ -1,0 +1,65 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/model/model_spec.hpp"
+#include "dsaperf/serving/capacity.hpp"
+#include "dsaperf/serving/closed_form.hpp"
+#include "dsaperf/serving/simulation.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dsaperf::serving {
+
+enum class Mode { kInFlight, kStatic, kDisaggregated };
+enum class Method {
+  kModel,       // tables, exact memory, a simulation of the engine's scheduler, host costs
+  kCompatible,  // aiconfigurator 0.12's own
+};
+
+// One deployment and what it is asked.
+struct EstimateInputs {
+  Engine engine = Engine::kSglang;
+  Mode mode = Mode::kInFlight;
+  Method method = Method::kModel;
+  Layout layout;
+  FormatChoice formats;
+  double isl = 0, osl = 0;
+  double prefix = 0;  // cached tokens of a prompt
+  double length_ratio = 1;
+  std::optional<double> concurrency;  // of the whole worker
+  std::optional<double> rate_per_s;
+  std::optional<double> memory_fraction;
+  std::optional<double> max_batch;  // of one attention rank
+  std::optional<double> chunk;      // prefill tokens a step, of one attention rank
+  int draft_tokens = 0;
+  double draft_kept = 0;  // of them, on average a step
+  int prompts = 0;
+  Quirks quirks = Quirks::all();  // of the compatible method
+};
+
+struct Estimate {
+  EstimateInputs inputs;
+  std::string model, system, version;
+  Formats formats;
+  bool fits = false;
+  std::string reason;  // why it does not
+  std::optional<double> ttft_ms, tpot_ms, request_ms;
+  std::optional<double> output_tok_s, output_tok_s_per_gpu, requests_s;
+  double concurrency = 0;  // asked, or seen by the simulation
+  double chunk = 0, max_batch = 0;
+  MemoryUse memory;
+  std::optional<Capacity> capacity;            // method model
+  std::optional<SimulationResult> simulation;  // method model, in flight
+  std::optional<ClosedForm> closed_form;
+  PassTime context, generation;  // one pass of each, by operator
+  std::vector<std::string> warnings;
+};
+
+// Fails where the tables cannot answer or inputs contradict each other. A deployment that does not
+// fit is an answer: `fits` is false, `reason` says why, and there are no times.
+Result<Estimate> estimate(const model::ModelSpec& spec, predict::compatible::OperatorSet& operators,
+                          const EstimateInputs& inputs);
+
+}  // namespace dsaperf::serving

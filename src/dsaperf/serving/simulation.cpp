@@ -1,0 +1,301 @@
+#include "dsaperf/serving/simulation.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <numeric>
+#include <random>
+
+namespace dsaperf::serving {
+namespace {
+
+constexpr double kStride = 32;
+
+struct Request {
+  double arrival_ms = 0;
+  double prompt = 0;
+  double answer = 0;
+  double cached = 0;     // of the prompt, from the prefix cache
+  double prefilled = 0;  // of the prompt, cached tokens included
+  double produced = 0;   // of the answer
+  double kept = 0;       // of the answer, from before its cache was taken
+  double first_ms = -1;  // not yet
+  double last_ms = 0;
+  bool waited = false;
+
+  double length() const { return prefilled + produced; }
+  bool decodes() const { return prefilled >= prompt; }
+};
+
+class Scheduler {
+ public:
+  Scheduler(const SimulationInputs& inputs, const StepTimes& times)
+      : in_(inputs), times_(times), random_(inputs.seed) {}
+
+  Result<SimulationResult> run() {
+    DSAPERF_TRY(send_first());
+    while (finished_.size() < static_cast<std::size_t>(total_)) {
+      arrive();
+      admit();
+      if (running_.empty()) {
+        if (pending_.empty() || pending_.front().arrival_ms <= now_)
+          return fail(
+              Errc::kInvalidArgument,
+              "a prompt of {:.0f} tokens and its answer do not fit into a cache of {:.0f} tokens",
+              in_.isl, in_.cache_tokens);
+        now_ = pending_.front().arrival_ms;
+        continue;
+      }
+      DSAPERF_TRY(step());
+      leave();
+    }
+    return summary();
+  }
+
+ private:
+  Result<void> send_first() {
+    const double places = in_.concurrency.value_or(64);
+    total_ = in_.prompts > 0
+                 ? in_.prompts
+                 : static_cast<int>(std::max(2 * places, std::min(10 * places, 4096.0)));
+    if (in_.concurrency) {
+      for (int i = 0; i < std::min<int>(total_, static_cast<int>(*in_.concurrency)); ++i) send(0);
+      return {};
+    }
+    if (!in_.rate_per_s || *in_.rate_per_s <= 0)
+      return fail(Errc::kInvalidArgument, "a simulation needs a concurrency or a rate");
+    std::exponential_distribution<double> gap(*in_.rate_per_s / 1000);
+    double at = 0;
+    for (int i = 0; i < total_; ++i) send(at += gap(random_));
+    return {};
+  }
+
+  void send(double at_ms) {
+    std::uniform_real_distribution<double> part(in_.length_ratio, 1);
+    Request request{.arrival_ms = at_ms};
+    request.prompt = std::max(1.0, std::round(in_.isl * part(random_)));
+    request.answer = std::max(1.0, std::round(in_.osl * part(random_)));
+    request.cached = std::min(std::floor(request.prompt * in_.cached_share), request.prompt - 1);
+    pending_.push_back(request);
+    ++sent_;
+  }
+
+  void arrive() {
+    while (!pending_.empty() && pending_.front().arrival_ms <= now_) {
+      waiting_.push_back(pending_.front());
+      pending_.pop_front();
+    }
+  }
+
+  double held_tokens() const {
+    return std::accumulate(
+        running_.begin(), running_.end(), 0.0,
+        [&](double sum, const Request& request) { return sum + reserved(request); });
+  }
+
+  // What a request takes of the cache in the eyes of the engine that admits it.
+  double reserved(const Request& request) const {
+    const double now = std::max(request.prompt, request.length());
+    switch (in_.engine) {
+      case Engine::kTrtllm:
+        return request.prompt + request.answer;
+      case Engine::kVllm:
+        return now;
+      // SGLang sets aside a part of the answer that is still to come.
+      case Engine::kSglang:
+        return now + 0.4 * std::max(request.answer - request.produced, 0.0);
+    }
+    return now;
+  }
+
+  void admit() {
+    double held = held_tokens();
+    double budget = in_.chunk;
+    for (const Request& request : running_)
+      if (!request.decodes()) budget -= request.prompt - request.prefilled;
+    while (!waiting_.empty() && static_cast<int>(running_.size()) < in_.max_batch && budget > 0) {
+      Request& next = waiting_.front();
+      if (held + reserved(next) > in_.cache_tokens) {
+        for (Request& request : waiting_) request.waited = true;
+        return;
+      }
+      held += reserved(next);
+      next.prefilled = std::max(next.prefilled, next.cached);
+      budget -= next.prompt - next.prefilled;
+      running_.push_back(next);
+      waiting_.pop_front();
+    }
+  }
+
+  Result<void> step() {
+    std::vector<Chunk> chunks;
+    std::vector<Request*> filling;
+    std::vector<Request*> decoding;
+    double budget = in_.chunk;
+    for (Request& request : running_)
+      if (request.decodes()) decoding.push_back(&request);
+    if (in_.engine != Engine::kSglang)
+      budget = std::max(budget - static_cast<double>(decoding.size()), 1.0);
+    for (Request& request : running_) {
+      if (request.decodes() || budget <= 0) continue;
+      const double part = std::min(budget, request.prompt - request.prefilled);
+      chunks.push_back({.new_tokens = part, .past = request.prefilled});
+      filling.push_back(&request);
+      budget -= part;
+    }
+    if (chunks.empty()) return decode(decoding);
+    if (in_.engine == Engine::kSglang) decoding.clear();
+
+    DSAPERF_TRY_ASSIGN(
+        const double ms,
+        times_.mixed_ms(chunks, static_cast<double>(decoding.size()), mean_length(decoding)));
+    pass(ms, decoding.size());
+    for (std::size_t i = 0; i < filling.size(); ++i) {
+      filling[i]->prefilled += chunks[i].new_tokens;
+      if (!filling[i]->decodes()) continue;
+      filling[i]->produced = 1;
+      filling[i]->last_ms = now_;
+      if (filling[i]->first_ms < 0) filling[i]->first_ms = now_;
+    }
+    progress(decoding, 1);
+    return {};
+  }
+
+  Result<void> decode(const std::vector<Request*>& decoding) {
+    double steps = kStride;
+    for (const Request* request : decoding)
+      steps = std::min(steps, std::ceil((request->answer - request->produced) / in_.tokens_a_step));
+    steps = std::max(steps, 1.0);
+    const double middle = mean_length(decoding) + (steps + 1) / 2 * in_.tokens_a_step;
+    DSAPERF_TRY_ASSIGN(const double ms,
+                       times_.decode_ms(static_cast<double>(decoding.size()), middle));
+    if (!pending_.empty()) {  // an arrival ends the stretch
+      const double until = std::ceil((pending_.front().arrival_ms - now_) / ms);
+      steps = std::clamp(until, 1.0, steps);
+    }
+    pass(ms * steps, decoding.size());
+    progress(decoding, steps);
+    return preempt();
+  }
+
+  // The cache is full although every request was admitted with room: the youngest starts again.
+  Result<void> preempt() {
+    double used = 0;
+    for (const Request& request : running_) used += request.length();
+    while (used > in_.cache_tokens && running_.size() > 1) {
+      Request victim = running_.back();
+      running_.pop_back();
+      used -= victim.length();
+      victim.prompt += victim.produced;  // what it had produced is prefilled again
+      victim.answer = std::max(victim.answer - victim.produced, 1.0);
+      victim.kept += victim.produced;
+      victim.produced = victim.prefilled = 0;
+      ++preempted_;
+      waiting_.push_front(victim);
+    }
+    return {};
+  }
+
+  void progress(const std::vector<Request*>& decoding, double steps) {
+    for (Request* request : decoding) {
+      request->produced = std::min(request->answer, request->produced + steps * in_.tokens_a_step);
+      gaps_.push_back((now_ - request->last_ms) / (steps * in_.tokens_a_step));
+      request->last_ms = now_;
+    }
+  }
+
+  void pass(double ms, std::size_t decoding) {
+    now_ += ms;
+    batch_time_ += ms * static_cast<double>(decoding);
+  }
+
+  void leave() {
+    for (std::size_t i = 0; i < running_.size();) {
+      Request& request = running_[i];
+      if (request.decodes() && request.produced >= request.answer) {
+        request.last_ms = now_;
+        finished_.push_back(request);
+        running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
+        if (in_.concurrency && sent_ < total_) send(now_);
+      } else {
+        ++i;
+      }
+    }
+  }
+
+  static double mean_length(const std::vector<Request*>& requests) {
+    if (requests.empty()) return 0;
+    double sum = 0;
+    for (const Request* request : requests) sum += request->length();
+    return sum / static_cast<double>(requests.size());
+  }
+
+  SimulationResult summary() const {
+    std::vector<double> ttft, tpot, latency;
+    double tokens = 0;
+    double waited = 0;
+    for (const Request& request : finished_) {
+      ttft.push_back(request.first_ms - request.arrival_ms);
+      latency.push_back(request.last_ms - request.arrival_ms);
+      const double answer = request.answer + request.kept;
+      if (answer > 1) tpot.push_back((request.last_ms - request.first_ms) / (answer - 1));
+      tokens += answer;
+      waited += request.waited ? 1 : 0;
+    }
+    const auto n = static_cast<double>(finished_.size());
+    return {.ttft_ms = percentiles(std::move(ttft)),
+            .tpot_ms = percentiles(std::move(tpot)),
+            .gap_ms = percentiles(gaps_),
+            .request_ms = percentiles(std::move(latency)),
+            .output_tok_s = tokens / now_ * 1000,
+            .requests_s = n / now_ * 1000,
+            .mean_batch = batch_time_ / now_,
+            .waiting_share = waited / n,
+            .preempted = preempted_,
+            .requests = static_cast<int>(finished_.size())};
+  }
+
+  const SimulationInputs& in_;
+  const StepTimes& times_;
+  std::mt19937_64 random_;
+  double now_ = 0;
+  int total_ = 0;
+  int sent_ = 0;
+  std::deque<Request> pending_;   // not arrived yet, by time
+  std::deque<Request> waiting_;   // not admitted yet
+  std::vector<Request> running_;  // in order of admission
+  std::vector<Request> finished_;
+  std::vector<double> gaps_;
+  double batch_time_ = 0;
+  double preempted_ = 0;
+};
+
+}  // namespace
+
+Percentiles percentiles(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  const auto at = [&](double part) {
+    const double position = part * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<std::size_t>(position);
+    const std::size_t above = std::min(below + 1, values.size() - 1);
+    return values[below] +
+           (values[above] - values[below]) * (position - static_cast<double>(below));
+  };
+  const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+  return {.p50 = at(0.5),
+          .p90 = at(0.9),
+          .p99 = at(0.99),
+          .mean = sum / static_cast<double>(values.size())};
+}
+
+Result<SimulationResult> simulate(const SimulationInputs& inputs, const StepTimes& times) {
+  if (inputs.isl < 1 || inputs.osl < 1 || inputs.chunk < 1 || inputs.max_batch < 1)
+    return fail(Errc::kInvalidArgument, "isl {}, osl {}, chunk {}, max batch {}: sizes start at 1",
+                inputs.isl, inputs.osl, inputs.chunk, inputs.max_batch);
+  return Scheduler(inputs, times).run();
+}
+
+}  // namespace dsaperf::serving

@@ -1,0 +1,76 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/serving/deployment.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace dsaperf::serving {
+
+// A part of a prompt that one step prefills.
+struct Chunk {
+  double new_tokens = 0;
+  double past = 0;
+};
+
+// Time of one step of an engine, host work included. The seam between the scheduler and what it
+// runs.
+class StepTimes {
+ public:
+  virtual ~StepTimes() = default;
+  // Prefill of `chunks` and one decode token of `decoding` requests of mean length `total` in one
+  // pass.
+  virtual Result<double> mixed_ms(std::span<const Chunk> chunks, double decoding,
+                                  double total) const = 0;
+  virtual Result<double> decode_ms(double decoding, double total) const = 0;
+};
+
+struct SimulationInputs {
+  Engine engine = Engine::kSglang;
+  double isl = 0, osl = 0;
+  double cached_share = 0;  // of a prompt's tokens, found in the prefix cache
+  double length_ratio = 1;  // lengths are uniform between this part of isl and osl, and all of it
+  std::optional<double> concurrency = {};  // so many requests at any time, or
+  std::optional<double> rate_per_s = {};   // arrivals at random (Poisson)
+  int max_batch = 0;                       // requests that decode together
+  double chunk = 0;                        // prefill tokens a step at most
+  double cache_tokens = 0;                 // that fit
+  double tokens_a_step = 1;  // a decode step adds to a request (draft tokens that are kept)
+  int prompts = 0;           // requests to send; 0: ten a place, at most 4096, at least two a place
+  std::uint64_t seed = 1;
+};
+
+struct Percentiles {
+  double p50 = 0, p90 = 0, p99 = 0, mean = 0;
+};
+Percentiles percentiles(std::vector<double> values);
+
+struct SimulationResult {
+  Percentiles ttft_ms;  // from arrival to the first token
+  Percentiles tpot_ms;  // (latency - ttft) / (tokens - 1) of a request
+  Percentiles gap_ms;   // between tokens of a request, stalls included: what a reader sees as ITL
+  Percentiles request_ms;
+  double output_tok_s = 0;
+  double requests_s = 0;
+  double mean_batch = 0;     // requests that decode, over time
+  double waiting_share = 0;  // of requests that waited for room in the cache
+  double preempted = 0;      // requests whose cache was taken and filled again
+  int requests = 0;
+};
+
+// One scheduler of an engine, step by step: what arrives, what is admitted, what a step holds.
+//
+//   SGLang        prefill goes first and alone; a prompt longer than the chunk takes several steps;
+//   decode
+//                 goes on when nothing waits that may be admitted
+//   vLLM          every step holds all decode tokens, and prefill up to the chunk beside them
+//   TensorRT-LLM  as vLLM, but a prompt is admitted only with room for its whole answer
+//
+// Stretches of decode between two events are taken in one stride of up to 32 steps. Deterministic
+// for a seed. Fails where a prompt never fits.
+Result<SimulationResult> simulate(const SimulationInputs& inputs, const StepTimes& times);
+
+}  // namespace dsaperf::serving

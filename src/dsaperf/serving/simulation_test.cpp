@@ -1,0 +1,150 @@
+#include "dsaperf/serving/simulation.hpp"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace dsaperf::serving {
+namespace {
+
+// A prefill token takes 0.1 ms, a decode step 10 ms.
+class FixedTimes final : public StepTimes {
+ public:
+  Result<double> mixed_ms(std::span<const Chunk> chunks, double decoding, double) const override {
+    double tokens = 0;
+    for (const Chunk& chunk : chunks) tokens += chunk.new_tokens;
+    largest_step = std::max(largest_step, tokens + decoding);
+    mixed = mixed || decoding > 0;
+    return 0.1 * tokens;
+  }
+  Result<double> decode_ms(double, double) const override { return 10; }
+  mutable double largest_step = 0;
+  mutable bool mixed = false;
+};
+
+SimulationInputs one_at_a_time() {
+  return {.engine = Engine::kSglang,
+          .isl = 1000,
+          .osl = 101,
+          .concurrency = 1.0,
+          .max_batch = 256,
+          .chunk = 8192,
+          .cache_tokens = 1e6,
+          .prompts = 10};
+}
+
+TEST(SimulationTest, OneRequestAtATimeNeverWaits) {
+  const FixedTimes times;
+  const auto result = simulate(one_at_a_time(), times);
+  ASSERT_TRUE(result);
+  EXPECT_DOUBLE_EQ(result->ttft_ms.p50, 100);
+  EXPECT_DOUBLE_EQ(result->ttft_ms.p99, 100);
+  EXPECT_DOUBLE_EQ(result->tpot_ms.p50, 10);
+  EXPECT_DOUBLE_EQ(result->request_ms.mean, 1100);
+  EXPECT_NEAR(result->output_tok_s, 101 / 1.1, 1e-9);
+  EXPECT_EQ(result->requests, 10);
+}
+
+TEST(SimulationTest, ThroughputTimesLatencyIsConcurrency) {
+  auto inputs = one_at_a_time();
+  inputs.concurrency = 8;
+  inputs.prompts = 400;
+  for (const Engine engine : {Engine::kSglang, Engine::kVllm, Engine::kTrtllm}) {
+    inputs.engine = engine;
+    const auto result = simulate(inputs, FixedTimes());
+    ASSERT_TRUE(result);
+    // Little's law; the last requests leave places empty for 8 of 400.
+    EXPECT_NEAR(result->requests_s * result->request_ms.mean / 1000, 8, 8 * 8.0 / 400);
+  }
+}
+
+TEST(SimulationTest, ALongPromptTakesSeveralSteps) {
+  auto inputs = one_at_a_time();
+  inputs.isl = 10000;
+  inputs.chunk = 4096;
+  const FixedTimes times;
+  const auto result = simulate(inputs, times);
+  ASSERT_TRUE(result);
+  EXPECT_LE(times.largest_step, 4096);
+  EXPECT_DOUBLE_EQ(result->ttft_ms.p50, 1000);
+}
+
+TEST(SimulationTest, SglangPrefillsAloneAndVllmBesideDecode) {
+  auto inputs = one_at_a_time();
+  inputs.concurrency = 4;
+  inputs.length_ratio = 0.5;
+  inputs.prompts = 40;
+  const FixedTimes alone;
+  ASSERT_TRUE(simulate(inputs, alone));
+  EXPECT_FALSE(alone.mixed);
+  inputs.engine = Engine::kVllm;
+  const FixedTimes beside;
+  ASSERT_TRUE(simulate(inputs, beside));
+  EXPECT_TRUE(beside.mixed);
+  EXPECT_LE(beside.largest_step, 8192);
+}
+
+TEST(SimulationTest, RequestsWaitForRoomInTheCache) {
+  auto inputs = one_at_a_time();
+  inputs.concurrency = 8;
+  inputs.cache_tokens = 2500;  // two requests
+  inputs.prompts = 80;
+  for (const Engine engine : {Engine::kSglang, Engine::kVllm, Engine::kTrtllm}) {
+    inputs.engine = engine;
+    const auto result = simulate(inputs, FixedTimes());
+    ASSERT_TRUE(result);
+    EXPECT_GT(result->waiting_share, 0.5);
+    EXPECT_LE(result->mean_batch, 2.01);
+    EXPECT_GT(result->ttft_ms.p50, 1000);
+  }
+}
+
+TEST(SimulationTest, APromptThatNeverFitsIsAnError) {
+  auto inputs = one_at_a_time();
+  inputs.cache_tokens = 500;
+  EXPECT_EQ(simulate(inputs, FixedTimes()).error().code(), Errc::kInvalidArgument);
+}
+
+TEST(SimulationTest, ACachedPrefixIsNotPrefilledAgain) {
+  auto inputs = one_at_a_time();
+  inputs.cached_share = 0.75;
+  const auto result = simulate(inputs, FixedTimes());
+  EXPECT_DOUBLE_EQ(result->ttft_ms.p50, 25);
+}
+
+TEST(SimulationTest, WaitingGrowsWithTheRate) {
+  auto inputs = one_at_a_time();
+  inputs.concurrency.reset();
+  inputs.prompts = 500;
+  double before = 0;
+  for (const double rate : {0.5, 2.0, 8.0}) {
+    inputs.rate_per_s = rate;
+    const auto result = simulate(inputs, FixedTimes());
+    ASSERT_TRUE(result);
+    EXPECT_GT(result->ttft_ms.mean, before);
+    before = result->ttft_ms.mean;
+  }
+}
+
+TEST(SimulationTest, TheSameSeedGivesTheSameAnswer) {
+  auto inputs = one_at_a_time();
+  inputs.length_ratio = 0.8;
+  inputs.concurrency = 16;
+  const auto a = simulate(inputs, FixedTimes());
+  const auto b = simulate(inputs, FixedTimes());
+  EXPECT_EQ(a->ttft_ms.p90, b->ttft_ms.p90);
+  inputs.seed = 2;
+  EXPECT_NE(simulate(inputs, FixedTimes())->ttft_ms.p90, a->ttft_ms.p90);
+}
+
+TEST(PercentilesTest, InterpolateBetweenRanks) {
+  std::vector<double> values(101);
+  std::iota(values.begin(), values.end(), 0.0);
+  const auto result = percentiles(values);
+  EXPECT_EQ(result.p50, 50);
+  EXPECT_EQ(result.p99, 99);
+  EXPECT_EQ(percentiles({}).p50, 0);
+}
+
+}  // namespace
+}  // namespace dsaperf::serving

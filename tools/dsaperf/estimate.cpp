@@ -1,0 +1,168 @@
+#include "estimate.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/model/load_model.hpp"
+#include "dsaperf/report/estimate.hpp"
+#include "dsaperf/serving/estimate.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+namespace dsaperf::tool {
+namespace {
+
+struct Options {
+  std::string config, systems_root;
+  std::string system = "h200_sxm", backend = "sglang", version;
+  std::string mode = "agg", method = "model", quirks = "all";
+  int moe_tp = 0;  // 0: tp * dp / ep
+  double rate = 0, memory_fraction = 0, max_batch = 0, chunk = 0, prefix_hit = 0, concurrency = 1;
+  bool json = false;
+  serving::EstimateInputs inputs;
+};
+
+serving::Mode mode_of(const std::string& name) {
+  if (name == "static") return serving::Mode::kStatic;
+  return name == "disagg" ? serving::Mode::kDisaggregated : serving::Mode::kInFlight;
+}
+
+std::optional<double> given(double value) {
+  return value > 0 ? std::optional(value) : std::nullopt;
+}
+
+Result<ExitCode> run_estimate(Options options) {
+  auto& in = options.inputs;
+  DSAPERF_TRY_ASSIGN(in.engine, serving::engine_from_name(options.backend));
+  DSAPERF_TRY_ASSIGN(in.quirks, serving::Quirks::parse(options.quirks));
+  in.mode = mode_of(options.mode);
+  in.method =
+      options.method == "compatible" ? serving::Method::kCompatible : serving::Method::kModel;
+  auto& l = in.layout;
+  const int width = l.tp * l.dp * l.cp;
+  if (options.moe_tp == 0 && width % l.moe_ep != 0)
+    return fail(Errc::kInvalidArgument, "tp * dp * cp = {} does not divide by ep {}", width,
+                l.moe_ep);
+  l.moe_tp = options.moe_tp > 0 ? options.moe_tp : width / l.moe_ep;
+  in.rate_per_s = given(options.rate);
+  if (!in.rate_per_s) in.concurrency = options.concurrency;
+  in.memory_fraction = given(options.memory_fraction);
+  in.max_batch = given(options.max_batch);
+  in.chunk = given(options.chunk);
+  if (options.prefix_hit > 0) in.prefix = std::floor(in.isl * options.prefix_hit);
+
+  DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(options.config));
+  DSAPERF_TRY_ASSIGN(auto tree, perfdb::SystemsTree::discover(options.systems_root));
+  DSAPERF_TRY_ASSIGN(auto operators,
+                     predict::compatible::OperatorSet::open(
+                         std::make_shared<const perfdb::SystemsTree>(std::move(tree)),
+                         options.system, options.backend, options.version));
+  DSAPERF_TRY_ASSIGN(const auto estimate, serving::estimate(spec, operators, in));
+  for (const auto& warning : estimate.warnings)
+    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  if (options.json)
+    std::puts(report::json(estimate).dump(2).c_str());
+  else
+    std::fputs(report::text(estimate, TextStyle::of_descriptor(1)).c_str(), stdout);
+  return ExitCode::kDone;
+}
+
+void add_deployment(CLI::App& command, Options& o) {
+  auto& l = o.inputs.layout;
+  command.add_option("--systems", o.systems_root,
+                     "AIConfigurator's systems folder (else found by itself)");
+  command.add_option("--system", o.system, "Card")->capture_default_str();
+  command.add_option("--backend", o.backend, "sglang, vllm or trtllm")
+      ->check(CLI::IsMember({"sglang", "vllm", "trtllm"}))
+      ->capture_default_str();
+  command.add_option("--version", o.version,
+                     "current, previous, next or a number (default: current)");
+  command.add_option("--mode", o.mode, "agg: in-flight batching; static: one batch; disagg")
+      ->check(CLI::IsMember({"agg", "static", "disagg"}))
+      ->capture_default_str();
+  command.add_option("--tp", l.tp, "Tensor-parallel size")->capture_default_str();
+  command.add_option("--pp", l.pp, "Pipeline stages")->capture_default_str();
+  command.add_option("--dp", l.dp, "Copies of the attention")->capture_default_str();
+  command.add_option("--ep", l.moe_ep, "Expert-parallel size")->capture_default_str();
+  command.add_option("--moe-tp", o.moe_tp,
+                     "Tensor-parallel size of the experts (default: tp * dp / ep)");
+  command.add_option("--cp", l.cp, "Context-parallel size of prefill (SGLang)")
+      ->capture_default_str();
+  command.add_option("--kv", o.inputs.formats.kv,
+                     "Cache: bfloat16 (or bf16), fp8 (default: the engine's)");
+  command.add_option("--gemm", o.inputs.formats.gemm, "Projections (default: the checkpoint's)");
+  command.add_option("--mem-fraction", o.memory_fraction,
+                     "mem_fraction_static, gpu_memory_utilization or free_gpu_memory_fraction");
+  command.add_option("--max-batch", o.max_batch, "Requests that decode together, a rank");
+  command.add_option("--chunk", o.chunk, "Prefill tokens of a step, a rank");
+}
+
+void add_load(CLI::App& command, Options& o) {
+  auto& in = o.inputs;
+  command.add_option("--isl", in.isl, "Tokens of a prompt")->required();
+  command.add_option("--osl", in.osl, "Tokens of an answer")->required();
+  auto* prefix =
+      command.add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
+  command.add_option("--prefix-hit", o.prefix_hit, "The same as a share of the prompt")
+      ->check(CLI::Range(0.0, 1.0))
+      ->excludes(prefix);
+  auto* concurrency = command.add_option("--concurrency", o.concurrency, "Requests at any time")
+                          ->capture_default_str();
+  command.add_option("--rate", o.rate, "Requests a second, arriving at random")
+      ->excludes(concurrency);
+  command
+      .add_option("--length-ratio", in.length_ratio,
+                  "Lengths are drawn from this part of isl and osl up to all of it")
+      ->check(CLI::Range(0.01, 1.0))
+      ->capture_default_str();
+  command.add_option("--prompts", in.prompts, "Requests to simulate (default: ten a place)");
+  command.add_option("--mtp", in.draft_tokens, "Draft tokens a step verifies")
+      ->capture_default_str();
+  command.add_option("--mtp-accepted", in.draft_kept, "Draft tokens a step keeps, on average")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_estimate(CLI::App& app, Run& run) {
+  auto* command =
+      app.add_subcommand("estimate", "TTFT, TPOT, throughput and memory of one deployment");
+  auto options = std::make_shared<Options>();
+  command
+      ->add_option("CONFIG", options->config,
+                   "config.json, a folder that holds one, or a bundled name")
+      ->required();
+  add_deployment(*command, *options);
+  add_load(*command, *options);
+  command
+      ->add_option(
+          "--method", options->method,
+          "model: a simulation of the engine; compatible: aiconfigurator's own closed form")
+      ->check(CLI::IsMember({"model", "compatible"}))
+      ->capture_default_str();
+  std::string quirks;
+  for (const auto quirk : serving::all_quirks())
+    quirks += (quirks.empty() ? "" : ", ") + std::string(name(quirk));
+  command
+      ->add_option("--quirks", options->quirks,
+                   "Flaws of aiconfigurator that --method compatible keeps: all, none, all,-NAME, "
+                   "none,NAME of " +
+                       quirks)
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "One JSON document");
+  command->footer(
+      "Example:\n  dsaperf estimate zai-org/GLM-5-FP8 --system h200_sxm --tp 8 --isl 8192 --osl "
+      "1024 --concurrency 16\n"
+      "  dsaperf estimate deepseek-ai/DeepSeek-V3.2 --backend vllm --tp 8 --ep 8 --isl 4096 --osl "
+      "512 --rate 2");
+  command->callback([options, &run] {
+    if (options->inputs.formats.kv == "bf16") options->inputs.formats.kv = "bfloat16";
+    if (options->inputs.formats.gemm == "bf16") options->inputs.formats.gemm = "bfloat16";
+    run = [options] { return run_estimate(*options); };
+  });
+}
+
+}  // namespace dsaperf::tool
