@@ -14,6 +14,7 @@ target_link_libraries(dsaperf_openblas INTERFACE ${OpenBLAS_LIBRARIES})
 find_package(Eigen3 REQUIRED NO_MODULE)
 find_library(DSAPERF_LIBCSV csv REQUIRED)  # Debian's libcsv-dev has neither CMake nor pkg-config files
 find_library(DSAPERF_RE2 re2 REQUIRED)    # nor has libre2-dev of Debian 12
+find_package(benchmark QUIET)  # for the programs <module>_bench
 if(DSAPERF_TESTS)
   find_package(GTest REQUIRED)
 endif()

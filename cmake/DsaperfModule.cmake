@@ -6,6 +6,7 @@
 #     USES       core model ...      modules whose headers it may include (tests/architecture checks)
 #     LIBRARIES  nlohmann_json::...  third-party targets, private
 #     TESTS      x_test.cpp ...      host tests, one program <name>_test
+#     BENCHES    x_bench.cpp ...     Google Benchmark, one program <name>_bench, built when asked for
 #     CUDA_USES      gpu             modules used only with DSAPERF_CUDA
 #     CUDA_SOURCES   x.cu y.cpp ...  compiled only with DSAPERF_CUDA, which sources see as
 #                                    DSAPERF_WITH_CUDA=1 (0 without)
@@ -14,7 +15,7 @@
 #     GPU_TESTS  x_gpu_test.cpp ...  tests that need a GPU, one program <name>_gpu_test)
 function(dsaperf_module name)
   cmake_parse_arguments(
-    M "" "" "SOURCES;HEADERS;USES;LIBRARIES;TESTS;CUDA_USES;CUDA_SOURCES;CUDA_HEADERS;CUDA_LIBRARIES;GPU_TESTS" ${ARGN})
+    M "" "" "SOURCES;HEADERS;USES;LIBRARIES;TESTS;BENCHES;CUDA_USES;CUDA_SOURCES;CUDA_HEADERS;CUDA_LIBRARIES;GPU_TESTS" ${ARGN})
   set(target dsaperf_${name})
   set(has_cuda_part FALSE)
   if(DSAPERF_CUDA AND (M_CUDA_SOURCES OR M_CUDA_HEADERS))
@@ -44,6 +45,11 @@ function(dsaperf_module name)
     target_compile_definitions(${name}_test PRIVATE DSAPERF_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                     DSAPERF_WITH_CUDA=$<BOOL:${DSAPERF_CUDA}>)
     gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60)
+  endif()
+  if(M_BENCHES AND benchmark_FOUND)
+    add_executable(${name}_bench EXCLUDE_FROM_ALL ${M_BENCHES})
+    target_link_libraries(${name}_bench PRIVATE ${target} dsaperf_warnings ${M_LIBRARIES} benchmark::benchmark_main)
+    target_compile_definitions(${name}_bench PRIVATE DSAPERF_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   endif()
   if(DSAPERF_TESTS AND DSAPERF_CUDA AND M_GPU_TESTS)
     add_executable(${name}_gpu_test ${M_GPU_TESTS})

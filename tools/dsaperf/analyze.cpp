@@ -1,5 +1,6 @@
 #include "dsaperf/report/analyze.hpp"
 
+#include "analyze.hpp"
 #include "dsaperf/model/analysis.hpp"
 #include "dsaperf/model/load_model.hpp"
 
@@ -9,8 +10,6 @@
 #include <cstdio>
 #include <memory>
 #include <string>
-
-#include "analyze.hpp"
 
 namespace dsaperf::tool {
 namespace {
@@ -30,19 +29,23 @@ struct Options {
   double budget_gib = 1;
 };
 
-Result<ExitCode> analyze(const Options& options) {
+Result<model::Analysis> analysis_of(const Options& options) {
   DSAPERF_TRY_ASSIGN(auto spec, model::load_model(options.config));
-  std::optional<model::ModelSpec> against;
-  if (!options.against.empty()) {
-    DSAPERF_TRY_ASSIGN(against, model::load_model(options.against));
-  }
   const model::AnalysisOptions wanted{
       .parallel = model::Parallel::of(options.tp, options.dp, options.ep),
       .chunk = options.chunk,
       .context = options.context,
       .score_budget = {static_cast<std::int64_t>(options.budget_gib * (1 << 30))}};
-  DSAPERF_TRY_ASSIGN(const auto analysis,
-                     model::analyse(std::move(spec), wanted, against ? &*against : nullptr));
+  if (!options.against.empty()) {
+    DSAPERF_TRY_ASSIGN(const auto other, model::load_model(options.against));
+    return model::analyse_against(std::move(spec), wanted, other);
+  }
+  DSAPERF_TRY_ASSIGN(const auto known, model::load_bundled_models());
+  return model::analyse(std::move(spec), wanted, known);
+}
+
+Result<ExitCode> analyze(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto analysis, analysis_of(options));
   for (const auto& warning : analysis.spec.warnings) {
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   }

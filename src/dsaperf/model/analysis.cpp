@@ -30,9 +30,7 @@ std::optional<ScoreBufferAnswer> score_answer(const ModelSpec& spec,
   return answer;
 }
 
-}  // namespace
-
-Result<Analysis> analyse(ModelSpec spec, const AnalysisOptions& options, const ModelSpec* against) {
+Result<Analysis> analyse_alone(ModelSpec spec, const AnalysisOptions& options) {
   DSAPERF_TRY(check_parallel(spec, options.parallel));
   Analysis analysis;
   analysis.options = options;
@@ -46,12 +44,23 @@ Result<Analysis> analyse(ModelSpec spec, const AnalysisOptions& options, const M
   analysis.aiconfigurator = aiconfigurator_mapping(spec);
   analysis.kernels = kernel_support(spec, tp);
   analysis.score_buffer = score_answer(spec, options);
-  if (against != nullptr) {
-    analysis.against = NearestModel{against->name, differences(spec, *against)};
-  } else {
-    DSAPERF_TRY_ASSIGN(analysis.nearest, nearest_model(spec));
-  }
   analysis.spec = std::move(spec);
+  return analysis;
+}
+
+}  // namespace
+
+Result<Analysis> analyse(ModelSpec spec, const AnalysisOptions& options,
+                         std::span<const ModelSpec> known) {
+  DSAPERF_TRY_ASSIGN(auto analysis, analyse_alone(std::move(spec), options));
+  analysis.nearest = nearest_model(analysis.spec, known);
+  return analysis;
+}
+
+Result<Analysis> analyse_against(ModelSpec spec, const AnalysisOptions& options,
+                                 const ModelSpec& other) {
+  DSAPERF_TRY_ASSIGN(auto analysis, analyse_alone(std::move(spec), options));
+  analysis.against = NearestModel{other.name, differences(analysis.spec, other)};
   return analysis;
 }
 

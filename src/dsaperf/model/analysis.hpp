@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 namespace dsaperf::model {
 
@@ -44,8 +45,13 @@ struct Analysis {
   std::optional<NearestModel> against;  // the model asked for with --against
 };
 
-// Fails where the layout over ranks does not divide (check_parallel). `against` null: the nearest
-// known model is looked for.
-Result<Analysis> analyse(ModelSpec spec, const AnalysisOptions& options, const ModelSpec* against);
+// Fails where the layout over ranks does not divide (check_parallel). The nearest of `known`
+// (load_bundled_models) is named.
+Result<Analysis> analyse(ModelSpec spec, const AnalysisOptions& options,
+                         std::span<const ModelSpec> known);
+
+// The same with the differences to one model instead.
+Result<Analysis> analyse_against(ModelSpec spec, const AnalysisOptions& options,
+                                 const ModelSpec& other);
 
 }  // namespace dsaperf::model

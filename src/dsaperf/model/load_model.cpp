@@ -115,29 +115,26 @@ std::string nearest_names(std::string_view asked, const std::vector<std::string>
   return listed;
 }
 
+Result<ModelSpec> load_named(const fs::path& data, const std::string& name) {
+  auto file = name;
+  file.replace(file.find('/'), 1, "--");
+  DSAPERF_TRY_ASSIGN(auto spec, load_file(data / "configs" / (file + ".json")));
+  spec.name = name;
+  spec.is_bundled = true;
+  return spec;
+}
+
 Result<ModelSpec> load_bundled(std::string_view asked) {
   DSAPERF_TRY_ASSIGN(const auto names, bundled_models());
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
   const auto wanted = lower(asked);
-  const std::string* found = nullptr;
   for (const auto& name : names) {
     const auto candidate = lower(name);
-    if (candidate == wanted || last_part(candidate) == wanted) {
-      found = &name;
-      break;
-    }
+    if (candidate == wanted || last_part(candidate) == wanted) return load_named(data, name);
   }
-  if (found == nullptr) {
-    return fail(Errc::kNotFound,
-                "{}: neither a file, nor a folder, nor a bundled model; near names: {}", asked,
-                nearest_names(asked, names));
-  }
-  auto file = *found;
-  file.replace(file.find('/'), 1, "--");
-  DSAPERF_TRY_ASSIGN(auto spec, load_file(data / "configs" / (file + ".json")));
-  spec.name = *found;
-  spec.is_bundled = true;
-  return spec;
+  return fail(Errc::kNotFound,
+              "{}: neither a file, nor a folder, nor a bundled model; near names: {}", asked,
+              nearest_names(asked, names));
 }
 
 }  // namespace
@@ -158,6 +155,18 @@ Result<std::vector<std::string>> bundled_models() {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+Result<std::vector<ModelSpec>> load_bundled_models() {
+  DSAPERF_TRY_ASSIGN(const auto names, bundled_models());
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  std::vector<ModelSpec> models;
+  models.reserve(names.size());
+  for (const auto& name : names) {
+    DSAPERF_TRY_ASSIGN(auto spec, load_named(data, name));
+    models.push_back(std::move(spec));
+  }
+  return models;
 }
 
 Result<ModelSpec> load_model(std::string_view config) {

@@ -21,6 +21,10 @@ Result<ModelSpec> load_model(std::string_view config);
 Result<ModelSpec> parse_model(std::string_view config_text, std::string_view quant_text,
                               std::string_view source);
 
+// All bundled models, sorted by name: what an unknown one is compared with. Takes a few
+// milliseconds; whoever analyses many configs keeps them.
+Result<std::vector<ModelSpec>> load_bundled_models();
+
 // Names of the bundled models, sorted ("deepseek-ai/DeepSeek-V3", ...).
 Result<std::vector<std::string>> bundled_models();
 

@@ -2,7 +2,6 @@
 
 #include "dsaperf/model/cache_bytes.hpp"
 #include "dsaperf/model/layer_runs.hpp"
-#include "dsaperf/model/load_model.hpp"
 
 #include <fmt/format.h>
 
@@ -227,18 +226,16 @@ std::string verdict(const std::vector<Difference>& found, std::string_view right
   return {};
 }
 
-Result<std::optional<NearestModel>> nearest_model(const ModelSpec& spec) {
-  DSAPERF_TRY_ASSIGN(const auto names, bundled_models());
+std::optional<NearestModel> nearest_model(const ModelSpec& spec, std::span<const ModelSpec> known) {
   std::optional<NearestModel> nearest;
   int least = 0;
-  for (const auto& name : names) {
-    if (name == spec.name && spec.is_bundled) continue;
-    DSAPERF_TRY_ASSIGN(const auto known, load_model(name));
-    auto found = differences(spec, known);
+  for (const auto& other : known) {
+    if (other.name == spec.name && spec.is_bundled) continue;
+    auto found = differences(spec, other);
     const int far = distance(found);
     if (nearest && far >= least) continue;
     least = far;
-    nearest = NearestModel{name, std::move(found)};
+    nearest = NearestModel{other.name, std::move(found)};
   }
   return nearest;
 }

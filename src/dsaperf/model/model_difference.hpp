@@ -1,9 +1,9 @@
 #pragma once
 
-#include "dsaperf/core/error.hpp"
 #include "dsaperf/model/model_spec.hpp"
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,8 +43,8 @@ struct NearestModel {
   std::vector<Difference> differences;
 };
 
-// The bundled model with the fewest and least grave differences; the model itself, where it was
-// bundled, is left out. Nothing where none is bundled.
-Result<std::optional<NearestModel>> nearest_model(const ModelSpec& spec);
+// The one of `known` with the fewest and least grave differences; the model itself, where it is one
+// of the bundled ones, is left out. Nothing where `known` is empty.
+std::optional<NearestModel> nearest_model(const ModelSpec& spec, std::span<const ModelSpec> known);
 
 }  // namespace dsaperf::model

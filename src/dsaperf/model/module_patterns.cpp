@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 
@@ -84,6 +85,18 @@ int layer_of(std::string_view name) {
   return layer;
 }
 
+// The digits of "layers.7*" and of nothing else that has digits, stars or question marks.
+std::string_view number_start(std::string_view name) {
+  constexpr std::string_view kLayers = "layers.";
+  if (!name.starts_with(kLayers)) return {};
+  const auto end = std::min(name.find_first_not_of("0123456789", kLayers.size()), name.size());
+  const auto rest = name.substr(end);
+  if (rest.empty() || rest.front() != '*' || rest.find_first_of("0123456789?") != rest.npos) {
+    return {};
+  }
+  return name.substr(kLayers.size(), end - kLayers.size());
+}
+
 }  // namespace
 
 ModulePatterns::ModulePatterns() = default;
@@ -104,6 +117,7 @@ void ModulePatterns::add(std::string_view pattern, std::string_view path,
       return;
     }
     expressions_.push_back(std::move(expression));
+    tells_numbers_apart_ = tells_numbers_apart_ || pattern.find("layers") != pattern.npos;
     return;
   }
   const auto name = without_prefix(pattern);
@@ -111,6 +125,31 @@ void ModulePatterns::add(std::string_view pattern, std::string_view path,
   const int layer = layer_of(name);
   auto& list = layer < 0 ? everywhere_ : by_layer_[layer];
   list.emplace_back(name);
+  if (layer >= 0 || !is_glob(name)) return;
+  if (const auto start = number_start(name); !start.empty()) {
+    number_starts_.emplace_back(start);
+  } else if (name.find_first_of("0123456789?") != name.npos) {
+    tells_numbers_apart_ = true;
+  }
+}
+
+std::optional<std::string> ModulePatterns::signature(int layer) const {
+  if (tells_numbers_apart_) return std::nullopt;
+  std::string joined;
+  const auto number_text = fmt::format("{}", layer);
+  for (const auto& start : number_starts_) joined += number_text.starts_with(start) ? '1' : '0';
+  const auto own = by_layer_.find(layer);
+  if (own == by_layer_.end()) return joined;
+  std::vector<std::string_view> ends;
+  for (const std::string_view name : own->second) {
+    const auto number = name.find("layers.") + std::string_view("layers.").size();
+    // What stands before the number tells layers apart as well: "*.layers.3" and "layers.3".
+    if (number != std::string_view("layers.").size()) return std::nullopt;
+    ends.push_back(name.substr(std::min(name.find('.', number), name.size())));
+  }
+  std::sort(ends.begin(), ends.end());
+  for (const auto end : ends) (joined += end) += '\n';
+  return joined;
 }
 
 bool ModulePatterns::matches(std::string_view module, int layer) const {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,12 +36,18 @@ class ModulePatterns {
   // `module` is a path without prefix ("layers.3.self_attn.q_a_proj"), `layer` its number or -1.
   bool matches(std::string_view module, int layer) const;
 
+  // Layers with the same signature get the same answers for every module: what their own entries
+  // say, less their number. Nothing where entries for all layers could tell numbers apart.
+  std::optional<std::string> signature(int layer) const;
+
   bool empty() const { return everywhere_.empty() && by_layer_.empty() && expressions_.empty(); }
 
  private:
   std::vector<std::string> everywhere_;
   std::map<int, std::vector<std::string>> by_layer_;
   std::vector<std::unique_ptr<re2::RE2>> expressions_;
+  std::vector<std::string> number_starts_;  // of "layers.7*": 7, 70 to 79, ...
+  bool tells_numbers_apart_ = false;
 };
 
 }  // namespace dsaperf::model

@@ -28,6 +28,16 @@ struct Scheme {
   std::optional<WeightFormat> rest;
   std::string description;
 
+  std::optional<std::string> signature(int layer) const {
+    auto joined = excluded.signature(layer);
+    for (const auto& [format, modules] : named) {
+      const auto own = modules.signature(layer);
+      if (!joined || !own) return std::nullopt;
+      (*joined += '|') += *own;
+    }
+    return joined;
+  }
+
   // bf16 where a module is left out; nothing where another document may speak.
   std::optional<WeightFormat> format_of(std::string_view module, int layer) const {
     for (const auto& [format, modules] : named) {
@@ -201,6 +211,31 @@ class FormatReader {
   void set_formats(LayerPlan& layer) {
     layer_ = layer.is_mtp || two_blocks() ? number_of(layer) : layer.index;
     mtp_ = layer.is_mtp ? layer_ - spec_.main_layers : -1;
+    const auto key = signature();
+    if (key) {
+      if (const auto known = known_.find(*key); known != known_.end()) {
+        layer.formats = known->second.first;
+        layer.mlp_formats = known->second.second;
+        return;
+      }
+    }
+    read_formats(layer);
+    if (key) known_.emplace(*key, std::pair(layer.formats, layer.mlp_formats));
+  }
+
+  WeightFormat lm_head() const {
+    // Only a list that names it as quantised makes it so: heads are kept in bf16.
+    for (const auto* scheme : {&quant_, &config_}) {
+      if (!*scheme) continue;
+      for (const auto& [head_format, modules] : (*scheme)->named) {
+        if (modules.matches("lm_head", -1)) return head_format;
+      }
+    }
+    return WeightFormat::kBf16;
+  }
+
+ private:
+  void read_formats(LayerPlan& layer) const {
     auto& attention = layer.formats;
     attention.q_a = format({"self_attn.q_a_proj", "attn.wq_a"});
     attention.q_b =
@@ -216,18 +251,19 @@ class FormatReader {
                          "ffn.shared_experts.w1", "block_sparse_moe.shared_experts.gate_proj"});
   }
 
-  WeightFormat lm_head() const {
-    // Only a list that names it as quantised makes it so: heads are kept in bf16.
+  // Layers are read once for each signature: lists of modules name every layer alike.
+  std::optional<std::string> signature() const {
+    if (mtp_ >= 0) return std::nullopt;
+    std::string joined;
     for (const auto* scheme : {&quant_, &config_}) {
       if (!*scheme) continue;
-      for (const auto& [head_format, modules] : (*scheme)->named) {
-        if (modules.matches("lm_head", -1)) return head_format;
-      }
+      const auto own = (*scheme)->signature(layer_);
+      if (!own) return std::nullopt;
+      (joined += '#') += *own;
     }
-    return WeightFormat::kBf16;
+    return joined;
   }
 
- private:
   bool two_blocks() const {
     return static_cast<int>(spec_.layers.size()) > spec_.main_layers + spec_.mtp_layers;
   }
@@ -277,6 +313,7 @@ class FormatReader {
   std::optional<Scheme> config_;
   std::optional<WeightFormat> experts_;
   const ModelSpec& spec_;
+  std::map<std::string, std::pair<AttentionWeightFormats, MlpWeightFormats>> known_;
   int layer_ = 0;
   int mtp_ = -1;
 };

@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 nlohmann::ordered_json document_of(const std::string& config) {
   auto spec = model::load_model(config);
   EXPECT_TRUE(spec.has_value()) << spec.error().message();
-  const auto analysis = model::analyse(*std::move(spec), {}, nullptr);
+  const auto analysis = model::analyse(*std::move(spec), {}, {});
   EXPECT_TRUE(analysis.has_value()) << analysis.error().message();
   return analyze_document(*analysis);
 }
@@ -48,7 +48,7 @@ TEST(AnalyzeTextTest, FitsTheWidthForEveryBundledModel) {
   const auto names = model::bundled_models().value();
   for (const auto& name : names) {
     const auto against = model::load_model("deepseek-ai/DeepSeek-V3.2").value();
-    const auto analysis = model::analyse(model::load_model(name).value(), {}, &against);
+    const auto analysis = model::analyse_against(model::load_model(name).value(), {}, against);
     ASSERT_TRUE(analysis.has_value()) << analysis.error().message();
     std::istringstream lines(analyze_text(*analysis, {.width = 80, .color = false}));
     for (std::string line; std::getline(lines, line);) {
@@ -59,7 +59,7 @@ TEST(AnalyzeTextTest, FitsTheWidthForEveryBundledModel) {
 
 TEST(AnalyzeTextTest, SaysWhyADenseModelIsNotSparse) {
   const auto spec = model::load_model("moonshotai/Kimi-K2-Instruct").value();
-  const auto analysis = model::analyse(spec, {}, nullptr).value();
+  const auto analysis = model::analyse(spec, {}, {}).value();
   EXPECT_THAT(analyze_text(analysis, {}),
               HasSubstr("no: latent attention (MLA) without an indexer"));
 }
