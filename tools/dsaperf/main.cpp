@@ -6,6 +6,7 @@
 #include "db.hpp"
 #include "estimate.hpp"
 #include "query.hpp"
+#include "run.hpp"
 #include "trace.hpp"
 #include "usage.hpp"
 
@@ -29,6 +30,7 @@ ExitCode execute(int argc, char** argv) {
   dsaperf::tool::add_db(app, run);
   dsaperf::tool::add_estimate(app, run);
   dsaperf::tool::add_query(app, run);
+  dsaperf::tool::add_run(app, run);
   dsaperf::tool::add_trace(app, run);
 
   const std::span<char* const> words(argv + 1, argv + argc);

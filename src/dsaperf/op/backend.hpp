@@ -32,6 +32,9 @@ class Backend {
   virtual Result<void> copy_rows(const void* source, std::int64_t source_stride, void* target,
                                  std::int64_t target_stride, std::int64_t row_bytes,
                                  std::int64_t rows) = 0;
+  // Leaves nothing of the layer's data in the caches of the processor, so that what runs next is
+  // cold.
+  virtual Result<void> flush_caches() = 0;
   // Waits until all work is done.
   virtual Result<void> synchronise() = 0;
 

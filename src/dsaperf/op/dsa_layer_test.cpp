@@ -40,8 +40,8 @@ struct LayerRun {
     std::int64_t tokens = 0;
     for (std::size_t r = 0; r < c.past.size(); ++r) {
       batch.push_back({.request = cache->add_request(), .new_tokens = c.added[r]});
-      EXPECT_TRUE(
-          fill_past(*backend, *cache, spec, weights, batch.back().request, c.past[r], 3, r));
+      EXPECT_TRUE(fill_past(*backend, *cache, spec, weights, batch.back().request, c.past[r],
+                            {.seed = 3, .stream = r}));
       tokens += c.added[r];
     }
     const auto x = random_x(spec, tokens);

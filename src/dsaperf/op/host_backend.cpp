@@ -37,6 +37,15 @@ class ReferenceBackend : public Backend {
                   static_cast<const char*>(source) + r * source_stride, row_bytes);
     return {};
   }
+  Result<void> flush_caches() override {
+    constexpr std::size_t kBytes = std::size_t{256} << 20;  // beyond last-level caches of servers
+    flush_.resize(kBytes);
+    kernels::cpu::parallel_ranges(kBytes, 1 << 20, threads_,
+                                  [&](std::int64_t begin, std::int64_t end) {
+                                    for (std::int64_t i = begin; i < end; i += 64) ++flush_[i];
+                                  });
+    return {};
+  }
   Result<void> synchronise() override { return {}; }
 
   // Columns of the weights in blocks of 128, so that fp8 blocks stay whole.
@@ -122,6 +131,7 @@ class ReferenceBackend : public Backend {
   }
 
   int threads_;
+  std::vector<char> flush_;
 };
 
 // The same memory; the stages that take time in f32 on several threads. Norms, cache writes and

@@ -24,8 +24,8 @@ struct Checked {
     std::vector<BatchRequest> batch;
     for (const std::int64_t tokens : past) {
       batch.push_back({.request = cache->add_request(), .new_tokens = 3});
-      EXPECT_TRUE(fill_past(*backend, *cache, spec, weights, batch.back().request, tokens, 3,
-                            batch.size()));
+      EXPECT_TRUE(fill_past(*backend, *cache, spec, weights, batch.back().request, tokens,
+                            {.seed = 3, .stream = batch.size()}));
     }
     pass = std::make_unique<ForwardPass>(
         layer->prepare(*cache, batch, random_x(spec, 3 * static_cast<std::int64_t>(past.size())))

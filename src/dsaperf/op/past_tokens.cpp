@@ -19,7 +19,7 @@ constexpr std::uint64_t kFirstStream = 1024;  // below it: weights and x
 
 // A chunk of past tokens in the backend's memory.
 struct Chunk {
-  Buffer latent, rope, keys, values, scales, slots, table, positions;
+  Buffer latent, rope, keys, values, scales, slots;
 
   static Result<Chunk> create(Backend& backend, std::int64_t tokens) {
     Chunk chunk;
@@ -28,9 +28,7 @@ struct Chunk {
                                         {&chunk.keys, 2 * kIndexDim},
                                         {&chunk.values, kIndexDim},
                                         {&chunk.scales, 4},
-                                        {&chunk.slots, 8},
-                                        {&chunk.table, 4 * kRopeDim},
-                                        {&chunk.positions, 4}}) {
+                                        {&chunk.slots, 8}}) {
       DSAPERF_TRY_ASSIGN(*buffer, backend.allocate(tokens * bytes));
     }
     return chunk;
@@ -38,13 +36,12 @@ struct Chunk {
 };
 
 Result<void> fill_latents(Backend& backend, CacheManager& cache, const Chunk& chunk,
-                          std::int64_t first, std::int64_t count, std::uint64_t seed,
-                          std::uint64_t stream) {
+                          std::int64_t first, std::int64_t count, PastSource source) {
   std::vector<std::uint16_t> latent(count * kLatentDim), rope(count * kRopeDim);
-  fill_normal_bf16(seed, kFirstStream + 3 * stream, first * kLatentDim, count * kLatentDim, 1,
-                   latent.data());
-  fill_normal_bf16(seed, kFirstStream + 3 * stream + 1, first * kRopeDim, count * kRopeDim, 1,
-                   rope.data());
+  fill_normal_bf16(source.seed, kFirstStream + 3 * source.stream, first * kLatentDim,
+                   count * kLatentDim, 1, latent.data());
+  fill_normal_bf16(source.seed, kFirstStream + 3 * source.stream + 1, first * kRopeDim,
+                   count * kRopeDim, 1, rope.data());
   DSAPERF_TRY(backend.upload(latent.data(), latent.size() * 2, chunk.latent.data()));
   DSAPERF_TRY(backend.upload(rope.data(), rope.size() * 2, chunk.rope.data()));
   const auto rows = cache.kv_rows();
@@ -62,32 +59,9 @@ Result<void> fill_latents(Backend& backend, CacheManager& cache, const Chunk& ch
 }
 
 Result<void> fill_index_keys(Backend& backend, CacheManager& cache, const Chunk& chunk,
-                             const LayerSpec& spec, const LayerWeights& weights, std::int64_t first,
-                             std::int64_t count, std::uint64_t seed, std::uint64_t stream) {
-  std::vector<std::uint16_t> keys(count * kIndexDim);
-  for (std::int64_t i = 0; i < count * kIndexDim; ++i)
-    keys[i] =
-        kernels::bf16_from_float(normal_at(seed, kFirstStream + 3 * stream + 2,
-                                           static_cast<std::uint64_t>(first * kIndexDim + i)) *
-                                     weights.k_norm[i % kIndexDim] +
-                                 weights.k_norm_bias[i % kIndexDim]);
-  std::vector<std::int32_t> positions(count);
-  std::iota(positions.begin(), positions.end(), static_cast<std::int32_t>(first));
-  const auto table = kernels::rope_table(kernels::rope_frequencies(spec.rope, kRopeDim), positions);
-  std::iota(positions.begin(), positions.end(), 0);  // rows of the table
+                             const std::vector<std::uint16_t>& keys) {
+  const std::int64_t count = static_cast<std::int64_t>(keys.size()) / kIndexDim;
   DSAPERF_TRY(backend.upload(keys.data(), keys.size() * 2, chunk.keys.data()));
-  DSAPERF_TRY(backend.upload(table.data(), table.size() * 4, chunk.table.data()));
-  DSAPERF_TRY(backend.upload(positions.data(), positions.size() * 4, chunk.positions.data()));
-  DSAPERF_TRY(backend.rope({.x = chunk.keys.data(),
-                            .cos_sin = chunk.table.as<float>(),
-                            .positions = chunk.positions.as<std::int32_t>(),
-                            .tokens = count,
-                            .table_rows = count,
-                            .heads = 1,
-                            .dim = kRopeDim,
-                            .token_stride = kIndexDim,
-                            .head_stride = kIndexDim,
-                            .pairs = spec.index_rope}));
   DSAPERF_TRY(backend.indexer_quantise({.x = chunk.keys.data(),
                                         .values = chunk.values.as<std::uint8_t>(),
                                         .scales = chunk.scales.as<float>(),
@@ -104,18 +78,45 @@ Result<void> fill_index_keys(Backend& backend, CacheManager& cache, const Chunk&
 
 }  // namespace
 
+Result<std::vector<std::uint16_t>> past_index_keys(const LayerSpec& spec,
+                                                   const LayerWeights& weights, PastSource source,
+                                                   std::int64_t first, std::int64_t count) {
+  std::vector<std::uint16_t> keys(count * kIndexDim);
+  for (std::int64_t i = 0; i < count * kIndexDim; ++i)
+    keys[i] =
+        kernels::bf16_from_float(normal_at(source.seed, kFirstStream + 3 * source.stream + 2,
+                                           static_cast<std::uint64_t>(first * kIndexDim + i)) *
+                                     weights.k_norm[i % kIndexDim] +
+                                 weights.k_norm_bias[i % kIndexDim]);
+  std::vector<std::int32_t> positions(count);
+  std::iota(positions.begin(), positions.end(), static_cast<std::int32_t>(first));
+  const auto table = kernels::rope_table(kernels::rope_frequencies(spec.rope, kRopeDim), positions);
+  std::iota(positions.begin(), positions.end(), 0);  // rows of the table
+  DSAPERF_TRY(kernels::rope_reference({.x = keys.data(),
+                                       .cos_sin = table.data(),
+                                       .positions = positions.data(),
+                                       .tokens = count,
+                                       .table_rows = count,
+                                       .heads = 1,
+                                       .dim = kRopeDim,
+                                       .token_stride = kIndexDim,
+                                       .head_stride = kIndexDim,
+                                       .pairs = spec.index_rope}));
+  return keys;
+}
+
 Result<void> fill_past(Backend& backend, CacheManager& cache, const LayerSpec& spec,
                        const LayerWeights& weights, RequestId request, std::int64_t tokens,
-                       std::uint64_t seed, std::uint64_t stream) {
+                       PastSource source) {
   DSAPERF_TRY_ASSIGN(const auto slots, cache.append(request, tokens));
   DSAPERF_TRY_ASSIGN(const auto chunk, Chunk::create(backend, std::min(tokens, kTokensPerChunk)));
   for (std::int64_t first = 0; first < tokens; first += kTokensPerChunk) {
     const std::int64_t count = std::min(kTokensPerChunk, tokens - first);
     DSAPERF_TRY(backend.upload(&slots[first], count * 8, chunk.slots.data()));
-    DSAPERF_TRY(fill_latents(backend, cache, chunk, first, count, seed, stream));
-    if (cache.options().index_keys)
-      DSAPERF_TRY(
-          fill_index_keys(backend, cache, chunk, spec, weights, first, count, seed, stream));
+    DSAPERF_TRY(fill_latents(backend, cache, chunk, first, count, source));
+    if (!cache.options().index_keys) continue;
+    DSAPERF_TRY_ASSIGN(const auto keys, past_index_keys(spec, weights, source, first, count));
+    DSAPERF_TRY(fill_index_keys(backend, cache, chunk, keys));
   }
   return backend.synchronise();
 }

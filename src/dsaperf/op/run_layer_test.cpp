@@ -1,0 +1,112 @@
+#include "dsaperf/op/run_layer.hpp"
+
+#include "dsaperf/op/compare_kv.hpp"
+#include "dsaperf/op/safetensors.hpp"
+#include "dsaperf/op/testing/small_layer.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace dsaperf::op {
+namespace {
+
+using testing::small_spec;
+
+TEST(RunLayerTest, TimesEveryStageAndChecksIt) {
+  const LayerSpec spec = small_spec();
+  const auto backend = cpu_backend(2);
+  const auto weights = random_weights(spec, 1, ScoreDistribution::kNormal);
+  const auto run = run_layer(
+      *backend, spec, weights,
+      {.batch = 2, .new_tokens = 3, .past = 70, .check_tokens = 4, .threads = 1, .seconds = 0.01});
+  ASSERT_TRUE(run) << run.error().message();
+  EXPECT_EQ(run->stages.size(), 13U);
+  EXPECT_FALSE(run->stages[0].cold_us.empty());
+  EXPECT_TRUE(run->check->passed);
+  EXPECT_EQ(run->check->tokens.size(), 4U);
+}
+
+TEST(RunLayerTest, ASharedLayerRunsOnARandomSelection) {
+  LayerSpec spec = small_spec();
+  spec.has_indexer = false;
+  const auto backend = cpu_backend(2);
+  const auto weights = random_weights(spec, 1, ScoreDistribution::kNormal);
+  const auto run =
+      run_layer(*backend, spec, weights,
+                {.new_tokens = 2, .past = 100, .check_tokens = 2, .threads = 1, .seconds = 0});
+  ASSERT_TRUE(run) << run.error().message();
+  EXPECT_EQ(run->stages.size(), 8U);
+  EXPECT_TRUE(run->check->passed);
+}
+
+TEST(RunLayerTest, DumpsEveryTensor) {
+  const auto path = std::filesystem::path(::testing::TempDir()) / "run_layer_dump.safetensors";
+  const LayerSpec spec = small_spec();
+  const auto backend = cpu_backend(1);
+  ASSERT_TRUE(run_layer(*backend, spec, random_weights(spec, 1, ScoreDistribution::kNormal),
+                        {.past = 70, .seconds = 0}, path));
+  auto file = SafetensorsFile::open(path).value();
+  for (const char* name : {"x", "y", "selection", "query", "lse"})
+    EXPECT_TRUE(file.has(name)) << name;
+  EXPECT_THAT(file.read("y")->shape, ::testing::ElementsAre(1, spec.hidden));
+  std::filesystem::remove(path);
+}
+
+TEST(RunLayerTest, RefusesSizesThatMakeNoSense) {
+  const LayerSpec spec = small_spec();
+  const auto backend = cpu_backend(1);
+  const auto weights = random_weights(spec, 1, ScoreDistribution::kNormal);
+  for (const RunOptions& options :
+       {RunOptions{.batch = 0}, RunOptions{.new_tokens = 0}, RunOptions{.past = -1}})
+    EXPECT_EQ(run_layer(*backend, spec, weights, options).error().code(), Errc::kInvalidArgument);
+  EXPECT_EQ(
+      run_layer(*backend, spec, weights, {.batch = 1 << 20, .new_tokens = 1 << 20}).error().code(),
+      Errc::kOutOfMemory);
+}
+
+TEST(RandomSelectionTest, DrawsDistinctVisiblePositions) {
+  const std::vector<std::int32_t> visible = {1, 63, 64, 65, 1000};
+  const auto selection = random_selection(visible, 64, 3);
+  for (std::size_t t = 0; t < visible.size(); ++t) {
+    std::set<std::int32_t> chosen;
+    for (int i = 0; i < 64; ++i) {
+      const std::int32_t position = selection[t * 64 + i];
+      if (position < 0) continue;
+      EXPECT_LT(position, visible[t]);
+      EXPECT_TRUE(chosen.insert(position).second);
+    }
+    EXPECT_EQ(static_cast<int>(chosen.size()), std::min(visible[t], 64));
+  }
+}
+
+TEST(CompareKvTest, Bf16CacheCostsNothingAndFp8Little) {
+  const LayerSpec spec = small_spec();
+  const auto backend = cpu_backend(2);
+  const std::vector distributions = {ScoreDistribution::kNormal, ScoreDistribution::kTied};
+  const std::vector formats = {kernels::KvRows::Format::kBf16, kernels::KvRows::Format::kFp8};
+  const auto compared =
+      compare_kv(*backend, spec, {.new_tokens = 3, .past = 300}, distributions, formats).value();
+  ASSERT_EQ(compared.size(), 4U);
+  EXPECT_EQ(compared[0].output_error_of_cache, 0);
+  EXPECT_EQ(compared[0].output_error, compared[0].output_error_of_selection);
+  // e4m3 rounds a value by 2^-5 of it on average or so; the output is a mean of such values.
+  EXPECT_GT(compared[1].output_error_of_cache, 1e-3);
+  EXPECT_LT(compared[1].output_error_of_cache, 0x1p-4);
+  for (const auto& each : compared) {
+    EXPECT_GT(each.selection_overlap, 0.8);
+    EXPECT_LE(each.lowest_overlap, each.selection_overlap);
+  }
+}
+
+TEST(CompareKvTest, NeedsAShapeThatSelects) {
+  const auto backend = cpu_backend(1);
+  const std::vector distributions = {ScoreDistribution::kNormal};
+  const std::vector formats = {kernels::KvRows::Format::kBf16};
+  EXPECT_EQ(compare_kv(*backend, small_spec(), {.past = 63}, distributions, formats).error().code(),
+            Errc::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace dsaperf::op

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "command.hpp"
+
+namespace dsaperf::tool {
+
+// dsaperf run CONFIG: one attention layer at one shape, timed by stage and checked.
+void add_run(CLI::App& app, Run& run);
+
+}  // namespace dsaperf::tool
