@@ -165,7 +165,10 @@ class Estimator {
       inputs.rate_per_s = *in_.rate_per_s / copies;
     else
       inputs.concurrency = batch_;
-    const WorkerSteps steps(model, host_costs(in_.engine));
+    const HostCosts host = host_costs(in_.engine);
+    inputs.host_delay_ms =
+        host_delay_ms(host, in_.isl * (1 + in_.length_ratio) / 2, in_.concurrency.value_or(0));
+    const WorkerSteps steps(model, host);
     DSAPERF_TRY_ASSIGN(auto result, simulate(inputs, steps));
     out_.ttft_ms = result.ttft_ms.p50;
     out_.tpot_ms = result.tpot_ms.p50;

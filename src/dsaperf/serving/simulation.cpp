@@ -15,11 +15,13 @@ constexpr double kStride = 32;
 
 struct Request {
   double arrival_ms = 0;
+  double seen_ms = 0;  // by the engine
   double prompt = 0;
   double answer = 0;
   double cached = 0;     // of the prompt, from the prefix cache
   double prefilled = 0;  // of the prompt, cached tokens included
   double produced = 0;   // of the answer
+  double pace = 1;       // tokens a decode step adds
   double kept = 0;       // of the answer, from before its cache was taken
   double first_ms = -1;  // not yet
   double last_ms = 0;
@@ -40,12 +42,12 @@ class Scheduler {
       arrive();
       admit();
       if (running_.empty()) {
-        if (pending_.empty() || pending_.front().arrival_ms <= now_)
+        if (pending_.empty() || pending_.front().seen_ms <= now_)
           return fail(
               Errc::kInvalidArgument,
               "a prompt of {:.0f} tokens and its answer do not fit into a cache of {:.0f} tokens",
               in_.isl, in_.cache_tokens);
-        now_ = pending_.front().arrival_ms;
+        now_ = pending_.front().seen_ms;
         continue;
       }
       DSAPERF_TRY(step());
@@ -74,16 +76,32 @@ class Scheduler {
 
   void send(double at_ms) {
     std::uniform_real_distribution<double> part(in_.length_ratio, 1);
+    std::uniform_real_distribution<double> around_one(0.5, 1.5);
     Request request{.arrival_ms = at_ms};
     request.prompt = std::max(1.0, std::round(in_.isl * part(random_)));
     request.answer = std::max(1.0, std::round(in_.osl * part(random_)));
+    request.pace = pace(request.answer);
     request.cached = std::min(std::floor(request.prompt * in_.cached_share), request.prompt - 1);
-    pending_.push_back(request);
+    request.seen_ms = at_ms + in_.host_delay_ms * around_one(random_);
+    const auto later =
+        std::upper_bound(pending_.begin(), pending_.end(), request.seen_ms,
+                         [](double seen, const Request& other) { return seen < other.seen_ms; });
+    pending_.insert(later, request);
     ++sent_;
   }
 
+  // Draft tokens are kept at random: over a whole answer the pace of a request varies as the mean
+  // of its steps does.
+  double pace(double answer) {
+    const double kept = in_.tokens_a_step - 1;
+    if (kept <= 0) return 1;
+    const double steps = std::max(answer / in_.tokens_a_step, 1.0);
+    std::normal_distribution<double> spread(0, std::sqrt(kept * std::max(1 - kept, 0.25) / steps));
+    return std::max(1.0, in_.tokens_a_step + spread(random_));
+  }
+
   void arrive() {
-    while (!pending_.empty() && pending_.front().arrival_ms <= now_) {
+    while (!pending_.empty() && pending_.front().seen_ms <= now_) {
       waiting_.push_back(pending_.front());
       pending_.pop_front();
     }
@@ -166,13 +184,13 @@ class Scheduler {
   Result<void> decode(const std::vector<Request*>& decoding) {
     double steps = kStride;
     for (const Request* request : decoding)
-      steps = std::min(steps, std::ceil((request->answer - request->produced) / in_.tokens_a_step));
+      steps = std::min(steps, std::ceil((request->answer - request->produced) / request->pace));
     steps = std::max(steps, 1.0);
     const double middle = mean_length(decoding) + (steps + 1) / 2 * in_.tokens_a_step;
     DSAPERF_TRY_ASSIGN(const double ms,
                        times_.decode_ms(static_cast<double>(decoding.size()), middle));
     if (!pending_.empty()) {  // an arrival ends the stretch
-      const double until = std::ceil((pending_.front().arrival_ms - now_) / ms);
+      const double until = std::ceil((pending_.front().seen_ms - now_) / ms);
       steps = std::clamp(until, 1.0, steps);
     }
     pass(ms * steps, decoding.size());
@@ -200,8 +218,8 @@ class Scheduler {
 
   void progress(const std::vector<Request*>& decoding, double steps) {
     for (Request* request : decoding) {
-      request->produced = std::min(request->answer, request->produced + steps * in_.tokens_a_step);
-      gaps_.push_back((now_ - request->last_ms) / (steps * in_.tokens_a_step));
+      request->produced = std::min(request->answer, request->produced + steps * request->pace);
+      gaps_.push_back((now_ - request->last_ms) / (steps * request->pace));
       request->last_ms = now_;
     }
   }

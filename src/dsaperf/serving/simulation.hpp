@@ -38,6 +38,9 @@ struct SimulationInputs {
   int max_batch = 0;                       // requests that decode together
   double chunk = 0;                        // prefill tokens a step at most
   double cache_tokens = 0;                 // that fit
+  double host_delay_ms =
+      0;  // between a request's start and the engine's seeing it; half to one and a half
+          // times this, at random, which is what keeps equal requests out of step
   double tokens_a_step = 1;  // a decode step adds to a request (draft tokens that are kept)
   int prompts = 0;           // requests to send; 0: ten a place, at most 4096, at least two a place
   std::uint64_t seed = 1;

@@ -112,6 +112,22 @@ TEST(SimulationTest, ACachedPrefixIsNotPrefilledAgain) {
   EXPECT_DOUBLE_EQ(result->ttft_ms.p50, 25);
 }
 
+TEST(SimulationTest, TimeOnTheHostDelaysTheFirstTokenAndNoOther) {
+  auto inputs = one_at_a_time();
+  inputs.host_delay_ms = 40;
+  const auto result = simulate(inputs, FixedTimes());
+  EXPECT_GT(result->ttft_ms.p50, 120);
+  EXPECT_LT(result->ttft_ms.p50, 160);
+  EXPECT_DOUBLE_EQ(result->tpot_ms.p50, 10);
+}
+
+TEST(SimulationTest, DraftTokensShortenTheAnswer) {
+  auto inputs = one_at_a_time();
+  inputs.tokens_a_step = 1.8;
+  const auto result = simulate(inputs, FixedTimes());
+  EXPECT_NEAR(result->tpot_ms.p50, 10 / 1.8, 0.05 * 10 / 1.8);
+}
+
 TEST(SimulationTest, WaitingGrowsWithTheRate) {
   auto inputs = one_at_a_time();
   inputs.concurrency.reset();
