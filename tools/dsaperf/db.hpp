@@ -8,6 +8,7 @@ namespace dsaperf::tool {
 void add_db(CLI::App& app, Run& run);
 
 void add_db_lint(CLI::App& db, Run& run);
+void add_db_loo(CLI::App& db, Run& run);
 void add_db_ls(CLI::App& db, Run& run);
 
 }  // namespace dsaperf::tool

@@ -21,7 +21,7 @@ struct Options {
   predict::LayerKind kind{.architecture = "DeepseekV32ForCausalLM"};
   predict::LayerShape shape;
   std::string phase = "context";
-  std::string method = "compatible";
+  std::string method = "stages";
   std::string from, output;
   std::string config;
   bool stages = false;
@@ -38,6 +38,10 @@ Result<ExitCode> answer_one(Options options, predict::LayerPredictor& predictor,
   DSAPERF_TRY_ASSIGN(answer.latency, predictor.at(options.tables, options.kind, options.shape));
   DSAPERF_TRY_ASSIGN(answer.peer_bound,
                      predictor.peer_bound(options.tables, options.kind, options.shape));
+  if (method == predict::Method::kStages && options.shape.context_parallel <= 1) {
+    DSAPERF_TRY_ASSIGN(answer.explanation,
+                       predictor.explain(options.tables, options.kind, options.shape));
+  }
   DSAPERF_TRY_ASSIGN(answer.tables.version, predictor.version(options.tables));
   for (const auto& warning : answer.latency.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
@@ -113,8 +117,11 @@ void add_query(CLI::App& app, Run& run) {
       ->capture_default_str();
   command->add_option("--cp", options->shape.context_parallel, "Context-parallel ranks (prefill)")
       ->capture_default_str();
-  command->add_option("--method", options->method, "compatible: aiconfigurator's own answers")
-      ->check(CLI::IsMember({"compatible"}))
+  command
+      ->add_option("--method", options->method,
+                   "stages: a model of the stages and the rows near the question; compatible: "
+                   "aiconfigurator's own answers")
+      ->check(CLI::IsMember({"stages", "compatible"}))
       ->capture_default_str();
   auto* from =
       command->add_option("--from", options->from, "Answer every row of a CSV file (or .csv.gz)");

@@ -20,11 +20,12 @@ void append(std::string& key, std::initializer_list<std::string_view> words) {
 
 }  // namespace
 
-std::string_view name(Method) {
-  return "compatible";
+std::string_view name(Method method) {
+  return method == Method::kStages ? "stages" : "compatible";
 }
 
 std::optional<Method> method_from_name(std::string_view name) {
+  if (name == "stages") return Method::kStages;
   if (name == "compatible") return Method::kCompatible;
   return std::nullopt;
 }
@@ -34,6 +35,8 @@ struct LayerPredictor::State {
   Method method = Method::kCompatible;
   std::unordered_map<std::string, Result<compatible::DsaTables>> tables;
   std::unordered_map<std::string, Result<compatible::DsaLayer>> layers;
+  std::shared_ptr<stages::HyperparameterStore> store;
+  std::unordered_map<std::string, Result<stages::StageTables>> stage_tables;
   std::string key;  // kept for its memory
 
   Result<compatible::DsaTables>& open(const Tables& asked) {
@@ -45,6 +48,18 @@ struct LayerPredictor::State {
         .emplace(std::move(name),
                  compatible::DsaTables::open(tree, asked.system, asked.backend, asked.version))
         .first->second;
+  }
+
+  Result<stages::StageTables>& open_stages(const Tables& asked) {
+    key.clear();
+    append(key, {asked.system, asked.backend, asked.version});
+    const auto found = stage_tables.find(key);
+    if (found != stage_tables.end()) return found->second;
+    if (!store)
+      store = std::make_shared<stages::HyperparameterStore>(stages::HyperparameterStore::open());
+    auto opened =
+        stages::StageTables::open(tree, asked.system, asked.backend, asked.version, store);
+    return stage_tables.emplace(key, std::move(opened)).first->second;
   }
 
   Result<compatible::DsaLayer>& layer(const Tables& asked, const LayerKind& kind,
@@ -71,9 +86,25 @@ LayerPredictor::~LayerPredictor() = default;
 
 Result<LayerLatency> LayerPredictor::at(const Tables& tables, const LayerKind& kind,
                                         const LayerShape& shape) {
+  // Context parallelism is aiconfigurator's composition of measured kernels in both methods.
+  if (state_->method == Method::kStages && shape.context_parallel <= 1) {
+    auto& opened = state_->open_stages(tables);
+    if (!opened) return tl::unexpected(opened.error());
+    return opened->at(kind, shape);
+  }
   const auto& layer = state_->layer(tables, kind, shape.phase);
   if (!layer) return tl::unexpected(layer.error());
   return layer->at(shape);
+}
+
+Result<stages::Explanation> LayerPredictor::explain(const Tables& tables, const LayerKind& kind,
+                                                    const LayerShape& shape) {
+  if (state_->method != Method::kStages || shape.context_parallel > 1) {
+    return fail(Errc::kUnsupported, "only the stage model explains its answers");
+  }
+  auto& opened = state_->open_stages(tables);
+  if (!opened) return tl::unexpected(opened.error());
+  return opened->explain(kind, shape);
 }
 
 Result<Micros> LayerPredictor::peer_bound(const Tables& tables, const LayerKind& kind,

@@ -3,6 +3,7 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
 #include "dsaperf/predict/layer_query.hpp"
+#include "dsaperf/predict/stages/stage_tables.hpp"
 
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 namespace dsaperf::predict {
 
 enum class Method {
+  kStages,      // a model of the stages, corrected by the measurements near the question
   kCompatible,  // aiconfigurator 0.12's own answers
 };
 std::string_view name(Method method);
@@ -40,6 +42,11 @@ class LayerPredictor {
 
   // aiconfigurator's bound at the same point.
   Result<Micros> peer_bound(const Tables& tables, const LayerKind& kind, const LayerShape& shape);
+
+  // How the stage model came to its answer (docs/predict.md); kUnsupported for the compatible
+  // method.
+  Result<stages::Explanation> explain(const Tables& tables, const LayerKind& kind,
+                                      const LayerShape& shape);
 
   // The version that answers for `tables`.
   Result<std::string> version(const Tables& tables);

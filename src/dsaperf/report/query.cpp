@@ -23,6 +23,53 @@ nlohmann::ordered_json optional_ms(const std::optional<Micros>& time) {
   return time ? nlohmann::ordered_json(time->millis()) : nlohmann::ordered_json(nullptr);
 }
 
+std::string explanation_text(const predict::stages::Explanation& e, Micros answer,
+                             const TextStyle& style) {
+  using Align = TextTable::Align;
+  constexpr int kBar = 20;
+  TextTable stages({{.title = "stage"},
+                    {.title = "ms", .align = Align::kRight},
+                    {.title = "share", .align = Align::kRight},
+                    {.title = ""}});
+  for (const auto& share : e.stages) {
+    const double part = share.time / answer;
+    stages.add_row({share.stage, fmt::format("{:.4f}", share.time.millis()),
+                    fmt::format("{:.0f} %", 100 * part), share_bar(part, kBar)});
+  }
+  TextTable nearest({{.title = "nearest rows"},
+                     {.title = "ms", .align = Align::kRight},
+                     {.title = "distance", .align = Align::kRight}});
+  for (const auto& row : e.nearest) {
+    nearest.add_row({shape_text(row.shape), fmt::format("{:.4f}", row.measured.millis()),
+                     fmt::format("{:.2f}", row.distance)});
+  }
+  return fmt::format("\n{}\n{}\nrows of {}, kernel {}, {} regime; the stages alone say {:.4f} ms\n",
+                     stages.str(style), nearest.str(style), e.version, e.kernel_source, e.regime,
+                     e.stage_model.millis());
+}
+
+nlohmann::ordered_json explanation_json(const predict::stages::Explanation& e) {
+  auto stages = nlohmann::ordered_json::array();
+  for (const auto& share : e.stages)
+    stages.push_back({{"name", share.stage}, {"time_ms", share.time.millis()}});
+  auto nearest = nlohmann::ordered_json::array();
+  for (const auto& row : e.nearest) {
+    nearest.push_back({{"heads", row.shape.heads},
+                       {"batch", row.shape.batch},
+                       {"new_tokens", row.shape.new_tokens},
+                       {"past_tokens", row.shape.past_tokens},
+                       {"measured_ms", row.measured.millis()},
+                       {"distance", row.distance}});
+  }
+  return {{"rows_of_version", e.version},
+          {"kernel_source", e.kernel_source},
+          {"regime", e.regime},
+          {"stage_model_ms", e.stage_model.millis()},
+          {"relative_variance", e.relative_variance},
+          {"stages", std::move(stages)},
+          {"nearest", std::move(nearest)}};
+}
+
 }  // namespace
 
 std::string text(const LayerAnswer& answer, const TextStyle& style) {
@@ -47,33 +94,36 @@ std::string text(const LayerAnswer& answer, const TextStyle& style) {
         {"aiconfigurator's bound", fmt::format("{:.4f}", answer.peer_bound->millis()), "bound"});
   }
   out += table.str(style);
+  if (answer.explanation) out += explanation_text(*answer.explanation, answer.latency.time, style);
   return out;
 }
 
 nlohmann::ordered_json json(const LayerAnswer& answer) {
   const auto& shape = answer.shape;
-  return {{"format", "dsaperf.query.1"},
-          {"system", answer.tables.system},
-          {"backend", answer.tables.backend},
-          {"version", answer.tables.version},
-          {"architecture", answer.kind.architecture},
-          {"phase", perfdb::name(shape.phase)},
-          {"kv_cache_dtype", answer.kind.kv_dtype},
-          {"fmha_dtype", answer.kind.fmha_dtype},
-          {"gemm_dtype", answer.kind.gemm_dtype},
-          {"heads", shape.heads},
-          {"batch", shape.batch},
-          {"new_tokens", shape.new_tokens},
-          {"past_tokens", shape.past_tokens},
-          {"full_layer_fraction", shape.full_layer_share},
-          {"context_parallel", shape.context_parallel},
-          {"method", predict::name(answer.method)},
-          {"latency_ms", answer.latency.time.millis()},
-          {"low_ms", optional_ms(answer.latency.low)},
-          {"high_ms", optional_ms(answer.latency.high)},
-          {"source", predict::name(answer.latency.source)},
-          {"peer_bound_ms", optional_ms(answer.peer_bound)},
-          {"warnings", answer.latency.warnings}};
+  nlohmann::ordered_json out = {{"format", "dsaperf.query.1"},
+                                {"system", answer.tables.system},
+                                {"backend", answer.tables.backend},
+                                {"version", answer.tables.version},
+                                {"architecture", answer.kind.architecture},
+                                {"phase", perfdb::name(shape.phase)},
+                                {"kv_cache_dtype", answer.kind.kv_dtype},
+                                {"fmha_dtype", answer.kind.fmha_dtype},
+                                {"gemm_dtype", answer.kind.gemm_dtype},
+                                {"heads", shape.heads},
+                                {"batch", shape.batch},
+                                {"new_tokens", shape.new_tokens},
+                                {"past_tokens", shape.past_tokens},
+                                {"full_layer_fraction", shape.full_layer_share},
+                                {"context_parallel", shape.context_parallel},
+                                {"method", predict::name(answer.method)},
+                                {"latency_ms", answer.latency.time.millis()},
+                                {"low_ms", optional_ms(answer.latency.low)},
+                                {"high_ms", optional_ms(answer.latency.high)},
+                                {"source", predict::name(answer.latency.source)},
+                                {"peer_bound_ms", optional_ms(answer.peer_bound)},
+                                {"warnings", answer.latency.warnings}};
+  if (answer.explanation) out["explanation"] = explanation_json(*answer.explanation);
+  return out;
 }
 
 std::string text(const predict::QueryFileSummary& summary) {

@@ -11,7 +11,7 @@
 
 namespace dsaperf::report {
 
-// One operator: what was asked, what was answered, and what stands beside it.
+// One operator: what was asked, what was answered, and why.
 struct LayerAnswer {
   predict::Tables tables;  // version as it was resolved
   predict::LayerKind kind;
@@ -19,6 +19,7 @@ struct LayerAnswer {
   predict::Method method = predict::Method::kCompatible;
   predict::LayerLatency latency = {};
   std::optional<Micros> peer_bound = {};
+  std::optional<predict::stages::Explanation> explanation = {};
 };
 
 std::string text(const LayerAnswer& answer, const TextStyle& style);

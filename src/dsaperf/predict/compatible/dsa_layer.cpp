@@ -51,6 +51,65 @@ class SizeBound final : public Bound {
 
 }  // namespace
 
+namespace {
+
+using BucketSamples = std::array<std::vector<LatencyGrid::Sample>, kBuckets>;
+
+// Where several rows have a point the first source counts and, within it, the last row: samples go
+// in from the last source to the first, and a grid keeps the last of equal ones.
+BucketSamples bucket_samples(const perfdb::DsaTable& table, const LayerKind& kind, bool shared,
+                             std::size_t sources) {
+  struct Choice {
+    bool wanted = false;
+    BucketSet buckets;
+  };
+  std::vector<Choice> choices(table.slices.size());
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    const auto& slice = table.slices[i];
+    choices[i] = {.wanted = slice.shares_selection == shared &&
+                            slice.architecture == kind.architecture &&
+                            slice.mla_dtype == kind.fmha_dtype && slice.kv_dtype == kind.kv_dtype &&
+                            slice.gemm_dtype == kind.gemm_dtype,
+                  .buckets = buckets_of(slice)};
+  }
+  BucketSamples samples;
+  for (auto source = static_cast<std::int32_t>(sources); source-- > 0;) {
+    for (const auto& row : table.rows) {
+      if (row.source != source) continue;
+      const auto& choice = choices[static_cast<std::size_t>(row.slice)];
+      if (!choice.wanted) continue;
+      const LatencyGrid::Sample sample{
+          .at = table.phase == Phase::kContext
+                    ? std::array<std::int64_t, kMaxAxes>{row.heads, row.past_tokens, row.new_tokens,
+                                                         row.batch}
+                    : std::array<std::int64_t, kMaxAxes>{row.heads, row.batch, row.total()},
+          .latency = row.latency.millis()};
+      if (choice.buckets.trtllm)
+        samples[static_cast<std::size_t>(Bucket::kTrtllm)].push_back(sample);
+      if (choice.buckets.flashmla)
+        samples[static_cast<std::size_t>(Bucket::kFlashmla)].push_back(sample);
+    }
+  }
+  return samples;
+}
+
+}  // namespace
+
+std::vector<LatencyGrid::Sample> samples_of(const perfdb::DsaTable& table, const LayerKind& kind,
+                                            bool shares_selection, std::size_t sources) {
+  auto samples = bucket_samples(table, kind, shares_selection, sources);
+  auto& first = samples[static_cast<std::size_t>(Bucket::kTrtllm)];
+  return std::move(first.empty() ? samples[static_cast<std::size_t>(Bucket::kFlashmla)] : first);
+}
+
+LatencyGrid grid_of(const DsaBound& bound, Phase phase, bool shares_selection,
+                    std::vector<LatencyGrid::Sample> samples) {
+  if (phase == Phase::kGeneration)
+    return {3, std::move(samples), std::make_shared<GenerationBound>(bound)};
+  const auto kind = shares_selection ? BoundKind::kSharedSelection : BoundKind::kFull;
+  return {4, std::move(samples), std::make_shared<ContextBound>(bound, kind)};
+}
+
 // Full layers and layers that share a selection, each by bucket; a bucket without rows has no grid.
 struct DsaLayer::Grids {
   Phase phase = Phase::kContext;
@@ -163,54 +222,12 @@ Result<DsaLayer> DsaTables::layer(const LayerKind& kind, Phase phase) {
   DSAPERF_TRY_ASSIGN(grids->bound, DsaBound::make(state_->figures, kind.architecture,
                                                   kind.fmha_dtype, kind.kv_dtype, kind.gemm_dtype));
 
-  // Where several rows have a point the first source counts and, within it, the last row: samples
-  // go in from the last source to the first, and a grid keeps the last of equal ones.
-  struct Choice {
-    bool wanted = false;
-    bool shared = false;
-    BucketSet buckets;
-  };
-  std::vector<Choice> choices(table.slices.size());
-  for (std::size_t i = 0; i < choices.size(); ++i) {
-    const auto& slice = table.slices[i];
-    choices[i] = {.wanted = slice.architecture == kind.architecture &&
-                            slice.mla_dtype == kind.fmha_dtype && slice.kv_dtype == kind.kv_dtype &&
-                            slice.gemm_dtype == kind.gemm_dtype,
-                  .shared = slice.shares_selection,
-                  .buckets = buckets_of(slice)};
-  }
-  std::array<std::array<std::vector<LatencyGrid::Sample>, kBuckets>, 2> samples;
-  for (auto source = static_cast<std::int32_t>(table.sources.size()); source-- > 0;) {
-    for (const auto& row : table.rows) {
-      if (row.source != source) continue;
-      const auto& choice = choices[static_cast<std::size_t>(row.slice)];
-      if (!choice.wanted) continue;
-      const LatencyGrid::Sample sample{
-          .at = phase == Phase::kContext
-                    ? std::array<std::int64_t, kMaxAxes>{row.heads, row.past_tokens, row.new_tokens,
-                                                         row.batch}
-                    : std::array<std::int64_t, kMaxAxes>{row.heads, row.batch, row.total()},
-          .latency = row.latency.millis()};
-      auto& of_kind = samples[choice.shared ? 1 : 0];
-      if (choice.buckets.trtllm)
-        of_kind[static_cast<std::size_t>(Bucket::kTrtllm)].push_back(sample);
-      if (choice.buckets.flashmla)
-        of_kind[static_cast<std::size_t>(Bucket::kFlashmla)].push_back(sample);
-    }
-  }
   for (const bool shared : {false, true}) {
-    const auto bound_kind = shared ? BoundKind::kSharedSelection : BoundKind::kFull;
+    auto samples = bucket_samples(table, kind, shared, table.sources.size());
     for (std::size_t b = 0; b < kBuckets; ++b) {
-      auto& own = samples[shared ? 1 : 0][b];
-      if (own.empty()) continue;
-      std::shared_ptr<const Bound> bound;
-      if (phase == Phase::kContext) {
-        bound = std::make_shared<ContextBound>(*grids->bound, bound_kind);
-      } else {
-        bound = std::make_shared<GenerationBound>(*grids->bound);
-      }
-      (shared ? grids->shared : grids->full)[b].emplace(phase == Phase::kContext ? 4 : 3,
-                                                        std::move(own), std::move(bound));
+      if (samples[b].empty()) continue;
+      (shared ? grids->shared : grids->full)[b] =
+          grid_of(*grids->bound, phase, shared, std::move(samples[b]));
     }
   }
   if (DsaLayer::Grids::first_of(grids->full, Bucket::kTrtllm) == nullptr) {

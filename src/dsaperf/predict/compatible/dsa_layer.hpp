@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace dsaperf::predict::compatible {
 
@@ -30,6 +31,15 @@ class DsaLayer {
   std::shared_ptr<const Grids> grids_;
   std::shared_ptr<const Exchange> exchange_;
 };
+
+// The samples of one kind that an ordinary query is answered from, on the axes of its grid: heads,
+// past, new, batch in prefill; heads, batch, total in decode. `sources`: how many of the table's
+// sources take part.
+std::vector<LatencyGrid::Sample> samples_of(const perfdb::DsaTable& table, const LayerKind& kind,
+                                            bool shares_selection, std::size_t sources);
+// The grid of such samples.
+LatencyGrid grid_of(const DsaBound& bound, perfdb::Phase phase, bool shares_selection,
+                    std::vector<LatencyGrid::Sample> samples);
 
 // DSA latencies of one system, backend and version as aiconfigurator 0.12 answers them: its tables,
 // its choice of rows, its interpolation. Agrees with it to 1e-6, its quirks included

@@ -1,0 +1,114 @@
+#include "dsaperf/predict/stages/hyperparameter_store.hpp"
+
+#include "dsaperf/core/csv.hpp"
+#include "dsaperf/core/data_dir.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/file.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <optional>
+#include <system_error>
+
+namespace dsaperf::predict::stages {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kHeader =
+    "hash,length_1,length_2,length_3,length_4,length_5,length_6,signal,noise,near_variance,near_"
+    "width,far_variance,"
+    "far_width,what\n";
+constexpr std::size_t kNumbers = kMaxCoordinates + 6;
+
+std::array<double*, kNumbers> numbers_of(PartParameters& p) {
+  auto& h = p.hyper;
+  auto& c = p.calibration;
+  return {&h.length[0],     &h.length[1],  &h.length[2],    &h.length[3],
+          &h.length[4],     &h.length[5],  &h.signal,       &h.noise,
+          &c.near_variance, &c.near_width, &c.far_variance, &c.far_width};
+}
+
+std::optional<std::uint64_t> parse_hash(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (status != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+fs::path cache_file() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "dsaperf/parameters.csv";
+  const char* home = std::getenv("HOME");
+  if (home != nullptr && *home != '\0') return fs::path(home) / ".cache/dsaperf/parameters.csv";
+  return {};
+}
+
+std::string what_of(const Part& part) {
+  return fmt::format("{} {} cache {} {}{} {} {}", part.kind.architecture,
+                     perfdb::name(part.setting.phase), part.kind.kv_dtype, part.kind.gemm_dtype,
+                     part.shares_selection ? " shared" : "", part.kernel_source,
+                     name(part.setting.regime));
+}
+
+}  // namespace
+
+HyperparameterStore HyperparameterStore::open() {
+  HyperparameterStore store;
+  store.cache_ = cache_file();
+  if (!store.cache_.empty()) store.read(store.cache_);
+  if (const auto data = data_dir()) store.read(*data / "predict/parameters.csv");
+  return store;
+}
+
+void HyperparameterStore::read(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return;
+  auto csv = CsvReader::open(path);
+  if (!csv) return;
+  while (true) {
+    const auto more = csv->next();
+    if (!more || !*more) return;
+    const auto hash = parse_hash(csv->field(0));
+    if (!hash || csv->fields().size() != kNumbers + 2) continue;
+    Entry entry;
+    entry.what = csv->field(kNumbers + 1);
+    bool complete = true;
+    std::size_t column = 1;
+    for (double* number : numbers_of(entry.parameters)) {
+      const auto value = parse_double(csv->field(column++));
+      complete = complete && value.has_value();
+      *number = value.value_or(0);
+    }
+    if (complete && entry.parameters.hyper.signal > 0) known_[*hash] = std::move(entry);
+  }
+}
+
+PartParameters HyperparameterStore::of(const Part& part,
+                                       const std::function<void(const Part&)>& note) {
+  const auto found = known_.find(part.hash);
+  if (found != known_.end()) return found->second.parameters;
+  if (note) note(part);
+  auto& entry = known_[part.hash];
+  entry = {.parameters = PartModel::fit(part.setting, part.observations), .what = what_of(part)};
+  ++fitted_;
+  // A cache that cannot be written costs the next run the same fit, no more.
+  if (!cache_.empty()) static_cast<void>(write(cache_));
+  return entry.parameters;
+}
+
+Result<void> HyperparameterStore::write(const fs::path& path) const {
+  CsvWriter out;
+  for (const auto& [hash, entry] : known_) {
+    out.field(fmt::format("{:016x}", hash));
+    auto parameters = entry.parameters;
+    for (const double* number : numbers_of(parameters)) out.field(fmt::format("{:.4g}", *number));
+    out.field(entry.what);
+    out.end_row();
+  }
+  return write_file(path, std::string(kHeader) + out.text());
+}
+
+}  // namespace dsaperf::predict::stages

@@ -1,0 +1,49 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/predict/stages/part_table.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+
+namespace dsaperf::predict::stages {
+
+// Fitted parameters by the hash of the part they belong to: those that ship with the program
+// (data/predict/parameters.csv) and those that were fitted here before ($XDG_CACHE_HOME or
+// ~/.cache, dsaperf/parameters.csv). One line a part:
+//
+//   hash,length_1 .. length_6,signal,noise,near_variance,near_width,far_variance,far_width,what
+//
+// A file that is missing, of another format or damaged is as good as empty: its parts are fitted
+// again.
+class HyperparameterStore {
+ public:
+  // Reads both files.
+  static HyperparameterStore open();
+  // Neither reads nor writes a file.
+  static HyperparameterStore in_memory() { return {}; }
+
+  // What is kept for the part, else fitted now and kept. `note` is told before a part is fitted.
+  PartParameters of(const Part& part, const std::function<void(const Part&)>& note = {});
+
+  std::size_t fitted() const { return fitted_; }  // parts fitted by this object
+
+  // Writes all it knows, as data/predict/parameters.csv is.
+  Result<void> write(const std::filesystem::path& path) const;
+
+ private:
+  void read(const std::filesystem::path& path);
+
+  struct Entry {
+    PartParameters parameters;
+    std::string what;  // for people: architecture, dtypes, kernel, regime
+  };
+  std::map<std::uint64_t, Entry> known_;
+  std::filesystem::path cache_;  // empty: nothing is kept
+  std::size_t fitted_ = 0;
+};
+
+}  // namespace dsaperf::predict::stages

@@ -1,0 +1,125 @@
+#include "dsaperf/predict/stages/part_model.hpp"
+
+#include "dsaperf/predict/stages/nnls.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace dsaperf::predict::stages {
+namespace {
+
+perfdb::SystemFile card() {
+  perfdb::SystemFile system;
+  system.name = "card";
+  system.mem_bw = 4.8e12;
+  system.rates = {{"bfloat16", 9.89e14}, {"fp8", 1.978e15}};
+  system.sm_version = 90;
+  return system;
+}
+
+Setting decode_setting() {
+  return *make_setting(card(), {.architecture = "DeepseekV32ForCausalLM"},
+                       perfdb::Phase::kGeneration, Regime::kSparse, true);
+}
+
+// Latencies that a stage model can follow, with a smooth bend that it cannot.
+std::vector<Observation> smooth_table(const Setting& setting) {
+  std::vector<Observation> rows;
+  for (const double heads : {8, 16, 32, 64, 128}) {
+    for (const double batch : {1, 2, 4, 8, 16, 32}) {
+      for (double past = 2048; past <= 131072; past *= 2) {
+        const Sizes sizes{.heads = heads, .batch = batch, .new_tokens = 1, .past_tokens = past};
+        const auto values = term_values(setting, sizes);
+        const double ms = values[0] + 2 * values[5] + 1.5 * values[13] + values[17];
+        rows.push_back({.sizes = sizes, .latency_ms = ms * (1 + 0.05 * std::sin(std::log2(past)))});
+      }
+    }
+  }
+  return rows;
+}
+
+TEST(NnlsTest, FindsTheWeightsOfASumWithoutNegativeOnes) {
+  Eigen::MatrixXd a(5, 3);
+  a << 1, 0, 2, 0, 1, 1, 3, 1, 0, 2, 2, 1, 1, 5, 1;
+  const Eigen::Vector3d x(0.5, 0, 2);
+  const Eigen::VectorXd b = a * x;
+  const auto found = non_negative_least_squares(a.transpose() * a, a.transpose() * b);
+  EXPECT_NEAR((found - x).norm(), 0, 1e-6);
+  // The unconstrained answer has a negative weight here.
+  const Eigen::VectorXd other = a * Eigen::Vector3d(1, -1, 1);
+  EXPECT_GE(non_negative_least_squares(a.transpose() * a, a.transpose() * other).minCoeff(), 0);
+}
+
+TEST(TermsTest, GrowWithEverySize) {
+  for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+    for (const auto regime : {Regime::kDense, Regime::kSparse}) {
+      const auto setting =
+          *make_setting(card(), {.architecture = "GlmMoeDsaForCausalLM"}, phase, regime, true);
+      const Sizes small =
+          regime == Regime::kDense
+              ? Sizes{.heads = 16, .batch = 2, .new_tokens = 64, .past_tokens = 256}
+              : Sizes{.heads = 16, .batch = 2, .new_tokens = 64, .past_tokens = 8192};
+      for (double Sizes::* axis :
+           {&Sizes::heads, &Sizes::batch, &Sizes::new_tokens, &Sizes::past_tokens}) {
+        Sizes larger = small;
+        larger.*axis *= 2;
+        const auto before = term_values(setting, small);
+        const auto after = term_values(setting, larger);
+        for (std::size_t i = 0; i < terms(phase, regime).size(); ++i) {
+          EXPECT_GE(after[i], before[i] * (1 - 1e-12)) << terms(phase, regime)[i].name;
+        }
+      }
+    }
+  }
+}
+
+TEST(PartModelTest, PredictsWhatWasLeftOutWithinItsInterval) {
+  const auto setting = decode_setting();
+  const auto rows = smooth_table(setting);
+  const auto parameters = PartModel::fit(setting, rows);
+  const PartModel model(setting, rows, parameters);
+  int inside = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto p = model.without(i);
+    EXPECT_NEAR(p.latency_ms / rows[i].latency_ms, 1, 0.03) << i;
+    inside += p.low_ms <= rows[i].latency_ms && rows[i].latency_ms <= p.high_ms ? 1 : 0;
+  }
+  EXPECT_GT(inside, static_cast<int>(rows.size()) * 8 / 10);
+}
+
+TEST(PartModelTest, WidensTheIntervalAwayFromTheRows) {
+  const auto setting = decode_setting();
+  const auto rows = smooth_table(setting);
+  const PartModel model(setting, rows, PartModel::fit(setting, rows));
+  const auto width = [&](double past) {
+    const auto p = model.at({.heads = 16, .batch = 4, .new_tokens = 1, .past_tokens = past});
+    return std::log(p.high_ms / p.low_ms);
+  };
+  EXPECT_GT(width(4'000'000), 2 * width(6000));
+}
+
+TEST(PartModelTest, TheSplitAddsUpToTheStageModel) {
+  const auto setting = decode_setting();
+  const auto rows = smooth_table(setting);
+  const PartModel model(setting, rows, PartModel::fit(setting, rows));
+  const Sizes sizes{.heads = 24, .batch = 5, .new_tokens = 1, .past_tokens = 9000};
+  double sum = 0;
+  for (const double ms : model.split(sizes)) {
+    EXPECT_GE(ms, 0);
+    sum += ms;
+  }
+  EXPECT_NEAR(sum / model.at(sizes).stage_ms, 1, 1e-9);
+}
+
+TEST(PartModelTest, TheFitIsDeterministic) {
+  const auto setting = decode_setting();
+  const auto rows = smooth_table(setting);
+  const auto a = PartModel::fit(setting, rows);
+  const auto b = PartModel::fit(setting, rows);
+  EXPECT_EQ(a.hyper.length, b.hyper.length);
+  EXPECT_EQ(a.calibration.far_width, b.calibration.far_width);
+}
+
+}  // namespace
+}  // namespace dsaperf::predict::stages

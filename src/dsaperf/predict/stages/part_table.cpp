@@ -1,0 +1,149 @@
+#include "dsaperf/predict/stages/part_table.hpp"
+
+#include "dsaperf/predict/compatible/dsa_bound.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+namespace dsaperf::predict::stages {
+namespace {
+
+using perfdb::Phase;
+
+std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
+  hash = (hash ^ value) * 0x9E3779B97F4A7C15U;
+  return hash ^ (hash >> 29);
+}
+
+std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
+  for (const char c : text) hash = mixed(hash, static_cast<unsigned char>(c));
+  return mixed(hash, text.size());
+}
+
+std::uint64_t hash_of(const Part& part) {
+  std::uint64_t hash = 0x5D5A;  // format of this hash: raise it when terms or fit change
+  for (const auto& text : {part.kind.architecture, part.kind.kv_dtype, part.kind.fmha_dtype,
+                           part.kind.gemm_dtype, part.kernel_source}) {
+    hash = mixed(hash, text);
+  }
+  hash = mixed(hash, part.shares_selection ? 1 : 0);
+  hash = mixed(hash, static_cast<std::uint64_t>(part.setting.phase) * 2 +
+                         static_cast<std::uint64_t>(part.setting.regime));
+  hash = mixed(hash, std::bit_cast<std::uint64_t>(part.setting.bytes));
+  for (const auto& o : part.observations) {
+    for (const double value :
+         {o.sizes.heads, o.sizes.batch, o.sizes.new_tokens, o.sizes.past_tokens, o.latency_ms}) {
+      hash = mixed(hash, std::bit_cast<std::uint64_t>(value));
+    }
+  }
+  return hash;
+}
+
+auto order_of(const Sizes& z) {
+  return std::tuple(z.heads, z.batch, z.new_tokens, z.past_tokens);
+}
+
+// Sorted by sizes; of equal ones the last that came counts.
+void sort_unique(std::vector<Observation>& observations) {
+  std::stable_sort(observations.begin(), observations.end(),
+                   [](const Observation& a, const Observation& b) {
+                     return order_of(a.sizes) < order_of(b.sizes);
+                   });
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < observations.size(); ++i) {
+    const bool same =
+        kept > 0 && order_of(observations[kept - 1].sizes) == order_of(observations[i].sizes);
+    observations[same ? kept - 1 : kept++] = observations[i];
+  }
+  observations.resize(kept);
+}
+
+}  // namespace
+
+double real_past(std::string_view backend, Phase phase, double past_tokens) {
+  return phase == Phase::kGeneration && backend == "vllm" ? std::max(past_tokens - 1, 0.0)
+                                                          : past_tokens;
+}
+
+Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::SystemFile& system,
+                                   std::string_view backend) {
+  const auto kind_of = [](const perfdb::DsaSlice& slice) {
+    return LayerKind{.architecture = slice.architecture,
+                     .kv_dtype = slice.kv_dtype,
+                     .fmha_dtype = slice.mla_dtype,
+                     .gemm_dtype = slice.gemm_dtype};
+  };
+  const auto kind_key = [](const perfdb::DsaSlice& s) {
+    return std::tuple(s.architecture, s.kv_dtype, s.mla_dtype, s.gemm_dtype, s.shares_selection);
+  };
+  // The first source that has a kind.
+  std::map<decltype(kind_key(table.slices.front())), std::int32_t> source_of;
+  std::vector<std::vector<bool>> seen(table.slices.size(),
+                                      std::vector<bool>(table.sources.size(), false));
+  for (const auto& row : table.rows)
+    seen[static_cast<std::size_t>(row.slice)][static_cast<std::size_t>(row.source)] = true;
+  for (std::size_t s = 0; s < table.slices.size(); ++s) {
+    for (std::size_t i = 0; i < table.sources.size(); ++i) {
+      if (!seen[s][i]) continue;
+      const auto [found, is_new] =
+          source_of.try_emplace(kind_key(table.slices[s]), static_cast<std::int32_t>(i));
+      if (!is_new) found->second = std::min(found->second, static_cast<std::int32_t>(i));
+    }
+  }
+  std::vector<std::int32_t> wanted_source(table.slices.size(), -1);
+  for (std::size_t s = 0; s < table.slices.size(); ++s)
+    wanted_source[s] = source_of[kind_key(table.slices[s])];
+
+  std::vector<Part> parts;
+  std::map<std::tuple<std::int32_t, std::string, Regime>, std::size_t>
+      part_of;  // by kind (first slice), kernel, regime
+  std::map<decltype(kind_key(table.slices.front())), std::int32_t> kind_number;
+  std::vector<std::array<std::int64_t, 2>> part_of_slice(table.slices.size(), {-1, -1});
+  for (const auto& row : table.rows) {
+    const auto s = static_cast<std::size_t>(row.slice);
+    if (row.source != wanted_source[s]) continue;
+    const double latency = row.latency.millis();
+    if (!(latency > 0) || !std::isfinite(latency) || row.heads < 1 || row.batch < 1 ||
+        row.new_tokens < 1)
+      continue;
+    const Sizes sizes{.heads = static_cast<double>(row.heads),
+                      .batch = static_cast<double>(row.batch),
+                      .new_tokens = static_cast<double>(row.new_tokens),
+                      .past_tokens = real_past(backend, table.phase, row.past_tokens)};
+    const auto& slice = table.slices[s];
+    const auto regime = sizes.total() <= compatible::dsa_dims(slice.architecture).topk
+                            ? Regime::kDense
+                            : Regime::kSparse;
+    auto& index = part_of_slice[s][static_cast<std::size_t>(regime)];
+    if (index < 0) {
+      const auto number =
+          kind_number.try_emplace(kind_key(slice), static_cast<std::int32_t>(kind_number.size()))
+              .first->second;
+      const auto [found, is_new] =
+          part_of.try_emplace(std::tuple(number, slice.kernel_source, regime), parts.size());
+      index = static_cast<std::int64_t>(found->second);
+      if (is_new) {
+        Part part;
+        part.kind = kind_of(slice);
+        part.shares_selection = slice.shares_selection;
+        part.kernel_source = slice.kernel_source;
+        part.source = row.source;
+        DSAPERF_TRY_ASSIGN(part.setting, make_setting(system, part.kind, table.phase, regime,
+                                                      !slice.shares_selection));
+        parts.push_back(std::move(part));
+      }
+    }
+    parts[static_cast<std::size_t>(index)].observations.push_back(
+        {.sizes = sizes, .latency_ms = latency});
+  }
+  for (auto& part : parts) {
+    sort_unique(part.observations);
+    part.hash = hash_of(part);
+  }
+  return parts;
+}
+
+}  // namespace dsaperf::predict::stages

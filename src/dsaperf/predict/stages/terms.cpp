@@ -1,0 +1,244 @@
+#include "dsaperf/predict/stages/terms.hpp"
+
+#include "dsaperf/predict/compatible/dsa_bound.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dsaperf::predict::stages {
+namespace {
+
+using model::Stage;
+using perfdb::Phase;
+
+constexpr double kPerMilli = 1e-3;
+constexpr double kBf16Bytes = 2;
+constexpr double kIndexRowBytes = 132;
+
+// Terms that every phase and regime has, in this order.
+constexpr std::array<Term, 13> kCommon = {{
+    {"launches", std::nullopt},
+    {"requests", std::nullopt},
+    {"token_bytes", Stage::kNormRope},
+    {"query_bytes", Stage::kNormRope},
+    {"qkv_a_gemm", Stage::kQkvAProjection},
+    {"qkv_a_flops", Stage::kQkvAProjection},
+    {"q_b_gemm", Stage::kQBProjection},
+    {"o_gemm", Stage::kOProjection},
+    {"head_flops", Stage::kOProjection},
+    {"indexer_gemm", Stage::kIndexerProjection},
+    {"absorb_flops", Stage::kAbsorb},
+    {"absorb_weights", Stage::kVUp},
+    {"cache_rows", Stage::kCacheWrite},
+}};
+constexpr std::array<Term, 7> kDenseContext = {{
+    {"attention_expanded", Stage::kAttention},
+    {"attention_absorbed", Stage::kAttention},
+    {"attention_padded", Stage::kAttention},
+    {"attention_rectangle", Stage::kAttention},
+    {"expand_flops", Stage::kAttention},
+    {"expand_bytes", Stage::kAttention},
+    {"index_pairs", Stage::kIndexerScores},
+}};
+constexpr std::array<Term, 11> kSparseContext = {{
+    {"attention_pairs", Stage::kAttention},
+    {"attention_padded", Stage::kAttention},
+    {"attention_full_topk", Stage::kAttention},
+    {"gather", Stage::kAttention},
+    {"score_pairs", Stage::kIndexerScores},
+    {"score_rectangle", Stage::kIndexerScores},
+    {"index_keys", Stage::kIndexerScores},
+    {"topk_pairs", Stage::kTopk},
+    {"topk_rectangle", Stage::kTopk},
+    {"topk_rows", Stage::kTopk},
+    {"context_tokens", std::nullopt},
+}};
+constexpr std::array<Term, 10> kGeneration = {{
+    {"gather", Stage::kAttention},
+    {"attention_pairs", Stage::kAttention},
+    {"attention_padded", Stage::kAttention},
+    {"attention_full_topk", Stage::kAttention},
+    {"index_keys", Stage::kIndexerScores},
+    {"score_pairs", Stage::kIndexerScores},
+    {"topk_pairs", Stage::kTopk},
+    {"topk_length", Stage::kTopk},
+    {"topk_passes", Stage::kTopk},
+    {"topk_beyond_4096", Stage::kTopk},
+}};
+
+template <std::size_t N, std::size_t M>
+constexpr std::array<Term, N + M> joined(const std::array<Term, N>& a,
+                                         const std::array<Term, M>& b) {
+  std::array<Term, N + M> all{};
+  for (std::size_t i = 0; i < N; ++i) all[i] = a[i];
+  for (std::size_t i = 0; i < M; ++i) all[N + i] = b[i];
+  return all;
+}
+constexpr auto kDenseContextTerms = joined(kCommon, kDenseContext);
+constexpr auto kSparseContextTerms = joined(kCommon, kSparseContext);
+constexpr auto kGenerationTerms = joined(kCommon, kGeneration);
+static_assert(kSparseContextTerms.size() <= kMaxTerms);
+
+// (token, visible token) pairs of one request, each token seeing at most `cap`.
+double pairs(double past, double total, double cap) {
+  const auto triangle = [](double n) { return n * (n + 1) / 2; };
+  const double low = std::min(past, cap);
+  const double high = std::min(total, cap);
+  return triangle(high) - triangle(low) + std::max(total - std::max(past, cap), 0.0) * cap;
+}
+
+// A GEMM y[m, n] = x[m, k] w[n, k]: whole tiles in waves over the SMs, or the traffic, and a fixed
+// part.
+double gemm_ms(const Setting& s, double m, double n, double k) {
+  constexpr double kTile = 128;
+  constexpr double kRowTile = 64;
+  constexpr double kTileEfficiency = 0.75;
+  constexpr double kEfficiency = 0.6;
+  constexpr double kTrafficEfficiency = 0.8;
+  constexpr double kFixed = 2e-3;
+  const double tile = 2 * kTile * kTile * k / (s.gemm_flops / s.sms) / kTileEfficiency;
+  const double waves = std::ceil(std::ceil(m / kTile) * std::ceil(n / kTile) / s.sms);
+  const double smooth =
+      2 * std::ceil(m / kRowTile) * kRowTile * n * k / s.gemm_flops / kEfficiency + tile;
+  const double traffic =
+      (n * k * s.weight_bytes + m * k * s.weight_bytes + kBf16Bytes * m * n) / s.bytes;
+  return std::max(std::min(waves * tile, smooth), traffic / kTrafficEfficiency) + kFixed;
+}
+
+std::size_t common_terms(const Setting& s, const Sizes& z, TermValues& out) {
+  const double t = z.tokens();
+  const double h = z.heads;
+  const double down = s.q_lora + s.kv_lora + s.rope;
+  std::size_t i = 0;
+  out[i++] = 0.1;
+  out[i++] = z.batch * 1e-3;
+  out[i++] = t * 1e-4;
+  out[i++] = t * h * 1e-6;
+  out[i++] = gemm_ms(s, t, down, s.hidden);
+  out[i++] = 2 * t * s.hidden * down / s.gemm_flops;
+  out[i++] = gemm_ms(s, t, h * (s.nope + s.rope), s.q_lora);
+  out[i++] = gemm_ms(s, t, s.hidden, h * s.v);
+  out[i++] = 2 * t * h * (s.q_lora * (s.nope + s.rope) + s.v * s.hidden) / s.gemm_flops;
+  out[i++] = s.own_indexer ? gemm_ms(s, t, s.index_heads * s.index_dim, s.q_lora) : 0;
+  out[i++] = 2 * t * h * s.kv_lora * (s.nope + s.v) / s.bf16_flops;
+  out[i++] = h * s.kv_lora * (s.nope + s.v) * kBf16Bytes / s.bytes;
+  out[i++] = z.batch * z.total() * s.kv_row_bytes / s.bytes;
+  return i;
+}
+
+void dense_context_terms(const Setting& s, const Sizes& z, TermValues& out, std::size_t i) {
+  const double h = z.heads;
+  const double visible = z.batch * pairs(z.past_tokens, z.total(), z.total());
+  const double expanded = s.nope + s.rope + s.v;
+  const double absorbed = 2 * s.kv_lora + s.rope;
+  const double rows = z.batch * z.total();
+  out[i++] = 2 * visible * h * expanded / s.bf16_flops;
+  out[i++] = 2 * visible * h * absorbed / s.bf16_flops;
+  out[i++] = 2 * visible * std::max(h, s.padded_heads) * absorbed / s.bf16_flops;
+  out[i++] = 2 * z.tokens() * z.total() * h * expanded / s.bf16_flops;
+  out[i++] = 2 * rows * h * s.kv_lora * (s.nope + s.v) / s.gemm_flops;
+  out[i++] = rows * h * expanded * kBf16Bytes / s.bytes;
+  out[i++] = s.own_indexer ? 2 * visible * s.index_heads * s.index_dim / s.fp8_flops : 0;
+}
+
+void sparse_context_terms(const Setting& s, const Sizes& z, TermValues& out, std::size_t i) {
+  const double t = z.tokens();
+  const double selected = z.batch * pairs(z.past_tokens, z.total(), s.topk);
+  const double visible = s.own_indexer ? z.batch * pairs(z.past_tokens, z.total(), z.total()) : 0;
+  const double rectangle = s.own_indexer ? t * z.total() : 0;
+  const double absorbed = 2 * s.kv_lora + s.rope;
+  const double padded = std::max(z.heads, s.padded_heads);
+  const double index_flops = 2 * s.index_heads * s.index_dim / s.fp8_flops;
+  out[i++] = 2 * selected * z.heads * absorbed / s.bf16_flops;
+  out[i++] = 2 * selected * padded * absorbed / s.bf16_flops;
+  out[i++] = 2 * t * s.topk * padded * absorbed / s.bf16_flops;
+  out[i++] = t * s.topk * s.kv_row_bytes / s.bytes;
+  out[i++] = visible * index_flops;
+  out[i++] = rectangle * index_flops;
+  out[i++] = s.own_indexer ? z.batch * z.total() * kIndexRowBytes / s.bytes : 0;
+  out[i++] = visible * 4 / s.bytes;
+  out[i++] = rectangle * 4 / s.bytes;
+  out[i++] = s.own_indexer ? t * 1e-3 * std::log2(z.total()) : 0;
+  out[i++] = z.batch * z.total() * 1e-6;
+}
+
+void generation_terms(const Setting& s, const Sizes& z, TermValues& out, std::size_t i) {
+  const double attended = std::min(z.total(), s.topk);
+  const double t = z.tokens();
+  const double absorbed = 2 * s.kv_lora + s.rope;
+  const double padded = std::max(z.heads, s.padded_heads);
+  const double own = s.own_indexer ? 1 : 0;
+  const double length = z.total();
+  out[i++] = t * attended * s.kv_row_bytes / s.bytes;
+  out[i++] = 2 * t * attended * z.heads * absorbed / s.bf16_flops;
+  out[i++] = 2 * t * attended * padded * absorbed / s.bf16_flops;
+  out[i++] = 2 * t * s.topk * padded * absorbed / s.bf16_flops;
+  out[i++] = own * z.batch * length * kIndexRowBytes / s.bytes;
+  out[i++] = own * 2 * t * length * s.index_heads * s.index_dim / s.fp8_flops;
+  out[i++] = own * t * length * 4 / s.bytes;
+  out[i++] = own * length * 1e-6;
+  out[i++] = own * std::log2(std::max(length, 1.0)) * 1e-3;
+  out[i++] = own * std::max(length - 4096, 0.0) * 1e-6;
+}
+
+}  // namespace
+
+std::string_view name(Regime regime) {
+  return regime == Regime::kDense ? "dense" : "sparse";
+}
+
+Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& kind, Phase phase,
+                             Regime regime, bool own_indexer) {
+  DSAPERF_TRY_ASSIGN(const auto gemm, compatible::dtype_traits(kind.gemm_dtype));
+  Setting setting;
+  const auto& dims = compatible::dsa_dims(kind.architecture);
+  setting.hidden = dims.hidden;
+  setting.q_lora = dims.q_lora;
+  setting.kv_lora = dims.kv_lora;
+  setting.nope = dims.nope;
+  setting.rope = dims.rope;
+  setting.v = dims.v;
+  setting.topk = dims.topk;
+  setting.index_heads = dims.index_heads;
+  setting.index_dim = dims.index_dim;
+  setting.own_indexer = own_indexer;
+  setting.weight_bytes = gemm.bytes;
+  const double latent = dims.kv_lora + dims.rope;
+  // fp8 rows keep the rope part in bf16 and a scale for 128 values.
+  setting.kv_row_bytes = kind.kv_dtype == "fp8"
+                             ? dims.kv_lora + dims.kv_lora / 128 * 4 + dims.rope * kBf16Bytes
+                             : latent * kBf16Bytes;
+  DSAPERF_TRY_ASSIGN(const double gemm_rate, system.rate(gemm.rate));
+  DSAPERF_TRY_ASSIGN(const double bf16_rate, system.rate("bfloat16"));
+  setting.gemm_flops = gemm_rate * kPerMilli;
+  setting.bf16_flops = bf16_rate * kPerMilli;
+  // Cards without fp8 score in bf16.
+  setting.fp8_flops = system.rate("fp8").value_or(bf16_rate) * kPerMilli;
+  setting.bytes = system.mem_bw * kPerMilli;
+  setting.sms = system.sm_version >= 100 ? 148 : 132;
+  setting.padded_heads = system.sm_version >= 100 ? 128 : 64;
+  setting.phase = phase;
+  setting.regime = regime;
+  return setting;
+}
+
+std::span<const Term> terms(Phase phase, Regime regime) {
+  if (phase == Phase::kGeneration) return kGenerationTerms;
+  if (regime == Regime::kDense) return kDenseContextTerms;
+  return kSparseContextTerms;
+}
+
+TermValues term_values(const Setting& setting, const Sizes& sizes) {
+  TermValues out{};
+  const std::size_t next = common_terms(setting, sizes, out);
+  if (setting.phase == Phase::kGeneration) {
+    generation_terms(setting, sizes, out, next);
+  } else if (setting.regime == Regime::kDense) {
+    dense_context_terms(setting, sizes, out, next);
+  } else {
+    sparse_context_terms(setting, sizes, out, next);
+  }
+  return out;
+}
+
+}  // namespace dsaperf::predict::stages

@@ -1,0 +1,64 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/model/stage.hpp"
+#include "dsaperf/perfdb/dsa_table.hpp"
+#include "dsaperf/perfdb/system_file.hpp"
+#include "dsaperf/predict/layer_query.hpp"
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace dsaperf::predict::stages {
+
+// Every request of a pass has at most topk visible tokens (dense), or more (sparse). Other kernels
+// run, so nothing is carried from one to the other.
+enum class Regime { kDense, kSparse };
+std::string_view name(Regime regime);
+
+// Sizes of one pass as the terms need them.
+struct Sizes {
+  double heads = 0, batch = 0, new_tokens = 0, past_tokens = 0;
+  double total() const { return new_tokens + past_tokens; }
+  double tokens() const { return batch * new_tokens; }
+};
+
+// What a layer is made of and what it runs on, fixed for one part of a table.
+struct Setting {
+  // Of the model; defaults are DeepSeek-V3.2's.
+  double hidden = 7168, q_lora = 1536, kv_lora = 512, nope = 128, rope = 64, v = 128;
+  double topk = 2048, index_heads = 64, index_dim = 128;
+  bool own_indexer = true;
+  double weight_bytes = 1;  // of one weight of the projections
+  double kv_row_bytes = 656;
+  // Of the card, per millisecond.
+  double gemm_flops = 0, bf16_flops = 0, fp8_flops = 0, bytes = 0;
+  double sms = 132;
+  double padded_heads = 64;  // what the sparse kernels compute at least
+
+  perfdb::Phase phase = perfdb::Phase::kContext;
+  Regime regime = Regime::kDense;
+};
+
+// Fails where the system's file lacks a rate that the kind needs.
+Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& kind,
+                             perfdb::Phase phase, Regime regime, bool own_indexer);
+
+// One addend of a layer's time, in milliseconds at the card's nominal rate; a fitted weight says
+// how many times longer it takes.
+struct Term {
+  std::string_view name;
+  std::optional<model::Stage> stage;  // empty: launches and the host
+};
+
+inline constexpr std::size_t kMaxTerms = 28;
+using TermValues = std::array<double, kMaxTerms>;
+
+// The terms of a phase and regime, in the order of term_values.
+std::span<const Term> terms(perfdb::Phase phase, Regime regime);
+TermValues term_values(const Setting& setting, const Sizes& sizes);
+
+}  // namespace dsaperf::predict::stages
