@@ -55,6 +55,10 @@ Result<void> gather_index_keys_reference(const GatherIndexKeysParams& params) {
 Result<void> selection_rows_reference(const SelectionRowsParams& params) {
   DSAPERF_TRY(selection_rows_check(params));
   const auto& p = params;
+  for (std::int64_t t = 0; t < p.tokens; ++t)
+    if (p.requests > 0 && (p.request[t] < 0 || p.request[t] >= p.requests))
+      return fail(Errc::kInvalidArgument, "selection_rows: token {}: request {} is not one of {}",
+                  t, p.request[t], p.requests);
   for (std::int64_t t = 0; t < p.tokens; ++t) {
     const std::int32_t* table = p.block_table + p.request[t] * p.block_table_stride;
     for (int i = 0; i < p.topk; ++i) {

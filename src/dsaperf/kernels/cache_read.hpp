@@ -33,6 +33,7 @@ struct SelectionRowsParams {
   std::int64_t positions_stride = 0;  // elements
   std::int64_t rows_stride = 0;       // elements
   std::int64_t block_table_stride = 0;
+  std::int64_t requests = 0;  // 0: not known; else the reference refuses a request beyond it
 };
 
 Result<void> gather_index_keys_check(const GatherIndexKeysParams& params);

@@ -89,6 +89,23 @@ Result<void> paged_indexer_scores_check(const PagedIndexerScoresParams& params) 
   return {};
 }
 
+Result<void> paged_indexer_scores_check_pages(const PagedIndexerScoresParams& params) {
+  const auto& p = params;
+  if (p.page_count <= 0 || p.max_context == 0) return {};
+  for (std::int64_t b = 0; b < p.batch; ++b) {
+    const std::int64_t limit = std::min(p.max_context, p.block_table_stride * kPageTokens);
+    const std::int64_t context = std::clamp<std::int64_t>(p.context_length[b], 0, limit);
+    for (std::int64_t i = 0; i * kPageTokens < context; ++i) {
+      const std::int32_t page = p.block_table[b * p.block_table_stride + i];
+      if (page < 0 || page >= p.page_count)
+        return fail(Errc::kInvalidArgument,
+                    "paged_indexer_scores: request {}: page {} is not one of {}", b, page,
+                    p.page_count);
+    }
+  }
+  return {};
+}
+
 Result<void> indexer_scores_reference(const IndexerScoresParams& params) {
   DSAPERF_TRY(indexer_scores_check(params));
   const auto& p = params;
@@ -107,6 +124,7 @@ Result<void> indexer_scores_reference(const IndexerScoresParams& params) {
 
 Result<void> paged_indexer_scores_reference(const PagedIndexerScoresParams& params) {
   DSAPERF_TRY(paged_indexer_scores_check(params));
+  DSAPERF_TRY(paged_indexer_scores_check_pages(params));
   const auto& p = params;
   if (p.max_context == 0) return {};
   for (std::int64_t b = 0; b < p.batch; ++b) {

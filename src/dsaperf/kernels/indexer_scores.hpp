@@ -55,6 +55,8 @@ struct PagedIndexerScoresParams {
   std::int64_t block_table_stride = 0;
   std::int64_t scores_stride = 0;
   OutsideScores outside = OutsideScores::kUntouched;
+  // 0: not known; else references refuse a page number outside [0, page_count).
+  std::int64_t page_count = 0;
 };
 
 // Refuse sizes, strides and null pointers that contradict each other or the limits above. Values of
@@ -62,6 +64,8 @@ struct PagedIndexerScoresParams {
 // [0, max_context), as the device must.
 Result<void> indexer_scores_check(const IndexerScoresParams& params);
 Result<void> paged_indexer_scores_check(const PagedIndexerScoresParams& params);
+// Of host pointers, where page_count is known: every page number that is read is one of them.
+Result<void> paged_indexer_scores_check_pages(const PagedIndexerScoresParams& params);
 
 Result<void> indexer_scores(const IndexerScoresParams& params, CUstream_st* stream);
 

@@ -75,6 +75,7 @@ Result<void> indexer_scores(const IndexerScoresParams& params, int threads) {
 
 Result<void> paged_indexer_scores(const PagedIndexerScoresParams& params, int threads) {
   DSAPERF_TRY(paged_indexer_scores_check(params));
+  DSAPERF_TRY(paged_indexer_scores_check_pages(params));
   const auto& p = params;
   if (p.max_context == 0) return {};
   parallel_for(p.batch, threads, [&](std::int64_t b) {

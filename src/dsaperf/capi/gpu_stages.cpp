@@ -1,0 +1,81 @@
+#include "dsaperf/capi/gpu_stages.hpp"
+
+#if DSAPERF_WITH_CUDA
+#include "dsaperf/gpu/device.hpp"
+#endif
+
+namespace dsaperf::capi {
+
+#if DSAPERF_WITH_CUDA
+
+Result<void> gpu_indexer_scores(const kernels::IndexerScoresParams& params,
+                                const Execution& where) {
+  return kernels::indexer_scores(params, where.stream);
+}
+
+Result<void> gpu_paged_indexer_scores(const kernels::PagedIndexerScoresParams& params,
+                                      const Execution& where) {
+  return kernels::paged_indexer_scores(params, where.workspace, where.workspace_size, where.stream);
+}
+
+Result<std::size_t> gpu_paged_indexer_scores_workspace(
+    const kernels::PagedIndexerScoresParams& params) {
+  DSAPERF_TRY_ASSIGN(const int sms, gpu::current_sm_count());
+  return kernels::paged_indexer_scores_workspace(params, sms);
+}
+
+Result<void> gpu_topk(const kernels::TopkParams& params, const Execution& where) {
+  return kernels::topk(params, where.workspace, where.workspace_size, where.stream);
+}
+
+Result<std::size_t> gpu_topk_workspace(const kernels::TopkParams& params) {
+  DSAPERF_TRY_ASSIGN(const int sms, gpu::current_sm_count());
+  return kernels::topk_workspace(params, sms);
+}
+
+Result<void> gpu_sparse_mla(const kernels::SparseMlaParams& params, bool decode,
+                            const Execution& where) {
+  return decode ? kernels::sparse_mla_decode(params, where.workspace, where.workspace_size,
+                                             where.stream)
+                : kernels::sparse_mla_prefill(params, where.stream);
+}
+
+Result<std::size_t> gpu_sparse_mla_workspace(const kernels::SparseMlaParams& params, bool decode) {
+  if (!decode) return 0;
+  DSAPERF_TRY_ASSIGN(const int sms, gpu::current_sm_count());
+  return kernels::sparse_mla_decode_workspace(params, sms);
+}
+
+#else
+
+namespace {
+tl::unexpected<Error> absent() {
+  return fail(Errc::kUnsupported, "this library was built without its GPU part");
+}
+}  // namespace
+
+Result<void> gpu_indexer_scores(const kernels::IndexerScoresParams&, const Execution&) {
+  return absent();
+}
+Result<void> gpu_paged_indexer_scores(const kernels::PagedIndexerScoresParams&, const Execution&) {
+  return absent();
+}
+Result<std::size_t> gpu_paged_indexer_scores_workspace(const kernels::PagedIndexerScoresParams&) {
+  return absent();
+}
+Result<void> gpu_topk(const kernels::TopkParams&, const Execution&) {
+  return absent();
+}
+Result<std::size_t> gpu_topk_workspace(const kernels::TopkParams&) {
+  return absent();
+}
+Result<void> gpu_sparse_mla(const kernels::SparseMlaParams&, bool, const Execution&) {
+  return absent();
+}
+Result<std::size_t> gpu_sparse_mla_workspace(const kernels::SparseMlaParams&, bool) {
+  return absent();
+}
+
+#endif
+
+}  // namespace dsaperf::capi
