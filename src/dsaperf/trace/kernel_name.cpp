@@ -217,8 +217,14 @@ std::string_view KernelName::base() const {
   return colons == std::string_view::npos ? whole : whole.substr(colons + 2);
 }
 
+std::string demangled_name(std::string_view printed) {
+  if (!printed.starts_with("_Z")) return std::string(printed);
+  auto text = demangled(printed);
+  return text.empty() ? std::string(printed) : text;
+}
+
 KernelName canonical_name(std::string_view printed) {
-  std::string text(printed.starts_with("_Z") ? demangled(printed) : std::string(printed));
+  std::string text = demangled_name(printed);
   for (const std::string_view anonymous :
        {"<unnamed>::", "(anonymous namespace)::", "{anonymous}::", "(unnamed)::", "(anonymous)::",
         "`anonymous namespace'::"}) {

@@ -31,6 +31,9 @@ struct KernelName {
 
 KernelName canonical_name(std::string_view printed);
 
+// A mangled name as a program would print it; any other name as it is.
+std::string demangled_name(std::string_view printed);
+
 // For tables: the function without the namespaces that say little, with what tells it from its
 // siblings ("elementwise: FillFunctor"), at most `width` characters.
 std::string display_name(const KernelName& name, std::size_t width = 60);

@@ -3,6 +3,7 @@
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/trace/importers/json_events.hpp"
+#include "dsaperf/trace/json_text.hpp"
 
 #include <simdjson.h>
 
@@ -164,26 +165,11 @@ class OwnImporter {
   std::size_t count_fields_ = 0;
 };
 
-void append_json(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
-
 void append_list(std::string& out, std::string_view key, const std::vector<std::string>& texts) {
   fmt::format_to(std::back_inserter(out), "\"{}\": [", key);
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (i > 0) out += ", ";
-    append_json(out, texts[i]);
+    append_json_string(out, texts[i]);
   }
   out += "],\n";
 }

@@ -1,0 +1,106 @@
+#include "dsaperf/profile/launch.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <system_error>
+
+extern char** environ;
+
+namespace dsaperf::profile {
+namespace {
+
+constexpr const char* kLibrary = "libdsaperf_inject.so";
+
+// The environment with these set, whatever it held of them.
+std::vector<std::string> environment_with(const std::vector<std::string>& settings) {
+  std::vector<std::string> result = settings;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const auto key = text.substr(0, text.find('=') + 1);
+    const bool replaced = std::any_of(settings.begin(), settings.end(), [&](const auto& setting) {
+      return std::string_view(setting).starts_with(key);
+    });
+    if (!replaced) result.emplace_back(text);
+  }
+  return result;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> list;
+  for (auto& text : texts) list.push_back(text.data());
+  list.push_back(nullptr);
+  return list;
+}
+
+}  // namespace
+
+Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
+                                 const std::filesystem::path& injection,
+                                 const std::filesystem::path& logs) {
+  if (command.empty()) return fail(Errc::kInvalidArgument, "no command to run");
+  std::error_code error;
+  std::filesystem::create_directories(logs, error);
+  if (error) return fail(Errc::kIo, "{}: {}", logs.native(), error.message());
+  const auto library = std::filesystem::absolute(injection).native();
+  auto environment =
+      environment_with({"CUDA_INJECTION64_PATH=" + library, "NVTX_INJECTION64_PATH=" + library,
+                        "DSAPERF_PROFILE_DIR=" + std::filesystem::absolute(logs).native()});
+  auto words = command;
+  const auto arguments = pointers(words);
+  const auto settings = pointers(environment);
+
+  const auto start = std::chrono::steady_clock::now();
+  pid_t child = 0;
+  const int status =
+      posix_spawnp(&child, arguments[0], nullptr, nullptr, arguments.data(), settings.data());
+  if (status != 0) return fail(Errc::kNotFound, "{}: {}", command[0], std::strerror(status));
+  // Ctrl-C reaches the command as well; it decides when to end, and its trace is still read.
+  const auto interrupt = std::signal(SIGINT, SIG_IGN);
+  int how = 0;
+  while (waitpid(child, &how, 0) < 0 && errno == EINTR) {
+  }
+  std::signal(SIGINT, interrupt);
+  ProfiledRun run;
+  run.wall_ns =
+      std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count();
+  run.exit_code = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
+
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(logs, error)) {
+    if (entry.path().extension() == ".activity") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) {
+    DSAPERF_TRY_ASSIGN(auto recording, read_activity_log(file));
+    run.processes.push_back(std::move(recording));
+  }
+  return run;
+}
+
+Result<std::filesystem::path> injection_library() {
+  if (const char* named = std::getenv("DSAPERF_INJECT")) return std::filesystem::path(named);
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const auto folder = program.parent_path();
+  for (const auto& place : {folder, folder / "../lib", folder / "../../src/dsaperf/profile"}) {
+    if (std::filesystem::exists(place / kLibrary, error)) {
+      return std::filesystem::canonical(place / kLibrary, error);
+    }
+  }
+  return fail(Errc::kUnsupported,
+              "{} is not beside {}: it comes with a build that has CUDA (preset release), or is "
+              "named by DSAPERF_INJECT",
+              kLibrary, program.native());
+}
+
+}  // namespace dsaperf::profile

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/profile/recording.hpp"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace dsaperf::profile {
+
+struct ProfiledRun {
+  int exit_code = 0;  // of the command; 128 + signal where it was killed
+  double wall_ns = 0;
+  std::vector<ProcessRecording> processes;  // those that used CUDA, in order of their numbers
+};
+
+// Runs a command with `injection` (libdsaperf_inject.so) in it and in all its children that
+// initialise CUDA, waits for it, and reads what they left in `logs`, a folder that is made. The
+// command's own output and signals pass through. Fails with kNotFound where the command cannot be
+// started.
+Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
+                                 const std::filesystem::path& injection,
+                                 const std::filesystem::path& logs);
+
+// The injection library: $DSAPERF_INJECT, else beside the program or in ../lib of it.
+Result<std::filesystem::path> injection_library();
+
+}  // namespace dsaperf::profile
