@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,5 +52,22 @@ struct Columns {
 // for it. kUnsupported: this build's Arrow library is not where it was.
 Result<Columns> read_columns(const std::filesystem::path& path,
                              std::span<const ColumnRequest> requests);
+
+// A column to be written; the vector of its type counts.
+struct NewColumn {
+  std::string name;
+  ColumnType type = ColumnType::kReal;
+  std::vector<std::string> texts = {};
+  std::vector<std::int64_t> ints = {};
+  std::vector<double> reals = {};
+
+  std::size_t rows() const;
+};
+
+// Writes a Parquet file that read_columns and AIConfigurator read: required columns of exactly
+// INT64, DOUBLE and string, ZSTD, `metadata` as key and value pairs of the file. Through a
+// temporary file and a rename. Fails with kInvalidArgument where columns differ in length.
+Result<void> write_columns(const std::filesystem::path& path, std::span<const NewColumn> columns,
+                           const std::map<std::string, std::string>& metadata);
 
 }  // namespace dsaperf::perfdb

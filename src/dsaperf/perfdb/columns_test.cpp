@@ -67,5 +67,34 @@ TEST(ColumnsTest, LeavesAnAbsentOptionalColumnOut) {
                                               "dsa_generation_module_skip_indexer"));
 }
 
+TEST(ColumnsTest, WhatIsWrittenReadsBack) {
+  const auto path = std::filesystem::path(::testing::TempDir()) / "written.parquet";
+  const std::vector<NewColumn> columns = {
+      {.name = "kernel_source", .type = ColumnType::kText, .texts = {"a", "b", "a"}},
+      {.name = "heads", .type = ColumnType::kInt, .ints = {8, 16, 1 << 30}},
+      {.name = "latency", .type = ColumnType::kReal, .reals = {0.1, 1e-300, 12345.678}}};
+  const auto written = write_columns(path, columns, {{"format", "test.1"}});
+  ASSERT_TRUE(written) << written.error().message();
+  const std::array<ColumnRequest, 3> asked = {{{"latency", ColumnType::kReal, false},
+                                               {"heads", ColumnType::kInt, false},
+                                               {"kernel_source", ColumnType::kText, false}}};
+  const auto read = read_columns(path, asked);
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_THAT((*read)[0].reals, ::testing::ElementsAre(0.1, 1e-300, 12345.678));
+  EXPECT_THAT((*read)[1].ints, ::testing::ElementsAre(8, 16, 1 << 30));
+  EXPECT_THAT((*read)[2].codes, ::testing::ElementsAre(0, 1, 0));
+}
+
+TEST(ColumnsTest, ColumnsOfDifferentLengthAreNotWritten) {
+  const auto path = std::filesystem::path(::testing::TempDir()) / "ragged.parquet";
+  std::filesystem::remove(path);
+  const std::vector<NewColumn> columns = {{.name = "a", .type = ColumnType::kInt, .ints = {1, 2}},
+                                          {.name = "b", .type = ColumnType::kInt, .ints = {1}}};
+  const auto written = write_columns(path, columns, {});
+  ASSERT_FALSE(written);
+  EXPECT_THAT(written.error().message(), ::testing::HasSubstr("'b' has 1 rows, 'a' 2"));
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
 }  // namespace
 }  // namespace dsaperf::perfdb

@@ -1,4 +1,4 @@
-#include "dsaperf/perfdb/parquet/reader.hpp"
+#include "dsaperf/perfdb/parquet/library.hpp"
 
 #include <parquet/column_reader.h>
 #include <parquet/exception.h>

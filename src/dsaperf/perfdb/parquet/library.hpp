@@ -2,7 +2,7 @@
 
 #include "dsaperf/perfdb/columns.hpp"
 
-// Between the program and the shared library that holds Arrow: one function, found by name at run
+// Between the program and the shared library that holds Arrow: two functions, found by name at run
 // time.
 namespace dsaperf::perfdb::parquet_library {
 
@@ -16,5 +16,16 @@ inline constexpr const char* kFileName = "libdsaperf_parquet.so";
 inline constexpr const char* kReadFunction = "dsaperf_read_parquet";
 using ReadFunction = void(const char* path, const ColumnRequest* requests, std::size_t count,
                           Outcome* outcome);
+
+// The file's bytes, so that one place of ours writes files.
+struct Written {
+  bool ok = false;
+  std::string error;
+  std::string bytes;
+};
+
+inline constexpr const char* kWriteFunction = "dsaperf_write_parquet";
+using WriteFunction = void(const NewColumn* columns, std::size_t count,
+                           const std::map<std::string, std::string>* metadata, Written* written);
 
 }  // namespace dsaperf::perfdb::parquet_library
