@@ -4,6 +4,7 @@
 #include "dsaperf/collect/fake_source.hpp"
 #include "dsaperf/collect/json.hpp"
 #include "dsaperf/collect/method_csv.hpp"
+#include "dsaperf/collect/tables.hpp"
 #include "dsaperf/collect/worker.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
@@ -261,11 +262,18 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
   auto csv_path = journal.path();
   csv_path.replace_extension(".csv");
   DSAPERF_TRY(write_file(csv_path, csv.text));
+  const auto table = collect::full_table(header, journal.entries());
+  auto table_path = journal.path();
+  table_path.replace_extension(".parquet");
+  if (!table.columns.empty()) {
+    DSAPERF_TRY(perfdb::write_columns(table_path, table.columns, table.metadata));
+  }
 
   if (flags.json) {
     document["device"] = header.source.device;
     document["journal"] = journal.path().string();
     document["csv"] = csv_path.string();
+    document["table"] = table_path.string();
     document["report"] = report_to_json(report);
     fmt::print("{}\n", document.dump(2));
   } else {

@@ -5,6 +5,7 @@ namespace dsaperf::tool {
 void add_db(CLI::App& app, Run& run) {
   auto* db = app.add_subcommand("db", "Tables of measurements");
   db->require_subcommand(1);
+  add_db_journals(*db, run);
   add_db_lint(*db, run);
   add_db_loo(*db, run);
   add_db_ls(*db, run);

@@ -1,0 +1,136 @@
+#include "dsaperf/collect/tables.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace dsaperf::collect {
+namespace {
+
+Entry entry(std::string_view id, double warm_us) {
+  Entry result;
+  result.what = *Case::from_id(id);
+  result.measurement.warm.median = {warm_us};
+  result.measurement.stages = {{model::Stage::kTopk, {7.5}, "topk"}};
+  result.measurement.kernel_source = "attention";
+  result.attempts = 1;
+  return result;
+}
+
+std::map<std::string, Entry> by_id(const std::vector<Entry>& entries) {
+  std::map<std::string, Entry> result;
+  for (const auto& each : entries) result.emplace(each.what.id(), each);
+  return result;
+}
+
+constexpr const char* kContext =
+    "context/2x4096+1024/h16/kv_fp8/gemm_fp8_block/full/model_like/graph";
+constexpr const char* kShared = "context/2x4096+1024/h16/kv_fp8/gemm_bf16/shared/model_like/graph";
+constexpr const char* kRagged =
+    "context/1x4096+0,8x1+8192/h16/kv_bf16/gemm_bf16/full/model_like/graph";
+constexpr const char* kDecode =
+    "generation/8x1+4095/h16/kv_bf16/gemm_fp8_block/full/model_like/graph";
+constexpr const char* kDraft =
+    "generation/8x2+4095/h16/kv_bf16/gemm_fp8_block/full/model_like/graph";
+constexpr const char* kEager =
+    "generation/8x1+4095/h16/kv_bf16/gemm_fp8_block/full/model_like/eager";
+
+TEST(TablesTest, AModuleTableHoldsWhatItsKeyCanSay) {
+  const auto entries = by_id({entry(kContext, 100), entry(kShared, 90), entry(kRagged, 50),
+                              entry(kDecode, 20), entry(kDraft, 21), entry(kEager, 22)});
+  const JournalHeader header{.model = "m", .architecture = "DeepseekV32ForCausalLM"};
+  const auto context = dsa_table(header, entries, perfdb::Phase::kContext);
+  ASSERT_EQ(context.rows.size(), 2U);
+  const auto& slice = context.slices[static_cast<std::size_t>(context.rows[1].slice)];
+  EXPECT_EQ(slice.kv_dtype, "fp8");
+  EXPECT_EQ(slice.gemm_dtype, "fp8_block");
+  EXPECT_EQ(context.rows[1].past_tokens, 1024);
+  const auto& shared = context.slices[static_cast<std::size_t>(context.rows[0].slice)];
+  EXPECT_EQ(shared.op_name, "dsa_context_module_skip_indexer");
+  EXPECT_EQ(shared.gemm_dtype, "bfloat16");
+
+  const auto decode = dsa_table(header, entries, perfdb::Phase::kGeneration);
+  ASSERT_EQ(decode.rows.size(), 1U);
+  EXPECT_DOUBLE_EQ(decode.rows[0].latency.value, 20);
+}
+
+TEST(TablesTest, TheFullTableKeepsEveryCaseAndStage) {
+  auto failed = entry(kDraft, 0);
+  failed.error = "broken";
+  const auto table = full_table({}, by_id({entry(kContext, 100), entry(kRagged, 50), failed}));
+  for (const auto& column : table.columns) EXPECT_EQ(column.rows(), 2U) << column.name;
+  const auto column = [&](std::string_view name) {
+    return *std::find_if(table.columns.begin(), table.columns.end(),
+                         [&](const auto& each) { return each.name == name; });
+  };
+  EXPECT_THAT(column("topk_us").reals, testing::ElementsAre(7.5, 7.5));
+  EXPECT_THAT(column("attention_us").reals, testing::ElementsAre(0, 0));
+  EXPECT_THAT(column("requests").texts, testing::ElementsAre("1x4096+0,8x1+8192", "2x4096+1024"));
+  EXPECT_THAT(column("past_tokens").ints, testing::ElementsAre(-1, 1024));
+}
+
+class MergeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = std::filesystem::path(testing::TempDir()) /
+                 testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(directory_);
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  void write(const Shard& shard, const std::vector<Entry>& entries, const char* device = "card") {
+    auto journal = Journal::open(
+        directory_, {.model = "m", .source = {.device = device}, .shard = shard}, false);
+    ASSERT_TRUE(journal) << journal.error().message();
+    for (const auto& each : entries) ASSERT_TRUE(journal->append(each));
+  }
+
+  std::filesystem::path directory_;
+};
+
+TEST_F(MergeTest, ShardsMakeUpTheWhole) {
+  write({0, 2}, {entry(kContext, 100)});
+  write({1, 2}, {entry(kDecode, 20)});
+  const auto merged = merge_journals({directory_});
+  ASSERT_TRUE(merged) << merged.error().message();
+  EXPECT_EQ(merged->entries.size(), 2U);
+  EXPECT_TRUE(merged->conflicts.empty());
+  EXPECT_EQ(merged->header.shard.count, 1);
+}
+
+TEST_F(MergeTest, TwoMeasurementsOfOneCaseAreShownAndTheFirstIsKept) {
+  write({0, 2}, {entry(kContext, 100)});
+  write({1, 2}, {entry(kContext, 120)});
+  const auto merged = merge_journals({directory_});
+  ASSERT_TRUE(merged);
+  ASSERT_EQ(merged->conflicts.size(), 1U);
+  EXPECT_THAT(merged->conflicts[0], testing::HasSubstr("100.00 us and 120.00 us"));
+  EXPECT_EQ(merged->entries.begin()->second.measurement.warm.median.value, 100);
+}
+
+TEST_F(MergeTest, AMeasurementBeatsAnError) {
+  auto failed = entry(kContext, 0);
+  failed.error = "broken";
+  write({0, 2}, {failed});
+  write({1, 2}, {entry(kContext, 120)});
+  const auto merged = merge_journals({directory_});
+  EXPECT_TRUE(merged->entries.begin()->second.error.empty());
+  EXPECT_TRUE(merged->conflicts.empty());
+}
+
+TEST_F(MergeTest, CardsAreNotMixed) {
+  write({0, 2}, {entry(kContext, 100)});
+  write({1, 2}, {entry(kDecode, 20)}, "another");
+  const auto merged = merge_journals({directory_});
+  ASSERT_FALSE(merged);
+  EXPECT_THAT(merged.error().message(), testing::HasSubstr("another"));
+}
+
+TEST_F(MergeTest, AFolderWithoutJournalIsNamed) {
+  std::filesystem::create_directories(directory_);
+  const auto merged = merge_journals({directory_});
+  ASSERT_FALSE(merged);
+  EXPECT_THAT(merged.error().message(), testing::HasSubstr("rows*.jsonl"));
+}
+
+}  // namespace
+}  // namespace dsaperf::collect

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "dsaperf/perfdb/dsa_table.hpp"
+
+#include <string>
+#include <vector>
+
+namespace dsaperf::perfdb {
+
+// One question that both tables answer.
+struct DiffRow {
+  std::size_t before = 0;  // index into the first table's rows
+  std::size_t after = 0;   // into the second's
+  double ratio = 0;        // before / after: above 1 the second is faster
+};
+
+// Rows of two tables of one phase side by side, matched by architecture, formats, whether the layer
+// shares its selection, and sizes. The checkpoint and the kernel may differ: that is what is
+// compared. Of repeated keys the last row counts.
+struct TableDiff {
+  std::vector<DiffRow> faster;  // the second table, by more than `tolerance`
+  std::vector<DiffRow> slower;
+  std::vector<DiffRow> same;
+  std::size_t only_before = 0;
+  std::size_t only_after = 0;
+
+  std::size_t matched() const { return faster.size() + slower.size() + same.size(); }
+  // Over all matched rows; 1 where none is.
+  double geometric_mean() const;
+};
+
+// `tolerance`: relative difference that the spread of both explains. Rows without a usable latency
+// are not matched.
+TableDiff diff(const DsaTable& before, const DsaTable& after, double tolerance);
+
+}  // namespace dsaperf::perfdb

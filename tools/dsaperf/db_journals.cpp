@@ -1,0 +1,245 @@
+#include "db.hpp"
+#include "dsaperf/collect/tables.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/text_table.hpp"
+#include "dsaperf/perfdb/aic_export.hpp"
+#include "dsaperf/perfdb/diff.hpp"
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+// The db commands that read what `dsaperf collect` wrote: merge, export and diff.
+namespace dsaperf::tool {
+namespace {
+
+using nlohmann::ordered_json;
+using perfdb::Phase;
+
+struct Options {
+  std::vector<std::string> places;
+  std::string output, before, after, systems_root;
+  std::string system = "h200_sxm", backend = "sglang";
+  double tolerance = 0.03;
+  bool allow_fake = false;
+  bool json = false;
+};
+
+std::vector<std::filesystem::path> paths(const std::vector<std::string>& texts) {
+  return {texts.begin(), texts.end()};
+}
+
+Result<ExitCode> merge(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals(paths(options.places)));
+  DSAPERF_TRY_ASSIGN(auto journal, collect::Journal::open(options.output, merged.header, false));
+  for (const auto& [id, entry] : merged.entries) DSAPERF_TRY(journal.append(entry));
+  const auto table = collect::full_table(merged.header, merged.entries);
+  const auto file = std::filesystem::path(options.output) / "rows.parquet";
+  DSAPERF_TRY(perfdb::write_columns(file, table.columns, table.metadata));
+  if (options.json) {
+    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.merge.1"},
+                                    {"journal", journal.path().string()},
+                                    {"table", file.string()},
+                                    {"cases", merged.entries.size()},
+                                    {"conflicts", merged.conflicts},
+                                    {"warnings", ordered_json::array()}}
+                           .dump(2));
+  } else {
+    fmt::print("{}: {} cases, {} in conflict\n", journal.path().string(), merged.entries.size(),
+               merged.conflicts.size());
+    for (const auto& conflict : merged.conflicts)
+      fmt::print("conflict, first kept: {}\n", conflict);
+  }
+  return merged.conflicts.empty() ? ExitCode::kDone : ExitCode::kVerdictNo;
+}
+
+Result<ExitCode> export_tables(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals(paths(options.places)));
+  if (!merged.conflicts.empty()) {
+    return fail(Errc::kInvalidArgument,
+                "{} cases were measured twice with different results (first: {}): "
+                "dsaperf db merge shows them",
+                merged.conflicts.size(), merged.conflicts.front());
+  }
+  const auto& source = merged.header.source;
+  if (source.device.starts_with("fake") && !options.allow_fake) {
+    return fail(Errc::kInvalidArgument,
+                "these times are made up (device '{}'): --allow-fake exports them nevertheless",
+                source.device);
+  }
+  DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
+  const std::vector<perfdb::DsaTable> tables = {
+      collect::dsa_table(merged.header, merged.entries, Phase::kContext),
+      collect::dsa_table(merged.header, merged.entries, Phase::kGeneration)};
+  DSAPERF_TRY_ASSIGN(const auto report,
+                     perfdb::export_to_aiconfigurator(tables,
+                                                      {.system = options.system,
+                                                       .backend = options.backend,
+                                                       .framework = source.framework,
+                                                       .version = source.version,
+                                                       .device = source.device},
+                                                      tree, options.output));
+  const auto rows = tables[0].rows.size() + tables[1].rows.size();
+  if (options.json) {
+    ordered_json files = ordered_json::array();
+    for (const auto& file : report.files) files.push_back(file.string());
+    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.export.1"},
+                                    {"system", report.system},
+                                    {"rows", rows},
+                                    {"files", std::move(files)},
+                                    {"warnings", report.warnings}}
+                           .dump(2));
+  } else {
+    fmt::print("{} rows as system {} in {}\n", rows, report.system, options.output);
+  }
+  for (const auto& warning : report.warnings) fmt::print(stderr, "warning: {}\n", warning);
+  return ExitCode::kDone;
+}
+
+// The tables of a place: one module table, or both phases of a folder of journals.
+Result<std::vector<perfdb::DsaTable>> tables_at(const std::filesystem::path& place) {
+  std::vector<perfdb::DsaTable> tables;
+  for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
+    const auto inside = place / perfdb::dsa_table_file(phase);
+    const bool is_file = place.filename() == perfdb::dsa_table_file(phase);
+    if (!is_file && !std::filesystem::exists(inside)) continue;
+    DSAPERF_TRY_ASSIGN(auto table, perfdb::read_dsa_file(is_file ? place : inside, phase));
+    tables.push_back(std::move(table));
+  }
+  if (!tables.empty()) return tables;
+  DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals({place}));
+  for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
+    tables.push_back(collect::dsa_table(merged.header, merged.entries, phase));
+  }
+  return tables;
+}
+
+std::string row_text(const perfdb::DsaTable& table, std::size_t index) {
+  const auto& row = table.rows[index];
+  const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
+  return fmt::format("kv {} gemm {} heads {} batch {} new {} past {}", slice.kv_dtype,
+                     slice.gemm_dtype, row.heads, row.batch, row.new_tokens, row.past_tokens);
+}
+
+ordered_json rows_to_json(const perfdb::DsaTable& before, const perfdb::DsaTable& after,
+                          const std::vector<perfdb::DiffRow>& rows) {
+  ordered_json list = ordered_json::array();
+  for (const auto& row : rows) {
+    list.push_back({{"key", row_text(before, row.before)},
+                    {"before_ms", before.rows[row.before].latency.millis()},
+                    {"after_ms", after.rows[row.after].latency.millis()},
+                    {"ratio", row.ratio}});
+  }
+  return list;
+}
+
+Result<ExitCode> diff(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto before, tables_at(options.before));
+  DSAPERF_TRY_ASSIGN(const auto after, tables_at(options.after));
+  ordered_json phases = ordered_json::array();
+  TextTable text({{"phase"},
+                  {"matched", TextTable::Align::kRight},
+                  {"faster", TextTable::Align::kRight},
+                  {"same", TextTable::Align::kRight},
+                  {"slower", TextTable::Align::kRight},
+                  {"only A", TextTable::Align::kRight},
+                  {"only B", TextTable::Align::kRight},
+                  {"A / B", TextTable::Align::kRight}});
+  std::size_t matched = 0;
+  for (const auto& a : before) {
+    for (const auto& b : after) {
+      if (a.phase != b.phase) continue;
+      const auto result = perfdb::diff(a, b, options.tolerance);
+      matched += result.matched();
+      text.add_row({std::string(perfdb::name(a.phase)), fmt::format("{}", result.matched()),
+                    fmt::format("{}", result.faster.size()), fmt::format("{}", result.same.size()),
+                    fmt::format("{}", result.slower.size()), fmt::format("{}", result.only_before),
+                    fmt::format("{}", result.only_after),
+                    fmt::format("{:.3f}", result.geometric_mean())});
+      phases.push_back({{"phase", perfdb::name(a.phase)},
+                        {"matched", result.matched()},
+                        {"geometric_mean_ratio", result.geometric_mean()},
+                        {"faster", rows_to_json(a, b, result.faster)},
+                        {"same", rows_to_json(a, b, result.same)},
+                        {"slower", rows_to_json(a, b, result.slower)},
+                        {"only_before", result.only_before},
+                        {"only_after", result.only_after}});
+    }
+  }
+  if (matched == 0) {
+    return fail(Errc::kNotFound, "{} and {} have no row in common", options.before, options.after);
+  }
+  if (options.json) {
+    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.diff.1"},
+                                    {"before", options.before},
+                                    {"after", options.after},
+                                    {"tolerance", options.tolerance},
+                                    {"phases", std::move(phases)},
+                                    {"warnings", ordered_json::array()}}
+                           .dump(2));
+  } else {
+    fmt::print("A: {}\nB: {}\n\n{}", options.before, options.after,
+               text.str(TextStyle::of_descriptor(STDOUT_FILENO)));
+  }
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_db_journals(CLI::App& db, Run& run) {
+  auto merging = std::make_shared<Options>();
+  auto* merge_command = db.add_subcommand("merge", "Journals of shards or pieces into one");
+  merge_command->add_option("PLACES", merging->places, "Folders of dsaperf collect, or journals")
+      ->required();
+  merge_command
+      ->add_option("-o,--output", merging->output, "Folder of the merged journal and table")
+      ->required();
+  merge_command->add_flag("--json", merging->json, "One JSON document");
+  merge_command->footer(
+      "Exit code 3: two journals disagree on a case (the first is kept, all are listed).\n"
+      "Example:\n  dsaperf db merge rows -o merged");
+  merge_command->callback([merging, &run] { run = [merging] { return merge(*merging); }; });
+
+  auto exporting = std::make_shared<Options>();
+  auto* export_command =
+      db.add_subcommand("export", "Measured rows as tables that AIConfigurator loads");
+  export_command->add_option("PLACES", exporting->places, "Folders of dsaperf collect, or journals")
+      ->required();
+  export_command->add_option("--aiconfigurator", exporting->output, "Systems folder to write")
+      ->required();
+  export_command->add_option("--system", exporting->system, "The card, as AIConfigurator names it")
+      ->capture_default_str();
+  export_command->add_option("--backend", exporting->backend, "trtllm, sglang or vllm")
+      ->capture_default_str();
+  export_command->add_option(
+      "--systems", exporting->systems_root,
+      "Installed systems folder whose other tables are linked (else found by itself)");
+  export_command->add_flag("--allow-fake", exporting->allow_fake, "Export times of --timing fake");
+  export_command->add_flag("--json", exporting->json, "One JSON document");
+  export_command->footer(
+      "Example:\n  dsaperf db export rows --aiconfigurator systems --system h200_sxm\n"
+      "  aiconfigurator cli estimate --systems-paths systems --system h200_sxm_dsaperf ...");
+  export_command->callback(
+      [exporting, &run] { run = [exporting] { return export_tables(*exporting); }; });
+
+  auto comparing = std::make_shared<Options>();
+  auto* diff_command = db.add_subcommand("diff", "Two tables side by side: faster, same, slower");
+  diff_command
+      ->add_option("A", comparing->before, "A module table, its folder, or a folder of journals")
+      ->required();
+  diff_command->add_option("B", comparing->after, "The other")->required();
+  diff_command
+      ->add_option("--tolerance", comparing->tolerance,
+                   "Difference that the spread of both explains")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  diff_command->add_flag("--json", comparing->json, "One JSON document, with every row");
+  diff_command->footer("Example:\n  dsaperf db diff sglang/0.5.14 rows");
+  diff_command->callback([comparing, &run] { run = [comparing] { return diff(*comparing); }; });
+}
+
+}  // namespace dsaperf::tool
