@@ -8,6 +8,7 @@
 #include "profile.hpp"
 #include "query.hpp"
 #include "run.hpp"
+#include "sweep.hpp"
 #include "trace.hpp"
 #include "usage.hpp"
 
@@ -33,6 +34,7 @@ ExitCode execute(int argc, char** argv) {
   dsaperf::tool::add_profile(app, run);
   dsaperf::tool::add_query(app, run);
   dsaperf::tool::add_run(app, run);
+  dsaperf::tool::add_sweep(app, run);
   dsaperf::tool::add_trace(app, run);
 
   const std::span<char* const> words(argv + 1, argv + argc);

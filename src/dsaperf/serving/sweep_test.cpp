@@ -1,0 +1,130 @@
+#include "dsaperf/serving/sweep.hpp"
+
+#include "dsaperf/core/csv.hpp"
+#include "dsaperf/core/testing/fixtures.hpp"
+#include "dsaperf/model/load_model.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace dsaperf::serving {
+namespace {
+
+class SweepTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto systems = dsaperf::testing::systems_tree();
+    if (!systems) GTEST_SKIP() << dsaperf::testing::kNoSystems;
+    tree_ = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
+  }
+  SweepResult run(const std::string& model, const std::vector<Engine>& engines,
+                  const SweepInputs& inputs) {
+    auto result = sweep(
+        *model::load_model(model), engines,
+        [&](Engine engine) {
+          return predict::compatible::OperatorSet::open(tree_, "h200_sxm",
+                                                        std::string(name(engine)), "");
+        },
+        inputs);
+    EXPECT_TRUE(result) << result.error().message();
+    return *std::move(result);
+  }
+
+  std::shared_ptr<const perfdb::SystemsTree> tree_;
+};
+
+// Rows of layouts with whole experts on each rank are left out: the package prices those with
+// DeepEP's exchanges, whose tables are not read here.
+TEST_F(SweepTest, RowsAreThePackages) {
+  const auto rows = dsaperf::testing::fixture("aic/sweep.csv.gz");
+  if (!rows) GTEST_SKIP() << dsaperf::testing::kNoFixtures;
+  const auto spec = *model::load_model("deepseek-ai/DeepSeek-V3.2");
+  auto set = *predict::compatible::OperatorSet::open(tree_, "h200_sxm", "sglang", "");
+  auto csv = CsvReader::open(*rows);
+  ASSERT_TRUE(csv && csv->next());
+  std::map<std::string, std::size_t> column;
+  for (std::size_t i = 0; i < csv->fields().size(); ++i) column.emplace(csv->fields()[i], i);
+  int compared = 0;
+  while (*csv->next()) {
+    const auto number = [&](const char* name) {
+      return *parse_double(csv->field(column.at(name)));
+    };
+    const auto integer = [&](const char* name) { return static_cast<int>(number(name)); };
+    const Layout layout{.tp = integer("tp"),
+                        .dp = integer("dp"),
+                        .moe_tp = integer("moe_tp"),
+                        .moe_ep = integer("moe_ep")};
+    if (layout.moe_tp == 1 && layout.moe_ep > 1) continue;
+    const auto model = PassModel::make(
+        {.shape = *ModelShape::of(spec), .layout = layout, .formats = formats_of(spec, {}, true)},
+        set);
+    ASSERT_TRUE(model);
+    const auto form = in_flight(*model, set.system(), set.version(), {.isl = 4096, .osl = 1024},
+                                number("bs"), number("ctx_tokens"));
+    ASSERT_TRUE(form);
+    constexpr double kRounding = 0.0005001;  // the file has three decimals
+    EXPECT_NEAR(form->ttft_ms, number("ttft"), kRounding) << csv->line();
+    EXPECT_NEAR(form->tpot_ms, number("tpot"), kRounding) << csv->line();
+    EXPECT_NEAR(form->request_s, number("seq/s"), kRounding) << csv->line();
+    EXPECT_NEAR(form->output_tok_s_per_gpu(layout), number("tokens/s/gpu"), kRounding)
+        << csv->line();
+    EXPECT_NEAR(form->memory.total() / (1 << 30), number("memory"), kRounding) << csv->line();
+    ++compared;
+  }
+  EXPECT_GE(compared, 20);
+}
+
+TEST_F(SweepTest, CandidatesMeetTheLimitsAndAreRanked) {
+  const auto result = run("zai-org/GLM-5-FP8", {Engine::kSglang, Engine::kVllm},
+                          {.gpus = 8,
+                           .isl = 4096,
+                           .osl = 512,
+                           .ttft_limit_ms = 3000,
+                           .tpot_limit_ms = 40,
+                           .formats = {}});
+  ASSERT_FALSE(result.candidates.empty());
+  double before = std::numeric_limits<double>::infinity();
+  for (const auto& candidate : result.candidates) {
+    EXPECT_LE(candidate.form.ttft_ms, 3000);
+    EXPECT_LE(candidate.form.tpot_ms, 40);
+    EXPECT_FALSE(candidate.binds.empty());
+    EXPECT_LE(candidate.tok_s_per_cluster_gpu(8), before);
+    before = candidate.tok_s_per_cluster_gpu(8);
+  }
+  for (const auto& rejected : result.rejected) EXPECT_FALSE(rejected.reason.empty());
+}
+
+TEST_F(SweepTest, NoPointOfTheFrontBeatsAnother) {
+  const auto result = run("zai-org/GLM-5-FP8", {Engine::kSglang},
+                          {.gpus = 8, .isl = 2048, .osl = 256, .formats = {}});
+  for (std::size_t i = 1; i < result.pareto.size(); ++i) {
+    EXPECT_GT(result.pareto[i].tok_s_per_user(), result.pareto[i - 1].tok_s_per_user());
+    EXPECT_LT(result.pareto[i].tok_s_per_cluster_gpu(8),
+              result.pareto[i - 1].tok_s_per_cluster_gpu(8));
+  }
+}
+
+TEST_F(SweepTest, LimitsThatNothingMeetsLeaveReasons) {
+  const auto result = run(
+      "zai-org/GLM-5-FP8", {Engine::kSglang},
+      {.gpus = 8, .isl = 4096, .osl = 512, .ttft_limit_ms = 1, .tpot_limit_ms = 1, .formats = {}});
+  EXPECT_TRUE(result.candidates.empty());
+  EXPECT_FALSE(result.rejected.empty());
+}
+
+TEST(LaunchCommandTest, NamesTheLayout) {
+  Candidate candidate;
+  candidate.layout = {.tp = 2, .dp = 4, .moe_tp = 1, .moe_ep = 8};
+  candidate.formats.kv = "fp8";
+  candidate.batch = 16;
+  candidate.chunk = 2048;
+  const auto text = launch_command(candidate, "m");
+  EXPECT_THAT(text,
+              ::testing::HasSubstr("--tp-size 8 --dp-size 4 --enable-dp-attention --ep-size 8"));
+  EXPECT_THAT(text, ::testing::HasSubstr("--max-running-requests 64"));
+}
+
+}  // namespace
+}  // namespace dsaperf::serving

@@ -1,0 +1,109 @@
+#include "sweep.hpp"
+
+#include "dsaperf/core/file.hpp"
+#include "dsaperf/model/load_model.hpp"
+#include "dsaperf/report/sweep.hpp"
+#include "dsaperf/serving/sweep.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+namespace dsaperf::tool {
+namespace {
+
+struct Options {
+  std::string config, systems_root;
+  std::string system = "h200_sxm", backend, version;
+  std::string method = "model", csv;
+  double ttft = 0, tpot = 0;
+  int top = 10;
+  bool json = false;
+  serving::SweepInputs inputs;
+};
+
+Result<ExitCode> run_sweep(Options options) {
+  using serving::Engine;
+  auto& in = options.inputs;
+  in.method =
+      options.method == "compatible" ? serving::Method::kCompatible : serving::Method::kModel;
+  if (options.ttft > 0) in.ttft_limit_ms = options.ttft;
+  if (options.tpot > 0) in.tpot_limit_ms = options.tpot;
+  std::vector<Engine> engines = {Engine::kSglang, Engine::kVllm, Engine::kTrtllm};
+  if (!options.backend.empty()) {
+    DSAPERF_TRY_ASSIGN(const auto engine, serving::engine_from_name(options.backend));
+    engines = {engine};
+  }
+  DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(options.config));
+  DSAPERF_TRY_ASSIGN(auto tree, perfdb::SystemsTree::discover(options.systems_root));
+  const auto shared = std::make_shared<const perfdb::SystemsTree>(std::move(tree));
+  DSAPERF_TRY_ASSIGN(const auto result, serving::sweep(
+                                            spec, engines,
+                                            [&](Engine engine) {
+                                              return predict::compatible::OperatorSet::open(
+                                                  shared, options.system, name(engine),
+                                                  options.version);
+                                            },
+                                            in));
+  for (const auto& warning : result.warnings)
+    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  if (!options.csv.empty()) DSAPERF_TRY(write_file(options.csv, report::csv(result)));
+  if (options.json)
+    std::puts(report::json(result).dump(2).c_str());
+  else
+    std::fputs(report::text(result, options.top, TextStyle::of_descriptor(1)).c_str(), stdout);
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_sweep(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand(
+      "sweep", "Every layout of a model on N GPUs: the best ones, and why not the others");
+  auto options = std::make_shared<Options>();
+  auto& in = options->inputs;
+  command
+      ->add_option("CONFIG", options->config,
+                   "config.json, a folder that holds one, or a bundled name")
+      ->required();
+  command->add_option("--systems", options->systems_root,
+                      "AIConfigurator's systems folder (else found by itself)");
+  command->add_option("--system", options->system, "Card")->capture_default_str();
+  command->add_option("--gpus", in.gpus, "GPUs to use")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--isl", in.isl, "Tokens of a prompt")->required();
+  command->add_option("--osl", in.osl, "Tokens of an answer")->required();
+  command->add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
+  command
+      ->add_option("--backend", options->backend,
+                   "sglang, vllm or trtllm (default: all that have tables)")
+      ->check(CLI::IsMember({"sglang", "vllm", "trtllm"}));
+  command->add_option("--version", options->version,
+                      "current, previous, next or a number (default: current)");
+  command->add_option("--ttft", options->ttft,
+                      "Longest time to the first token, ms (default: no limit)");
+  command->add_option("--tpot", options->tpot, "Longest time a token, ms (default: no limit)");
+  command->add_option("--kv", in.formats.kv,
+                      "Cache: bfloat16 (or bf16), fp8 (default: the engine's)");
+  command->add_option("--gemm", in.formats.gemm, "Projections (default: the checkpoint's)");
+  command
+      ->add_option("--method", options->method, "model, or compatible: aiconfigurator's own rows")
+      ->check(CLI::IsMember({"model", "compatible"}))
+      ->capture_default_str();
+  command->add_option("--top", options->top, "Rows to print")->capture_default_str();
+  command->add_option("--csv", options->csv,
+                      "Also write the Pareto front, in aiconfigurator's columns");
+  command->add_flag("--json", options->json, "One JSON document");
+  command->footer(
+      "Example:\n  dsaperf sweep zai-org/GLM-5-FP8 --system h200_sxm --gpus 8 --isl 4096 --osl "
+      "1024 --ttft 3000 --tpot 40");
+  command->callback([options, &run] {
+    if (options->inputs.formats.kv == "bf16") options->inputs.formats.kv = "bfloat16";
+    run = [options] { return run_sweep(*options); };
+  });
+}
+
+}  // namespace dsaperf::tool
