@@ -23,7 +23,8 @@ namespace dsaperf::tool {
 namespace {
 
 struct Options {
-  std::vector<std::string> words;  // CONFIG and the flags of `run`, or a command
+  std::vector<std::string> words;                  // CONFIG, or a command with its arguments
+  std::string batch, new_tokens, past, heads, kv;  // of `run`, for CONFIG
   std::string output = "profile.json.gz";
   std::string summary_csv;
   std::string trace_csv;
@@ -81,6 +82,13 @@ Result<ExitCode> profile_command(const Options& options) {
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error).native();
     command.insert(command.begin(), {self, "run"});
     command.insert(command.end(), {"--device", "gpu"});
+    for (const auto& [flag, value] : {std::pair("--batch", &options.batch),
+                                      {"--new", &options.new_tokens},
+                                      {"--past", &options.past},
+                                      {"--heads", &options.heads},
+                                      {"--kv", &options.kv}}) {
+      if (!value->empty()) command.insert(command.end(), {flag, *value});
+    }
   }
   DSAPERF_TRY_ASSIGN(const auto library, profile::injection_library());
   std::error_code error;
@@ -145,7 +153,13 @@ void add_profile(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand(
       "profile", "Record the kernels of a layer, or of any command that uses CUDA, with CUPTI");
   auto options = std::make_shared<Options>();
-  command->allow_extras();
+  command->add_option("COMMAND", options->words, "CONFIG, or after -- a command and its arguments")
+      ->required();
+  command->add_option("--batch", options->batch, "Of `run`, for CONFIG, as are the next four");
+  command->add_option("--new", options->new_tokens);
+  command->add_option("--past", options->past);
+  command->add_option("--heads", options->heads);
+  command->add_option("--kv", options->kv);
   command->add_option("-o,--output", options->output, "Where the trace goes; .gz is packed")
       ->capture_default_str();
   command->add_option("--csv", options->summary_csv, "Kernel table as nsys's cuda_gpu_kern_sum");
@@ -158,16 +172,7 @@ void add_profile(CLI::App& app, Run& run) {
   command->footer(
       "CONFIG and the flags of `run` profile one layer; after -- any command, with its children.\n"
       "Example: dsaperf profile -o served.json.gz -- python -m sglang.launch_server --model ...");
-  command->callback([command, options, &run] {
-    options->words = command->remaining();
-    if (options->words.empty()) {
-      throw CLI::RequiredError("CONFIG, or -- and a command");
-    }
-    if (options->words[0].starts_with('-')) {
-      throw CLI::ExtrasError(command->get_name(), options->words);
-    }
-    run = [options] { return profile_command(*options); };
-  });
+  command->callback([options, &run] { run = [options] { return profile_command(*options); }; });
 }
 
 }  // namespace dsaperf::tool
