@@ -1,6 +1,7 @@
 #include "dsaperf/model/aiconfigurator_mapping.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -172,7 +173,9 @@ void add_needs(const ModelSpec& spec, AiconfiguratorMapping& mapping) {
       mapping.needs.emplace_back("a table for each of them, and a collector of its rows");
       break;
     default:
-      mapping.needs.emplace_back("a model class built of the operations above");
+      mapping.needs.push_back(fmt::format("a model class built of {}, {}",
+                                          fmt::join(mapping.context_operations, ", "),
+                                          fmt::join(mapping.generation_operations, ", ")));
       break;
   }
 }

@@ -104,6 +104,9 @@ tl::unexpected<Error> not_json(std::string_view text, const json::parse_error& e
 Result<json> parse_document(std::string_view text, std::vector<std::string>& warnings) {
   DSAPERF_TRY(check_content(text));
   DSAPERF_TRY(check_depth(text));
+  if (text.starts_with("\xef\xbb\xbf")) {
+    warnings.emplace_back("starts with a byte-order mark, which JSON does not have: skipped");
+  }
   std::string repaired;
   // Seldom: a search is cheaper than a copy.
   if (text.find("NaN") != text.npos || text.find("Infinity") != text.npos) {

@@ -133,7 +133,9 @@ class Comparison {
     };
     formats("q projections", a.formats.q_b, b.formats.q_b);
     formats("kv projections", a.formats.kv_a, b.formats.kv_a);
-    formats("kv_b projection", a.formats.kv_b, b.formats.kv_b);
+    if (has_latent_cache(a) && has_latent_cache(b)) {
+      formats("kv_b projection", a.formats.kv_b, b.formats.kv_b);
+    }
     formats("o projection", a.formats.o, b.formats.o);
     if (a.indexer && b.indexer) {
       formats("indexer projections", a.formats.indexer, b.formats.indexer);

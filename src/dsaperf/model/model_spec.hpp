@@ -81,6 +81,8 @@ struct ModelSpec {
   std::optional<KvFormat> kv_format;  // what the checkpoint asks for; empty: nothing said
   std::string quantisation;  // "fp8 block 128x128", "nvfp4 (hf_quant_config)", "none (bf16)"
 
+  bool has_uncounted_parts = false;  // weights beside attention and MLP, see warnings
+
   ConfigFacts facts;
   std::vector<std::string> warnings;  // assumed, completed, unknown: nothing is guessed in silence
 };

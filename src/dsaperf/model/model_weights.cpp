@@ -305,6 +305,7 @@ std::vector<PartWeights> layer_weights(const ModelSpec& spec, const LayerPlan& l
 
 ModelWeights model_weights(const ModelSpec& spec, const Parallel& parallel) {
   ModelWeights weights;
+  weights.approximate = spec.has_uncounted_parts;
   for (const auto& layer : spec.layers) {
     add_layer(spec, layer, parallel, weights.parts);
     weights.approximate = weights.approximate || !is_exact(layer);

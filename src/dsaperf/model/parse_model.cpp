@@ -97,6 +97,44 @@ void read_rope(const ConfigFields& fields, ModelSpec& spec) {
   read(*parameters);
 }
 
+// Parts around attention and MLP whose weights model_weights does not know.
+void warn_of_uncounted_parts(const ConfigFields& fields, ModelSpec& spec) {
+  for (const std::string_view name :
+       {"hc_mult", "hc_count", "gated_norm_rank", "learnable_sink_init", "engram_layer_ids",
+        "ple_layer_ids", "oe_vocab_size_ratio", "attn_res_block_size"}) {
+    const auto* value = fields.find(name);
+    if (value == nullptr || (value->is_array() && value->empty())) continue;
+    spec.has_uncounted_parts = true;
+    fields.problems().warn(
+        fmt::format("{}: weights of this part of the model are not counted", fields.path_of(name)));
+  }
+}
+
+// A checkpoint of a sparse family whose fields were lost (an export that leaves out what equals the
+// defaults of its class) would look dense: refused, because its defaults are not ours to assume.
+void refuse_lost_fields(const ConfigFields& fields, AttentionFamily family, const ModelSpec& spec) {
+  struct Family {
+    std::string_view model_type;
+    AttentionFamily family;
+    std::string_view field;
+  };
+  constexpr std::array kFamilies = {
+      Family{"deepseek_v32", AttentionFamily::kDsa, "index_topk"},
+      Family{"glm_moe_dsa", AttentionFamily::kDsa, "index_topk"},
+      Family{"glm5_next", AttentionFamily::kDsa, "index_topk"},
+      Family{"hy_v4", AttentionFamily::kDsa, "index_topk"},
+      Family{"axk2", AttentionFamily::kDsa, "index_topk"},
+      Family{"mistral_large4", AttentionFamily::kDsa, "index_topk"},
+      Family{"deepseek_v4", AttentionFamily::kCompressed, "compress_ratios"},
+  };
+  for (const auto& known : kFamilies) {
+    if (spec.model_type != known.model_type || family == known.family) continue;
+    fields.problems().fail_at(
+        known.field,
+        fmt::format("is missing; model_type {} is sparse and needs it", known.model_type));
+  }
+}
+
 Result<ModelSpec> read_spec(const json& document, const json* quant_document,
                             std::string_view source) {
   ConfigProblems problems;
@@ -114,12 +152,14 @@ Result<ModelSpec> read_spec(const json& document, const json* quant_document,
 
   read_rope(fields, spec);
   const auto family = attention_family(fields);
+  refuse_lost_fields(fields, family, spec);
   read_attention_layers(fields, family, spec);
   if (problems.error) return tl::unexpected(std::move(*problems.error));
   read_mlp_layers(fields, spec);
   read_layer_geometry(fields, spec);
   if (problems.error) return tl::unexpected(std::move(*problems.error));
   read_quantisation(fields, quant_document, spec);
+  warn_of_uncounted_parts(fields, spec);
   report_unknown_sparse_fields(document, spec.model_type, problems);
   if (problems.error) return tl::unexpected(std::move(*problems.error));
   spec.warnings = std::move(problems.warnings);

@@ -155,12 +155,19 @@ void read_modelopt(const ConfigFields& config, Scheme& scheme) {
   for (auto& [format, modules] : by_format) scheme.named.emplace_back(format, std::move(modules));
 }
 
+// An export that quantises some modules anew on top of an fp8 checkpoint: the lists are about
+// those, what they leave out stays fp8.
+bool has_overlay(const ConfigFields& config) {
+  return config.text({"quant_method"}).value_or("") == "fp8" && config.has("quant_algo");
+}
+
 std::optional<Scheme> scheme_of_config(const ConfigFields& config) {
   Scheme scheme;
   const auto method = config.text({"quant_method"}).value_or("");
-  for (const auto* list : {"modules_to_not_convert", "ignore", "ignored_layers", "exclude"}) {
+  for (const auto* list : {"modules_to_not_convert", "ignored_layers", "exclude"}) {
     add_patterns(config, list, scheme.excluded);
   }
+  if (!has_overlay(config)) add_patterns(config, "ignore", scheme.excluded);
   const auto block = config.integers({"weight_block_size"});
   scheme.description = method;
   if (method == "fp8" || method == "fbgemm_fp8") {
@@ -355,6 +362,11 @@ void read_quantisation(const ConfigFields& fields, const json* quant_document, M
     if (modelopt) config.reset();  // the same thing, said twice
   }
   if (kv == KvFormat::kFp8 && !spec.facts.kv_cache_quant) spec.facts.kv_cache_quant = "FP8";
+  if (!quant && config_fields && has_overlay(*config_fields)) {
+    quant.emplace();
+    read_modelopt(*config_fields, *quant);
+    add_patterns(*config_fields, "ignore", quant->excluded);
+  }
   spec.kv_format = kv;
 
   std::optional<WeightFormat> experts;
@@ -366,7 +378,8 @@ void read_quantisation(const ConfigFields& fields, const json* quant_document, M
   spec.quantisation = "none (bf16)";
   if (config) spec.quantisation = config->description;
   if (quant) {
-    spec.quantisation = quant->description + " (hf_quant_config.json)";
+    spec.quantisation = quant->description;
+    if (quant_document != nullptr) spec.quantisation += " (hf_quant_config.json)";
     if (config) spec.quantisation += ", else " + config->description;
   }
   if (experts) spec.quantisation += ", experts fp4";
