@@ -16,6 +16,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -57,7 +58,7 @@ def main():
     parser.add_argument("--out", default="peers.json")
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds; cases left over are named in the output")
-    parser.add_argument("--match", default="", help="only cases whose name contains this")
+    parser.add_argument("--match", default="", help="only cases whose kernel and name match this regular expression")
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     args = parser.parse_args()
 
@@ -78,7 +79,7 @@ def main():
             print("family %s: %s" % (family, error), flush=True)
             continue
         for case in module.cases(context):
-            if args.match not in case.kernel + " " + case.name:
+            if not re.search(args.match, case.kernel + " " + case.name):
                 continue
             if time.monotonic() - started > args.budget:
                 document["left_out"].append(case.kernel + " " + case.name)

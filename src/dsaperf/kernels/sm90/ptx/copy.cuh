@@ -17,6 +17,19 @@ __device__ inline void cp_async_16(std::uint32_t destination, const void* source
                : "memory");
 }
 
+// The same without a policy.
+__device__ inline void cp_async_16(std::uint32_t destination, const void* source,
+                                   std::uint32_t source_bytes) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(destination),
+               "l"(source), "r"(source_bytes)
+               : "memory");
+}
+
+// Until all cp.async of this thread are complete.
+__device__ inline void cp_async_wait_all() {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
 // Keeps the sum of a uniform and a per-thread part in one register. ptxas 13.0 encodes a copy whose
 // shared address is register + uniform register together with a cache policy as an illegal
 // instruction.

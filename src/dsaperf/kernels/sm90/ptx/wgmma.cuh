@@ -63,6 +63,29 @@ __device__ inline void wgmma_m64n64k16_bf16(float (&d)[32], std::uint64_t a, std
       : "l"(a), "l"(b), "r"(accumulate));
 }
 
+// A from registers: a[0], a[1] = rows 16 * warp + lane / 4 and 8 below, k = 2 * (lane % 4) and the
+// next; a[2], a[3] = the same rows, k + 8. B K-major.
+__device__ inline void wgmma_m64n64k16_bf16(float (&d)[32], const std::uint32_t (&a)[4],
+                                            std::uint64_t b, int accumulate) {
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, "
+      "%8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, "
+      "%24, %25, %26, %27, %28, %29, %30, %31}, "
+      "{%32, %33, %34, %35}, %36, p, 1, 1, 0;\n"
+      "}\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
+        "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]),
+        "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]),
+        "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]),
+        "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
+}
+
 // A K-major, B MN-major, into d[kFirst ... kFirst + 63]. (ptxas refuses the N = 256 form in a
 // kernel that is launched with fewer than 154 registers a thread, whatever setmaxnreg gives later.)
 template <int kFirst>

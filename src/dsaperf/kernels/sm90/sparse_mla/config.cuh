@@ -8,57 +8,76 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-inline constexpr int kHeadTile = 64;             // heads of a work item: M of both products
-inline constexpr int kBlock = 64;                // selected tokens of a step
-inline constexpr int kTiles = kKeyDim / 64;      // 9 column tiles of 64: 8 latent, 1 rope
-inline constexpr int kRopeTile = kTiles - 1;     //
-inline constexpr int kHalfTiles = 4;             // latent tiles of one value warpgroup
-inline constexpr int kTileBytes = kBlock * 128;  // 64 rows of 64 bf16, 128-byte swizzle
-inline constexpr int kSlots = 2;
+inline constexpr int kHeadTile = 64;                     // heads of a work item: M of both products
+inline constexpr int kBlock = 64;                        // selected tokens of a step
+inline constexpr int kTiles = kKeyDim / 64;              // 9 column tiles of 64: 8 latent, 1 rope
+inline constexpr int kRopeTile = kTiles - 1;             //
+inline constexpr int kHalfTiles = 4;                     // latent tiles of one value warpgroup
+inline constexpr int kTileBytes = kBlock * 128;          // 64 rows of 64 bf16, 128-byte swizzle
+inline constexpr int kRightTiles = kTiles - kHalfTiles;  // with the rope tile
+inline constexpr int kSlots = 2;  // of right halves, of P, of what goes with a block
 inline constexpr int kMaxCluster = 16;
 inline constexpr int kPartialStride = kLatentDim + 8;  // f32; the 8 spread rows over banks
 inline constexpr int kWarpgroup = 128;
 
-// Registers a thread after setmaxnreg, by role; their sum over warpgroups stays within what the
-// launch allocated (threads * kLaunchRegisters).
+// What differs by format: where Q is held, how many left halves of K rows are buffered, and the
+// registers a thread after setmaxnreg, whose sum over the four warpgroups is what the launch gives.
 template <KvRows::Format kFormat>
-struct Roles;
-template <>
-struct Roles<KvRows::Format::kBf16> {
-  static constexpr int kProducerThreads = 256;  // 128 keep too few cp.async in flight
-  static constexpr int kThreads = 3 * kWarpgroup + kProducerThreads;
-  static constexpr int kLaunchRegisters = 96;  // 65536 / 640, rounded down to a multiple of 8
-  static constexpr int kScoreRegisters = 80;
-  static constexpr int kValueRegisters = 160;
-  static constexpr int kProducerRegisters = 40;
-};
-template <>
-struct Roles<KvRows::Format::kFp8> {
-  static constexpr int kProducerThreads = 128;
+struct Roles {
+  static constexpr bool kBf16 = kFormat == KvRows::Format::kBf16;
+  static constexpr int kProducerThreads = kWarpgroup;
   static constexpr int kThreads = 3 * kWarpgroup + kProducerThreads;
   static constexpr int kLaunchRegisters = 128;
-  static constexpr int kScoreRegisters = 72;
-  static constexpr int kValueRegisters = 160;
-  static constexpr int kProducerRegisters = 120;
+  static constexpr int kValueRegisters = kBf16 ? 160 : 168;
+  // bf16: the left tiles of Q stay in registers, which frees a third buffer for left halves.
+  static constexpr int kRegisterTiles = kBf16 ? kHalfTiles : 0;
+  static constexpr int kLeftSlots = kBf16 ? 3 : 2;
+  static constexpr int kScoreRegisters = kBf16 ? 152 : 88;
+  static constexpr int kProducerRegisters = kBf16 ? 40 : 88;
+  static_assert(kScoreRegisters + 2 * kValueRegisters + kProducerRegisters <= 4 * kLaunchRegisters);
 };
 
+template <KvRows::Format kFormat>
 struct SharedStorage {
-  alignas(1024) std::byte q[kTiles][kTileBytes];  // [head, 64 columns]
-  std::byte k[kSlots][kTiles][kTileBytes];        // [token, 64 columns]; rope tile turns into P
-  float rescale[kSlots][kHeadTile];               // factor of the accumulators before this block
-  std::uint32_t rescale_wanted[kSlots][4];        // by warp (16 heads)
-  float inverse_sum[kHeadTile];
-  float2 partial_stats[kMaxCluster][kHeadTile];  // {largest score (log2), sum} of each cluster CTA
-  float4 raw_scales[kSlots][kBlock];             // fp8: of the rows being converted
-  std::uint64_t q_full, q_free;
-  std::uint64_t raw_full[kSlots];      // fp8: rows copied, not yet converted
-  std::uint64_t k_full[kSlots][2];     // by column half; the second with the rope tile
-  std::uint64_t k_free[kSlots][2][2];  // by column half, by row half
-  std::uint64_t p_full[kSlots];
+  using R = Roles<kFormat>;
+  alignas(1024) std::byte q[kTiles - R::kRegisterTiles][kTileBytes];  // [head, 64 columns]
+  std::byte k_left[R::kLeftSlots][kHalfTiles][kTileBytes];            // [token, 64 columns]
+  std::byte k_right[kSlots][kRightTiles][kTileBytes];  // the rope tile, last, turns into P
+  float rescale[kSlots][kHeadTile];                    // factor of the accumulators before a block
+  std::uint32_t rescale_wanted[kSlots][4];             // by warp (16 heads)
+  union {
+    float inverse_sum[kHeadTile];                  // CTA alone
+    float2 partial_stats[kMaxCluster][kHeadTile];  // {largest score (log2), sum} by cluster CTA
+  };
+  float4 raw_scales[kSlots][R::kBf16 ? 1 : kBlock];  // fp8: of the rows being converted
+  std::uint64_t raw_full[kSlots];                    // fp8: rows copied, not yet converted
+  std::uint64_t left_full[R::kLeftSlots], right_full[kSlots];
+  std::uint64_t left_free[R::kLeftSlots][2], right_free[kSlots][2];  // by row half
+  std::uint64_t p_full[kSlots], p_free[kSlots];
   std::uint64_t sum_full, sum_free;
+
+  // Partial accumulators of a cluster CTA, over the rows that are no longer needed.
+  __device__ float* partial() { return reinterpret_cast<float*>(k_left); }
+  static constexpr std::size_t kPartialBytes = sizeof(float) * kHeadTile * kPartialStride;
+  static_assert(kPartialBytes <= sizeof(k_left) + sizeof(k_right));
 };
+
+// Position in a ring of kSize buffers and the parity of its current use.
+template <int kSize>
+struct Ring {
+  std::uint32_t slot = 0;
+  std::uint32_t parity = 0;
+
+  __device__ void advance() {
+    if (++slot == kSize) {
+      slot = 0;
+      parity ^= 1;
+    }
+  }
+};
+
 inline constexpr std::size_t kMaxSharedBytes = 232448;
-static_assert(sizeof(SharedStorage) <= kMaxSharedBytes);
-static_assert(sizeof(float) * kHeadTile * kPartialStride <= sizeof(SharedStorage::k));
+static_assert(sizeof(SharedStorage<KvRows::Format::kBf16>) <= kMaxSharedBytes);
+static_assert(sizeof(SharedStorage<KvRows::Format::kFp8>) <= kMaxSharedBytes);
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla

@@ -3,40 +3,23 @@
 #include "dsaperf/kernels/sm90/sparse_mla/gather_bf16.cuh"
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-// Two e4m3 values, in bytes 0 and 2 of `pair`, to two bf16, times 2^-120: sign and the seven bits
-// of exponent and mantissa are put in place, and a subnormal of e4m3 becomes the right subnormal of
-// bf16.
-__device__ inline std::uint32_t place_e4m3(std::uint32_t pair) {
-  return ((pair << 8) & 0x80008000U) | ((pair << 4) & 0x07f007f0U);
-}
-
-__device__ inline std::uint32_t multiply_bf16x2(std::uint32_t a, std::uint32_t b) {
-  std::uint32_t product;
-  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
-  return product;
-}
-
-// 16 e4m3 values to 16 bf16, times scale (bf16 in both halves). The first product is exact, the
-// second rounds once. A NaN among the values (0x7f, 0xff) makes all 16 NaN: its row's score, and so
-// every output it takes part in, is NaN in any case.
-__device__ inline void convert_16(const uint4& values, std::uint32_t scale, uint4& low,
-                                  uint4& high) {
-  constexpr std::uint32_t kTwoTo120 = 0x7b807b80;  // bf16, both halves
+// 16 e4m3 values times scale to 16 bf16: exact up to the product in f32, rounded once. NaN stays
+// NaN.
+__device__ inline void convert_16(const uint4& values, float scale, uint4& low, uint4& high) {
   const std::uint32_t words[4] = {values.x, values.y, values.z, values.w};
-  std::uint32_t nan = 0;
-#pragma unroll
-  for (const std::uint32_t word : words) nan |= (word & 0x7f7f7f7fU) + 0x01010101U;
-  if ((nan & 0x80808080U) != 0) scale = 0x7fff7fff;
   std::uint32_t out[8];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const std::uint32_t first = place_e4m3(__byte_perm(words[i], 0, 0x4140));
-    const std::uint32_t second = place_e4m3(__byte_perm(words[i], 0, 0x4342));
-    out[2 * i] = multiply_bf16x2(multiply_bf16x2(first, kTwoTo120), scale);
-    out[2 * i + 1] = multiply_bf16x2(multiply_bf16x2(second, kTwoTo120), scale);
+  for (int i = 0; i < 8; ++i) {
+    const auto pair = static_cast<__nv_fp8x2_storage_t>(words[i / 2] >> (16 * (i % 2)));
+    const __half2 halves(__nv_cvt_fp8x2_to_halfraw2(pair, __NV_E4M3));
+    const float2 f = __half22float2(halves);
+    const __nv_bfloat162 product = __floats2bfloat162_rn(f.x * scale, f.y * scale);
+    out[i] = *reinterpret_cast<const std::uint32_t*>(&product);
   }
   low = make_uint4(out[0], out[1], out[2], out[3]);
   high = make_uint4(out[4], out[5], out[6], out[7]);
@@ -57,135 +40,160 @@ __device__ inline void store_shared_16(std::uint32_t address, const uint4& v) {
                : "memory");
 }
 
-// fp8 rows: a block's 64 x 512 bytes are copied, asynchronously, to where the second half of the
-// latent columns will stand in bf16, a warp a row, as soon as the slot is free; rope goes to its
-// tile. Then four lanes take a row, 16 bytes of every 64 (two chunks of a tile): the first half is
-// converted straight into its tiles, the second half is read by all threads before any stores over
-// it. The 16-byte chunks of odd rows are exchanged in groups of four, so that a row pair covers all
-// banks.
-template <>
-struct Gather<KvRows::Format::kFp8> {
-  static constexpr int kThreads = Roles<KvRows::Format::kFp8>::kProducerThreads;
-  static constexpr int kWarpRows = kBlock / (kThreads / 32);
-  static constexpr int kRows = kThreads / 4;  // converted at a time
-  static constexpr int kPasses = kBlock / kRows;
-  static constexpr int kBarrier = 3;
+// Copies fp8 rows as they are, asynchronously, 8 lanes to 128 bytes of a row, in step with the
+// value warpgroups that free the place: a block's 64 x 512 bytes of latent values go where the
+// second half of the latent columns will stand in bf16 (copied by values 1), rope and scales to
+// theirs (values 0). Entries of the list are read one block ahead, and their rows called into L2.
+// The 64-byte halves of 128 bytes are exchanged in odd rows, so that a row pair covers all banks.
+class RawCopy {
+ public:
+  using Shared = SharedStorage<KvRows::Format::kFp8>;
+  static constexpr int kCopyRows = kWarpgroup / 8;  // copied at a time
+  static constexpr int kPasses = kBlock / kCopyRows;
 
   static __device__ std::uint32_t raw_offset(int row, int chunk) {
     return row * kLatentDim + ((chunk ^ ((row & 1) << 2)) << 4);
   }
 
-  // `index` of lane l is the row number of row l % kWarpRows of this warp's share of the block.
-  static __device__ void copy_rows(const SparseMlaParams& params, SharedStorage& shared,
-                                   std::uint32_t slot, std::int32_t index, int thread,
-                                   std::uint64_t policy) {
-    const int lane = thread % 32;
-    const int first = thread / 32 * kWarpRows;
-    const std::uint32_t raw = ptx::shared_address(shared.k[slot][kHalfTiles]);
-    const std::uint32_t rope = ptx::shared_address(shared.k[slot][kRopeTile]);
-    const auto source = [&](std::int32_t row, int offset) {
-      return row >= 0 ? static_cast<const std::byte*>(params.kv.data) +
-                            row * params.kv.row_stride_bytes + offset
-                      : static_cast<const std::byte*>(params.q);
-    };
-#pragma unroll 4
-    for (int r = 0; r < kWarpRows; ++r) {
-      const std::int32_t row = __shfl_sync(0xffffffff, index, r);
-      ptx::cp_async_16(raw + raw_offset(first + r, lane), source(row, 16 * lane), row >= 0 ? 16 : 0,
-                       policy);
-    }
+  __device__ void start(const SparseMlaParams& params, const Item& item, int thread) {
+    block_ = item.first_block;
+    read_entries(params, item, thread);
+  }
+
+  // Of the block that is copied next.
+  __device__ void call_into_l2(const SparseMlaParams& params, const Item& item, int thread) const {
+    constexpr int kLine = 128;
+    if (block_ >= item.last_block || thread % 8 * kLine >= kKvRowBytesFp8) return;
 #pragma unroll
-    for (int r = 0; r < kWarpRows; r += 4) {
-      const std::int32_t row = __shfl_sync(0xffffffff, index, r + lane / 8);
-      ptx::cp_async_16(rope + chunk_offset(first + r + lane / 8, lane % 8),
-                       source(row, kKvFp8RopeOffset + 16 * (lane % 8)), row >= 0 ? 16 : 0, policy);
+    for (const std::int32_t entry : entries_)
+      if (names_row(params, entry)) ptx::prefetch_l2(row(params, entry) + thread % 8 * kLine);
+  }
+
+  // The next block of the item, if there is one, as soon as its place is free.
+  __device__ void copy(const SparseMlaParams& params, const Item& item, Shared& shared, int half,
+                       int thread) {
+    if (block_ >= item.last_block) return;
+    const std::uint32_t slot = place_.slot;
+    const int first = thread / 8;
+    const int chunk = thread % 8;
+    ptx::mbarrier_wait(ptx::shared_address(&shared.right_free[slot][1]), place_.parity ^ 1);
+    if (half == 0) ptx::mbarrier_wait(ptx::shared_address(&shared.p_free[slot]), place_.parity ^ 1);
+    const std::uint32_t place = ptx::in_a_register(
+        half == 0
+            ? ptx::shared_address(shared.k_right[slot][kHalfTiles]) + chunk_offset(first, chunk)
+            : ptx::shared_address(shared.k_right[slot]) + raw_offset(first, chunk));
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i) {
+      const bool valid = names_row(params, entries_[i]);
+      const std::byte* source = row(params, valid ? entries_[i] : 0);
+      const std::uint32_t bytes = valid ? 16 : 0;
+      if (half == 0) {
+        ptx::cp_async_16(place + i * kCopyRows * 128, source + kKvFp8RopeOffset + 16 * chunk,
+                         bytes);
+        if (chunk == 0)
+          ptx::cp_async_16(ptx::shared_address(&shared.raw_scales[slot][first + kCopyRows * i]),
+                           source + kKvFp8ScaleOffset, bytes);
+      } else {
+#pragma unroll
+        for (int piece = 0; piece < kLatentDim / 128; ++piece)
+          ptx::cp_async_16(place + i * kCopyRows * kLatentDim + 128 * piece,
+                           source + 128 * piece + 16 * chunk, bytes);
+      }
     }
-    if (lane < kWarpRows)
-      ptx::cp_async_16(ptx::shared_address(&shared.raw_scales[slot][first + lane]),
-                       source(index, kKvFp8ScaleOffset), index >= 0 ? 16 : 0, policy);
     ptx::mbarrier_arrive_after_cp_async(ptx::shared_address(&shared.raw_full[slot]));
+    place_.advance();
+    ++block_;
+    read_entries(params, item, thread);
   }
 
-  static __device__ void convert_half(SharedStorage& shared, std::uint32_t slot, int half,
-                                      int thread) {
+ private:
+  static const __device__ std::byte* row(const SparseMlaParams& params, std::int32_t entry) {
+    return static_cast<const std::byte*>(params.kv.data) + entry * params.kv.row_stride_bytes;
+  }
+
+  __device__ void read_entries(const SparseMlaParams& params, const Item& item, int thread) {
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i)
+      entries_[i] = listed(params, item, block_ * kBlock + thread / 8 + kCopyRows * i);
+  }
+
+  Ring<kSlots> place_;
+  int block_ = 0;
+  std::int32_t entries_[kPasses];
+};
+
+// Converts what RawCopy has brought: four lanes take a row, 16 bytes of every 64 (two chunks of a
+// tile). The first half goes straight into its tiles; the second half is read by all threads before
+// any stores over it.
+template <>
+struct Gather<KvRows::Format::kFp8> {
+  using Shared = SharedStorage<KvRows::Format::kFp8>;
+  static constexpr int kThreads = Roles<KvRows::Format::kFp8>::kProducerThreads;
+  static constexpr int kRows = kThreads / 4;  // converted at a time
+  static constexpr int kPasses = kBlock / kRows;
+  static constexpr int kBarrier = 3;
+
+  struct Piece {
+    uint4 values[kHalfTiles];
+    float2 scales;  // of the half's two groups of 128 columns
+  };
+
+  static __device__ Piece read_piece(const Shared& shared, std::uint32_t slot, int half, int row,
+                                     int piece) {
+    Piece read;
+    read.scales = reinterpret_cast<const float2*>(&shared.raw_scales[slot][row])[half];
+    const std::uint32_t raw = ptx::shared_address(shared.k_right[slot]);
+#pragma unroll
+    for (int i = 0; i < kHalfTiles; ++i)
+      read.values[i] =
+          load_shared_16(raw + RawCopy::raw_offset(row, 4 * (kHalfTiles * half + i) + piece));
+    return read;
+  }
+
+  static __device__ void store_piece(const Piece& read, std::uint32_t tiles, int row, int piece) {
+    const std::uint32_t low_at = tiles + chunk_offset(row, 2 * piece);
+    const std::uint32_t high_at = tiles + chunk_offset(row, 2 * piece + 1);
+#pragma unroll
+    for (int i = 0; i < kHalfTiles; ++i) {
+      uint4 low, high;
+      convert_16(read.values[i], i < 2 ? read.scales.x : read.scales.y, low, high);
+      store_shared_16(low_at + i * kTileBytes, low);
+      store_shared_16(high_at + i * kTileBytes, high);
+    }
+  }
+
+  static __device__ void convert(Shared& shared, std::uint32_t slot, int thread) {
+    const int row = thread / 4;
     const int piece = thread % 4;
-    const std::uint32_t raw = ptx::shared_address(shared.k[slot][kHalfTiles]);
-    const std::uint32_t tiles = ptx::shared_address(shared.k[slot][kHalfTiles * half]);
-    uint4 values[kPasses][kHalfTiles];
-    float2 scales[kPasses];
-#pragma unroll
-    for (int r = 0; r < kPasses; ++r) {
-      const int row = thread / 4 + kRows * r;
-      scales[r] = reinterpret_cast<const float2*>(&shared.raw_scales[slot][row])[half];
-#pragma unroll
-      for (int i = 0; i < kHalfTiles; ++i)
-        values[r][i] = load_shared_16(raw + raw_offset(row, 4 * (kHalfTiles * half + i) + piece));
-    }
-    if (half == 1) ptx::named_barrier_sync(kBarrier, kThreads);
-#pragma unroll
-    for (int r = 0; r < kPasses; ++r) {
-      const int row = thread / 4 + kRows * r;
-#pragma unroll
-      for (int i = 0; i < kHalfTiles; ++i) {
-        const __nv_bfloat162 scale = __float2bfloat162_rn(i < 2 ? scales[r].x : scales[r].y);
-        uint4 low, high;
-        convert_16(values[r][i], *reinterpret_cast<const std::uint32_t*>(&scale), low, high);
-        store_shared_16(tiles + i * kTileBytes + chunk_offset(row, 2 * piece), low);
-        store_shared_16(tiles + i * kTileBytes + chunk_offset(row, 2 * piece + 1), high);
-      }
-    }
+    const std::uint32_t left = ptx::shared_address(shared.k_left[slot]);
+    const std::uint32_t right = ptx::shared_address(shared.k_right[slot]);
+#pragma unroll 1
+    for (int r = 0; r < kBlock; r += kRows)
+      store_piece(read_piece(shared, slot, 0, row + r, piece), left, row + r, piece);
     ptx::fence_async_shared();
-    ptx::mbarrier_arrive(ptx::shared_address(&shared.k_full[slot][half]));
+    ptx::mbarrier_arrive(ptx::shared_address(&shared.left_full[slot]));
+
+    Piece read[kPasses];
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i) read[i] = read_piece(shared, slot, 1, row + kRows * i, piece);
+    ptx::named_barrier_sync(kBarrier, kThreads);
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i) store_piece(read[i], right, row + kRows * i, piece);
+    ptx::fence_async_shared();
+    ptx::mbarrier_arrive(ptx::shared_address(&shared.right_full[slot]));
   }
 
-  static __device__ void run(const SparseMlaParams& params, SharedStorage& shared, int thread) {
-    const std::uint64_t keep = ptx::policy_evict_last();
-    const std::uint64_t once = ptx::policy_evict_first();
-    const int position = thread / 32 * kWarpRows + thread % kWarpRows;  // of this lane's index
-    std::uint32_t step = 0;                                             // blocks converted
-    std::uint32_t copied = 0;  // blocks whose copies have been issued: step or step + 1
-    std::uint32_t item_count = 0;
-    for (Work work(params); work.valid(); work.next(), ++item_count) {
+  template <bool kClustered>
+  static __device__ void run(const SparseMlaParams& params, Shared& shared, int thread) {
+    Ring<kSlots> place;
+    for (Work<kClustered> work(params); work.valid(); work.next()) {
       const Item item = work.item(params);
-      const std::uint32_t base = step - item.first_block;  // step of a block of this item
-      std::int32_t next = listed_row(params, item, item.first_block * kBlock + position);
-      // Copies the next block if its slot is free; waits for the slot if `wait`.
-      const auto copy_next = [&](bool wait) {
-        const int block = static_cast<int>(copied - base);
-        if (block >= item.last_block) return;
-        const std::uint32_t slot = copied & 1;
-        const std::uint32_t parity = ((copied >> 1) & 1) ^ 1;
-        const std::uint32_t first = ptx::shared_address(&shared.k_free[slot][0][1]);
-        const std::uint32_t second = ptx::shared_address(&shared.k_free[slot][1][1]);
-        if (wait) {
-          ptx::mbarrier_wait(first, parity);
-          ptx::mbarrier_wait(second, parity);
-        } else if (!__all_sync(0xffffffff, ptx::mbarrier_test(first, parity) &&
-                                               ptx::mbarrier_test(second, parity))) {
-          return;
-        }
-        copy_rows(params, shared, slot, next, thread, keep);
-        next = listed_row(params, item, (block + 1) * kBlock + position);
-        ++copied;
-      };
-      const auto wait_and_load_query = [&] {
-        ptx::mbarrier_wait(ptx::shared_address(&shared.q_free), (item_count & 1) ^ 1);
-        load_query<kThreads>(params, item, shared, thread, once);
-      };
-      if (item_count == 0) {  // Q is needed with the first block: both at once
-        copy_next(true);
-        wait_and_load_query();
+      for (int block = item.first_block; block < item.last_block; ++block) {
+        ptx::mbarrier_wait(ptx::shared_address(&shared.raw_full[place.slot]), place.parity);
+        ptx::mbarrier_wait(ptx::shared_address(&shared.left_free[place.slot][1]), place.parity ^ 1);
+        convert(shared, place.slot, thread);
+        place.advance();
       }
-      for (int block = item.first_block; block < item.last_block; ++block, ++step) {
-        if (copied == step) copy_next(true);
-        copy_next(false);
-        if (item_count != 0 && block == item.first_block) wait_and_load_query();
-        const std::uint32_t slot = step & 1;
-        ptx::mbarrier_wait(ptx::shared_address(&shared.raw_full[slot]), (step >> 1) & 1);
-        convert_half(shared, slot, 0, thread);
-        convert_half(shared, slot, 1, thread);
-      }
-      if (item_count != 0 && item.first_block == item.last_block) wait_and_load_query();
     }
   }
 };

@@ -12,20 +12,24 @@
 //   limits    heads 8 ... 128; q, rows and out 16-byte aligned
 //
 // Roles (warpgroups)
-//   0         scores: S = Q K^T (64x64, f32 registers), softmax, P in bf16 over the slot's rope
-//   tile 1, 2      values: O[:, 256 * c ...] += P V, 128 f32 registers a thread 3 (4)     producer:
-//   gathers rows (cp.async of bf16; or fp8 loads, conversion, stores), and Q
+//   0         scores: loads Q, S = Q K^T (64x64, f32 registers), softmax, P in bf16 over the rope
+//   tile 1, 2      values: O[:, 256 * c ...] += P V, 128 f32 registers a thread 3         producer:
+//   gathers rows (cp.async of bf16; or cp.async of fp8, conversion, stores)
 //
-// Pipeline of slot s:   k_full[s][0..1] -> scores -> p_full[s] -> values -> k_free[s][c][r] ->
-// producer
+// A row block is buffered in halves, columns 0-255 (left) and 256-575 (right, with rope):
+//   left_full, right_full -> scores -> p_full -> values -> left_free, right_free, p_free ->
+//   producer
 //
-//   barrier        arrives                            waits
-//   k_full[s][c]   producer threads                   scores, before columns of half c
-//   p_full[s]      4 warps of scores                  values
-//   k_free[s][c][r] 4 warps of values c, when rows     producer, before it refills them
-//                  32r ... of half c are multiplied
-//   q_full/q_free  producer threads / 4 score warps   scores / producer, once an item
-//   sum_full/free  4 score warps / 8 value warps      values / scores, once an item
+//   barrier               arrives                          waits
+//   left_full, right_full producer threads                 scores, before columns of that half
+//   p_full                4 warps of scores                values
+//   left_free, right_free 4 warps of values 1 (2), when    producer, before it refills them
+//     [row half]          these 32 rows are multiplied
+//   p_free                4 warps of values 1              producer, before it refills the rope
+//   tile sum_full, sum_free    4 score warps, 8 value warps     values, scores, once an item
+//
+// P of a block is announced only after the next block's scores, if its rows are there already: so
+// the tensor cores have the values to multiply while the scores' warps are at the softmax.
 //
 // The running maximum is lazy: accumulators are rescaled only when a score exceeds the reference by
 // more than 2^8; P is then at most 256 and sums stay far inside f32. All additions have a fixed
@@ -42,6 +46,8 @@
 
 #include <cuda_bf16.h>
 
+#include <type_traits>
+
 namespace dsaperf::kernels::sm90::sparse_mla {
 
 inline constexpr float kMaximumFloor = -1e30F;  // finite: -inf - -inf would be NaN
@@ -55,32 +61,88 @@ __device__ inline std::uint32_t pack_bf16(float low, float high) {
   return *reinterpret_cast<const std::uint32_t*>(&pair);
 }
 
-// S = Q K^T of one block: 36 steps of 16 columns. Returns when S is in registers.
-__device__ inline void multiply_scores(float (&scores)[32], std::uint32_t q, std::uint32_t k,
-                                       std::uint32_t k_full, std::uint32_t parity) {
-  constexpr int kHalves[3] = {0, kHalfTiles, kTiles};
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    ptx::mbarrier_wait(k_full + 8 * half, parity);
-    ptx::fence_async_shared();
-    ptx::wgmma_fence();
-#pragma unroll
-    for (int tile = kHalves[half]; tile < kHalves[half + 1]; ++tile) {
-      const std::uint64_t a = ptx::swizzled_128b(q + tile * kTileBytes, 16);
-      const std::uint64_t b = ptx::swizzled_128b(k + tile * kTileBytes, 16);
-#pragma unroll
-      for (int step = 0; step < 4; ++step)
-        ptx::wgmma_m64n64k16_bf16(scores, a + 2 * step, b + 2 * step, tile + step > 0);
-    }
-  }
-  ptx::wgmma_commit();
-  ptx::own_registers(scores);
-  ptx::wgmma_wait<0>();
-  ptx::own_registers(scores);
-}
-
+// Q of one item: tiles in registers as operand A, the rest in shared memory. Called by the score
+// warpgroup when all its products with the last Q are done.
 template <KvRows::Format kFormat>
-__device__ void score_role(const SparseMlaParams& params, SharedStorage& shared) {
+struct Query {
+  using R = Roles<kFormat>;
+  std::uint32_t words[4 * R::kRegisterTiles + 1][4];  // [16 columns]; one unused, no empty array
+
+  __device__ void load(const SparseMlaParams& params, const Item& item,
+                       SharedStorage<kFormat>& shared, std::uint64_t policy) {
+    const int thread = threadIdx.x;
+    const auto* base = static_cast<const __nv_bfloat16*>(params.q) +
+                       item.token * params.q_token_stride + item.head0 * params.q_head_stride;
+    ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
+#pragma unroll
+    for (int pass = 0; pass < 4; ++pass) {
+      const int row = thread / 8 + 16 * pass;
+      const int chunk = thread % 8;
+      const bool valid = row < item.heads;
+      const __nv_bfloat16* source = base + (valid ? row : 0) * params.q_head_stride + 8 * chunk;
+      const std::uint32_t destination =
+          ptx::in_a_register(ptx::shared_address(shared.q) + chunk_offset(row, chunk));
+#pragma unroll
+      for (int tile = R::kRegisterTiles; tile < kTiles; ++tile)
+        ptx::cp_async_16(destination + (tile - R::kRegisterTiles) * kTileBytes, source + 64 * tile,
+                         valid ? 16 : 0, policy);
+    }
+    const int row = 16 * (thread / 32) + thread % 32 / 4;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const bool valid = row + 8 * r < item.heads;
+      const auto* source =
+          reinterpret_cast<const std::uint32_t*>(base + (row + 8 * r) * params.q_head_stride) +
+          thread % 4;
+#pragma unroll
+      for (int k = 0; k < 4 * R::kRegisterTiles; ++k) {
+        words[k][r] = valid ? __ldg(source + 8 * k) : 0;
+        words[k][r + 2] = valid ? __ldg(source + 8 * k + 4) : 0;
+      }
+    }
+    ptx::cp_async_wait_all();
+    ptx::fence_async_shared();
+    ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
+  }
+
+  // S = Q K^T of one block, 36 steps of 16 columns. Returns when S is in registers.
+  __device__ void multiply(float (&scores)[32], SharedStorage<kFormat>& shared,
+                           const Ring<R::kLeftSlots>& left, const Ring<kSlots>& right) const {
+    const std::uint32_t q = ptx::shared_address(shared.q);
+    const auto tiles = [&](int first, int last, std::uint32_t k) {
+#pragma unroll
+      for (int tile = first; tile < last; ++tile) {
+        const std::uint64_t b = ptx::swizzled_128b(k + (tile - first) * kTileBytes, 16);
+#pragma unroll
+        for (int step = 0; step < 4; ++step) {
+          if constexpr (R::kRegisterTiles > 0) {
+            if (tile < R::kRegisterTiles) {
+              ptx::wgmma_m64n64k16_bf16(scores, words[4 * tile + step], b + 2 * step,
+                                        tile + step > 0);
+              continue;
+            }
+          }
+          const std::uint64_t a =
+              ptx::swizzled_128b(q + (tile - R::kRegisterTiles) * kTileBytes, 16);
+          ptx::wgmma_m64n64k16_bf16(scores, a + 2 * step, b + 2 * step, tile + step > 0);
+        }
+      }
+    };
+    ptx::mbarrier_wait(ptx::shared_address(&shared.left_full[left.slot]), left.parity);
+    ptx::wgmma_fence();
+    tiles(0, kHalfTiles, ptx::shared_address(shared.k_left[left.slot]));
+    ptx::mbarrier_wait(ptx::shared_address(&shared.right_full[right.slot]), right.parity);
+    ptx::wgmma_fence();
+    tiles(kHalfTiles, kTiles, ptx::shared_address(shared.k_right[right.slot]));
+    ptx::wgmma_commit();
+    ptx::own_registers(scores);
+    ptx::wgmma_wait<0>();
+    ptx::own_registers(scores);
+  }
+};
+
+template <KvRows::Format kFormat, bool kClustered>
+__device__ void score_role(const SparseMlaParams& params, SharedStorage<kFormat>& shared) {
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int row = 16 * warp + lane / 4;  // and row + 8
@@ -89,25 +151,26 @@ __device__ void score_role(const SparseMlaParams& params, SharedStorage& shared)
   // their order and the -inf of unlisted tokens survive the multiplication.
   const float sign = params.scale > 0 ? 1.0F : params.scale < 0 ? -1.0F : 0.0F;
   const float scale = sign == 0 ? 1.0F : fabsf(params.scale) * 1.4426950408889634F;
-  const std::uint32_t q = ptx::shared_address(shared.q);
+  const std::uint64_t once = ptx::policy_evict_first();
   const std::uint32_t p_row = (lane & 7) + ((lane >> 3) & 1) * 8 + 16 * warp;  // stmatrix row
-  std::uint32_t step = 0;
+  Ring<Roles<kFormat>::kLeftSlots> left;
+  Ring<kSlots> right;
   std::uint32_t item_count = 0;
-  for (Work work(params); work.valid(); work.next(), ++item_count) {
+  for (Work<kClustered> work(params); work.valid(); work.next(), ++item_count) {
     const Item item = work.item(params);
     float maximum[2] = {kMaximumFloor, kMaximumFloor};
     float sum[2] = {0, 0};
-    ptx::mbarrier_wait(ptx::shared_address(&shared.q_full), item_count & 1);
     BlockMask mask(params, item, lane);
-    for (int block = item.first_block; block < item.last_block; ++block, ++step) {
-      const std::uint32_t slot = step & 1;
-      const std::uint32_t parity = (step >> 1) & 1;
-      const std::uint32_t k = ptx::shared_address(shared.k[slot]);
+    Query<kFormat> query;
+    query.load(params, item, shared, once);
+    bool announce_last = false;
+    for (int block = item.first_block; block < item.last_block; ++block) {
+      const std::uint32_t slot = right.slot;
       const uint2 listed = mask.take(params, item, block, lane);
       float s[32];
-      multiply_scores(s, q, k, ptx::shared_address(shared.k_full[slot]), parity);
-      if (block + 1 == item.last_block && lane == 0)
-        ptx::mbarrier_arrive(ptx::shared_address(&shared.q_free));
+      query.multiply(s, shared, left, right);
+      if (announce_last && lane == 0)
+        ptx::mbarrier_arrive(ptx::shared_address(&shared.p_full[slot ^ 1]));
 
       if (sign != 1.0F) {
 #pragma unroll
@@ -161,7 +224,8 @@ __device__ void score_role(const SparseMlaParams& params, SharedStorage& shared)
       }
       // P takes the place of the rope columns, which all four warps have to be done with.
       ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
-      const std::uint32_t p_base = k + kRopeTile * kTileBytes + p_row * 128;
+      const std::uint32_t p_base =
+          ptx::shared_address(shared.k_right[slot][kHalfTiles]) + p_row * 128;
 #pragma unroll
       for (int j = 0; j < 8; j += 2) {
         const std::uint32_t chunk = (j + (lane >> 4)) ^ (p_row & 7);
@@ -169,18 +233,23 @@ __device__ void score_role(const SparseMlaParams& params, SharedStorage& shared)
       }
       ptx::fence_async_shared();
       __syncwarp();
-      if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.p_full[slot]));
+      left.advance();
+      right.advance();
+      // The right half is filled after the left one, so it speaks for both.
+      announce_last =
+          block + 1 < item.last_block &&
+          ptx::mbarrier_test(ptx::shared_address(&shared.right_full[right.slot]), right.parity);
+      if (!announce_last && lane == 0)
+        ptx::mbarrier_arrive(ptx::shared_address(&shared.p_full[slot]));
     }
-    if (item.first_block == item.last_block && lane == 0)
-      ptx::mbarrier_arrive(ptx::shared_address(&shared.q_free));
 
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       sum[r] += __shfl_xor_sync(0xffffffff, sum[r], 1);
       sum[r] += __shfl_xor_sync(0xffffffff, sum[r], 2);
     }
-    const std::uint32_t cluster = ptx::cluster_size();
-    if (cluster > 1) {
+    if constexpr (kClustered) {
+      const std::uint32_t cluster = ptx::cluster_size();
       // Every CTA of the cluster gets the statistics of all; lane quads share a row and split it.
       const std::uint32_t rank = ptx::cluster_rank();
 #pragma unroll
@@ -241,26 +310,34 @@ __device__ inline void store_rows(const float (&o)[128], int r, float factor, __
   }
 }
 
-template <KvRows::Format kFormat>
-__device__ void value_role(const SparseMlaParams& params, SharedStorage& shared, int half) {
+template <KvRows::Format kFormat, bool kClustered>
+__device__ void value_role(const SparseMlaParams& params, SharedStorage<kFormat>& shared,
+                           int half) {
   const int warp = threadIdx.x / 32 % 4;
   const int lane = threadIdx.x % 32;
   const int row = 16 * warp + lane / 4;
   const int quad = lane % 4;
-  const std::uint32_t cluster = ptx::cluster_size();
-  std::uint32_t step = 0;
+  Ring<Roles<kFormat>::kLeftSlots> left;
+  Ring<kSlots> right;
   std::uint32_t item_count = 0;
-  for (Work work(params); work.valid(); work.next(), ++item_count) {
+  constexpr bool kCopiesRows = kFormat == KvRows::Format::kFp8;
+  const int thread = threadIdx.x % kWarpgroup;
+  std::conditional_t<kCopiesRows, RawCopy, int> rows{};
+  for (Work<kClustered> work(params); work.valid(); work.next(), ++item_count) {
     const Item item = work.item(params);
+    if constexpr (kCopiesRows) {
+      rows.start(params, item, thread);
+#pragma unroll 1
+      for (int slot = 0; slot < kSlots; ++slot) rows.copy(params, item, shared, half, thread);
+    }
     float o[128];
     if (item.first_block == item.last_block) {
 #pragma unroll
       for (float& value : o) value = 0;
     }
-    for (int block = item.first_block; block < item.last_block; ++block, ++step) {
-      const std::uint32_t slot = step & 1;
-      ptx::mbarrier_wait(ptx::shared_address(&shared.p_full[slot]), (step >> 1) & 1);
-      ptx::fence_async_shared();
+    for (int block = item.first_block; block < item.last_block; ++block) {
+      const std::uint32_t slot = right.slot;
+      ptx::mbarrier_wait(ptx::shared_address(&shared.p_full[slot]), right.parity);
       const int fresh = block == item.first_block;
       if (!fresh && shared.rescale_wanted[slot][warp] != 0) {
         const float factor[2] = {shared.rescale[slot][row], shared.rescale[slot][row + 8]};
@@ -268,9 +345,13 @@ __device__ void value_role(const SparseMlaParams& params, SharedStorage& shared,
         for (int i = 0; i < 128; ++i) o[i] *= factor[(i >> 1) & 1];
       }
       const std::uint64_t p =
-          ptx::swizzled_128b(ptx::shared_address(shared.k[slot][kRopeTile]), 16);
+          ptx::swizzled_128b(ptx::shared_address(shared.k_right[slot][kHalfTiles]), 16);
       const std::uint64_t v =
-          ptx::swizzled_128b(ptx::shared_address(shared.k[slot][kHalfTiles * half]), kTileBytes);
+          ptx::swizzled_128b(half == 0 ? ptx::shared_address(shared.k_left[left.slot])
+                                       : ptx::shared_address(shared.k_right[slot]),
+                             kTileBytes);
+      const std::uint32_t rows_free = half == 0 ? ptx::shared_address(shared.left_free[left.slot])
+                                                : ptx::shared_address(shared.right_free[slot]);
       ptx::own_registers(o);
       ptx::wgmma_fence();
       // 16 tokens a step: 32 bytes of a row of P, 16 rows of the latent tiles.
@@ -281,16 +362,25 @@ __device__ void value_role(const SparseMlaParams& params, SharedStorage& shared,
                                           k > 0 || fresh == 0);
         if (k % 2 == 1) ptx::wgmma_commit();
       }
+      if constexpr (kCopiesRows) {
+        if (half == 1) rows.call_into_l2(params, item, thread);
+      }
       ptx::wgmma_wait<1>();
-      if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.k_free[slot][half][0]));
+      if (lane == 0) ptx::mbarrier_arrive(rows_free);
       ptx::wgmma_wait<0>();
       ptx::own_registers(o);
-      if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.k_free[slot][half][1]));
+      if (lane == 0) {
+        ptx::mbarrier_arrive(rows_free + 8);
+        if (half == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.p_free[slot]));
+      }
+      left.advance();
+      right.advance();
+      if constexpr (kCopiesRows) rows.copy(params, item, shared, half, thread);
     }
-    if (cluster > 1) {
+    if constexpr (kClustered) {
       // All K rows are multiplied: their place takes the partial accumulators.
       ptx::named_barrier_sync(kValueBarrier, 2 * kWarpgroup);
-      auto* partial = reinterpret_cast<float*>(shared.k);
+      float* partial = shared.partial();
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         if (row + 8 * r >= item.heads) continue;
@@ -317,35 +407,46 @@ __device__ void value_role(const SparseMlaParams& params, SharedStorage& shared,
 }
 
 // Each CTA of the cluster merges an equal share of the outputs, four columns a thread at a time, in
-// the order of the CTAs. All remote loads of a share are in flight together.
-template <int kCluster, int kThreads>
-__device__ void merge_share(const SparseMlaParams& params, SharedStorage& shared, int thread) {
-  const Item item = Work(params).item(params);
-  const int share = item.heads * (kLatentDim / 4) / kCluster;
+// the order of the CTAs; the remote loads of eight CTAs are in flight together.
+template <int kThreads, KvRows::Format kFormat>
+__device__ void merge_cluster(const SparseMlaParams& params, SharedStorage<kFormat>& shared,
+                              int thread) {
+  constexpr int kQuads = kLatentDim / 4;
+  constexpr int kAtOnce = 8;
+  const Item item = Work<true>(params).item(params);
+  const int cluster = static_cast<int>(ptx::cluster_size());
+  const int share = (item.heads * kQuads + cluster - 1) / cluster;
   const int first = static_cast<int>(ptx::cluster_rank()) * share;
-  const std::uint32_t partial = ptx::shared_address(shared.k);
-  for (int i = first + thread; i < first + share; i += kThreads) {
-    const int head = i / (kLatentDim / 4);
-    const int column = i % (kLatentDim / 4) * 4;
+  const int last = min(first + share, item.heads * kQuads);
+  const std::uint32_t partial = ptx::shared_address(shared.partial());
+#pragma unroll 1
+  for (int i = first + thread; i < last; i += kThreads) {
+    const int head = i / kQuads;
+    const int column = i % kQuads * 4;
     const std::uint32_t here = partial + (head * kPartialStride + column) * 4;
-    float4 part[kCluster];
-#pragma unroll
-    for (int c = 0; c < kCluster; ++c)
-      part[c] = ptx::load_cluster_f32x4(ptx::cluster_address(here, c));
     float largest = kMaximumFloor;
-#pragma unroll
-    for (int c = 0; c < kCluster; ++c) largest = fmaxf(largest, shared.partial_stats[c][head].x);
+#pragma unroll 4
+    for (int c = 0; c < cluster; ++c) largest = fmaxf(largest, shared.partial_stats[c][head].x);
     float total = 0;
     float4 merged = make_float4(0, 0, 0, 0);
+#pragma unroll 1
+    for (int base = 0; base < cluster; base += kAtOnce) {
+      float4 part[kAtOnce];
 #pragma unroll
-    for (int c = 0; c < kCluster; ++c) {
-      const float2 stats = shared.partial_stats[c][head];
-      const float weight = ptx::exp2_approximate(stats.x - largest);
-      total += stats.y * weight;
-      merged.x += part[c].x * weight;
-      merged.y += part[c].y * weight;
-      merged.z += part[c].z * weight;
-      merged.w += part[c].w * weight;
+      for (int c = 0; c < kAtOnce; ++c)
+        if (base + c < cluster)
+          part[c] = ptx::load_cluster_f32x4(ptx::cluster_address(here, base + c));
+#pragma unroll
+      for (int c = 0; c < kAtOnce; ++c) {
+        if (base + c >= cluster) continue;
+        const float2 stats = shared.partial_stats[base + c][head];
+        const float weight = ptx::exp2_approximate(stats.x - largest);
+        total += stats.y * weight;
+        merged.x += part[c].x * weight;
+        merged.y += part[c].y * weight;
+        merged.z += part[c].z * weight;
+        merged.w += part[c].w * weight;
+      }
     }
     const float inverse = total == 0 ? 0 : 1 / total;
     *reinterpret_cast<uint2*>(output_row(params, item, head) + column) =
@@ -355,70 +456,57 @@ __device__ void merge_share(const SparseMlaParams& params, SharedStorage& shared
   }
 }
 
-template <int kThreads>
-__device__ void merge_cluster(const SparseMlaParams& params, SharedStorage& shared, int thread) {
-  switch (ptx::cluster_size()) {
-    case 2:
-      return merge_share<2, kThreads>(params, shared, thread);
-    case 4:
-      return merge_share<4, kThreads>(params, shared, thread);
-    case 8:
-      return merge_share<8, kThreads>(params, shared, thread);
-    default:
-      return merge_share<16, kThreads>(params, shared, thread);
-  }
-}
-
-template <KvRows::Format kFormat>
+template <KvRows::Format kFormat, bool kClustered>
 __global__ void __launch_bounds__(Roles<kFormat>::kThreads, 1)
     sparse_mla_kernel(const __grid_constant__ SparseMlaParams params) {
   using R = Roles<kFormat>;
   extern __shared__ std::byte shared_bytes[];
-  SharedStorage& shared = *reinterpret_cast<SharedStorage*>(shared_bytes);
+  auto& shared = *reinterpret_cast<SharedStorage<kFormat>*>(shared_bytes);
   const int warpgroup = threadIdx.x / kWarpgroup;
 
   if (threadIdx.x == 0) {
     const auto init = [](std::uint64_t& barrier, int count) {
       ptx::mbarrier_init(ptx::shared_address(&barrier), count);
     };
-    init(shared.q_full, R::kProducerThreads);
-    init(shared.q_free, 4);
     init(shared.sum_full, 4);
     init(shared.sum_free, 8);
     for (int slot = 0; slot < kSlots; ++slot) {
+      init(shared.raw_full[slot], 2 * kWarpgroup);
+      init(shared.right_full[slot], R::kProducerThreads);
       init(shared.p_full[slot], 4);
-      init(shared.raw_full[slot], R::kProducerThreads);
-      for (auto& barrier : shared.k_full[slot]) init(barrier, R::kProducerThreads);
-      for (auto& by_half : shared.k_free[slot])
-        for (auto& barrier : by_half) init(barrier, 4);
+      init(shared.p_free[slot], 4);
+      for (auto& barrier : shared.right_free[slot]) init(barrier, 4);
+    }
+    for (int slot = 0; slot < R::kLeftSlots; ++slot) {
+      init(shared.left_full[slot], R::kProducerThreads);
+      for (auto& barrier : shared.left_free[slot]) init(barrier, 4);
     }
     ptx::fence_mbarrier_init();
   }
   __syncthreads();
   ptx::launch_next_grid();
   ptx::wait_for_previous_grid();
-  const bool clustered = ptx::cluster_size() > 1;
-  if (clustered) ptx::cluster_sync();  // all CTAs run before one writes to another
+  if constexpr (kClustered) ptx::cluster_sync();  // all CTAs run before one writes to another
 
   if (warpgroup == 0) {
     ptx::change_registers<R::kScoreRegisters, R::kLaunchRegisters>();
-    score_role<kFormat>(params, shared);
-    if (clustered) {
+    score_role<kFormat, kClustered>(params, shared);
+    if constexpr (kClustered) {
       ptx::cluster_sync();
       ptx::cluster_sync();
     }
   } else if (warpgroup <= 2) {
     ptx::change_registers<R::kValueRegisters, R::kLaunchRegisters>();
-    value_role<kFormat>(params, shared, warpgroup - 1);
-    if (clustered) {
+    value_role<kFormat, kClustered>(params, shared, warpgroup - 1);
+    if constexpr (kClustered) {
       ptx::cluster_sync();
       merge_cluster<2 * kWarpgroup>(params, shared, threadIdx.x - kWarpgroup);
       ptx::cluster_sync();  // nobody leaves while others read its shared memory
     }
   } else {
     ptx::change_registers<R::kProducerRegisters, R::kLaunchRegisters>();
-    Gather<kFormat>::run(params, shared, threadIdx.x - 3 * kWarpgroup);
-    if (clustered) {
+    Gather<kFormat>::template run<kClustered>(params, shared, threadIdx.x - 3 * kWarpgroup);
+    if constexpr (kClustered) {
       ptx::cluster_sync();
       ptx::cluster_sync();
     }

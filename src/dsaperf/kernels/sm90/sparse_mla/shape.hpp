@@ -8,7 +8,12 @@ namespace dsaperf::kernels::sm90::sparse_mla {
 // facts are read once and kept.
 Result<Shape> choose_shape(const SparseMlaParams& params);
 
-// The model itself: `resident[i]` clusters of 2^i CTAs fit the device at once.
-Shape choose_shape(std::int64_t items, int blocks, const int (&resident)[5]);
+inline constexpr int kMaxClusterSize = 16;
+
+// The model itself: `resident[c - 1]` clusters of c CTAs fit the device at once. They have to fit
+// into the device's groups of SMs, which are not all of one size: of 132 SMs, clusters of 4 take
+// 124, and 32 of them need two rounds.
+Shape choose_shape(std::int64_t items, int heads, int blocks, double block_clocks,
+                   const int (&resident)[kMaxClusterSize]);
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla

@@ -18,12 +18,13 @@ struct Item {
 
 // The items of this CTA (of its cluster), in the same order for every role. Lists that grow with
 // the token (causal prompts) are taken longest first, so that the last ones are short.
+template <bool kClustered>
 class Work {
  public:
   __device__ explicit Work(const SparseMlaParams& params)
       : tiles_(params.heads > kHeadTile ? params.heads / kHeadTile : 1),
         count_(params.tokens * tiles_),
-        cluster_(ptx::cluster_size()),
+        cluster_(kClustered ? ptx::cluster_size() : 1),
         index_(blockIdx.x / cluster_) {}
 
   __device__ bool valid() const { return index_ < count_; }
@@ -40,7 +41,7 @@ class Work {
       item.length = min(max(params.topk_length[item.token], 0), params.topk);
     }
     const int blocks = (item.length + kBlock - 1) / kBlock;
-    const int rank = cluster_ > 1 ? static_cast<int>(ptx::cluster_rank()) : 0;
+    const int rank = kClustered ? static_cast<int>(ptx::cluster_rank()) : 0;
     item.first_block = blocks * rank / static_cast<int>(cluster_);
     item.last_block = blocks * (rank + 1) / static_cast<int>(cluster_);
     return item;
@@ -53,15 +54,19 @@ class Work {
   std::int64_t index_;
 };
 
-// Row number of entry `position` of the item's list, or -1: skipped, outside, or past its length.
-__device__ inline std::int32_t listed_row(const SparseMlaParams& params, const Item& item,
-                                          int position) {
+// Entry `position` of the item's list as it stands, or -1 past its length. What it names is judged
+// when it is used (names_row), so that the load has until then to arrive.
+__device__ inline std::int32_t listed(const SparseMlaParams& params, const Item& item,
+                                      int position) {
   if (position >= item.length) return -1;
-  const std::int32_t row = __ldg(params.indices + item.token * params.indices_stride + position);
-  return row >= 0 && row < params.kv.rows ? row : -1;
+  return __ldg(params.indices + item.token * params.indices_stride + position);
 }
 
-// Which of a block's 64 tokens are listed, as two words, the same in all lanes of a warp. Indices
+__device__ inline bool names_row(const SparseMlaParams& params, std::int32_t entry) {
+  return entry >= 0 && entry < params.kv.rows;
+}
+
+// Which of a block's 64 tokens are there, as two words, the same in all lanes of a warp. Indices
 // are read one block ahead of their use.
 class BlockMask {
  public:
@@ -70,16 +75,16 @@ class BlockMask {
   }
 
   __device__ uint2 take(const SparseMlaParams& params, const Item& item, int block, int lane) {
-    const uint2 listed =
-        make_uint2(__ballot_sync(0xffffffff, low_ >= 0), __ballot_sync(0xffffffff, high_ >= 0));
+    const uint2 mask = make_uint2(__ballot_sync(0xffffffff, names_row(params, low_)),
+                                  __ballot_sync(0xffffffff, names_row(params, high_)));
     read(params, item, block + 1, lane);
-    return listed;
+    return mask;
   }
 
  private:
   __device__ void read(const SparseMlaParams& params, const Item& item, int block, int lane) {
-    low_ = listed_row(params, item, block * kBlock + lane);
-    high_ = listed_row(params, item, block * kBlock + 32 + lane);
+    low_ = listed(params, item, block * kBlock + lane);
+    high_ = listed(params, item, block * kBlock + 32 + lane);
   }
 
   std::int32_t low_, high_;
