@@ -1,9 +1,11 @@
 #include "estimate.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/file.hpp"
 #include "dsaperf/model/load_model.hpp"
 #include "dsaperf/report/estimate.hpp"
 #include "dsaperf/serving/estimate.hpp"
+#include "dsaperf/serving/estimate_file.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -16,7 +18,7 @@ namespace dsaperf::tool {
 namespace {
 
 struct Options {
-  std::string config, systems_root;
+  std::string config, systems_root, from, output;
   std::string system = "h200_sxm", backend = "sglang", version;
   std::string mode = "agg", method = "model", quirks = "all";
   int moe_tp = 0;  // 0: tp * dp / ep
@@ -34,6 +36,23 @@ std::optional<double> given(double value) {
   return value > 0 ? std::optional(value) : std::nullopt;
 }
 
+using Tree = std::shared_ptr<const perfdb::SystemsTree>;
+
+Result<ExitCode> run_file(const Options& options, const Tree& tree) {
+  DSAPERF_TRY_ASSIGN(const auto result,
+                     serving::estimate_file(options.from, options.inputs,
+                                            [&](const std::string& system, serving::Engine engine) {
+                                              return predict::compatible::OperatorSet::open(
+                                                  tree, system, name(engine), options.version);
+                                            }));
+  if (!options.output.empty()) DSAPERF_TRY(write_file(options.output, result.csv));
+  if (options.json)
+    std::puts(report::json(result).dump(2).c_str());
+  else
+    std::fputs(report::text(result, TextStyle::of_descriptor(1)).c_str(), stdout);
+  return ExitCode::kDone;
+}
+
 Result<ExitCode> run_estimate(Options options) {
   auto& in = options.inputs;
   DSAPERF_TRY_ASSIGN(in.engine, serving::engine_from_name(options.backend));
@@ -48,18 +67,18 @@ Result<ExitCode> run_estimate(Options options) {
                 l.moe_ep);
   l.moe_tp = options.moe_tp > 0 ? options.moe_tp : width / l.moe_ep;
   in.rate_per_s = given(options.rate);
-  if (!in.rate_per_s) in.concurrency = options.concurrency;
+  if (!in.rate_per_s && options.from.empty()) in.concurrency = options.concurrency;
   in.memory_fraction = given(options.memory_fraction);
   in.max_batch = given(options.max_batch);
   in.chunk = given(options.chunk);
   if (options.prefix_hit > 0) in.prefix = std::floor(in.isl * options.prefix_hit);
 
+  DSAPERF_TRY_ASSIGN(auto opened, perfdb::SystemsTree::discover(options.systems_root));
+  const auto tree = std::make_shared<const perfdb::SystemsTree>(std::move(opened));
+  if (!options.from.empty()) return run_file(options, tree);
   DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(options.config));
-  DSAPERF_TRY_ASSIGN(auto tree, perfdb::SystemsTree::discover(options.systems_root));
-  DSAPERF_TRY_ASSIGN(auto operators,
-                     predict::compatible::OperatorSet::open(
-                         std::make_shared<const perfdb::SystemsTree>(std::move(tree)),
-                         options.system, options.backend, options.version));
+  DSAPERF_TRY_ASSIGN(auto operators, predict::compatible::OperatorSet::open(
+                                         tree, options.system, options.backend, options.version));
   DSAPERF_TRY_ASSIGN(const auto estimate, serving::estimate(spec, operators, in));
   for (const auto& warning : estimate.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
@@ -102,8 +121,8 @@ void add_deployment(CLI::App& command, Options& o) {
 
 void add_load(CLI::App& command, Options& o) {
   auto& in = o.inputs;
-  command.add_option("--isl", in.isl, "Tokens of a prompt")->required();
-  command.add_option("--osl", in.osl, "Tokens of an answer")->required();
+  command.add_option("--isl", in.isl, "Tokens of a prompt");
+  command.add_option("--osl", in.osl, "Tokens of an answer");
   auto* prefix =
       command.add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
   command.add_option("--prefix-hit", o.prefix_hit, "The same as a share of the prompt")
@@ -131,10 +150,14 @@ void add_estimate(CLI::App& app, Run& run) {
   auto* command =
       app.add_subcommand("estimate", "TTFT, TPOT, throughput and memory of one deployment");
   auto options = std::make_shared<Options>();
-  command
-      ->add_option("CONFIG", options->config,
-                   "config.json, a folder that holds one, or a bundled name")
-      ->required();
+  auto* config = command->add_option("CONFIG", options->config,
+                                     "config.json, a folder that holds one, or a bundled name");
+  auto* from = command
+                   ->add_option("--from", options->from,
+                                "Estimate every deployment of a CSV file beside what was measured "
+                                "(columns: docs/serving.md)")
+                   ->excludes(config);
+  command->add_option("-o,--output", options->output, "Where --from writes its rows")->needs(from);
   add_deployment(*command, *options);
   add_load(*command, *options);
   command
@@ -156,9 +179,15 @@ void add_estimate(CLI::App& app, Run& run) {
   command->footer(
       "Example:\n  dsaperf estimate zai-org/GLM-5-FP8 --system h200_sxm --tp 8 --isl 8192 --osl "
       "1024 --concurrency 16\n"
+      "  dsaperf estimate --from deployments.csv -o estimated.csv\n"
       "  dsaperf estimate deepseek-ai/DeepSeek-V3.2 --backend vllm --tp 8 --ep 8 --isl 4096 --osl "
       "512 --rate 2");
-  command->callback([options, &run] {
+  command->callback([options, config, from, command, &run] {
+    if (from->count() == 0) {
+      if (config->count() == 0) throw CLI::RequiredError("CONFIG (or --from)");
+      for (const char* name : {"--isl", "--osl"})
+        if (command->get_option(name)->count() == 0) throw CLI::RequiredError(name);
+    }
     if (options->inputs.formats.kv == "bf16") options->inputs.formats.kv = "bfloat16";
     if (options->inputs.formats.gemm == "bf16") options->inputs.formats.gemm = "bfloat16";
     run = [options] { return run_estimate(*options); };

@@ -213,4 +213,69 @@ ordered_json json(const serving::Estimate& e) {
   return document;
 }
 
+std::string text(const serving::FileEstimate& result, const TextStyle& style) {
+  TextTable table({{.title = "deployment"},
+                   {.title = "isl/osl", .align = Align::kRight},
+                   {.title = "at a time", .align = Align::kRight},
+                   {.title = "TTFT ms", .align = Align::kRight},
+                   {.title = "estimated", .align = Align::kRight},
+                   {.title = "TPOT ms", .align = Align::kRight},
+                   {.title = "estimated", .align = Align::kRight}});
+  std::string left_out;
+  for (const auto& row : result.rows) {
+    const auto name = fmt::format("{} {} {} {}", row.gpu, row.framework, row.model, row.precision);
+    if (!row.left_out.empty()) {
+      left_out += fmt::format("left out: {}: {}\n", name, row.left_out);
+      continue;
+    }
+    table.add_row({name, fmt::format("{:.0f}/{:.0f}", row.inputs.isl, row.inputs.osl),
+                   row.inputs.concurrency
+                       ? fmt::format("{:.0f}", *row.inputs.concurrency)
+                       : fmt::format("{:.1f}/s", row.inputs.rate_per_s.value_or(0)),
+                   or_dash(row.ttft_ms, 0), or_dash(row.estimated_ttft_ms, 0),
+                   or_dash(row.tpot_ms, 2), or_dash(row.estimated_tpot_ms, 2)});
+  }
+  TextTable errors({{.title = "mean error"},
+                    {.title = "rows", .align = Align::kRight},
+                    {.title = "TTFT", .align = Align::kRight},
+                    {.title = "TPOT", .align = Align::kRight}});
+  for (const auto& error : result.errors)
+    errors.add_row({error.group, std::to_string(error.rows),
+                    fmt::format("{:.1f} %", 100 * error.ttft),
+                    fmt::format("{:.1f} %", 100 * error.tpot)});
+  return table.str(style) + "\n" + left_out + "\n" + errors.str(style);
+}
+
+ordered_json json(const serving::FileEstimate& result) {
+  auto rows = ordered_json::array();
+  for (const auto& row : result.rows)
+    rows.push_back(
+        {{"model", row.model},
+         {"precision", row.precision},
+         {"system", row.gpu},
+         {"backend", row.framework},
+         {"isl", row.inputs.isl},
+         {"osl", row.inputs.osl},
+         {"concurrency", or_null(row.inputs.concurrency)},
+         {"rate_per_s", or_null(row.inputs.rate_per_s)},
+         {"measured_ttft_ms", or_null(row.ttft_ms)},
+         {"measured_tpot_ms", or_null(row.tpot_ms)},
+         {"ttft_ms", or_null(row.estimated_ttft_ms)},
+         {"tpot_ms", or_null(row.estimated_tpot_ms)},
+         {"output_tok_s", or_null(row.estimated_tok_s)},
+         {"source", row.source},
+         {"assumed", row.assumed},
+         {"error", row.left_out.empty() ? ordered_json(nullptr) : ordered_json(row.left_out)}});
+  auto errors = ordered_json::array();
+  for (const auto& error : result.errors)
+    errors.push_back({{"group", error.group},
+                      {"rows", error.rows},
+                      {"ttft_mape", error.ttft},
+                      {"tpot_mape", error.tpot}});
+  return {{"format", "dsaperf.estimate.1"},
+          {"rows", rows},
+          {"errors", errors},
+          {"warnings", ordered_json::array()}};
+}
+
 }  // namespace dsaperf::report

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/serving/estimate.hpp"
+#include "dsaperf/serving/estimate_file.hpp"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -11,5 +12,9 @@ namespace dsaperf::report {
 
 std::string text(const serving::Estimate& estimate, const TextStyle& style);
 nlohmann::ordered_json json(const serving::Estimate& estimate);  // dsaperf.estimate.1
+
+std::string text(const serving::FileEstimate& result, const TextStyle& style);
+nlohmann::ordered_json json(
+    const serving::FileEstimate& result);  // dsaperf.estimate.1, with `rows`
 
 }  // namespace dsaperf::report

@@ -1,0 +1,244 @@
+#include "dsaperf/serving/estimate_file.hpp"
+
+#include "dsaperf/core/csv.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/model/load_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace dsaperf::serving {
+namespace {
+
+// InferenceX's client draws lengths from 0.8 of isl and osl up to all of it; the rows that carry
+// its numbers by way of AIConfigurator's file do not say so.
+constexpr std::string_view kInferenceX = "AIC-silicon:";
+constexpr double kInferenceXRatio = 0.8;
+// Kept of one draft token where a row only says that speculation was on.
+constexpr double kDraftKept = 0.6;
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+// "64", "inf(500 at once)", "rate 10, 100 prompts".
+bool read_load(const std::string& text, EstimateInputs& inputs) {
+  if (const auto plain = parse_double(text)) {
+    inputs.concurrency = *plain;
+    return *plain > 0;
+  }
+  const auto digits = [&](std::size_t from) {
+    const auto begin = text.find_first_of("0123456789", from);
+    const auto end = text.find_first_not_of("0123456789.", begin);
+    return begin == std::string::npos ? std::nullopt
+                                      : parse_double(text.substr(begin, end - begin));
+  };
+  if (text.starts_with("inf(")) {
+    inputs.concurrency = digits(0);
+    if (inputs.concurrency) inputs.prompts = static_cast<int>(*inputs.concurrency);
+    return inputs.concurrency.has_value();
+  }
+  if (text.starts_with("rate ")) {
+    inputs.rate_per_s = digits(0);
+    if (const auto prompts = digits(text.find(','))) inputs.prompts = static_cast<int>(*prompts);
+    return inputs.rate_per_s.has_value();
+  }
+  return false;
+}
+
+class FileReader {
+ public:
+  FileReader(const EstimateInputs& settings, const OpenSystem& open)
+      : settings_(settings), open_(open) {}
+
+  Result<FileEstimate> run(const std::filesystem::path& path) {
+    DSAPERF_TRY_ASSIGN(auto csv, CsvReader::open(path));
+    DSAPERF_TRY_ASSIGN(const bool header, csv.next());
+    if (!header) return fail(Errc::kParse, "{}: no header", path.native());
+    for (std::size_t i = 0; i < csv.fields().size(); ++i) {
+      column_.emplace(csv.fields()[i], i);
+      writer_.field(csv.fields()[i]);
+    }
+    for (const char* needed :
+         {"model", "precision", "gpu", "framework", "mode", "isl", "osl", "concurrency"})
+      if (!column_.contains(needed))
+        return fail(Errc::kParse, "{}: no column '{}'", path.native(), needed);
+    for (const char* added :
+         {"estimated_ttft_ms", "estimated_tpot_ms", "estimated_tok_s", "estimated_error"})
+      writer_.field(added);
+    writer_.end_row();
+    while (true) {
+      DSAPERF_TRY_ASSIGN(const bool more, csv.next());
+      if (!more) break;
+      for (const auto field : csv.fields()) writer_.field(field);
+      for (std::size_t i = csv.fields().size(); i < column_.size(); ++i) writer_.field("");
+      take(csv);
+    }
+    out_.errors = summarise();
+    out_.csv = writer_.text();
+    return std::move(out_);
+  }
+
+ private:
+  std::string text(const CsvReader& csv, const char* name) const {
+    const auto found = column_.find(name);
+    return found == column_.end() ? "" : std::string(csv.field(found->second));
+  }
+
+  void take(const CsvReader& csv) {
+    MeasuredRow row{.model = text(csv, "model"),
+                    .precision = text(csv, "precision"),
+                    .gpu = text(csv, "gpu"),
+                    .framework = text(csv, "framework"),
+                    .mode = text(csv, "mode"),
+                    .source = text(csv, "source"),
+                    .ttft_ms = {},
+                    .tpot_ms = {},
+                    .inputs = settings_,
+                    .left_out = {},
+                    .estimated_ttft_ms = {},
+                    .estimated_tpot_ms = {},
+                    .estimated_tok_s = {},
+                    .assumed = {}};
+    row.ttft_ms = parse_double(text(csv, "ttft_ms"));
+    row.tpot_ms = parse_double(text(csv, "tpot_ms"));
+    row.left_out = read(csv, row);
+    if (row.left_out.empty()) {
+      const auto done = answer(row);
+      if (!done) row.left_out = done.error().message();
+    }
+    for (const auto& value : {row.estimated_ttft_ms, row.estimated_tpot_ms, row.estimated_tok_s})
+      value ? writer_.field(*value) : writer_.field("");
+    writer_.field(row.left_out);
+    writer_.end_row();
+    out_.rows.push_back(std::move(row));
+  }
+
+  // Empty, or why the row cannot be expressed.
+  std::string read(const CsvReader& csv, MeasuredRow& row) const {
+    if (row.mode != "agg") return "not aggregated: " + row.mode;
+    if (row.gpu.find_first_of(" (,") != std::string::npos)
+      return "the card is not plain: " + row.gpu;
+    const auto engine = engine_from_name(row.framework);
+    if (!engine) return engine.error().message();
+    auto& in = row.inputs;
+    in.engine = *engine;
+    if (!read_load(text(csv, "concurrency"), in))
+      return "the concurrency is not plain: " + text(csv, "concurrency");
+    in.isl = parse_double(text(csv, "isl")).value_or(0);
+    in.osl = parse_double(text(csv, "osl")).value_or(0);
+    const auto size = [&](const char* name) {
+      return static_cast<int>(parse_double(text(csv, name)).value_or(0));
+    };
+    const int gpus = size("n_gpus");
+    auto& l = in.layout;
+    l.tp = size("tp");
+    l.dp = std::max(size("dp"), 1);
+    l.moe_ep = std::max(size("ep"), 1);
+    if (l.tp == 0) {
+      l.tp = std::max(gpus, 1);
+      row.assumed.push_back("tp = n_gpus");
+    }
+    // SGLang's tp counts the ranks of all data-parallel groups.
+    if (in.engine == Engine::kSglang && l.dp > 1 && l.tp * l.dp > gpus && l.tp % l.dp == 0)
+      l.tp /= l.dp;
+    if (l.tp * l.dp % l.moe_ep != 0) return "tp * dp does not divide by ep";
+    l.moe_tp = l.tp * l.dp / l.moe_ep;
+    if (row.source.starts_with(kInferenceX) && settings_.length_ratio == 1) {
+      in.length_ratio = kInferenceXRatio;
+      row.assumed.push_back("lengths from 0.8 of isl and osl up to all of it");
+    }
+    if (text(csv, "mtp") == "1" && in.draft_tokens == 0) {
+      in.draft_tokens = 1;
+      in.draft_kept = kDraftKept;
+      row.assumed.push_back("one draft token, 0.6 of it kept");
+    }
+    return "";
+  }
+
+  Result<void> answer(MeasuredRow& row) {
+    DSAPERF_TRY_ASSIGN(const auto name, bundled_name(row.model, row.precision));
+    auto spec = models_.find(name);
+    if (spec == models_.end()) {
+      DSAPERF_TRY_ASSIGN(auto loaded, model::load_model(name));
+      spec = models_.emplace(name, std::move(loaded)).first;
+    }
+    const auto key = std::pair(row.gpu, row.inputs.engine);
+    auto set = sets_.find(key);
+    if (set == sets_.end()) {
+      DSAPERF_TRY_ASSIGN(auto opened, open_(row.gpu, row.inputs.engine));
+      set = sets_.emplace(key, std::move(opened)).first;
+    }
+    DSAPERF_TRY_ASSIGN(const auto result, estimate(spec->second, set->second, row.inputs));
+    if (!result.fits) return fail(Errc::kOutOfMemory, "{}", result.reason);
+    row.estimated_ttft_ms = result.ttft_ms;
+    row.estimated_tpot_ms = result.tpot_ms;
+    row.estimated_tok_s = result.output_tok_s;
+    return {};
+  }
+
+  std::vector<ErrorSummary> summarise() const {
+    struct Sums {
+      int ttft_rows = 0, tpot_rows = 0;
+      double ttft = 0, tpot = 0;
+    };
+    std::map<std::string, Sums> groups;
+    for (const MeasuredRow& row : out_.rows) {
+      if (!row.left_out.empty()) continue;
+      for (const auto& group :
+           {std::string("all"), row.gpu, row.gpu + " " + row.framework + " " + row.precision}) {
+        Sums& sums = groups[group];
+        if (row.ttft_ms && row.estimated_ttft_ms) {
+          sums.ttft += std::abs(*row.estimated_ttft_ms / *row.ttft_ms - 1);
+          ++sums.ttft_rows;
+        }
+        if (row.tpot_ms && row.estimated_tpot_ms) {
+          sums.tpot += std::abs(*row.estimated_tpot_ms / *row.tpot_ms - 1);
+          ++sums.tpot_rows;
+        }
+      }
+    }
+    std::vector<ErrorSummary> errors;
+    for (const auto& [group, sums] : groups)
+      errors.push_back({.group = group,
+                        .rows = std::max(sums.ttft_rows, sums.tpot_rows),
+                        .ttft = sums.ttft_rows > 0 ? sums.ttft / sums.ttft_rows : 0,
+                        .tpot = sums.tpot_rows > 0 ? sums.tpot / sums.tpot_rows : 0});
+    return errors;
+  }
+
+  const EstimateInputs& settings_;
+  const OpenSystem& open_;
+  std::map<std::string, std::size_t> column_;
+  std::map<std::string, model::ModelSpec> models_;
+  std::map<std::pair<std::string, Engine>, predict::compatible::OperatorSet> sets_;
+  CsvWriter writer_;
+  FileEstimate out_;
+};
+
+}  // namespace
+
+Result<std::string> bundled_name(const std::string& model, const std::string& precision) {
+  DSAPERF_TRY_ASSIGN(const auto names, model::bundled_models());
+  const auto last = [](const std::string& name) { return lower(name.substr(name.find('/') + 1)); };
+  const std::string asked = lower(model.substr(model.find('/') + 1));
+  const std::string suffix = precision == "fp4" ? "-nvfp4" : "-" + lower(precision);
+  // A point release or an "-Exp" of a model has its shape: "GLM-5.1" is asked as GLM-5.
+  std::string base = asked;
+  if (base.ends_with("-exp")) base.resize(base.size() - 4);
+  if (base == "glm-5.1") base = "glm-5";
+  for (const auto& wanted : {asked + suffix, base + suffix, asked, base})
+    for (const auto& name : names)
+      if (last(name) == wanted) return name;
+  return fail(Errc::kNotFound, "no bundled model for {} in {}", model, precision);
+}
+
+Result<FileEstimate> estimate_file(const std::filesystem::path& path,
+                                   const EstimateInputs& settings, const OpenSystem& open) {
+  return FileReader(settings, open).run(path);
+}
+
+}  // namespace dsaperf::serving

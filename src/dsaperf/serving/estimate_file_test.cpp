@@ -1,0 +1,95 @@
+#include "dsaperf/serving/estimate_file.hpp"
+
+#include "dsaperf/core/csv.hpp"
+#include "dsaperf/core/testing/fixtures.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+namespace dsaperf::serving {
+namespace {
+
+class EstimateFileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto systems = dsaperf::testing::systems_tree();
+    if (!systems) GTEST_SKIP() << dsaperf::testing::kNoSystems;
+    tree_ = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
+  }
+  Result<FileEstimate> read(const std::filesystem::path& path) {
+    return estimate_file(path, {}, [&](const std::string& system, Engine engine) {
+      return predict::compatible::OperatorSet::open(tree_, system, std::string(name(engine)), "");
+    });
+  }
+
+  std::shared_ptr<const perfdb::SystemsTree> tree_;
+};
+
+TEST_F(EstimateFileTest, WhatCannotBeExpressedIsLeftOutByName) {
+  const auto path = std::filesystem::path(::testing::TempDir()) / "deployments.csv";
+  std::ofstream(path)
+      << "model,precision,gpu,n_gpus,framework,mode,tp,dp,ep,isl,osl,concurrency,note\n"
+         "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,4,kept\n"
+         "GLM-5,fp8,h200_sxm,8,sglang,disagg 1P+1D,8,1,1,1024,64,4,\n"
+         "GLM-5,fp8,\"h200 (maybe)\",8,sglang,agg,8,1,1,1024,64,4,\n"
+         "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,many,\n"
+         "GLM-9,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,4,\n"
+         "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,inf(3 at once),\n";
+  const auto result = read(path);
+  ASSERT_TRUE(result) << result.error().message();
+  ASSERT_EQ(result->rows.size(), 6U);
+  EXPECT_TRUE(result->rows[0].estimated_ttft_ms);
+  for (const std::size_t i : {1, 2, 3, 4}) EXPECT_FALSE(result->rows[i].left_out.empty()) << i;
+  EXPECT_TRUE(result->rows[5].estimated_ttft_ms);
+  EXPECT_THAT(result->csv, ::testing::HasSubstr("kept"));
+  EXPECT_THAT(result->csv, ::testing::HasSubstr("estimated_error"));
+}
+
+// The bar of the contract: better than the peer on both, overall, on H200 and on Blackwell.
+TEST_F(EstimateFileTest, IsNearerToMeasuredDeploymentsThanThePeer) {
+  const auto measured = dsaperf::testing::fixture("serving/silicon_dsa_train.csv");
+  const auto peer_file = dsaperf::testing::fixture("serving/peer_aiconfigurator_0.12.csv");
+  if (!measured || !peer_file) GTEST_SKIP() << dsaperf::testing::kNoFixtures;
+  const auto result = read(*measured);
+  ASSERT_TRUE(result) << result.error().message();
+
+  struct Sums {
+    int n = 0;
+    double ours_ttft = 0, ours_tpot = 0, peer_ttft = 0, peer_tpot = 0;
+  };
+  std::map<std::string, Sums> groups;
+  auto csv = CsvReader::open(*peer_file);
+  ASSERT_TRUE(csv && csv->next());
+  while (*csv->next()) {
+    const auto number = [&](std::size_t column) { return *parse_double(csv->field(column)); };
+    for (const MeasuredRow& row : result->rows) {
+      if (!row.source.ends_with(csv->field(0))) continue;
+      ASSERT_TRUE(row.estimated_ttft_ms) << row.left_out;
+      for (const std::string group : {"all", row.gpu == "h200_sxm" ? "hopper" : "blackwell"}) {
+        Sums& sums = groups[group];
+        ++sums.n;
+        sums.ours_ttft += std::abs(*row.estimated_ttft_ms / number(6) - 1);
+        sums.ours_tpot += std::abs(*row.estimated_tpot_ms / number(7) - 1);
+        sums.peer_ttft += std::abs(number(8) / number(6) - 1);
+        sums.peer_tpot += std::abs(number(9) / number(7) - 1);
+      }
+    }
+  }
+  EXPECT_EQ(groups["all"].n, 26);
+  for (const auto& [group, sums] : groups) {
+    EXPECT_LT(sums.ours_ttft, sums.peer_ttft) << group;
+    EXPECT_LT(sums.ours_tpot, sums.peer_tpot) << group;
+  }
+}
+
+TEST(BundledNameTest, PrecisionPicksTheCheckpoint) {
+  EXPECT_EQ(bundled_name("GLM-5", "fp8").value_or(""), "zai-org/GLM-5-FP8");
+  EXPECT_EQ(bundled_name("GLM-5", "fp4").value_or(""), "nvidia/GLM-5-NVFP4");
+  EXPECT_EQ(bundled_name("DeepSeek-V3.2-Exp", "fp8").value_or(""), "deepseek-ai/DeepSeek-V3.2");
+  EXPECT_FALSE(bundled_name("GLM-9", "fp8"));
+}
+
+}  // namespace
+}  // namespace dsaperf::serving
