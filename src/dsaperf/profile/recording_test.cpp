@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -165,6 +166,33 @@ TEST(MergedTest, KilledProcessesAndLostActivitiesAreNamed) {
   ASSERT_EQ(timeline.warnings.size(), 2U);
   EXPECT_THAT(timeline.warnings[0], HasSubstr("lost 12"));
   EXPECT_THAT(timeline.warnings[1], HasSubstr("killed"));
+}
+
+// What the injection library recorded on an H200: a torch program that replays a CUDA graph ten
+// times and runs ten pairs of kernels by themselves, and its spawned child, which does the same.
+TEST(RecordedRunTest, GraphNodesRangesAndTheChildOfATorchProgramAreThere) {
+  std::vector<ProcessRecording> recordings;
+  for (const char* name : {"torch_h200_461.activity", "torch_h200_486.activity"}) {
+    auto recording = read_activity_log(
+        std::filesystem::path(DSAPERF_SOURCE_DIR "/src/dsaperf/profile/testing") / name);
+    ASSERT_TRUE(recording) << recording.error().message();
+    EXPECT_TRUE(recording->ended);
+    EXPECT_GT(recording->overhead_ns, 0);
+    recordings.push_back(*std::move(recording));
+  }
+  const auto timeline = merged(std::move(recordings));
+  EXPECT_EQ(timeline.devices, std::vector<std::string>{"NVIDIA H200"});
+  std::size_t nodes = 0;
+  std::size_t eager = 0;
+  for (const auto& launch : timeline.launches) {
+    nodes += launch.graph_node != 0;
+    eager += launch.range != trace::kNoName && timeline.names[launch.range] == "eager";
+    EXPECT_FALSE(std::isnan(launch.launched_ns)) << timeline.names[launch.name];
+  }
+  EXPECT_EQ(timeline.launches.size(), 124U);
+  EXPECT_EQ(nodes, 2U * 10 * 3);
+  EXPECT_EQ(eager, 2U * 10 * 2);
+  EXPECT_EQ(timeline.ranges.size(), 2U * 3);
 }
 
 TEST(RunProfiledTest, TheCommandSeesTheInjectionAndItsLogsAreRead) {
