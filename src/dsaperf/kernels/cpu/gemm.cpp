@@ -71,22 +71,23 @@ Result<void> gemm(const GemmParams& params, int threads) {
     const auto* x_bits = static_cast<const std::uint16_t*>(p.x) + panel.batch * p.x_batch_stride +
                          panel.row * p.x_stride;
     const auto* w_bits = static_cast<const std::uint16_t*>(p.w) + panel.batch * p.w_batch_stride;
-    for (std::int64_t i = 0; i < panel.rows; ++i) widen(x_bits + i * p.x_stride, p.k, &x[i * p.k]);
+    for (std::int64_t i = 0; i < panel.rows; ++i)
+      widen(x_bits + i * p.x_stride, p.k, x.data() + i * p.k);
     if (out_in) {
       for (std::int64_t j = 0; j < panel.columns; ++j)
-        widen(w_bits + (panel.column + j) * p.w_stride, p.k, &w[j * p.k]);
+        widen(w_bits + (panel.column + j) * p.w_stride, p.k, w.data() + j * p.k);
       multiply_by_rows(panel.rows, panel.columns, p.k, x.data(), p.k, w.data(), p.k, y.data(),
                        panel.columns);
     } else {
       for (std::int64_t l = 0; l < p.k; ++l)
-        widen(w_bits + l * p.w_stride + panel.column, panel.columns, &w[l * panel.columns]);
+        widen(w_bits + l * p.w_stride + panel.column, panel.columns, w.data() + l * panel.columns);
       multiply_by_columns(panel.rows, panel.columns, p.k, x.data(), p.k, w.data(), panel.columns,
                           y.data(), panel.columns);
     }
     for (std::int64_t i = 0; i < panel.rows; ++i) {
       const std::int64_t at =
           panel.batch * p.y_batch_stride + (panel.row + i) * p.y_stride + panel.column;
-      const float* row = &y[i * panel.columns];
+      const float* row = y.data() + i * panel.columns;
       if (p.output == GemmOutput::kBf16)
         narrow(row, panel.columns, static_cast<std::uint16_t*>(p.y) + at);
       else
@@ -105,15 +106,15 @@ Result<void> fp8_gemm(const Fp8GemmParams& params, int threads) {
     std::vector<float> y(panel.rows * panel.columns);
     for (std::int64_t i = 0; i < panel.rows; ++i)
       dequantise(p.x + (panel.row + i) * p.x_stride,
-                 p.x_scales + (panel.row + i) * p.x_scales_stride, p.k, &x[i * p.k]);
+                 p.x_scales + (panel.row + i) * p.x_scales_stride, p.k, x.data() + i * p.k);
     for (std::int64_t j = 0; j < panel.columns; ++j)
       dequantise(p.w + (panel.column + j) * p.w_stride,
                  p.w_scales + (panel.column + j) / kQuantGroup * p.w_scales_stride, p.k,
-                 &w[j * p.k]);
+                 w.data() + j * p.k);
     multiply_by_rows(panel.rows, panel.columns, p.k, x.data(), p.k, w.data(), p.k, y.data(),
                      panel.columns);
     for (std::int64_t i = 0; i < panel.rows; ++i)
-      narrow(&y[i * panel.columns], panel.columns,
+      narrow(y.data() + i * panel.columns, panel.columns,
              static_cast<std::uint16_t*>(p.y) + (panel.row + i) * p.y_stride + panel.column);
   });
   return {};
