@@ -21,7 +21,9 @@ int report(const dsaperf::Result<void>& result) {
 
 extern "C" {
 
-const char* dsaperf_peers_error() { return last_error.c_str(); }
+const char* dsaperf_peers_error() {
+  return last_error.c_str();
+}
 
 // Packed tensors. fp8 != 0: rows of 656 bytes, else 1152. decode != 0: sparse_mla_decode. cluster 0
 // leaves the choice of variant to the library; otherwise that many CTAs share a list (tuning).
@@ -54,8 +56,8 @@ int dsaperf_peers_sparse_mla(const void* q, const void* kv, int fp8, long long r
     const std::int64_t items = tokens * sm90::sparse_mla::head_tiles(heads);
     const sm90::sparse_mla::Shape shape{
         .cluster = cluster,
-        .grid = static_cast<int>(cluster == 1 ? std::min<std::int64_t>(items, 132)
-                                              : items * cluster)};
+        .grid =
+            static_cast<int>(cluster == 1 ? std::min<std::int64_t>(items, 132) : items * cluster)};
     const cudaError_t code =
         fp8 != 0 ? sm90::sparse_mla::launch<KvRows::Format::kFp8>(params, shape, stream)
                  : sm90::sparse_mla::launch<KvRows::Format::kBf16>(params, shape, stream);

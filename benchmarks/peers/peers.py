@@ -46,7 +46,7 @@ def environment(args):
         "versions": {"driver": smi[4], "cuda": torch.version.cuda, "torch": torch.__version__,
                      "peers": "vllm 0.33.0"},
         "commit": args.commit,
-        "command": " ".join(["peers.py"] + sys.argv[1:]),
+        "command": " ".join(["peers.py"] + [os.path.basename(word) for word in sys.argv[1:]]),
     }
 
 

@@ -33,15 +33,30 @@ Result<void> check_alignment(const SparseMlaParams& p) {
   return {};
 }
 
+SparseMlaParams tokens_of(const SparseMlaParams& params, std::int64_t first, std::int64_t count) {
+  SparseMlaParams part = params;
+  part.q = static_cast<const std::uint16_t*>(params.q) + first * params.q_token_stride;
+  part.indices = params.indices + first * params.indices_stride;
+  if (params.topk_length != nullptr) part.topk_length = params.topk_length + first;
+  part.out = static_cast<std::uint16_t*>(params.out) + first * params.out_token_stride;
+  if (params.lse != nullptr) part.lse = params.lse + first * params.lse_stride;
+  part.tokens = count;
+  return part;
+}
+
 Result<void> run(const SparseMlaParams& params, CUstream_st* stream) {
   DSAPERF_TRY(sparse_mla_check(params));
   if (params.tokens == 0) return {};
   DSAPERF_TRY(check_alignment(params));
-  DSAPERF_TRY_ASSIGN(const auto shape, sm90::sparse_mla::choose_shape(params));
-  if (params.kv.format == KvRows::Format::kFp8) {
-    DSAPERF_CUDA_TRY(sm90::sparse_mla::launch<KvRows::Format::kFp8>(params, shape, stream));
-  } else {
-    DSAPERF_CUDA_TRY(sm90::sparse_mla::launch<KvRows::Format::kBf16>(params, shape, stream));
+  DSAPERF_TRY_ASSIGN(const auto plan, sm90::sparse_mla::choose_plan(params));
+  for (const auto& launch : plan.launches) {
+    if (launch.tokens == 0) continue;
+    const SparseMlaParams part = tokens_of(params, launch.first_token, launch.tokens);
+    if (params.kv.format == KvRows::Format::kFp8) {
+      DSAPERF_CUDA_TRY(sm90::sparse_mla::launch<KvRows::Format::kFp8>(part, launch.shape, stream));
+    } else {
+      DSAPERF_CUDA_TRY(sm90::sparse_mla::launch<KvRows::Format::kBf16>(part, launch.shape, stream));
+    }
   }
   return {};
 }

@@ -5,6 +5,7 @@
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/sm90/sparse_mla/launch.hpp"
+#include "dsaperf/kernels/sm90/sparse_mla/shape.hpp"
 #include "dsaperf/kernels/sparse_mla_plain.hpp"
 
 #include <gtest/gtest.h>
@@ -402,6 +403,28 @@ TEST_P(SparseMlaGpuTest, DecodeOfManyTokensMatchesThePlainKernel) {
   EXPECT_LE(worst, 4 * std::ldexp(1.0, -8));
 }
 
+TEST_P(SparseMlaGpuTest, ARemainderInASecondLaunchMatchesThePlainKernel) {
+  DSAPERF_REQUIRE_GPU();
+  Case c = given();
+  c.tokens = 270;  // two rounds of 132 and a remainder
+  c.topk = 1024;
+  c.rows = 3000;
+  c.topk_length.resize(c.tokens);
+  for (std::int64_t t = 0; t < c.tokens; ++t) c.topk_length[t] = static_cast<int>(4 * t);
+  c.make();
+  const Output fast = run(c, Kernel::kPrefill);
+  const Output plain = run(c, Kernel::kPlain);
+  expect_gaps_untouched(c, fast);
+  double worst = 0;  // the bound of DecodeOfManyTokens, with short lists: |out| up to |v| <= 8
+  for (std::size_t i = 0; i < fast.out.size(); ++i) {
+    if (fast.out[i] == kPoison) continue;
+    const double difference =
+        std::abs(double{bf16_to_float(fast.out[i])} - bf16_to_float(plain.out[i]));
+    worst = std::isnan(difference) ? kInfinity : std::max(worst, difference);
+  }
+  EXPECT_LE(worst, 3 * 8 * std::ldexp(1.0, -8));
+}
+
 TEST(SparseMlaFp8GpuTest, ScalesThatAreNoPowersOfTwo) {
   DSAPERF_REQUIRE_GPU();
   Case c;
@@ -502,6 +525,43 @@ TEST(SparseMlaLargeGpuTest, CachesOver2To31BytesAreAddressed) {
   const Output near = run(c, Kernel::kPrefill);
   const auto far_out = out.to_host().value();
   EXPECT_TRUE(std::equal(far_out.begin(), far_out.end(), near.out.begin() + kCanary));
+}
+
+// Clusters of c CTAs that an H200 holds (132 SMs in groups of 16 and 18 and one of 14): [c - 1].
+constexpr int kH200[16] = {132, 66, 42, 31, 24, 22, 16, 15, 14, 8, 8, 8, 8, 8, 7, 7};
+
+TEST(SparseMlaPlanTest, CoversEveryTokenOnceAndFitsItsRounds) {
+  for (const int heads : {8, 64, 128})
+    for (const std::int64_t tokens :
+         {1, 2, 7, 16, 31, 32, 64, 100, 132, 133, 264, 1000, 4096, 8193})
+      for (const int blocks : {1, 2, 32}) {
+        const auto plan = sm90::sparse_mla::choose_plan(tokens, heads, blocks, Format::kFp8, kH200);
+        std::int64_t covered = 0;
+        for (const auto& launch : plan.launches) {
+          if (launch.tokens == 0) continue;
+          EXPECT_EQ(launch.first_token, covered);
+          covered += launch.tokens;
+          EXPECT_LE(launch.shape.cluster, std::max(blocks, 1));
+          EXPECT_GT(launch.shape.grid, 0);
+          EXPECT_EQ(launch.shape.grid % launch.shape.cluster, 0);
+        }
+        EXPECT_EQ(covered, tokens) << heads << " heads, " << tokens << " tokens";
+      }
+}
+
+TEST(SparseMlaPlanTest, FewTokensShareTheirListsAndManyDoNot) {
+  using sm90::sparse_mla::choose_plan;
+  EXPECT_EQ(choose_plan(1, 64, 32, Format::kFp8, kH200).launches[0].shape.cluster, 16);
+  EXPECT_EQ(choose_plan(128, 64, 32, Format::kFp8, kH200).launches[0].shape.cluster, 1);
+  // 32 clusters of 4 would need two rounds.
+  EXPECT_NE(choose_plan(32, 64, 32, Format::kFp8, kH200).launches[0].shape.cluster, 4);
+}
+
+TEST(SparseMlaPlanTest, ALastRoundOfFewTokensIsSharedByAll) {
+  const auto plan = sm90::sparse_mla::choose_plan(4096, 64, 32, Format::kBf16, kH200);
+  EXPECT_EQ(plan.launches[0].tokens, 31 * 132);
+  EXPECT_EQ(plan.launches[1].tokens, 4);
+  EXPECT_GT(plan.launches[1].shape.cluster, 8);
 }
 
 TEST(SparseMlaCheckGpuTest, MisalignedPointersAndStridesAreRefused) {

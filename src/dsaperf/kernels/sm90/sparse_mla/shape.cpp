@@ -13,7 +13,7 @@ namespace {
 
 // Modelled clocks: of a block of 64 rows by format, of an item's prologue and epilogue, of the
 // merge of a cluster, which moves 2 KB a head through distributed shared memory.
-constexpr double kBlockClocks[2] = {2700, 3200};  // bf16, fp8
+constexpr double kBlockClocks[2] = {3300, 5100};  // bf16, fp8: H200, 2026-11-24
 constexpr double kItemClocks = 6000;
 constexpr double kPersistentItemClocks = 3000;  // the rest overlaps with the neighbours
 constexpr double kMergeClocks = 2000;
@@ -49,36 +49,58 @@ Result<const Residents*> residents_of_device() {
 
 }  // namespace
 
-Shape choose_shape(std::int64_t items, int heads, int blocks, double block_clocks,
-                   const int (&resident)[kMaxClusterSize]) {
-  Shape best;
-  double lowest = std::numeric_limits<double>::infinity();
-  for (int c = 1; c <= kMaxClusterSize; ++c) {
-    const int fit = resident[c - 1];
-    if (fit <= 0 || (c > 1 && c > blocks)) continue;
-    const auto rounds = static_cast<double>((items + fit - 1) / fit);
-    const double walk = block_clocks * ((blocks + c - 1) / c);
-    const double clocks =
-        c == 1 ? kItemClocks + rounds * (kPersistentItemClocks + walk)
-               : rounds * (kItemClocks + kMergeClocks + kMergeHeadClocks * heads + walk);
-    if (clocks >= lowest) continue;
-    lowest = clocks;
-    best.cluster = c;
-    best.grid = static_cast<int>(c == 1 ? std::min<std::int64_t>(items, fit) : items * c);
-  }
-  return best;
+Plan choose_plan(std::int64_t tokens, int heads, int blocks, KvRows::Format format,
+                 const int (&resident)[kMaxClusterSize]) {
+  const int tiles = head_tiles(heads);
+  const double block_clocks = kBlockClocks[format == KvRows::Format::kFp8 ? 1 : 0];
+  const double merge_clocks = kMergeClocks + kMergeHeadClocks * std::min(heads, 64);
+  const auto persistent_clocks = [&](double rounds) {
+    return kItemClocks + rounds * (kPersistentItemClocks + blocks * block_clocks);
+  };
+  struct Clustered {
+    double clocks = std::numeric_limits<double>::infinity();
+    int cluster = 0;
+  };
+  const auto clustered = [&](std::int64_t items) {
+    Clustered best;
+    for (int c = 2; c <= std::min(kMaxClusterSize, blocks); ++c) {
+      const int fit = resident[c - 1];
+      if (fit <= 0) continue;
+      const auto rounds = static_cast<double>((items + fit - 1) / fit);
+      const double walk = block_clocks * ((blocks + c - 1) / c);
+      const double clocks = rounds * (kItemClocks + merge_clocks + walk);
+      if (clocks < best.clocks) best = {clocks, c};
+    }
+    return best;
+  };
+  const auto launch = [&](std::int64_t first, std::int64_t count, int cluster) {
+    const std::int64_t items = count * tiles;
+    const std::int64_t ctas =
+        cluster == 1 ? std::min<std::int64_t>(items, resident[0]) : items * cluster;
+    return Launch{first, count, {.cluster = cluster, .grid = static_cast<int>(ctas)}};
+  };
+
+  const std::int64_t items = tokens * tiles;
+  const std::int64_t full_rounds = items / resident[0];
+  const std::int64_t in_full_rounds = full_rounds * resident[0] / tiles;  // tokens
+  const auto rounds = static_cast<double>((items + resident[0] - 1) / resident[0]);
+  const Clustered all = clustered(items);
+  const double alone = persistent_clocks(rounds);
+  const Clustered rest = clustered((tokens - in_full_rounds) * tiles);
+  const double split = full_rounds > 0 && in_full_rounds < tokens
+                           ? persistent_clocks(static_cast<double>(full_rounds)) + rest.clocks
+                           : std::numeric_limits<double>::infinity();
+  if (split < alone && split < all.clocks)
+    return {launch(0, in_full_rounds, 1),
+            launch(in_full_rounds, tokens - in_full_rounds, rest.cluster)};
+  return {launch(0, tokens, all.clocks < alone ? all.cluster : 1), {}};
 }
 
-Result<Shape> choose_shape(const SparseMlaParams& params) {
+Result<Plan> choose_plan(const SparseMlaParams& params) {
   DSAPERF_TRY_ASSIGN(const Residents* residents, residents_of_device());
-  const std::int64_t items = params.tokens * head_tiles(params.heads);
   const int blocks = (params.topk + kBlockRows - 1) / kBlockRows;
-  const int format = params.kv.format == KvRows::Format::kFp8 ? 1 : 0;
-  const Shape shape = choose_shape(items, std::min(params.heads, 64), blocks, kBlockClocks[format],
-                                   residents->count[format]);
-  if (shape.grid == 0)
-    return fail(Errc::kUnsupported, "sparse_mla: this GPU cannot hold the kernel (needs Hopper)");
-  return shape;
+  return choose_plan(params.tokens, params.heads, blocks, params.kv.format,
+                     residents->count[params.kv.format == KvRows::Format::kFp8 ? 1 : 0]);
 }
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla

@@ -4,16 +4,27 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-// How many CTAs share a list: the size with the lowest modelled time on the current device. Device
-// facts are read once and kept.
-Result<Shape> choose_shape(const SparseMlaParams& params);
-
 inline constexpr int kMaxClusterSize = 16;
 
-// The model itself: `resident[c - 1]` clusters of c CTAs fit the device at once. They have to fit
-// into the device's groups of SMs, which are not all of one size: of 132 SMs, clusters of 4 take
-// 124, and 32 of them need two rounds.
-Shape choose_shape(std::int64_t items, int heads, int blocks, double block_clocks,
-                   const int (&resident)[kMaxClusterSize]);
+// One launch: a run of tokens, and how it is cut.
+struct Launch {
+  std::int64_t first_token = 0;
+  std::int64_t tokens = 0;
+  Shape shape;
+};
+
+// What a call launches on a device where resident[c - 1] clusters of c CTAs fit at once: one
+// launch, or two when a last round of persistent CTAs would leave most of the device idle; the
+// tokens of that round then share their lists over clusters. Clusters have to fit into the device's
+// groups of SMs, which are not all of one size: of 132 SMs, clusters of 4 take 124, and 32 of them
+// need two rounds. Chosen by modelled time. tokens 0 in the second: not needed.
+struct Plan {
+  Launch launches[2];
+};
+Plan choose_plan(std::int64_t tokens, int heads, int blocks, KvRows::Format format,
+                 const int (&resident)[kMaxClusterSize]);
+
+// For the current device; what is asked of it is read once and kept.
+Result<Plan> choose_plan(const SparseMlaParams& params);
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla
