@@ -13,7 +13,8 @@
  *
  * Conventions: strides are elements of the pointed-to type unless the name says bytes; bf16 is passed as uint16_t bits, e4m3 as
  * uint8_t bits; pointers are host pointers for DSAPERF_CPU and device pointers for DSAPERF_GPU; an empty batch is fine with any pointers.
- * The extent of memory behind a pointer cannot be checked; everything else that is wrong is DSAPERF_INVALID_ARGUMENT. */
+ * Outputs do not overlap inputs unless a member says so. That, and the extent of memory behind a pointer, cannot be checked; everything else that is
+ * wrong is DSAPERF_INVALID_ARGUMENT. */
 #ifndef DSAPERF_DSAPERF_H
 #define DSAPERF_DSAPERF_H
 

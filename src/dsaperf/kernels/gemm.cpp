@@ -25,7 +25,7 @@ Result<void> gemm_check(const GemmParams& params) {
   if (p.output != GemmOutput::kBf16 && p.output != GemmOutput::kF32)
     return fail(Errc::kInvalidArgument, "gemm: unknown output format");
   if (p.m == 0 || p.n == 0 || p.batch == 0) return {};
-  if (p.y == nullptr || (p.k > 0 && (p.x == nullptr || p.w == nullptr)))
+  if (p.y == nullptr || p.x == nullptr || p.w == nullptr)
     return fail(Errc::kInvalidArgument, "gemm: a pointer is null");
   const bool out_in = p.w_layout == WeightLayout::kOutIn;
   const std::int64_t w_rows = out_in ? p.n : p.k;
@@ -43,8 +43,8 @@ Result<void> fp8_gemm_check(const Fp8GemmParams& params) {
     return fail(Errc::kInvalidArgument, "fp8_gemm: a size is negative ({} x {} x {})", p.m, p.n,
                 p.k);
   if (p.m == 0 || p.n == 0) return {};
-  if (p.y == nullptr || (p.k > 0 && (p.x == nullptr || p.x_scales == nullptr || p.w == nullptr ||
-                                     p.w_scales == nullptr)))
+  if (p.y == nullptr || p.x == nullptr || p.x_scales == nullptr || p.w == nullptr ||
+      p.w_scales == nullptr)
     return fail(Errc::kInvalidArgument, "fp8_gemm: a pointer is null");
   if ((p.m > 1 && (p.x_stride < p.k || p.y_stride < p.n || p.x_scales_stride < groups(p.k))) ||
       (p.n > 1 && p.w_stride < p.k) || (groups(p.n) > 1 && p.w_scales_stride < groups(p.k)))
@@ -55,6 +55,7 @@ Result<void> fp8_gemm_check(const Fp8GemmParams& params) {
 Result<void> gemm_reference(const GemmParams& params) {
   DSAPERF_TRY(gemm_check(params));
   const auto& p = params;
+  if (p.m == 0 || p.n == 0) return {};
   const bool out_in = p.w_layout == WeightLayout::kOutIn;
   for (std::int64_t b = 0; b < p.batch; ++b) {
     const auto* x = static_cast<const std::uint16_t*>(p.x) + b * p.x_batch_stride;

@@ -51,7 +51,7 @@ TEST(GemmReferenceTest, BatchesOverHeadsInsideTokens) {
 
 TEST(GemmReferenceTest, AnEmptyInnerDimensionGivesZeros) {
   std::vector<std::uint16_t> y(2, 0xabcd);
-  ASSERT_TRUE(gemm_reference({.y = y.data(), .m = 1, .n = 2}));
+  ASSERT_TRUE(gemm_reference({.x = y.data(), .w = y.data(), .y = y.data(), .m = 1, .n = 2}));
   EXPECT_EQ(doubles(y), (std::vector<double>{0, 0}));
 }
 

@@ -70,7 +70,9 @@ TEST(CpuGemmTest, AgreesWithTheReferenceForEveryLayoutAndOddSize) {
 
 TEST(CpuGemmTest, F32OutputAndEmptyInnerDimension) {
   std::vector<float> y = {7, 7};
-  ASSERT_TRUE(cpu::gemm({.y = y.data(), .m = 1, .n = 2, .output = GemmOutput::kF32}, kThreads));
+  ASSERT_TRUE(cpu::gemm(
+      {.x = y.data(), .w = y.data(), .y = y.data(), .m = 1, .n = 2, .output = GemmOutput::kF32},
+      kThreads));
   EXPECT_EQ(y, (std::vector<float>{0, 0}));
 }
 

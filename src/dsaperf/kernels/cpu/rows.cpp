@@ -67,7 +67,7 @@ Result<void> topk(const TopkParams& params, int threads) {
         p.start == nullptr ? 0 : std::clamp<std::int64_t>(p.start[r], 0, p.columns);
     const std::int64_t end =
         p.end == nullptr ? p.columns : std::clamp<std::int64_t>(p.end[r], start, p.columns);
-    const float* scores = p.scores + r * p.scores_stride + start;
+    const float* scores = end > start ? p.scores + r * p.scores_stride + start : nullptr;
     std::vector<std::int32_t> order(end - start);
     std::iota(order.begin(), order.end(), 0);
     const auto before = [scores](std::int32_t a, std::int32_t b) {

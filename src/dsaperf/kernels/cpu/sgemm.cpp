@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 
+#include <algorithm>
 #include <mutex>
 
 namespace dsaperf::kernels::cpu {
@@ -17,6 +18,10 @@ void sgemm(CBLAS_TRANSPOSE w_order, std::int64_t m, std::int64_t n, std::int64_t
            std::int64_t x_stride, const float* w, std::int64_t w_stride, float* y,
            std::int64_t y_stride) {
   if (m == 0 || n == 0) return;
+  if (k == 0) {  // an empty sum, which BLAS refuses for its strides
+    for (std::int64_t i = 0; i < m; ++i) std::fill_n(y + i * y_stride, n, 0.0F);
+    return;
+  }
   one_thread_each();
   const auto size = [](std::int64_t value) { return static_cast<blasint>(value); };
   cblas_sgemm(CblasRowMajor, CblasNoTrans, w_order, size(m), size(n), size(k), 1.0F, x,

@@ -127,7 +127,7 @@ void attend(const SparseMlaParams& p, std::int64_t token, const WideRows& wide) 
   multiply_by_rows(p.heads, count, kKeyDim, query.data(), kKeyDim, kv.data(), kKeyDim,
                    scores.data(), count);
   std::vector<Softmax> heads(p.heads);
-  for (int h = 0; h < p.heads; ++h) heads[h] = softmax(&scores[h * count], count, p.scale);
+  for (int h = 0; h < p.heads; ++h) heads[h] = softmax(scores.data() + h * count, count, p.scale);
   std::vector<float> out(p.heads * kLatentDim, 0.0F);
   if (count > 0)
     multiply_by_columns(p.heads, kLatentDim, count, scores.data(), count, kv.data(), kKeyDim,

@@ -1,0 +1,229 @@
+// Any arguments to the C interface whose memory is there: an error code or a result, never a crash.
+// Sizes and strides are small or absurd, pointers are null or lead to two megabytes of bytes from
+// the input, so what is read as page, slot, position or request is anything; what a check lets
+// through must stay within the sizes it was given.
+
+#include <dsaperf/dsaperf.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+// Large enough for every extent that the small sizes below can span: 8 tokens of 128 heads of 1024.
+constexpr std::size_t kArena = std::size_t{1} << 22;
+// Outputs begin in the second half: they may not overlap inputs.
+constexpr std::size_t kOutputs = kArena / 2;
+
+class Input {
+ public:
+  Input(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {
+    // The input over and over, by copies that double.
+    std::size_t filled = std::min(std::max<std::size_t>(size, 1), kArena);
+    arena()[0] = 0;
+    if (size > 0) std::memcpy(arena(), data, filled);
+    for (; filled < kArena; filled *= 2)
+      std::memcpy(arena() + filled, arena(), std::min(filled, kArena - filled));
+  }
+  std::uint8_t byte() { return at_ < size_ ? data_[at_++] : 0; }
+
+  // Mostly a small size, sometimes one that no memory has.
+  std::int64_t size(std::int64_t largest) {
+    const std::uint8_t kind = byte();
+    if (kind == 255) return -static_cast<std::int64_t>(byte());
+    if (kind == 254) return INT64_MAX - byte();
+    if (kind == 253) return std::int64_t{1} << (byte() % 64);
+    return kind % (largest + 1);
+  }
+  std::int32_t number(std::int32_t largest) {
+    const std::int64_t value = size(largest);
+    return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, INT32_MIN, INT32_MAX));
+  }
+  // A stride that lets `width` elements fit, or not quite.
+  std::int64_t stride(std::int64_t width) {
+    const std::uint8_t kind = byte();
+    if (kind == 255) return size(8);
+    return std::clamp<std::int64_t>(width, 0, 1 << 20) + kind % 4 - (kind == 254 ? 2 : 0);
+  }
+  template <typename T>
+  T* pointer(std::size_t offset_bytes = 0) {
+    return byte() == 255 ? nullptr : reinterpret_cast<T*>(arena() + offset_bytes);
+  }
+  dsaperf_execution execution() {
+    dsaperf_execution where = DSAPERF_INIT(dsaperf_execution);
+    where.device = byte() % 4;
+    where.threads = 1 + byte() % 2;
+    return where;
+  }
+  std::int32_t heads() {
+    constexpr std::int32_t kHeads[] = {8, 16, 32, 64, 128, 7};
+    return kHeads[byte() % 6];
+  }
+
+ private:
+  static std::uint8_t* arena() {
+    static std::vector<std::uint8_t> memory(kArena);
+    return memory.data();
+  }
+
+  const std::uint8_t* data_;
+  std::size_t size_;
+  std::size_t at_ = 0;
+};
+
+void expect(dsaperf_status status, const dsaperf_error& error) {
+  if (status == DSAPERF_INTERNAL) std::abort();
+  if ((status == DSAPERF_OK) != (error.message[0] == '\0')) std::abort();
+}
+
+template <typename Params, typename Stage, typename Workspace>
+void call(Input& in, Params& params, Stage stage, Workspace workspace) {
+  const dsaperf_execution where = in.execution();
+  if (in.byte() == 255) params.struct_size = in.byte();
+  dsaperf_error error;
+  std::size_t bytes = 0;
+  expect(workspace(&params, &where, &bytes, &error), error);
+  expect(stage(&params, &where, &error), error);
+}
+
+void gemm(Input& in) {
+  dsaperf_gemm_params p = DSAPERF_INIT(dsaperf_gemm_params);
+  p.x = in.pointer<std::uint16_t>();
+  p.w = in.pointer<std::uint16_t>();
+  p.y = in.pointer<std::uint16_t>(kOutputs);
+  p.m = in.size(5);
+  p.n = in.size(40);
+  p.k = in.size(40);
+  p.batch = in.size(3);
+  p.x_stride = in.stride(p.k);
+  p.w_stride = in.stride(40);
+  p.y_stride = in.stride(40);
+  p.x_batch_stride = in.stride(40);
+  p.w_batch_stride = in.stride(1600);
+  p.y_batch_stride = in.stride(40);
+  p.w_layout = in.number(2);
+  p.output = in.number(2);
+  // k above what the arena holds would be read: the extent of memory is the caller's word.
+  if (p.k > 1000 || p.n > 1000 || p.m > 1000 || p.batch > 1000) {
+    if (p.m > 0 && p.n > 0 && p.k > 0 && p.batch > 0) p.x = nullptr;
+  }
+  call(in, p, dsaperf_gemm, dsaperf_gemm_workspace);
+}
+
+void rope(Input& in) {
+  dsaperf_rope_params p = DSAPERF_INIT(dsaperf_rope_params);
+  p.x = in.pointer<std::uint16_t>();
+  p.cos_sin = in.pointer<float>();
+  p.positions = in.pointer<std::int32_t>();
+  p.tokens = std::min<std::int64_t>(in.size(6), 6);
+  p.table_rows = std::min<std::int64_t>(in.size(6), 6);
+  p.heads = std::min(in.number(4), 8);
+  p.dim = std::min(in.number(64), 64);
+  p.token_stride = in.stride(512);
+  p.head_stride = in.stride(64);
+  p.pairs = in.number(2);
+  call(in, p, dsaperf_rope, dsaperf_rope_workspace);
+}
+
+void cache_writes(Input& in) {
+  dsaperf_kv_cache_write_params p = DSAPERF_INIT(dsaperf_kv_cache_write_params);
+  p.latent = in.pointer<std::uint16_t>();
+  p.rope = in.pointer<std::uint16_t>();
+  p.slots = in.pointer<std::int64_t>();
+  p.cache = in.pointer<void>(kOutputs);
+  p.tokens = std::min<std::int64_t>(in.size(6), 6);
+  p.rows = std::min<std::int64_t>(in.size(100), 100);
+  p.latent_stride = in.stride(512);
+  p.rope_stride = in.stride(64);
+  p.row_stride_bytes = in.stride(1152);
+  p.format = in.number(2);
+  p.scale_format = in.number(2);
+  call(in, p, dsaperf_kv_cache_write, dsaperf_kv_cache_write_workspace);
+}
+
+void scores(Input& in) {
+  dsaperf_paged_indexer_scores_params p = DSAPERF_INIT(dsaperf_paged_indexer_scores_params);
+  p.q = in.pointer<std::uint8_t>();
+  p.weights = in.pointer<float>();
+  p.pages = in.pointer<std::uint8_t>();
+  p.block_table = in.pointer<std::int32_t>();
+  p.context_length = in.pointer<std::int32_t>();
+  p.scores = in.pointer<float>(kOutputs);
+  p.batch = std::min<std::int64_t>(in.size(3), 3);
+  p.q_len = in.number(9);
+  p.heads = in.heads();
+  p.dim = in.byte() == 0 ? 64 : 128;
+  p.outside = in.number(2);
+  p.max_context = std::min<std::int64_t>(in.size(200), 200);
+  p.page_count = std::min<std::int64_t>(in.size(4), 4);
+  p.page_stride_bytes = in.stride(8448);
+  p.block_table_stride = std::min<std::int64_t>(in.size(4), 4);
+  p.scores_stride = in.stride(200);
+  call(in, p, dsaperf_paged_indexer_scores, dsaperf_paged_indexer_scores_workspace);
+}
+
+void top(Input& in) {
+  dsaperf_topk_params p = DSAPERF_INIT(dsaperf_topk_params);
+  p.scores = in.pointer<float>();
+  p.start = in.pointer<std::int32_t>();
+  p.end = in.pointer<std::int32_t>();
+  p.indices = in.pointer<std::int32_t>(kOutputs);
+  p.rows = std::min<std::int64_t>(in.size(4), 4);
+  p.columns = std::min<std::int64_t>(in.size(250), 250);
+  p.topk = std::min(in.number(100), 4096);
+  p.scores_stride = in.stride(250);
+  p.indices_stride = in.stride(p.topk);
+  call(in, p, dsaperf_topk, dsaperf_topk_workspace);
+}
+
+void selection(Input& in) {
+  dsaperf_selection_rows_params p = DSAPERF_INIT(dsaperf_selection_rows_params);
+  p.positions = in.pointer<std::int32_t>();
+  p.request = in.pointer<std::int32_t>();
+  p.block_table = in.pointer<std::int32_t>();
+  p.rows = in.pointer<std::int32_t>(kOutputs);
+  p.tokens = std::min<std::int64_t>(in.size(4), 4);
+  p.requests = std::min<std::int64_t>(in.size(4), 4);
+  p.topk = std::min(in.number(100), 100);
+  p.positions_stride = in.stride(100);
+  p.rows_stride = in.stride(100);
+  p.block_table_stride = std::min<std::int64_t>(in.size(8), 8);
+  call(in, p, dsaperf_selection_rows, dsaperf_selection_rows_workspace);
+}
+
+void attention(Input& in) {
+  dsaperf_sparse_mla_params p = DSAPERF_INIT(dsaperf_sparse_mla_params);
+  p.q = in.pointer<std::uint16_t>();
+  p.kv = in.pointer<void>();
+  p.indices = in.pointer<std::int32_t>();
+  p.topk_length = in.pointer<std::int32_t>();
+  p.out = in.pointer<std::uint16_t>(kOutputs);
+  p.lse = in.pointer<float>(kOutputs + kArena / 4);
+  p.tokens = std::min<std::int64_t>(in.size(3), 3);
+  p.kv_rows = std::min<std::int64_t>(in.size(200), 200);
+  p.kv_row_stride_bytes = in.stride(1152);
+  p.kv_format = in.number(2);
+  p.heads = in.heads();
+  p.topk = std::min(in.number(20), 100);
+  p.scale = 0.1F;
+  p.q_token_stride = in.stride(p.heads * 580);
+  p.q_head_stride = in.stride(576);
+  p.indices_stride = in.stride(100);
+  p.out_token_stride = in.stride(p.heads * 516);
+  p.out_head_stride = in.stride(512);
+  p.lse_stride = in.stride(128);
+  call(in, p, dsaperf_sparse_mla, dsaperf_sparse_mla_workspace);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Input in(data, size);
+  constexpr void (*kStages[])(Input&) = {gemm, rope,      cache_writes, scores,
+                                         top,  selection, attention};
+  kStages[in.byte() % 7](in);
+  return 0;
+}
