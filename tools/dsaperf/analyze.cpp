@@ -72,13 +72,13 @@ void add_analyze(CLI::App& app, Run& run) {
   command->add_option("--against", options->against, "Say what differs from this model")
       ->type_name("CONFIG");
   command->add_option("--tp", options->tp, "Ranks that share the heads")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--dp", options->dp, "Copies of the attention")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--ep", options->ep, "Ranks that share the experts")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--chunk", options->chunk, "New tokens of a prefill chunk")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30))

@@ -31,7 +31,9 @@ std::optional<ScoreBufferAnswer> score_answer(const ModelSpec& spec,
 }
 
 Result<Analysis> analyse_alone(ModelSpec spec, const AnalysisOptions& options) {
-  DSAPERF_TRY(check_parallel(spec, options.parallel));
+  DSAPERF_TRY(check_parallel(spec, options.parallel).map_error([&](Error error) {
+    return std::move(error).with_context(spec.source);
+  }));
   Analysis analysis;
   analysis.options = options;
   analysis.weights = model_weights(spec, options.parallel);

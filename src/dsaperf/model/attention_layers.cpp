@@ -149,6 +149,12 @@ Meanings by_rule(const ConfigFields& fields, const ModelSpec& spec) {
   const bool windowed = fields.integer({"sliding_window", "sliding_window_size"}).value_or(0) > 0 &&
                         fields.flag({"use_sliding_window"}).value_or(true);
   if (!windowed || fields.has("compress_ratios")) return meanings;
+  if (fields.has("index_topk")) {
+    fields.problems().warn(fmt::format(
+        "{} is set, but no layer_types says which layers have it: every layer is read as sparse",
+        fields.path_of(fields.has("sliding_window") ? "sliding_window" : "sliding_window_size")));
+    return meanings;
+  }
   // Gemma: every n-th layer is full. Qwen: the first max_window_layers are full.
   const int every = fields.integer({"sliding_window_pattern"}, 1).value_or(0);
   const int first = fields.integer({"max_window_layers"}).value_or(0);
@@ -212,7 +218,7 @@ class LayerReader {
  private:
   void make_layers(const Meanings& meanings) {
     // LongCat: each of num_layers holds two attention blocks.
-    const int blocks_a_layer = has_two_blocks() ? 2 : 1;
+    const int blocks_a_layer = has_two_blocks(fields_) ? 2 : 1;
     for (int i = 0; i < spec_.main_layers; ++i) {
       for (int block = 0; block < blocks_a_layer; ++block) add_layer(meanings[i], false);
     }
@@ -221,10 +227,6 @@ class LayerReader {
       const auto at = static_cast<std::size_t>(spec_.main_layers + i);
       add_layer(at < meanings.size() ? meanings[at] : draft_meaning(meanings), true);
     }
-  }
-
-  bool has_two_blocks() const {
-    return fields_.has("num_layers") && fields_.has("expert_ffn_hidden_size");
   }
 
   static LayerMeaning draft_meaning(const Meanings& meanings) {
@@ -462,6 +464,11 @@ AttentionFamily attention_family(const ConfigFields& fields) {
     return AttentionFamily::kDsa;
   }
   return AttentionFamily::kPlain;
+}
+
+bool has_two_blocks(const ConfigFields& fields) {
+  return fields.has("num_layers") && (fields.has("expert_ffn_hidden_size") ||
+                                      fields.text({"attention_method"}).value_or("") == "LSA");
 }
 
 std::optional<std::vector<std::string>> block_types(const ConfigFields& fields) {

@@ -25,6 +25,9 @@ AttentionFamily attention_family(const ConfigFields& fields);
 // `spec` holds the sizes read so far; its facts and the warnings of `fields` are added to.
 void read_attention_layers(const ConfigFields& fields, AttentionFamily family, ModelSpec& spec);
 
+// LongCat: each of num_layers holds two attention blocks.
+bool has_two_blocks(const ConfigFields& fields);
+
 // Nemotron-H: mamba, attention, moe or mlp, one a layer, from layers_block_type or from the letters
 // M, *, E, - of hybrid_override_pattern. Nothing for other models.
 std::optional<std::vector<std::string>> block_types(const ConfigFields& fields);

@@ -457,6 +457,38 @@ TEST(PlainTest, ListsMayGoOnWithTheDraftLayers) {  // Step
   EXPECT_THAT(error_of(config), HasSubstr("6 entries for 3 layers and 2 MTP layers"));
 }
 
+TEST(PlainTest, MoeLayersMayBeListedInAText) {  // Step
+  auto config = grouped_config(5);
+  config.update({{"moe_num_experts", 8},
+                 {"moe_top_k", 2},
+                 {"moe_intermediate_size", 256},
+                 {"num_attention_groups", 2},
+                 {"moe_layers_enum", "1, 3,9"},
+                 {"rope_theta", {1.0, 2.0}}});
+  config.erase("num_key_value_heads");
+  const auto spec = read(config);
+  std::string kinds;
+  for (const auto& layer : spec.layers) kinds += layer.mlp == MlpKind::kMoe ? 'M' : 'd';
+  EXPECT_EQ(kinds, "dMdMd");
+  EXPECT_EQ(spec.layers[0].geometry.kv_heads, 2);
+}
+
+TEST(DsaFieldsTest, AWindowWithoutLayerTypesDoesNotUnmakeSparsity) {
+  auto config = dsa_config(3);
+  config["sliding_window_size"] = 512;
+  const auto spec = read(config);
+  EXPECT_EQ(roles(spec), "FFF");
+  EXPECT_THAT(warnings_of(spec), HasSubstr("sliding_window_size is set"));
+}
+
+TEST(DsaFieldsTest, StandsOnGroupedHeadsToo) {  // a family that nobody has named yet
+  auto config = grouped_config(2);
+  config.update({{"index_n_heads", 8}, {"index_head_dim", 64}, {"index_topk", 1024}});
+  const auto spec = read(config);
+  EXPECT_EQ(roles(spec), "FF");
+  EXPECT_EQ(spec.layers[0].geometry.kv_lora, 0);
+}
+
 TEST(PlainTest, UnknownLayerTypesAreReadByTheirNameWithAWarning) {
   auto config = dsa_config(2);
   config["layer_types"] = {"ultra_sparse_attention", "recurrent_gated"};

@@ -19,10 +19,12 @@ Bytes latent_row(const AttentionGeometry& g, KvFormat format) {
   return scaled_row(g.kv_lora) + Bytes{2L * g.rope};
 }
 
-// DeepSeek-V4: one row is key and value; its last part has rope and stays bf16.
+// DeepSeek-V4: one row is key and value. In fp8 the part without rope is e4m3 with a one-byte scale
+// for 64, the scales padded to 8 bytes, and the rope stays bf16: 448 + 8 + 128 = 584 B for 512.
 Bytes single_row(const AttentionGeometry& g, KvFormat format) {
   if (format == KvFormat::kBf16) return {2L * g.head_dim};
-  return scaled_row(g.head_dim - g.rope) + Bytes{2L * g.rope};
+  const std::int64_t values = g.head_dim - std::min(g.rope, g.head_dim);
+  return {values + 8 * ceil_div(ceil_div(values, 64), 8) + 2L * g.rope};
 }
 
 Bytes grouped_row(const AttentionGeometry& g, KvFormat format, int tp) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 #include <string>
 #include <vector>
@@ -77,6 +78,17 @@ std::vector<bool> by_rule(const ConfigFields& fields, ModelSpec& spec) {
     for (std::size_t i = 0; list && i < layers; ++i) is_moe[i] = (*list)[i] != 0;
     return is_moe;
   }
+  if (const auto listed = fields.text({"moe_layers_enum"})) {  // Step: "3,4,5"
+    is_moe.assign(layers, false);
+    const char* const end = listed->data() + listed->size();
+    for (const char* at = listed->data(); at < end;) {
+      std::size_t layer = layers;
+      const auto number = std::from_chars(at, end, layer);
+      if (number.ec == std::errc() && layer < layers) is_moe[layer] = true;
+      at = number.ptr > at ? number.ptr : at + 1;
+    }
+    return is_moe;
+  }
   const int first = fields.integer({"first_k_dense_replace"}).value_or(0);
   const int every =
       std::max(1, fields.integer({"moe_layer_freq", "decoder_sparse_step"}).value_or(1));
@@ -99,11 +111,11 @@ std::vector<bool> by_rule(const ConfigFields& fields, ModelSpec& spec) {
 void read_mlp_layers(const ConfigFields& fields, ModelSpec& spec) {
   read_moe_sizes(fields, spec);
   auto is_moe = from_types(fields, spec);
-  spec.facts.states_mlp_layers =
-      is_moe || fields.has("first_k_dense_replace") || fields.is_list("moe_layer_freq");
+  spec.facts.states_mlp_layers = is_moe || fields.has("first_k_dense_replace") ||
+                                 fields.is_list("moe_layer_freq") || fields.has("moe_layers_enum");
   if (!is_moe) is_moe = by_rule(fields, spec);
   const auto blocks = block_types(fields);
-  const bool two_blocks = fields.has("num_layers") && fields.has("expert_ffn_hidden_size");
+  const bool two_blocks = has_two_blocks(fields);
   bool any_dense = false;
   for (auto& layer : spec.layers) {
     const auto i = static_cast<std::size_t>(layer.index);

@@ -56,6 +56,16 @@ TEST(CacheBytesTest, AreThoseOfTheRows) {
   EXPECT_EQ(model_cache(spec, KvFormat::kBf16, true).kv_bytes_per_token, 62 * 1152);
 }
 
+TEST(CacheBytesTest, CompressedRowsStandForSeveralTokens) {
+  const auto spec = load_model("deepseek-ai/DeepSeek-V4-Flash").value();
+  const auto cache = layer_cache(spec.layers[2], KvFormat::kFp8);  // CSA 4
+  EXPECT_EQ(cache.kv_row.value, 584);
+  EXPECT_EQ(cache.tokens_per_kv_row, 4);
+  EXPECT_EQ(cache.index_bytes_per_token(), 132.0 / 4);
+  EXPECT_EQ(cache.request_bytes(1000).value, 250 * (584 + 132) + 128 * 584);
+  EXPECT_EQ(layer_cache(spec.layers[0], KvFormat::kBf16).request_bytes(1000).value, 128 * 1024);
+}
+
 TEST(CacheBytesTest, LayersThatShareASelectionKeepNoIndexKeys) {
   const auto spec = load_model("zai-org/GLM-5.2-FP8").value();
   EXPECT_EQ(model_cache(spec, KvFormat::kFp8, false).index_bytes_per_token, 21 * 132);

@@ -51,7 +51,7 @@ void read_sizes(const ConfigFields& fields, ModelSpec& spec) {
         fields.required({"num_hidden_layers", "num_layers", "n_layers"}, why, 1, kMaxLayers);
   }
   // LongCat as transformers writes it: num_hidden_layers counts the blocks.
-  if (fields.has("num_layers") && fields.has("expert_ffn_hidden_size")) {
+  if (has_two_blocks(fields)) {
     spec.main_layers = fields.required({"num_layers"}, why, 1, kMaxLayers);
   }
   spec.hidden = fields.required({"hidden_size"}, why, 1, 1 << 17);
