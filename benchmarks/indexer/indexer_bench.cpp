@@ -210,22 +210,29 @@ Result<void> topk(const std::vector<float>& floats, bool plans) {
       if (!plans || name != std::string("normal")) continue;
       const gpu::TimingOptions quick{.warmup = 1, .cold_samples = 5, .warm_samples = 3};
       const auto chosen = kernels::sm90::plan_topk(rows, columns, 2048, 132);
-      for (const int threads : {256, 1024}) {
-        for (const int cluster : {1, 2, 4, 8, 16}) {
-          for (const int capacity : {5120, 8192}) {
-            if (columns <= 8192 && (cluster > 1 || capacity == 5120)) continue;
-            if (rows * cluster > 4096 || columns / cluster < 2048) continue;
+      std::vector<kernels::sm90::TopkPlan> tried;
+      if (columns <= 8192) {
+        tried = {{.threads = 256, .in_registers = 16},
+                 {.threads = 512, .in_registers = 8},
+                 {.threads = 1024, .in_registers = 8}};
+      } else {
+        for (const int threads : {256, 512, 1024}) {
+          for (const int cluster : {1, 2, 4, 8, 16}) {
+            if (rows * cluster > 4096 || columns / cluster < 4096) continue;
+            if (rows * cluster > 256 && cluster > 1) continue;
             auto plan = chosen;
             plan.threads = threads;
             plan.cluster = cluster;
-            if (columns > 8192) plan.capacity = capacity;
-            DSAPERF_TRY(report(
-                fmt::format("  {} threads {} cluster {} capacity {}", label, threads, cluster,
-                            capacity),
-                [&](CUstream_st* s) { return kernels::topk_planned(params, plan, s); }, 0, bytes,
-                quick));
+            tried.push_back(plan);
           }
         }
+      }
+      for (const auto& plan : tried) {
+        DSAPERF_TRY(report(
+            fmt::format("  {} x {} threads {} cluster {} capacity {}", rows, columns, plan.threads,
+                        plan.cluster, plan.capacity),
+            [&](CUstream_st* s) { return kernels::topk_planned(params, plan, s); }, 0, bytes,
+            quick));
       }
     }
   }

@@ -81,6 +81,20 @@ Result<void> indexer_scores(const IndexerScoresParams& params, CUstream_st* stre
   DSAPERF_TRY(indexer_scores_check(params));
   const auto& p = params;
   if (p.tokens == 0 || p.keys == 0) return {};
+  const std::int64_t most = std::int64_t{sm90::kMaxGroups} * sm90::prefill_group_rows(p.heads);
+  if (p.tokens > most) {  // a launch knows only so many groups
+    auto part = p;
+    for (std::int64_t first = 0; first < p.tokens; first += most) {
+      part.q = p.q + first * p.heads * p.dim;
+      part.weights = p.weights + first * p.heads;
+      part.start = p.start + first;
+      part.end = p.end + first;
+      part.scores = p.scores + first * p.scores_stride;
+      part.tokens = std::min(most, p.tokens - first);
+      DSAPERF_TRY(indexer_scores(part, stream));
+    }
+    return {};
+  }
   DSAPERF_TRY(check_limits("indexer_scores", p.tokens, p.heads, p.keys));
   const int group_rows = sm90::prefill_group_rows(p.heads);
   ScoresArguments arguments{
@@ -121,6 +135,9 @@ Result<void> paged_indexer_scores(const PagedIndexerScoresParams& params, void* 
   DSAPERF_TRY(paged_indexer_scores_check(params));
   const auto& p = params;
   if (p.batch == 0 || p.max_context == 0) return {};
+  if (p.batch > sm90::kMaxGroups)
+    return fail(Errc::kUnsupported, "paged_indexer_scores: batch {} > {}", p.batch,
+                sm90::kMaxGroups);
   const std::int64_t rows = p.batch * p.q_len;
   DSAPERF_TRY(check_limits("paged_indexer_scores", rows, p.heads, p.max_context));
   if (reinterpret_cast<std::uintptr_t>(p.pages) % 16 != 0 || p.page_stride_bytes % 16 != 0)

@@ -16,6 +16,9 @@ Result<void> topk_check(const TopkParams& params) {
   if (p.columns > INT32_MAX)
     return fail(Errc::kInvalidArgument, "topk: columns {} do not fit an int32", p.columns);
   if (p.topk < 1) return fail(Errc::kInvalidArgument, "topk: topk {} < 1", p.topk);
+  if (p.rows_per_end < 1 || p.rows % p.rows_per_end != 0)
+    return fail(Errc::kInvalidArgument, "topk: rows_per_end {} does not divide rows {}",
+                p.rows_per_end, p.rows);
   if (p.rows == 0) return {};
   if (p.indices == nullptr) return fail(Errc::kInvalidArgument, "topk: indices is null");
   if (p.columns > 0 && p.scores == nullptr)
@@ -35,8 +38,12 @@ Result<void> topk_reference(const TopkParams& params) {
   for (std::int64_t r = 0; r < p.rows; ++r) {
     const std::int64_t start =
         p.start == nullptr ? 0 : std::clamp<std::int64_t>(p.start[r], 0, p.columns);
-    const std::int64_t end =
-        p.end == nullptr ? p.columns : std::clamp<std::int64_t>(p.end[r], start, p.columns);
+    std::int64_t end = p.columns;
+    if (p.end != nullptr) {
+      const std::int64_t shared_end = p.end[r / p.rows_per_end];
+      end = std::clamp<std::int64_t>(shared_end - p.rows_per_end + 1 + r % p.rows_per_end, start,
+                                     p.columns);
+    }
     const float* scores = end > start ? p.scores + r * p.scores_stride + start : nullptr;
     std::vector<std::int32_t> order(end - start);
     std::iota(order.begin(), order.end(), 0);

@@ -17,13 +17,16 @@ namespace dsaperf::kernels {
 struct TopkParams {
   const float* scores = nullptr;        // [rows, columns]
   const std::int32_t* start = nullptr;  // [rows]; null = 0
-  const std::int32_t* end = nullptr;    // [rows]; null = columns
+  const std::int32_t* end = nullptr;    // [rows / rows_per_end]; null = columns
   std::int32_t* indices = nullptr;      // [rows, topk]
   std::int64_t rows = 0;
   std::int64_t columns = 0;         // up to 1,048,576 and beyond
   int topk = 0;                     // 64 ... 4096
   std::int64_t scores_stride = 0;   // elements
   std::int64_t indices_stride = 0;  // elements
+  // Decode with several new tokens a request: that many rows share an end, which is the last one's;
+  // each row before it sees one column less. Divides rows.
+  int rows_per_end = 1;
 };
 
 // Refuses sizes, strides and null pointers that contradict each other. Ranges are clamped to

@@ -6,7 +6,32 @@
 #include "dsaperf/kernels/sm90/topk/launch.hpp"
 #include "dsaperf/kernels/sm90/topk/plan.hpp"
 
+#include <optional>
+
 namespace dsaperf::kernels {
+namespace {
+
+// Nothing where the plan names no kernel, or one too small for the rows.
+std::optional<cudaError_t> launch(const sm90::TopkArguments& arguments, const sm90::TopkPlan& plan,
+                                  CUstream_st* stream) {
+  if (plan.in_registers == 0) {
+    if (plan.threads == 256) return sm90::launch_topk<256>(arguments, plan.cluster, stream);
+    if (plan.threads == 512) return sm90::launch_topk<512>(arguments, plan.cluster, stream);
+    if (plan.threads == 1024) return sm90::launch_topk<1024>(arguments, plan.cluster, stream);
+    return std::nullopt;
+  }
+  if (arguments.columns > plan.threads * plan.in_registers) return std::nullopt;
+  if (plan.in_registers == 8) {
+    if (plan.threads == 512) return sm90::launch_short_topk<512, 8>(arguments, stream);
+    if (plan.threads == 1024) return sm90::launch_short_topk<1024, 8>(arguments, stream);
+  }
+  if (plan.in_registers == 16 && plan.threads == 256) {
+    return sm90::launch_short_topk<256, 16>(arguments, stream);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 Result<std::size_t> topk_workspace(const TopkParams& params, int /*sm_count*/) {
   DSAPERF_TRY(topk_check(params));
@@ -32,10 +57,14 @@ Result<void> topk_planned(const TopkParams& params, const sm90::TopkPlan& plan,
                                       .columns = static_cast<std::int32_t>(p.columns),
                                       .topk = p.topk,
                                       .capacity = plan.capacity,
-                                      .window = plan.window};
-  DSAPERF_CUDA_TRY(plan.threads == 1024
-                       ? sm90::launch_topk_of<1024>(arguments, plan.cluster, stream)
-                       : sm90::launch_topk_of<256>(arguments, plan.cluster, stream));
+                                      .window = plan.window,
+                                      .rows_per_end = p.rows_per_end};
+  const std::optional<cudaError_t> launched = launch(arguments, plan, stream);
+  if (!launched) {
+    return fail(Errc::kUnsupported, "topk: no kernel of {} threads with {} elements in registers",
+                plan.threads, plan.in_registers);
+  }
+  DSAPERF_CUDA_TRY(*launched);
   return {};
 }
 

@@ -211,7 +211,7 @@ TEST(TopkGpuTest, IsExactOnEveryDistributionAtEveryKindOfLength) {
 TEST(TopkGpuTest, IsExactWhateverThePlan) {
   DSAPERF_REQUIRE_GPU();
   const auto all = distributions();
-  for (const int threads : {256, 1024}) {
+  for (const int threads : {256, 512, 1024}) {
     for (const int cluster : {1, 2, 4, 8, 16}) {
       for (const auto& d : all) {
         expect_exact(
@@ -219,6 +219,22 @@ TEST(TopkGpuTest, IsExactWhateverThePlan) {
              .plan = {.threads = threads, .cluster = cluster, .capacity = 6144, .window = 65536}},
             d.name + ", threads " + std::to_string(threads) + ", cluster " +
                 std::to_string(cluster));
+      }
+    }
+  }
+}
+
+TEST(TopkGpuTest, IsExactWithShortRowsInRegisters) {
+  DSAPERF_REQUIRE_GPU();
+  for (const auto& d : distributions()) {
+    for (const auto& plan : {sm90::TopkPlan{.threads = 256, .in_registers = 16},
+                             sm90::TopkPlan{.threads = 512, .in_registers = 8},
+                             sm90::TopkPlan{.threads = 1024, .in_registers = 8}}) {
+      for (const int topk : {64, 2048}) {
+        expect_exact(
+            {.rows = rows_of(d, {4096, 4095, 2049, 0, 1, 3001, 65}), .topk = topk, .plan = plan},
+            d.name + ", threads " + std::to_string(plan.threads) + ", topk " +
+                std::to_string(topk));
       }
     }
   }

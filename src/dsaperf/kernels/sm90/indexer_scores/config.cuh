@@ -6,8 +6,8 @@ namespace dsaperf::kernels::sm90 {
 
 // One variant of the score kernel.
 //   kColumns  columns (query rows x heads) of one accumulator: N of the product
-//   kSplit    the two math warpgroups own different columns and share each tile of keys;
-//             otherwise they own the same columns and take tiles in turn
+//   kSplit    the math warpgroups own different columns and share each tile of keys; otherwise they
+//             own the same columns and take tiles in turn
 template <int kHeads_, int kColumns_, bool kSplit_, bool kPaged_>
 struct ScoresConfig {
   static constexpr int kHeads = kHeads_;
@@ -17,15 +17,21 @@ struct ScoresConfig {
 
   static constexpr int kDim = 128;      // bytes of a key or of one head of a query
   static constexpr int kTileKeys = 64;  // M of the product, and a page
-  static constexpr int kMathWarpgroups = 2;
+  // As many as the registers allow: products and sums overlap by chance, better so with more.
+  static constexpr int kMathWarpgroups = kColumns == 256 ? 2 : kColumns == 128 && !kSplit ? 3 : 4;
   static constexpr int kThreads = 128 * (kMathWarpgroups + 1);
   static constexpr int kRows = kColumns / kHeads;  // of one warpgroup
   static constexpr int kGroupRows = kSplit ? kMathWarpgroups * kRows : kRows;
   static constexpr int kGroupColumns = kGroupRows * kHeads;
 
-  // Registers a thread: 384 threads start at 168; 2 * 240 + 24 = 504 = 3 * 168.
-  static constexpr int kMathRegisters = 232;
-  static constexpr int kLoadRegisters = 40;
+  // Registers a thread. The warpgroups share what the launch allotted; to ask for more waits for
+  // ever.
+  static constexpr int kMathRegisters = kMathWarpgroups == 2   ? 224
+                                        : kMathWarpgroups == 3 ? 144
+                                                               : 112;
+  static constexpr int kLoadRegisters = kMathWarpgroups == 4 ? 32 : 56;
+  static_assert(kMathWarpgroups * kMathRegisters + kLoadRegisters <=
+                65536 / kThreads / 8 * 8 * (kMathWarpgroups + 1));
 
   static constexpr int kQueryStages = 2;
   static constexpr int kKeyTileBytes = kTileKeys * kDim;
@@ -37,8 +43,9 @@ struct ScoresConfig {
   // Prefill needs its latency covered, about 4 tiles; decode keeps as many bytes in flight as fit.
   static constexpr int kKeyStages = kPaged ? kFit : (kFit < 10 ? kFit : 10);
 
-  // Cost of changing the group, in tiles, for the balance of work.
-  static constexpr int kGroupCost = 1;
+  // Cost of changing the group, in tiles, for the balance of work: loading 64 KB of queries in
+  // prefill.
+  static constexpr int kGroupCost = kPaged ? 1 : 3;
 
   static_assert(kColumns == 64 || kColumns == 128 || kColumns == 256);
   static_assert(kColumns % kHeads == 0 && kKeyStages >= 4);

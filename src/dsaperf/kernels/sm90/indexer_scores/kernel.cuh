@@ -4,6 +4,7 @@
 #include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
 #include "dsaperf/kernels/sm90/indexer_scores/schedule.cuh"
 #include "dsaperf/kernels/sm90/ptx/control.cuh"
+#include "dsaperf/kernels/sm90/ptx/copy.cuh"
 #include "dsaperf/kernels/sm90/ptx/mbarrier.cuh"
 #include "dsaperf/kernels/sm90/ptx/tensor_load.cuh"
 #include "dsaperf/kernels/sm90/ptx/wgmma.cuh"
@@ -15,24 +16,32 @@
 //
 // A persistent CTA walks its part of the line of tiles (schedule.cuh). One tile is 64 keys (M of
 // wgmma, 64 x 128 bytes in shared memory) against kColumns columns, each column one head of one
-// query row. Two math warpgroups take turns on the tensor cores: while the accumulators of one are
-// reduced to scores in its registers, the product of the other runs.
+// query row. The math warpgroups run independently: while the accumulators of one are reduced to
+// scores in its registers, the products of the others run.
 //
-//   producer warp    group g: weights, limits --st--> shared, q --copy engine--> q[2]
+//   producer warp    group g: limits --registers--> shared; weights, q --copy engine--> q[2]
 //                    tile t:  64 keys and their scales --copy engine--> k[kKeyStages]
-//   warpgroups 0, 1  wait q_full, weights to registers; per tile: wait k_full, 4 wgmma (K = 32),
-//                    arrive k_empty, relu-weight-sum, 2 shuffles, scale, store
+//   math warpgroups  wait q_full, weights to registers; per tile: wait k_full, 4 wgmma (K = 32),
+//                    arrive k_empty, relu-weight-sum, shuffles over a quad, scale, store
 //
-//   barrier  arrivals                              waited for by
-//   q_full   producer lane + bytes of q            math
-//   q_empty  8 math warps                          producer
-//   k_full   producer lane + bytes of keys, scales math
-//   k_empty  4 math warps (8 if kSplit)            producer
+//   barrier  arrivals                                 waited for by
+//   q_full   32 producer lanes + bytes of q, weights  math
+//   q_empty  all math warps                           producer
+//   k_full   producer lane + bytes of keys, scales    math
+//   k_empty  4 math warps (all if kSplit)             producer
 //
-// Per tile of 64 x 256 and SM: tensor 512 cycles, issue 2 * 128 instructions a thread = 256 cycles
-// for each warpgroup in turn, shared memory 4 * (2 + 8) KB = 320 cycles. See
-// docs/kernels/indexer_scores.md.
+// Per 64 x 512 columns and SM: tensor 1024 cycles, 512 instructions of FP32 for each of the four
+// partitions, shared memory 640 to 768 cycles. See docs/kernels/indexer_scores.md.
 namespace dsaperf::kernels::sm90 {
+
+// Waits until the math warps are done with the slot of the count-th group, and names it.
+template <class Config>
+__device__ int wait_for_slot(ScoresShared<Config>& shared, int count) {
+  const int slot = count % Config::kQueryStages;
+  ptx::mbarrier_wait(ptx::shared_address(&shared.q_empty[slot]),
+                     ((count / Config::kQueryStages) & 1) ^ 1);
+  return slot;
+}
 
 template <class Config>
 __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
@@ -40,13 +49,15 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
   constexpr int kStages = Config::kKeyStages;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   std::int64_t at = part.at;
-  int group_count = 0;
+  int count = 0;
   int stage = 0;
   std::uint32_t empty_parity = 1;  // of a stage never filled: passes at once
   const std::uint64_t read_once = ptx::policy_evict_first();
 
   for (int group = part.group; group < a.groups && at < part.end; ++group) {
-    const KeyRange keys = group_keys<Config>(a, group);
+    const LaneLimits<Config> limits =
+        load_limits<Config>(a, group, lane % GroupLanes<Config>::kLanes);
+    const KeyRange keys = union_of<Config>(limits);
     const int tiles = tile_count<Config>(keys);
     const std::int64_t tiles_at = at + Config::kGroupCost;
     at += cost_of<Config>(tiles);
@@ -58,32 +69,6 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
     const int last_tile = clamp_tile(part.end);
     if (first_tile >= last_tile) continue;
 
-    const int slot = group_count % Config::kQueryStages;
-    ptx::mbarrier_wait(ptx::shared_address(&shared.q_empty[slot]),
-                       ((group_count / Config::kQueryStages) & 1) ^ 1);
-    ++group_count;
-    const int first_row = group_first_row<Config>(a, group);
-    const int rows = group_row_count<Config>(a, group);
-    const int first_key = keys.begin + first_tile * Config::kTileKeys;
-    for (int c = lane; c < Config::kGroupColumns; c += 32) {
-      const std::int64_t source = std::int64_t{first_row} * Config::kHeads + c;
-      shared.weights[slot][c] = c < rows * Config::kHeads ? a.weights[source] : 0.0f;
-    }
-    for (int r = lane; r < Config::kGroupRows; r += 32) {
-      shared.limits[slot][r] =
-          r < rows ? row_limits<Config::kPaged>(a, first_row + r) : RowLimits{0, 0};
-    }
-    if (lane == 0) shared.work[slot] = {first_row, first_key, last_tile - first_tile, 0};
-    __syncwarp();
-    if (lane == 0) {
-      const std::uint32_t full = ptx::shared_address(&shared.q_full[slot]);
-      ptx::mbarrier_arrive_expect_tx(full, Config::kGroupColumns * Config::kDim);
-      for (int c = 0; c < Config::kGroupColumns; c += Config::kColumns) {
-        ptx::tensor_load_2d(ptx::shared_address(&shared.q[slot][c * Config::kDim]), &a.q, full, 0,
-                            first_row * Config::kHeads + c);
-      }
-    }
-
     [[maybe_unused]] const std::int32_t* table = nullptr;
     [[maybe_unused]] int page_of_lane = 0;  // of tile (t & ~31) + lane, and the 32 after it
     [[maybe_unused]] int next_page_of_lane = 0;
@@ -91,6 +76,32 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
       table = a.block_table + group * a.block_table_stride;
       if (first_tile + lane < last_tile) next_page_of_lane = table[first_tile + lane];
     }
+    const int slot = wait_for_slot(shared, count);
+    ++count;
+    const int first_row = group_first_row<Config>(a, group);
+    if (lane < GroupLanes<Config>::kLanes) {
+#pragma unroll
+      for (int i = 0; i < GroupLanes<Config>::kRowsOfLane; ++i) {
+        shared.limits[slot][i * GroupLanes<Config>::kLanes + lane] = limits.rows[i];
+      }
+    }
+    const std::uint32_t q_full = ptx::shared_address(&shared.q_full[slot]);
+    if (lane == 0) {
+      shared.work[slot] = {first_row, keys.begin + first_tile * Config::kTileKeys,
+                           last_tile - first_tile, 0};
+      // Rows that are not there keep old weights; nothing of theirs is stored.
+      const int weight_bytes = group_row_count<Config>(a, group) * Config::kHeads * 4;
+      ptx::mbarrier_arrive_expect_tx(q_full, Config::kGroupColumns * Config::kDim + weight_bytes);
+      ptx::bulk_load(ptx::shared_address(shared.weights[slot]),
+                     a.weights + std::int64_t{first_row} * Config::kHeads, weight_bytes, q_full);
+      for (int c = 0; c < Config::kGroupColumns; c += Config::kColumns) {
+        ptx::tensor_load_2d(ptx::shared_address(&shared.q[slot][c * Config::kDim]), &a.q, q_full, 0,
+                            first_row * Config::kHeads + c);
+      }
+    } else {
+      ptx::mbarrier_arrive(q_full);
+    }
+
     for (int t = first_tile; t < last_tile; ++t) {
       [[maybe_unused]] int page = 0;
       if constexpr (Config::kPaged) {
@@ -125,13 +136,9 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
     }
   }
 
-  const int slot = group_count % Config::kQueryStages;
-  ptx::mbarrier_wait(ptx::shared_address(&shared.q_empty[slot]),
-                     ((group_count / Config::kQueryStages) & 1) ^ 1);
-  if (lane == 0) {
-    shared.work[slot] = {0, 0, 0, 0};
-    ptx::mbarrier_arrive(ptx::shared_address(&shared.q_full[slot]));
-  }
+  const int slot = wait_for_slot(shared, count);
+  if (lane == 0) shared.work[slot] = {0, 0, 0, 0};
+  ptx::mbarrier_arrive(ptx::shared_address(&shared.q_full[slot]));
 }
 
 // Sums of the four lanes of a quad, `values` at a time: each lane keeps the half of the values
@@ -151,7 +158,10 @@ struct Epilogue {
   static constexpr int kChunks = kRows / kChunkRows;
 
   float weights[Config::kColumns / 4];
-  RowLimits limits[kChunks];
+  // Limits of this lane's rows: few stay in registers, many in shared memory.
+  static constexpr bool kKeepLimits = kChunks <= 2;
+  RowLimits kept_limits[kKeepLimits ? kChunks : 1];
+  const RowLimits* limits_of_lane;
   float* out;  // of this lane's first row, column 0
   std::int64_t row_stride;
   int key_in_tile;  // of this lane's first key
@@ -173,32 +183,42 @@ struct Epilogue {
       weights[2 * j] = pair.x;
       weights[2 * j + 1] = pair.y;
     }
+    limits_of_lane = &shared.limits[slot][row + row_in_chunk()];
+    if constexpr (kKeepLimits) {
 #pragma unroll
-    for (int c = 0; c < kChunks; ++c) {
-      limits[c] = shared.limits[slot][row + c * kChunkRows + row_in_chunk()];
+      for (int c = 0; c < kChunks; ++c) kept_limits[c] = limits_of_lane[c * kChunkRows];
     }
     row_stride = a.scores_stride;
     out =
         a.scores + (std::int64_t{shared.work[slot].first_row} + row + row_in_chunk()) * row_stride;
   }
 
-  // Sum over this lane's heads of one row and one key: w * 2 relu(x), as x + |x| = 2 relu(x)
-  // exactly and an addition issues at the full rate where a maximum does not.
-  __device__ float lane_sum(const float (&d)[Config::kColumns / 2], int row, int half) const {
-    float sum = 0;
+  // Sums over this lane's heads of one row, for its two keys: w * 2 relu(x), as x + |x| = 2 relu(x)
+  // exactly and an addition issues at the full rate where a maximum does not. The two products of
+  // a weight stand together, so that its register is read once.
+  __device__ float2 lane_sums(const float (&d)[Config::kColumns / 2], int row) const {
+    float2 sum{0, 0};
 #pragma unroll
     for (int p = 0; p < kHeadPairs; ++p) {
       const int j = row * kHeadPairs + p;
-      const float x = d[4 * j + 2 * half];
-      const float y = d[4 * j + 2 * half + 1];
-      sum = fmaf(x + fabsf(x), weights[2 * j], sum);
-      sum = fmaf(y + fabsf(y), weights[2 * j + 1], sum);
+#pragma unroll
+      for (int column = 0; column < 2; ++column) {
+        const float low = d[4 * j + column];
+        const float high = d[4 * j + 2 + column];
+        sum.x = fmaf(low + fabsf(low), weights[2 * j + column], sum.x);
+        sum.y = fmaf(high + fabsf(high), weights[2 * j + column], sum.y);
+      }
     }
     return sum;
   }
 
   __device__ void put(int chunk, int key, float sum, float scale) const {
-    const RowLimits limit = limits[chunk];
+    RowLimits limit;
+    if constexpr (kKeepLimits) {
+      limit = kept_limits[chunk];
+    } else {
+      limit = limits_of_lane[chunk * kChunkRows];
+    }
     if (static_cast<unsigned>(key - limit.start) < static_cast<unsigned>(limit.length)) {
       out[chunk * kChunkRows * row_stride + key] = (0.5f * sum) * scale;
     }
@@ -208,30 +228,31 @@ struct Epilogue {
                         float scale_high) const {
     const int key = first_key + key_in_tile;
     if constexpr (kRows == 1) {
-      float sum = exchange(lane_sum(d, 0, 0), lane_sum(d, 0, 1), 1, lane);
+      const float2 own = lane_sums(d, 0);
+      float sum = exchange(own.x, own.y, 1, lane);
       sum += __shfl_xor_sync(~0u, sum, 2);
       const bool high = (lane & 1) != 0;
       if (lane % 4 < 2) put(0, high ? key + 8 : key, sum, high ? scale_high : scale_low);
     } else if constexpr (kRows == 2) {
-      const float low = exchange(lane_sum(d, 0, 0), lane_sum(d, 1, 0), 1, lane);
-      const float top = exchange(lane_sum(d, 0, 1), lane_sum(d, 1, 1), 1, lane);
-      const float sum = exchange(low, top, 2, lane);
+      const float2 zero = lane_sums(d, 0);
+      const float2 one = lane_sums(d, 1);
+      const float sum =
+          exchange(exchange(zero.x, one.x, 1, lane), exchange(zero.y, one.y, 1, lane), 2, lane);
       const bool high = (lane & 2) != 0;
       put(0, high ? key + 8 : key, sum, high ? scale_high : scale_low);
     } else {
 #pragma unroll
       for (int c = 0; c < kChunks; ++c) {
-        float sums[2];
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float even =
-              exchange(lane_sum(d, 4 * c, half), lane_sum(d, 4 * c + 1, half), 1, lane);
-          const float odd =
-              exchange(lane_sum(d, 4 * c + 2, half), lane_sum(d, 4 * c + 3, half), 1, lane);
-          sums[half] = exchange(even, odd, 2, lane);
-        }
-        put(c, key, sums[0], scale_low);
-        put(c, key + 8, sums[1], scale_high);
+        const float2 row0 = lane_sums(d, 4 * c);
+        const float2 row1 = lane_sums(d, 4 * c + 1);
+        const float2 row2 = lane_sums(d, 4 * c + 2);
+        const float2 row3 = lane_sums(d, 4 * c + 3);
+        put(c, key,
+            exchange(exchange(row0.x, row1.x, 1, lane), exchange(row2.x, row3.x, 1, lane), 2, lane),
+            scale_low);
+        put(c, key + 8,
+            exchange(exchange(row0.y, row1.y, 1, lane), exchange(row2.y, row3.y, 1, lane), 2, lane),
+            scale_high);
       }
     }
   }
@@ -259,7 +280,8 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
         ptx::swizzled_128b(ptx::shared_address(&shared.q[slot][column * Config::kDim]), 16);
 
     for (int t = 0; t < work.tiles; ++t) {
-      const bool mine = Config::kSplit || (tile_count_so_far + t) % 2 == warpgroup;
+      const bool mine =
+          Config::kSplit || (tile_count_so_far + t) % Config::kMathWarpgroups == warpgroup;
       if (mine) {
         ptx::mbarrier_wait(ptx::shared_address(&shared.k_full[stage]), full_parity);
         const std::uint64_t k = ptx::swizzled_128b(ptx::shared_address(shared.k[stage]), 16);
@@ -272,6 +294,7 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
         const float scale_low = shared.k_scales[stage][epilogue.key_in_tile];
         const float scale_high = shared.k_scales[stage][epilogue.key_in_tile + 8];
         ptx::wgmma_wait<0>();
+        ptx::own_registers(d);
         __syncwarp();
         if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.k_empty[stage]));
         epilogue.store(d, work.first_key + t * Config::kTileKeys, scale_low, scale_high);
@@ -297,7 +320,7 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
   if (threadIdx.x == 0) {
     constexpr int kMathWarps = 4 * Config::kMathWarpgroups;
     for (int i = 0; i < Config::kQueryStages; ++i) {
-      ptx::mbarrier_init(ptx::shared_address(&shared.q_full[i]), 1);
+      ptx::mbarrier_init(ptx::shared_address(&shared.q_full[i]), 32);
       ptx::mbarrier_init(ptx::shared_address(&shared.q_empty[i]), kMathWarps);
     }
     for (int i = 0; i < Config::kKeyStages; ++i) {
@@ -307,6 +330,12 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
     ptx::fence_mbarrier_init();
     ptx::prefetch_tensor_map(&a.q);
     ptx::prefetch_tensor_map(&a.k);
+  }
+  if constexpr (Config::kPaged) {
+    // The first page is known only after the lengths and then the table have come: overlap the two.
+    constexpr int kLine = 128 / sizeof(std::int32_t);
+    const std::int64_t entry = static_cast<std::int64_t>(threadIdx.x) * kLine;
+    if (entry < a.groups * a.block_table_stride) ptx::prefetch_l2(a.block_table + entry);
   }
   // The block barriers inside order the initialised barriers before their use.
   const LinePart part = part_of_cta<Config>(a, shared);

@@ -36,6 +36,9 @@ constexpr int prefill_group_rows(int heads) {
 }
 constexpr int kPrefillColumns = 256;
 
+// Groups of one launch.
+constexpr int kMaxGroups = 8192;
+
 template <int kHeads>
 cudaError_t launch_prefill_scores(const ScoresArguments& arguments, int sm_count,
                                   cudaStream_t stream);

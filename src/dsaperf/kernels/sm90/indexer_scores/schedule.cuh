@@ -2,6 +2,7 @@
 
 #include "dsaperf/kernels/sm90/indexer_scores/config.cuh"
 #include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
+#include "dsaperf/kernels/sm90/ptx/copy.cuh"
 
 #include <cstdint>
 
@@ -48,24 +49,50 @@ __device__ int group_row_count(const ScoresArguments& a, int group) {
   return Config::kPaged ? a.q_len : min(Config::kGroupRows, a.rows - group * Config::kGroupRows);
 }
 
-// The union of what the rows of a group see, begun at a whole 32-byte sector of the scores.
+// The rows of one group, spread over the lanes of a warp (or over a part of it).
 template <class Config>
-__device__ KeyRange group_keys(const ScoresArguments& a, int group) {
-  if constexpr (Config::kPaged) {
-    return {0, max(min(a.context_length[group], a.keys), 0)};
-  } else {
-    const int first = group_first_row<Config>(a, group);
-    const int rows = group_row_count<Config>(a, group);
-    KeyRange range{INT32_MAX, 0};
-    for (int r = 0; r < rows; ++r) {
-      const RowLimits limits = row_limits<Config::kPaged>(a, first + r);
-      if (limits.length == 0) continue;
-      range.begin = min(range.begin, limits.start);
-      range.end = max(range.end, limits.start + limits.length);
-    }
-    if (range.end == 0) return {0, 0};
-    return {range.begin & ~7, range.end};
+struct GroupLanes {
+  static constexpr int kLanes = Config::kGroupRows < 32 ? Config::kGroupRows : 32;
+  static constexpr int kRowsOfLane = Config::kGroupRows / kLanes;
+};
+
+// What one lane knows of a group: the limits of its rows.
+template <class Config>
+struct LaneLimits {
+  RowLimits rows[GroupLanes<Config>::kRowsOfLane];
+};
+
+template <class Config>
+__device__ LaneLimits<Config> load_limits(const ScoresArguments& a, int group, int lane_of_group) {
+  LaneLimits<Config> limits;
+  const int rows = group < a.groups ? group_row_count<Config>(a, group) : 0;
+#pragma unroll
+  for (int i = 0; i < GroupLanes<Config>::kRowsOfLane; ++i) {
+    const int row = i * GroupLanes<Config>::kLanes + lane_of_group;
+    limits.rows[i] = row < rows
+                         ? row_limits<Config::kPaged>(a, group_first_row<Config>(a, group) + row)
+                         : RowLimits{0, 0};
   }
+  return limits;
+}
+
+// The union of what the rows of a group see, begun at a whole 32-byte sector of the scores. The
+// lanes of the group call it together and all get the result.
+template <class Config>
+__device__ KeyRange union_of(const LaneLimits<Config>& limits) {
+  KeyRange range{INT32_MAX, 0};
+#pragma unroll
+  for (int i = 0; i < GroupLanes<Config>::kRowsOfLane; ++i) {
+    if (limits.rows[i].length == 0) continue;
+    range.begin = min(range.begin, limits.rows[i].start);
+    range.end = max(range.end, limits.rows[i].start + limits.rows[i].length);
+  }
+#pragma unroll
+  for (int step = GroupLanes<Config>::kLanes / 2; step > 0; step /= 2) {
+    range.begin = min(range.begin, __shfl_xor_sync(~0u, range.begin, step));
+    range.end = max(range.end, __shfl_xor_sync(~0u, range.end, step));
+  }
+  return range.end == 0 ? KeyRange{0, 0} : KeyRange{range.begin & ~7, range.end};
 }
 
 template <class Config>
@@ -78,19 +105,52 @@ __device__ int cost_of(int tiles) {
   return tiles == 0 ? 0 : tiles + Config::kGroupCost;
 }
 
-// Called by all threads of the CTA; holds two block barriers.
+// Costs of all groups, to shared memory; the loads of several groups are in flight at once.
+template <class Config>
+__device__ void compute_costs(const ScoresArguments& a, std::int32_t* costs) {
+  constexpr int kLanes = GroupLanes<Config>::kLanes;
+  constexpr int kGroupsAtOnce = Config::kThreads / kLanes;
+  constexpr int kBatch = 8 / GroupLanes<Config>::kRowsOfLane;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int base = thread / kLanes; base - thread / kLanes < a.groups;
+       base += kBatch * kGroupsAtOnce) {
+    LaneLimits<Config> limits[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      limits[i] = load_limits<Config>(a, base + i * kGroupsAtOnce, thread % kLanes);
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int cost = cost_of<Config>(tile_count<Config>(union_of<Config>(limits[i])));
+      const int group = base + i * kGroupsAtOnce;
+      if (thread % kLanes == 0 && group < a.groups) costs[group] = cost;
+    }
+  }
+}
+
+// total * part / parts; the division of 64-bit numbers is slow, and seldom needed.
+__device__ inline std::int64_t share(std::int64_t total, unsigned part, unsigned parts) {
+  const std::int64_t product = total * part;
+  if (total * parts <= INT32_MAX) return static_cast<unsigned>(product) / parts;
+  return product / parts;
+}
+
+// Called by all threads of the CTA; holds three block barriers.
 template <class Config>
 __device__ LinePart part_of_cta(const ScoresArguments& a, ScoresShared<Config>& shared) {
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % 32;
+  // No key has been loaded yet, so their place holds the costs.
+  auto* costs = reinterpret_cast<std::int32_t*>(&shared.k[0][0]);
+  static_assert(sizeof(shared.k) >= sizeof(std::int32_t) * kMaxGroups);
+  compute_costs<Config>(a, costs);
+  __syncthreads();
+
   const int per_thread = (a.groups + Config::kThreads - 1) / Config::kThreads;
   const int first = min(thread * per_thread, a.groups);
   const int last = min(first + per_thread, a.groups);
-
   std::int64_t own = 0;
-  for (int g = first; g < last; ++g) {
-    own += cost_of<Config>(tile_count<Config>(group_keys<Config>(a, g)));
-  }
+  for (int g = first; g < last; ++g) own += costs[g];
   std::int64_t before = own;
   for (int step = 1; step < 32; step *= 2) {
     const std::int64_t other = __shfl_up_sync(~0u, before, step);
@@ -107,20 +167,20 @@ __device__ LinePart part_of_cta(const ScoresArguments& a, ScoresShared<Config>& 
   }
 
   LinePart part{};
-  part.begin = total * blockIdx.x / gridDim.x;
-  part.end = total * (blockIdx.x + 1) / gridDim.x;
+  part.begin = share(total, blockIdx.x, gridDim.x);
+  part.end = share(total, blockIdx.x + 1, gridDim.x);
   if (part.begin < part.end && before <= part.begin && part.begin < before + own) {
     std::int64_t at = before;
     for (int g = first; g < last; ++g) {
-      const int cost = cost_of<Config>(tile_count<Config>(group_keys<Config>(a, g)));
-      if (part.begin < at + cost) {
+      if (part.begin < at + costs[g]) {
         shared.first_group = g;
         shared.first_group_at = at;
         break;
       }
-      at += cost;
+      at += costs[g];
     }
   }
+  ptx::fence_async_shared();  // the copy engine writes there next
   __syncthreads();
   part.group = shared.first_group;
   part.at = shared.first_group_at;

@@ -3,6 +3,7 @@
 #include "dsaperf/kernels/sm90/ptx/cluster_memory.cuh"
 #include "dsaperf/kernels/sm90/ptx/control.cuh"
 #include "dsaperf/kernels/sm90/ptx/mbarrier.cuh"
+#include "dsaperf/kernels/sm90/topk/bitmap.cuh"
 #include "dsaperf/kernels/sm90/topk/launch.hpp"
 #include "dsaperf/kernels/sm90/topk/select.cuh"
 
@@ -12,29 +13,106 @@
 //
 // A long row is not sorted into bins as it streams by: a sample spread over the row gives a pivot
 // that a little more than topk elements are likely to exceed, and the stream keeps only those
-// (about three instructions an element). The exact selection then works on some thousand candidates
+// (about seven instructions an element). The exact selection then works on some thousand candidates
 // in shared memory, 11 bits a round within the range that they span. The pivot is a guess and never
 // decides: too few or too many candidates are seen, and the row is then selected from memory in
-// rounds, which is slower and as exact. A row that fits in shared memory is selected there whole.
-// Few long rows are each read by the CTAs of a cluster, which take the same pivot from the same
-// sample; rank 0 collects their candidates. The result is a bitmap, written in ascending order.
+// rounds, which is slower and as exact. Few long rows are each read by the CTAs of a cluster, which
+// take the same pivot from the same sample; rank 0 collects their candidates. The result is a
+// bitmap, written in ascending order. (Short rows: short_kernel.cuh.)
 //
 //   bound by  DRAM: 4 bytes an element once (the sample adds under 16 % of L2 reads)
-//   smem      keys and positions of `capacity` candidates, 8 KB of bins, 1 bit an element
+//   smem      8 bytes for each of `capacity` candidates, 8 KB of bins, 1 bit an element
 //   limits    topk < capacity; columns < 2^31
 namespace dsaperf::kernels::sm90 {
 
-// Sampled elements a thread: 8192 a row where one row has an SM for itself, else 4096.
+// The sample is as large as makes the expected number above the threshold this, within limits.
+inline constexpr int kSampleAboveThreshold = 128;
 template <int kThreads>
-inline constexpr int kSampleOfThread = kThreads == 1024 ? 8 : 16;
-inline constexpr int kVectorsOfThread = 4;  // of 16 bytes, loaded ahead
+inline constexpr int kMostSampleOfThread = kThreads == 1024 ? 8 : 16;
+inline constexpr int kVectorsOfThread = 3;  // of 16 bytes, loaded ahead
 
-// The candidates of one CTA.
+// An element that may be selected: the bits of its float, then its key; its position.
+using Candidate = uint2;
+
 struct CandidateList {
-  std::uint32_t* keys;
-  std::uint32_t* positions;
+  Candidate* entries;
   std::uint32_t capacity;
+
+  // The same memory before there are candidates: keys of a sample or of a whole row.
+  __device__ std::uint32_t* keys() const { return reinterpret_cast<std::uint32_t*>(entries); }
 };
+
+// Where elements come from; for_each visits those of this thread.
+struct KeysInOrder {  // of a whole row, or of a sample
+  const std::uint32_t* keys;
+  int count;
+
+  __device__ std::uint32_t key(int i) const { return keys[i]; }
+};
+
+struct RowInMemory {
+  const float* __restrict__ scores;
+  int count;
+
+  __device__ std::uint32_t key(int i) const { return key_of(scores[i]); }
+};
+
+struct ListedCandidates {  // in no order
+  const Candidate* entries;
+  int count;
+};
+
+template <int kThreads, class Source, class Visit>
+__device__ void for_each(const Source& source, Visit visit) {
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < source.count; i += kThreads) {
+    visit(source.key(i), static_cast<std::uint32_t>(i));
+  }
+}
+template <int kThreads, class Visit>
+__device__ void for_each(const ListedCandidates& source, Visit visit) {
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < source.count; i += kThreads) {
+    const Candidate entry = source.entries[i];
+    visit(entry.x, entry.y);
+  }
+}
+
+// Sets the bits of what the threshold takes, as far as the bitmap's window reaches.
+template <int kThreads, class Source>
+__device__ void mark_taken(const Source& source, const Threshold& threshold, const Bitmap& bitmap) {
+  for (int base = 0; base < source.count; base += kThreads) {
+    const int i = base + static_cast<int>(threadIdx.x);
+    const bool taken =
+        i < source.count && threshold.takes(source.key(i), static_cast<std::uint32_t>(i));
+    const std::uint32_t bits = __ballot_sync(~0u, taken);
+    if (i % 32 == 0 && i < source.count) bitmap.put(static_cast<std::uint32_t>(i), bits);
+  }
+}
+template <int kThreads>
+__device__ void mark_taken(const ListedCandidates& source, const Threshold& threshold,
+                           const Bitmap& bitmap) {
+  for_each<kThreads>(source, [&](std::uint32_t key, std::uint32_t position) {
+    if (threshold.takes(key, position)) bitmap.set(position);
+  });
+}
+
+// Selects and writes positions in ascending order. `all` is where keys can be and how many are
+// wanted; `length` bounds positions.
+template <int kThreads, class Source>
+__device__ void select_and_write(const Source& source, std::uint32_t length, const Range& all,
+                                 Bitmap bitmap, std::int32_t* out, TopkShared& shared) {
+  const Threshold threshold = find_threshold<kThreads>(
+      all, length, shared, [&](auto visit) { for_each<kThreads>(source, visit); });
+  while (true) {
+    mark_taken<kThreads>(source, threshold, bitmap);
+    out +=
+        write_positions<kThreads>(bitmap, min(bitmap.window, length - bitmap.first), out, shared);
+    if (length - bitmap.first <= bitmap.window) return;
+    bitmap.first += bitmap.window;
+    __syncthreads();
+  }
+}
 
 // A value that about `topk` of `length` elements exceed, rather more than fewer: where the
 // expected number e of sampled elements above the threshold has standard deviation sqrt(e), the
@@ -46,13 +124,16 @@ __device__ float find_pivot(const float* __restrict__ scores, int length, int to
   constexpr int kWarps = kThreads / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int of_thread = min(kSampleOfThread<kThreads>, static_cast<int>(list.capacity) / kThreads);
+  const int wanted = static_cast<int>(static_cast<float>(kSampleAboveThreshold) *
+                                      static_cast<float>(length) / static_cast<float>(topk));
+  const int most = min(kMostSampleOfThread<kThreads>, static_cast<int>(list.capacity) / kThreads);
+  const int of_thread = min((wanted + kThreads - 1) / kThreads, most);
   // Segments of 32 neighbours, evenly spread over the row.
   const int step = (length - 32) / (of_thread * kWarps - 1);
 #pragma unroll 8
   for (int i = 0; i < of_thread; ++i) {
     const int segment = i * kWarps + warp;
-    list.keys[segment * 32 + lane] = key_of(scores[segment * step + lane]);
+    list.keys()[segment * 32 + lane] = key_of(scores[segment * step + lane]);
   }
   const int size = of_thread * kThreads;
   const float expected =
@@ -62,8 +143,8 @@ __device__ float find_pivot(const float* __restrict__ scores, int length, int to
   // Each thread reads what it wrote, so no barrier before; narrow's are after the last read.
   const Range range = narrow<kThreads>(
       {0, ~0u, static_cast<std::uint32_t>(size), rank}, rank / 4 + 1, shared, [&](auto count) {
-        visit_all<kThreads>(DenseKeys{list.keys, size},
-                            [&](std::uint32_t key, int, bool valid) { count(key, valid); });
+        for_each<kThreads>(KeysInOrder{list.keys(), size},
+                           [&](std::uint32_t key, std::uint32_t) { count(key); });
       });
   // A range of one value is a tie in the sample: what exceeds the value itself may do, and if not,
   // the tied elements are taken in order.
@@ -72,38 +153,28 @@ __device__ float find_pivot(const float* __restrict__ scores, int length, int to
 }
 
 // Appends the elements of one warp that exceed the pivot: values[i] of this lane stands at
-// position first + i % 4 + i / 4 * stride. Returns the largest key appended by this lane so far.
+// position first + i % 4 + i / 4 * stride. Past the capacity they are only counted.
 template <int kCount>
-__device__ std::uint32_t append_above(const float (&values)[kCount], int first, int stride,
-                                      float pivot, const CandidateList& list, std::uint32_t largest,
-                                      TopkShared& shared) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+__device__ void append_above(const float (&values)[kCount], int first, int stride, float pivot,
+                             const CandidateList& list, TopkShared& shared) {
   std::uint32_t own = 0;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) own += values[i] > pivot ? 1 : 0;
-  if (!__any_sync(~0u, own != 0)) return largest;
-  std::uint32_t sum = own;
-#pragma unroll
-  for (int step = 1; step < 32; step *= 2) {
-    const std::uint32_t other = __shfl_up_sync(~0u, sum, step);
-    if (lane >= step) sum += other;
-  }
+  if (!__any_sync(~0u, own != 0)) return;
+  const std::uint32_t through = warp_sum_through(own);
   std::uint32_t base = 0;
-  if (lane == 31) base = atomicAdd(&shared.candidates, sum);
-  std::uint32_t at = __shfl_sync(~0u, base, 31) + sum - own;
+  if (threadIdx.x % 32 == 31) base = atomicAdd(&shared.candidates, through);
+  base = __shfl_sync(~0u, base, 31);
+  if (base + __shfl_sync(~0u, through, 31) > list.capacity) return;
+  Candidate* at = list.entries + (base + through - own);
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
     if (values[i] > pivot) {
-      const std::uint32_t key = key_of(values[i]);
-      if (at < list.capacity) {
-        list.keys[at] = key;
-        list.positions[at] = static_cast<std::uint32_t>(first + i % 4 + i / 4 * stride);
-      }
-      largest = max(largest, key);
+      *at = {__float_as_uint(values[i]),
+             static_cast<std::uint32_t>(first + i % 4 + i / 4 * stride)};
       ++at;
     }
   }
-  return largest;
 }
 
 // Streams elements [from, to) of a row and keeps those above the pivot.
@@ -120,7 +191,6 @@ __device__ void collect_candidates(const float* __restrict__ scores, int from, i
   const int tail = body + 4 * vectors;
   const auto* __restrict__ source = reinterpret_cast<const float4*>(scores + body);
 
-  std::uint32_t largest = 0;
   float next[4 * kVectorsOfThread];
   const auto load = [&](int base) {
 #pragma unroll
@@ -139,59 +209,64 @@ __device__ void collect_candidates(const float* __restrict__ scores, int from, i
 #pragma unroll
     for (int i = 0; i < 4 * kVectorsOfThread; ++i) values[i] = next[i];
     if (base + kStep < vectors) load(base + kStep);
-    largest = append_above(values, body + 4 * (base + thread), 4 * kThreads, pivot, list, largest,
-                           shared);
+    append_above(values, body + 4 * (base + thread), 4 * kThreads, pivot, list, shared);
   }
   if (thread < 32) {  // at most 3 elements before and 3 after what 16-byte loads reach
     const int at = thread < head ? from + thread : tail + thread - head;
     const float edge[1] = {at < to ? scores[at] : nothing};
-    largest = append_above(edge, at, 0, pivot, list, largest, shared);
+    append_above(edge, at, 0, pivot, list, shared);
   }
-  largest = __reduce_max_sync(~0u, largest);
-  if (thread % 32 == 0) atomicMax(&shared.largest, largest);
 }
 
 // Rank 0 appends the candidates of the other CTAs to its own; false if they do not fit.
 template <int kThreads>
 __device__ bool gather_candidates(const CandidateList& list, int cluster, TopkShared& shared) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const std::uint32_t lane = threadIdx.x % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   std::uint32_t count = 0;
-  if (lane < cluster) {
-    count = ptx::load_cluster_u32(ptx::cluster_address(ptx::shared_address(&shared.candidates),
-                                                       static_cast<std::uint32_t>(lane)));
+  if (lane < static_cast<std::uint32_t>(cluster)) {
+    count =
+        ptx::load_cluster_u32(ptx::cluster_address(ptx::shared_address(&shared.candidates), lane));
   }
-  std::uint32_t sum = count;
-#pragma unroll
-  for (int step = 1; step < 16; step *= 2) {
-    const std::uint32_t other = __shfl_up_sync(~0u, sum, step);
-    if (lane >= step) sum += other;
-  }
-  const std::uint32_t total = __shfl_sync(~0u, sum, cluster - 1);
+  const std::uint32_t through = warp_sum_through(count);
+  const std::uint32_t total = __shfl_sync(~0u, through, cluster - 1);
   const bool fits = total <= list.capacity;  // so does each part
-  std::uint32_t largest = 0;
+  // The warps are spread over the ranks.
+  constexpr int kWarps = kThreads / 32;
+  const int warps_of_rank = max(kWarps / cluster, 1);
   if (fits) {
-    for (int rank = 1 + warp; rank < cluster; rank += kThreads / 32) {
+    for (int rank = warp / warps_of_rank; rank < cluster; rank += kWarps / warps_of_rank) {
       const std::uint32_t part = __shfl_sync(~0u, count, rank);
-      const std::uint32_t base = __shfl_sync(~0u, sum, rank) - part;
-      const std::uint32_t keys =
-          ptx::cluster_address(ptx::shared_address(list.keys), static_cast<std::uint32_t>(rank));
-      const std::uint32_t positions = ptx::cluster_address(ptx::shared_address(list.positions),
-                                                           static_cast<std::uint32_t>(rank));
-      for (std::uint32_t i = static_cast<std::uint32_t>(lane); i < part; i += 32) {
-        const std::uint32_t key = ptx::load_cluster_u32(keys + 4 * i);
-        list.positions[base + i] = ptx::load_cluster_u32(positions + 4 * i);
-        list.keys[base + i] = key;
-        largest = max(largest, key);
+      const std::uint32_t base = __shfl_sync(~0u, through, rank) - part;
+      const std::uint32_t entries =
+          ptx::cluster_address(ptx::shared_address(list.entries), static_cast<std::uint32_t>(rank));
+      for (std::uint32_t i = static_cast<std::uint32_t>(warp % warps_of_rank) * 32 + lane;
+           rank != 0 && i < part; i += static_cast<std::uint32_t>(warps_of_rank) * 32) {
+        list.entries[base + i] = ptx::load_cluster_u32x2(entries + sizeof(Candidate) * i);
       }
     }
   }
-  largest = __reduce_max_sync(~0u, largest);
-  __syncthreads();  // all warps have read candidates of rank 0
-  if (lane == 0) atomicMax(&shared.largest, largest);
+  __syncthreads();  // all warps have read the count of rank 0
   if (threadIdx.x == 0) shared.candidates = total;
   __syncthreads();
   return fits;
+}
+
+// Turns the floats of the list into keys; returns the largest. One block barrier.
+template <int kThreads>
+__device__ std::uint32_t keys_of_candidates(const CandidateList& list, std::uint32_t count,
+                                            TopkShared& shared) {
+  std::uint32_t largest = 0;
+#pragma unroll 4
+  for (std::uint32_t i = threadIdx.x; i < count; i += kThreads) {
+    const std::uint32_t key = key_of(__uint_as_float(list.entries[i].x));
+    list.entries[i].x = key;
+    largest = max(largest, key);
+  }
+  largest = __reduce_max_sync(~0u, largest);
+  if (threadIdx.x % 32 == 0) atomicMax(&shared.largest, largest);
+  __syncthreads();
+  return shared.largest;
 }
 
 // Sets the bits of the `need` lowest positions whose score equals the pivot; false if there are
@@ -210,14 +285,14 @@ __device__ bool take_tied(const float* __restrict__ scores, int length, float pi
       tied[i] = first + i < length && scores[first + i] == pivot;
       own += tied[i] ? 1 : 0;
     }
-    std::uint32_t at = taken + block_sum_before<kThreads>(own, shared.warp_sum);
-    if (threadIdx.x == kThreads - 1) shared.found_count = at + own;
+    const BlockSum sum = block_sum<kThreads>(own, shared.warp_sum);
+    std::uint32_t at = taken + sum.before;
 #pragma unroll
     for (int i = 0; i < kRun; ++i) {
       if (tied[i] && at++ < need) bitmap.set(static_cast<std::uint32_t>(first + i));
     }
-    __syncthreads();
-    taken = shared.found_count;
+    taken += sum.total;
+    __syncthreads();  // warp_sum is free again
   }
   return taken >= need;
 }
@@ -231,15 +306,15 @@ __device__ void finish_row(const float* __restrict__ scores, std::uint32_t lengt
   const std::uint32_t found = shared.candidates;
   if (complete && found >= topk) {
     const std::uint32_t lo = key_of(pivot) + 1;
-    const ListedKeys source{list.keys, list.positions, static_cast<int>(found)};
-    select_and_write<kThreads>(source, length, {lo, shared.largest - lo, found, topk}, bitmap, out,
-                               shared);
+    const std::uint32_t largest = keys_of_candidates<kThreads>(list, found, shared);
+    select_and_write<kThreads>(ListedCandidates{list.entries, static_cast<int>(found)}, length,
+                               {lo, largest - lo, found, topk}, bitmap, out, shared);
     return;
   }
   if (complete && length <= bitmap.window) {
     if (take_tied<kThreads>(scores, static_cast<int>(length), pivot, topk - found, bitmap,
                             shared)) {
-      for (std::uint32_t i = threadIdx.x; i < found; i += kThreads) bitmap.set(list.positions[i]);
+      for (std::uint32_t i = threadIdx.x; i < found; i += kThreads) bitmap.set(list.entries[i].y);
       write_positions<kThreads>(bitmap, length, out, shared);
       return;
     }
@@ -255,37 +330,40 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads)
     topk_kernel(const __grid_constant__ TopkArguments a) {
   extern __shared__ __align__(16) std::uint8_t dynamic_shared[];
   auto& shared = *reinterpret_cast<TopkShared*>(dynamic_shared);
-  const CandidateList list{
-      reinterpret_cast<std::uint32_t*>(dynamic_shared + sizeof(TopkShared)),
-      reinterpret_cast<std::uint32_t*>(dynamic_shared + sizeof(TopkShared)) + a.capacity,
-      static_cast<std::uint32_t>(a.capacity)};
+  const CandidateList list{reinterpret_cast<Candidate*>(dynamic_shared + sizeof(TopkShared)),
+                           static_cast<std::uint32_t>(a.capacity)};
+  const Bitmap bitmap{reinterpret_cast<std::uint32_t*>(list.entries + a.capacity), 0,
+                      static_cast<std::uint32_t>(a.window)};
   const int cluster = static_cast<int>(ptx::cluster_size());
   const int rank = static_cast<int>(ptx::cluster_rank());
   const int row = static_cast<int>(blockIdx.x) / cluster;
   const int thread = static_cast<int>(threadIdx.x);
 
   const int begin = a.start == nullptr ? 0 : max(min(a.start[row], a.columns), 0);
-  const int end = a.end == nullptr ? a.columns : min(a.end[row], a.columns);
+  const int end = end_of_row(a, row);
   const int length = max(end - begin, 0);
   const float* scores = a.scores + row * a.scores_stride + begin;
-  std::int32_t* out = a.indices + row * a.indices_stride;
+  // Computed where it is needed: the stream has no register to spare.
+  const auto out_of_row = [&a] {
+    const auto this_row = static_cast<std::int64_t>(blockIdx.x / ptx::cluster_size());
+    return a.indices + this_row * a.indices_stride;
+  };
 
   if (length <= a.topk) {
     if (rank == 0) {
-      for (int i = thread; i < a.topk; i += kThreads) out[i] = i < length ? i : -1;
+      for (int i = thread; i < a.topk; i += kThreads) out_of_row()[i] = i < length ? i : -1;
     }
     return;
   }
   const bool dense = length <= a.capacity;
   if (dense && rank != 0) return;
 
-  // Where the whole launch is dense the bitmap takes the place of the positions.
-  const bool positions_unused = a.columns <= a.capacity;
-  const Bitmap bitmap{positions_unused ? list.positions : list.positions + a.capacity, 0,
-                      static_cast<std::uint32_t>(a.window)};
-  for (int i = thread; i < kTopkBins; i += kThreads) shared.histogram[i] = 0;
-  for (int i = thread; i < min(a.window, (length + 31) / 32 * 32) / 32; i += kThreads)
-    bitmap.words[i] = 0;
+  for (int i = thread; i < kTopkBins / 4; i += kThreads) {
+    reinterpret_cast<uint4*>(shared.histogram)[i] = uint4{};
+  }
+  for (int i = thread; i < min(a.window, (length + 127) & ~127) / 128; i += kThreads) {
+    reinterpret_cast<uint4*>(bitmap.words)[i] = uint4{};
+  }
   if (thread == 0) {
     shared.candidates = 0;
     shared.largest = 0;
@@ -293,12 +371,12 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads)
   }
 
   if (dense) {
-    for (int i = thread; i < length; i += kThreads) list.keys[i] = key_of(scores[i]);
+    for (int i = thread; i < length; i += kThreads) list.keys()[i] = key_of(scores[i]);
     __syncthreads();
     select_and_write<kThreads>(
-        DenseKeys{list.keys, length}, static_cast<std::uint32_t>(length),
+        KeysInOrder{list.keys(), length}, static_cast<std::uint32_t>(length),
         {0, ~0u, static_cast<std::uint32_t>(length), static_cast<std::uint32_t>(a.topk)}, bitmap,
-        out, shared);
+        out_of_row(), shared);
     return;
   }
 
@@ -313,12 +391,16 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads)
   if (cluster > 1) {
     ptx::cluster_sync();
     if (rank == 0) complete = gather_candidates<kThreads>(list, cluster, shared);
-    ptx::cluster_sync();  // keeps the other CTAs' shared memory alive until it has been read
-    if (rank != 0) return;
+    ptx::cluster_arrive();
+    if (rank != 0) {
+      ptx::cluster_wait();  // until rank 0 has read this CTA's candidates
+      return;
+    }
   }
   finish_row<kThreads>(scores, static_cast<std::uint32_t>(length),
-                       static_cast<std::uint32_t>(a.topk), pivot, complete, list, bitmap, out,
-                       shared);
+                       static_cast<std::uint32_t>(a.topk), pivot, complete, list, bitmap,
+                       out_of_row(), shared);
+  if (ptx::cluster_size() > 1) ptx::cluster_wait();
 }
 
 }  // namespace dsaperf::kernels::sm90

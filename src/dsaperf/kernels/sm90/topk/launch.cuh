@@ -1,16 +1,17 @@
 #pragma once
 
 #include "dsaperf/kernels/sm90/topk/kernel.cuh"
+#include "dsaperf/kernels/sm90/topk/short_kernel.cuh"
 
 #include <cuda_runtime.h>
 
 namespace dsaperf::kernels::sm90 {
 
 template <int kThreads>
-cudaError_t launch_topk_of(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
-  const bool dense = arguments.columns <= arguments.capacity;
-  const int bytes = static_cast<int>(sizeof(TopkShared)) + arguments.capacity * (dense ? 4 : 8) +
-                    arguments.window / 8;
+cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
+  const std::size_t bytes = sizeof(TopkShared) +
+                            static_cast<std::size_t>(arguments.capacity) * sizeof(Candidate) +
+                            static_cast<std::size_t>(arguments.window) / 8;
   cudaError_t status = cudaFuncSetAttribute(
       topk_kernel<kThreads>, cudaFuncAttributeMaxDynamicSharedMemorySize, kTopkMaxShared);
   if (status != cudaSuccess) return status;
@@ -25,11 +26,20 @@ cudaError_t launch_topk_of(const TopkArguments& arguments, int cluster, cudaStre
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(arguments.rows * cluster));
   config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
+  config.dynamicSmemBytes = bytes;
   config.stream = stream;
   config.attrs = &attribute;
   config.numAttrs = 1;
   return cudaLaunchKernelEx(&config, topk_kernel<kThreads>, arguments);
+}
+
+template <int kThreads, int kValues>
+cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream) {
+  const std::size_t bytes =
+      sizeof(TopkShared) + static_cast<std::size_t>(arguments.topk) * sizeof(std::int32_t);
+  short_topk_kernel<kThreads, kValues>
+      <<<static_cast<unsigned>(arguments.rows), kThreads, bytes, stream>>>(arguments);
+  return cudaGetLastError();
 }
 
 }  // namespace dsaperf::kernels::sm90

@@ -17,10 +17,16 @@ struct TopkArguments {
   std::int32_t columns;
   std::int32_t topk;
   std::int32_t capacity;
-  std::int32_t window;  // positions that the bitmap holds; a multiple of 32
+  std::int32_t window;  // positions that the bitmap holds; a multiple of 128
+  std::int32_t rows_per_end;
 };
 
+// Rows of any length. kThreads: 256, 512 or 1024.
 template <int kThreads>
-cudaError_t launch_topk_of(const TopkArguments& arguments, int cluster, cudaStream_t stream);
+cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream);
+
+// Rows of at most kThreads * kValues columns.
+template <int kThreads, int kValues>
+cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream);
 
 }  // namespace dsaperf::kernels::sm90

@@ -15,26 +15,34 @@ int round_up(std::int64_t value, int multiple) {
 }  // namespace
 
 TopkPlan plan_topk(std::int64_t rows, std::int64_t columns, int topk, int sm_count) {
-  TopkPlan plan;
   // A row with an SM to itself is about latency: many threads. More rows than SMs are about
-  // throughput: four small CTAs an SM, so that one streams while another counts.
+  // throughput: several small CTAs an SM, so that one streams while another counts.
   const bool few = rows <= sm_count;
+  if (columns <= 4096) {
+    return few ? TopkPlan{.threads = 512, .in_registers = 8}
+               : TopkPlan{.threads = 256, .in_registers = 16};
+  }
+  if (columns <= 8192) {
+    return {.threads = 1024, .in_registers = 8};
+  }
+  TopkPlan plan;
   // The sample of very long rows leaves the number of candidates uncertain by a sixth.
   const bool wide = few || columns > 160 * 1024;
   plan.threads = wide ? 1024 : 256;
-  plan.capacity = std::clamp(wide ? 4 * topk : 5 * topk / 2, 2048, 16384);
-  if (columns <= plan.capacity) {
-    plan.capacity = round_up(std::max<std::int64_t>(columns, 32), 32);
-  } else if (few) {
+  plan.capacity = std::clamp(round_up(wide ? 4 * topk : 5 * topk / 2, 32), 2048, 16384);
+  if (few) {
+    // One CTA an SM reads a row of 32768 as fast as a cluster, whose barriers cost 2 us. And a
+    // cluster needs its SMs in one GPC, so not all of them can be had.
     constexpr int kLeastSlice = 8192;
-    while (plan.cluster < 16 && rows * plan.cluster * 2 <= sm_count &&
+    constexpr int kLeastForCluster = 65536;
+    while (columns >= kLeastForCluster && plan.cluster < 16 &&
+           rows * plan.cluster * 2 <= sm_count * 3 / 4 &&
            columns / (plan.cluster * 2) >= kLeastSlice) {
       plan.cluster *= 2;
     }
   }
-  const int bytes_of_candidate = columns <= plan.capacity ? 4 : 8;
-  const int left = 8 * (kSharedBytes - kFixedBytes - plan.capacity * bytes_of_candidate);
-  plan.window = std::min(round_up(std::max<std::int64_t>(columns, 32), 32), left / 32 * 32);
+  const int left = 8 * (kSharedBytes - kFixedBytes - 8 * plan.capacity);
+  plan.window = std::min(round_up(columns, 128), left / 128 * 128);
   return plan;
 }
 

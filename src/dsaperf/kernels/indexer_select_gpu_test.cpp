@@ -1,0 +1,183 @@
+#include "dsaperf/kernels/indexer_select.hpp"
+
+#include "dsaperf/gpu/device_array.hpp"
+#include "dsaperf/gpu/stream.hpp"
+#include "dsaperf/gpu/testing/require_gpu.hpp"
+#include "dsaperf/kernels/formats.hpp"
+#include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/topk.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+namespace dsaperf::kernels {
+namespace {
+
+template <typename T>
+T value_of(Result<T> result) {
+  EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().message());
+  return std::move(result).value();
+}
+
+template <typename T>
+gpu::DeviceArray<T> on_device(const std::vector<T>& host) {
+  return value_of(gpu::DeviceArray<T>::copy_of(host));
+}
+
+std::vector<std::uint8_t> random_bytes(std::size_t size, std::mt19937& engine) {
+  std::normal_distribution<double> normal;
+  std::vector<std::uint8_t> bytes(size);
+  for (auto& value : bytes) value = e4m3_from(normal(engine));
+  return bytes;
+}
+
+std::vector<float> random_floats(std::size_t size, std::mt19937& engine) {
+  std::normal_distribution<float> normal;
+  std::vector<float> values(size);
+  for (auto& value : values) value = normal(engine);
+  return values;
+}
+
+// The selection of topk_reference on the scores that the unfused kernel gives, position for
+// position, as both are ascending once sorted.
+std::vector<std::int32_t> expected_selection(TopkParams params) {
+  std::vector<std::int32_t> indices(params.rows * params.topk);
+  params.indices = indices.data();
+  params.indices_stride = params.topk;
+  EXPECT_TRUE(topk_reference(params));
+  for (std::int64_t r = 0; r < params.rows; ++r) {
+    const auto begin = indices.begin() + r * params.topk;
+    const auto last = std::find(begin, begin + params.topk, -1);
+    std::sort(begin, last);
+  }
+  return indices;
+}
+
+TEST(IndexerSelectGpuTest, SelectsAsTheUnfusedKernelsDoInPartsOfAnySize) {
+  DSAPERF_REQUIRE_GPU();
+  std::mt19937 engine(41);
+  constexpr std::int64_t kTokens = 45;
+  constexpr std::int64_t kKeys = 5001;
+  constexpr int kHeads = 64;
+  constexpr int kTopk = 512;
+  const auto q = on_device(random_bytes(kTokens * kHeads * kIndexDim, engine));
+  const auto k = on_device(random_bytes(kKeys * kIndexDim, engine));
+  const auto weights = on_device(random_floats(kTokens * kHeads, engine));
+  const auto scales = on_device(std::vector<float>(kKeys, 0.375f));
+  std::vector<std::int32_t> start(kTokens), end(kTokens);
+  for (std::int64_t t = 0; t < kTokens; ++t) {
+    start[t] = static_cast<std::int32_t>(t % 3 * 7);
+    end[t] = static_cast<std::int32_t>(t * kKeys / (kTokens - 1));
+  }
+  const auto d_start = on_device(start);
+  const auto d_end = on_device(end);
+  auto scores = value_of(gpu::DeviceArray<float>::filled_with_byte(kTokens * kKeys, 0xcd));
+  const auto stream = value_of(gpu::Stream::create());
+  const IndexerScoresParams scores_params{.q = q.data(),
+                                          .weights = weights.data(),
+                                          .k = k.data(),
+                                          .k_scales = scales.data(),
+                                          .start = d_start.data(),
+                                          .end = d_end.data(),
+                                          .scores = scores.data(),
+                                          .tokens = kTokens,
+                                          .keys = kKeys,
+                                          .heads = kHeads,
+                                          .dim = kIndexDim,
+                                          .scores_stride = kKeys};
+  ASSERT_TRUE(indexer_scores(scores_params, stream.get()));
+  const auto host_scores = value_of(scores.to_host());
+  const auto expected = expected_selection({.scores = host_scores.data(),
+                                            .start = start.data(),
+                                            .end = end.data(),
+                                            .rows = kTokens,
+                                            .columns = kKeys,
+                                            .topk = kTopk,
+                                            .scores_stride = kKeys});
+  auto indices = value_of(gpu::DeviceArray<std::int32_t>::filled_with_byte(kTokens * kTopk, 0xcd));
+  const IndexerSelectParams params{
+      .scores = scores_params, .indices = indices.data(), .topk = kTopk, .indices_stride = kTopk};
+  constexpr std::size_t kRow = (kKeys + 7) / 8 * 8 * sizeof(float);
+  for (const std::size_t budget : {kRow, 3 * kRow, 20 * kRow, kIndexerSelectWorkspace}) {
+    const std::size_t size = value_of(indexer_select_workspace(params, budget));
+    EXPECT_LE(size, budget);
+    auto workspace = value_of(gpu::DeviceArray<std::uint8_t>::filled_with_byte(size, 0xcd));
+    ASSERT_TRUE(indexer_select(params, workspace.data(), size, stream.get()));
+    ASSERT_TRUE(stream.synchronize());
+    EXPECT_EQ(value_of(indices.to_host()), expected) << "budget " << budget;
+  }
+  EXPECT_FALSE(indexer_select_workspace(params, kRow - 1).has_value());
+}
+
+TEST(PagedIndexerSelectGpuTest, SelectsAsTheUnfusedKernelsDoForSeveralNewTokens) {
+  DSAPERF_REQUIRE_GPU();
+  std::mt19937 engine(42);
+  constexpr int kHeads = 32;
+  constexpr int kTopk = 256;
+  const std::vector<std::int32_t> lengths{3000, 2, 0, 257, 1999};
+  const std::int64_t batch = std::ssize(lengths);
+  constexpr std::int64_t kPages = 50;
+  constexpr std::int64_t kColumns = kPages * kPageTokens;
+  auto bytes = random_bytes(batch * kPages * kIndexPageBytes, engine);
+  for (std::int64_t page = 0; page < batch * kPages; ++page) {
+    const std::vector<float> page_scales(kPageTokens, 0.625f);
+    std::memcpy(&bytes[page * kIndexPageBytes + kIndexPageScaleOffset], page_scales.data(),
+                4 * kPageTokens);
+  }
+  std::vector<std::int32_t> table(batch * kPages);
+  for (std::size_t i = 0; i < table.size(); ++i)
+    table[i] = static_cast<std::int32_t>(table.size() - 1 - i);
+  const auto pages = on_device(bytes);
+  const auto d_table = on_device(table);
+  const auto d_lengths = on_device(lengths);
+  const auto stream = value_of(gpu::Stream::create());
+  for (const int q_len : {1, 2, 5}) {
+    const std::int64_t rows = batch * q_len;
+    const auto q = on_device(random_bytes(rows * kHeads * kIndexDim, engine));
+    const auto weights = on_device(random_floats(rows * kHeads, engine));
+    auto scores = value_of(gpu::DeviceArray<float>::filled_with_byte(rows * kColumns, 0xcd));
+    const PagedIndexerScoresParams scores_params{.q = q.data(),
+                                                 .weights = weights.data(),
+                                                 .pages = pages.data(),
+                                                 .block_table = d_table.data(),
+                                                 .context_length = d_lengths.data(),
+                                                 .scores = scores.data(),
+                                                 .batch = batch,
+                                                 .q_len = q_len,
+                                                 .heads = kHeads,
+                                                 .dim = kIndexDim,
+                                                 .max_context = kColumns,
+                                                 .page_stride_bytes = kIndexPageBytes,
+                                                 .block_table_stride = kPages,
+                                                 .scores_stride = kColumns};
+    ASSERT_TRUE(paged_indexer_scores(scores_params, nullptr, 0, stream.get()));
+    const auto host_scores = value_of(scores.to_host());
+    const auto expected = expected_selection({.scores = host_scores.data(),
+                                              .end = lengths.data(),
+                                              .rows = rows,
+                                              .columns = kColumns,
+                                              .topk = kTopk,
+                                              .scores_stride = kColumns,
+                                              .rows_per_end = q_len});
+    auto indices = value_of(gpu::DeviceArray<std::int32_t>::filled_with_byte(rows * kTopk, 0xcd));
+    const PagedIndexerSelectParams params{
+        .scores = scores_params, .indices = indices.data(), .topk = kTopk, .indices_stride = kTopk};
+    const std::size_t request = static_cast<std::size_t>(q_len) * kColumns * sizeof(float);
+    for (const std::size_t budget : {request, 2 * request, kIndexerSelectWorkspace}) {
+      const std::size_t size = value_of(paged_indexer_select_workspace(params, budget));
+      auto workspace = value_of(gpu::DeviceArray<std::uint8_t>::filled_with_byte(size, 0xcd));
+      ASSERT_TRUE(paged_indexer_select(params, workspace.data(), size, stream.get()));
+      ASSERT_TRUE(stream.synchronize());
+      EXPECT_EQ(value_of(indices.to_host()), expected)
+          << "q_len " << q_len << ", budget " << budget;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dsaperf::kernels
