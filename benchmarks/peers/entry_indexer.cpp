@@ -1,0 +1,119 @@
+// C functions over the indexer's kernels, as entry.cpp has them over attention's.
+#include "dsaperf/kernels/indexer_scores.hpp"
+#include "dsaperf/kernels/indexer_select.hpp"
+#include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/topk.hpp"
+
+#include <string>
+
+namespace {
+
+thread_local std::string last_error;
+
+int report(const dsaperf::Result<void>& result) {
+  if (result) return 0;
+  last_error = result.error().message();
+  return -1;
+}
+
+dsaperf::kernels::IndexerScoresParams prefill(const void* q, const float* weights, const void* k,
+                                              const float* k_scales, const int* start,
+                                              const int* end, float* scores, long long tokens,
+                                              long long keys, int heads) {
+  return {.q = static_cast<const std::uint8_t*>(q),
+          .weights = weights,
+          .k = static_cast<const std::uint8_t*>(k),
+          .k_scales = k_scales,
+          .start = start,
+          .end = end,
+          .scores = scores,
+          .tokens = tokens,
+          .keys = keys,
+          .heads = heads,
+          .dim = dsaperf::kernels::kIndexDim,
+          .scores_stride = keys};
+}
+
+dsaperf::kernels::PagedIndexerScoresParams paged(const void* q, const float* weights,
+                                                 const void* pages, const int* table,
+                                                 const int* lengths, float* scores, long long batch,
+                                                 int q_len, int heads, long long context) {
+  using namespace dsaperf::kernels;
+  return {.q = static_cast<const std::uint8_t*>(q),
+          .weights = weights,
+          .pages = static_cast<const std::uint8_t*>(pages),
+          .block_table = table,
+          .context_length = lengths,
+          .scores = scores,
+          .batch = batch,
+          .q_len = q_len,
+          .heads = heads,
+          .dim = kIndexDim,
+          .max_context = context,
+          .page_stride_bytes = kIndexPageBytes,
+          .block_table_stride = (context + kPageTokens - 1) / kPageTokens,
+          .scores_stride = context};
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* dsaperf_peers_indexer_error() {
+  return last_error.c_str();
+}
+
+int dsaperf_peers_scores(const void* q, const float* weights, const void* k, const float* k_scales,
+                         const int* start, const int* end, float* scores, long long tokens,
+                         long long keys, int heads, CUstream_st* stream) {
+  return report(dsaperf::kernels::indexer_scores(
+      prefill(q, weights, k, k_scales, start, end, scores, tokens, keys, heads), stream));
+}
+
+int dsaperf_peers_paged_scores(const void* q, const float* weights, const void* pages,
+                               const int* table, const int* lengths, float* scores, long long batch,
+                               int q_len, int heads, long long context, CUstream_st* stream) {
+  return report(dsaperf::kernels::paged_indexer_scores(
+      paged(q, weights, pages, table, lengths, scores, batch, q_len, heads, context), nullptr, 0,
+      stream));
+}
+
+// end: one a row, or null for all columns.
+int dsaperf_peers_topk(const float* scores, const int* end, int* indices, long long rows,
+                       long long columns, int topk, CUstream_st* stream) {
+  return report(dsaperf::kernels::topk({.scores = scores,
+                                        .end = end,
+                                        .indices = indices,
+                                        .rows = rows,
+                                        .columns = columns,
+                                        .topk = topk,
+                                        .scores_stride = columns,
+                                        .indices_stride = topk},
+                                       nullptr, 0, stream));
+}
+
+int dsaperf_peers_select(const void* q, const float* weights, const void* k, const float* k_scales,
+                         const int* start, const int* end, int* indices, void* workspace,
+                         long long tokens, long long keys, int heads, int topk,
+                         long long workspace_size, CUstream_st* stream) {
+  return report(dsaperf::kernels::indexer_select(
+      {.scores = prefill(q, weights, k, k_scales, start, end, nullptr, tokens, keys, heads),
+       .indices = indices,
+       .topk = topk,
+       .indices_stride = topk},
+      workspace, static_cast<std::size_t>(workspace_size), stream));
+}
+
+int dsaperf_peers_paged_select(const void* q, const float* weights, const void* pages,
+                               const int* table, const int* lengths, int* indices, void* workspace,
+                               long long batch, int q_len, int heads, long long context, int topk,
+                               long long workspace_size, CUstream_st* stream) {
+  return report(dsaperf::kernels::paged_indexer_select(
+      {.scores = paged(q, weights, pages, table, lengths, nullptr, batch, q_len, heads, context),
+       .indices = indices,
+       .topk = topk,
+       .indices_stride = topk},
+      workspace, static_cast<std::size_t>(workspace_size), stream));
+}
+
+}  // extern "C"
