@@ -1,5 +1,6 @@
 #include "run.hpp"
 
+#include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/cost/bound.hpp"
@@ -19,6 +20,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace dsaperf::tool {
@@ -59,7 +61,26 @@ Micros median(std::vector<double> samples) {
   return {samples.size() % 2 == 1 ? samples[middle] : (samples[middle - 1] + samples[middle]) / 2};
 }
 
-// Bounds, from the stages' costs and what this machine reaches.
+// The system whose GPU the driver calls by this name ("NVIDIA H200" of "NVIDIA H200 SXM").
+Result<cost::SystemSpec> system_of(const std::string& device_name) {
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  DSAPERF_TRY_ASSIGN(const auto names, cost::system_names(data));
+  for (const auto& name : names) {
+    DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, name));
+    // "H100 80GB HBM3" and "H100 SXM" agree in their first two words.
+    const auto words = device_name.substr(0, device_name.find(' ', device_name.find(' ') + 1));
+    if (system.device == words || system.device.starts_with(words + " ")) return system;
+  }
+  return fail(Errc::kNotFound, "no system in data/systems has a '{}'", device_name);
+}
+
+void set_bound(report::RunStage& stage, Micros math, Micros memory) {
+  stage.bound = std::max(math, memory);
+  stage.bound_by = math > memory ? "math" : "memory";
+}
+
+// Bounds, from the stages' costs and what the device can do: as data/systems states it for a GPU,
+// as measured now for the host.
 Result<void> add_bounds(const Options& options, const model::LayerPlan& plan, int heads,
                         report::RunReport& report) {
   model::LayerPlan costed = plan;
@@ -75,20 +96,37 @@ Result<void> add_bounds(const Options& options, const model::LayerPlan& plan, in
       cost::Shape::decode(options.run.batch, options.run.new_tokens, options.run.past, heads,
                           options.kv == "fp8" ? model::KvFormat::kFp8 : model::KvFormat::kBf16);
   DSAPERF_TRY_ASSIGN(const auto layer, cost::layer_cost(costed, shape));
-  const int threads =
-      options.run.threads > 0 ? options.run.threads : kernels::cpu::available_threads();
-  report.peak_flop_per_s = kernels::cpu::measured_flop_per_s(threads);
-  report.peak_bytes_per_s = kernels::cpu::measured_bytes_per_s(threads);
-  report.bound_source = "f32 products and copies measured on this machine now";
+  std::optional<cost::SystemSpec> system;
+  if (options.device == "gpu") {
+    auto found = system_of(report.device_name);
+    if (!found) {
+      report.warnings.push_back(found.error().message() + ": bounds are zero");
+      return {};
+    }
+    system = *std::move(found);
+    report.peak_flop_per_s = system->peak(cost::MathFormat::kBf16).value_or(0);
+    report.peak_bytes_per_s = system->hbm_bytes_per_s;
+    report.bound_source =
+        "peaks of " + system->name + " in data/systems, fp8 where a stage uses it";
+  } else {
+    const int threads =
+        options.run.threads > 0 ? options.run.threads : kernels::cpu::available_threads();
+    report.peak_flop_per_s = kernels::cpu::measured_flop_per_s(threads);
+    report.peak_bytes_per_s = kernels::cpu::measured_bytes_per_s(threads);
+    report.bound_source = "f32 products and copies measured on this machine now";
+  }
   for (report::RunStage& stage : report.stages) {
     const auto* found = layer.find(*model::stage_from_name(stage.name));
     if (found == nullptr) continue;
     stage.flops = found->total_flops();
     stage.bytes = {static_cast<std::int64_t>(found->traffic.total())};
-    const Micros math{stage.flops.value / report.peak_flop_per_s * 1e6};
-    const Micros memory{found->traffic.total() / report.peak_bytes_per_s * 1e6};
-    stage.bound = std::max(math, memory);
-    stage.bound_by = math > memory ? "math" : "memory";
+    if (system) {
+      const auto bound = cost::bound(*found, *system);
+      set_bound(stage, bound.math, bound.memory);
+    } else {
+      set_bound(stage, {stage.flops.value / report.peak_flop_per_s * 1e6},
+                {found->traffic.total() / report.peak_bytes_per_s * 1e6});
+    }
   }
   return {};
 }

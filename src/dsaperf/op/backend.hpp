@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 namespace dsaperf::op {
 
@@ -23,6 +24,9 @@ namespace dsaperf::op {
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  // What runs the work, in words: "2 threads", "NVIDIA H200".
+  virtual std::string device_name() const { return {}; }
 
   // Zeroed. Fails with kOutOfMemory.
   virtual Result<Buffer> allocate(std::size_t bytes) = 0;

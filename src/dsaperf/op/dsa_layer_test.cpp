@@ -34,7 +34,7 @@ struct LayerRun {
       : backend(std::move(where)), weights(random_weights(spec, 1, c.scores)) {
     layer = std::make_unique<DsaLayer>(DsaLayer::create(*backend, spec, weights).value());
     cache = std::make_unique<CacheManager>(
-        CacheManager::create(*backend, {.pages = 64, .kv = c.kv, .index_keys = spec.has_indexer})
+        CacheManager::create(*backend, {.pages = 256, .kv = c.kv, .index_keys = spec.has_indexer})
             .value());
     std::vector<BatchRequest> batch;
     std::int64_t tokens = 0;
@@ -244,16 +244,16 @@ TEST(DsaLayerTest, ASharedLayerWithoutASelectionIsRefused) {
 
 TEST(DsaLayerTest, OutOfMemoryOfOneRequestLeavesAllCachesAsTheyWere) {
   const LayerSpec spec = small_spec();
-  LayerRun run(cpu_backend(1), spec, {.past = {64}, .added = {1}});  // 2 of 64 pages
+  LayerRun run(cpu_backend(1), spec, {.past = {64}, .added = {1}});  // 2 of 256 pages
   const RequestId other = run.cache->add_request();
   const std::vector<BatchRequest> batch = {
       {.request = run.pass->requests[0].request, .new_tokens = 10},
-      {.request = other, .new_tokens = 62 * 64 + 1}};
-  const auto pass = run.layer->prepare(*run.cache, batch, random_x(spec, 62 * 64 + 11));
+      {.request = other, .new_tokens = 254 * 64 + 1}};
+  const auto pass = run.layer->prepare(*run.cache, batch, random_x(spec, 254 * 64 + 11));
   ASSERT_FALSE(pass);
   EXPECT_EQ(pass.error().code(), Errc::kOutOfMemory);
   EXPECT_EQ(run.cache->pool().length(batch[0].request).value(), 65);
-  EXPECT_EQ(run.cache->pool().free_pages(), 62);
+  EXPECT_EQ(run.cache->pool().free_pages(), 254);
 }
 
 TEST(DsaLayerTest, RunningAPassAgainGivesTheSame) {
@@ -268,6 +268,34 @@ TEST(DsaLayerTest, EmptyBatchesAreFine) {
   EXPECT_TRUE(none.values("y").empty());
   const LayerRun nothing_new(cpu_backend(1), small_spec(), {.past = {100}, .added = {0}});
   EXPECT_TRUE(nothing_new.values("y").empty());
+}
+
+TEST(DsaLayerTest, CachesBeyondTwoGigabytesAreAddressed) {
+  // Memory is not touched before it is used: 3 GB are asked for, some pages taken.
+  const LayerSpec spec = small_spec();
+  const auto backend = cpu_backend(2);
+  const auto weights = random_weights(spec, 1, ScoreDistribution::kNormal);
+  const auto layer = DsaLayer::create(*backend, spec, weights).value();
+  const auto output = [&](std::int64_t pages_before) {
+    auto cache = CacheManager::create(*backend, {.pages = 41000}).value();
+    EXPECT_TRUE(cache.append(cache.add_request(), pages_before * 64));
+    const BatchRequest batch{.request = cache.add_request(), .new_tokens = 2};
+    EXPECT_TRUE(fill_past(*backend, cache, spec, weights, batch.request, 100, {.seed = 3}));
+    auto pass = layer.prepare(cache, {&batch, 1}, random_x(spec, 2)).value();
+    EXPECT_TRUE(layer.run(pass, cache));
+    EXPECT_GE(pass.slot[0], pages_before * 64);
+    return host<std::uint16_t>(*backend, pass.at("y"));
+  };
+  EXPECT_EQ(output(40900), output(0));
+}
+
+TEST(DsaLayerTest, FastPathAgreesForEveryTopk) {
+  for (const int topk : {64, 128, 2048, 4096}) {
+    LayerSpec spec = small_spec();
+    spec.topk = topk;
+    SCOPED_TRACE(topk);
+    expect_paths_agree(spec, {.past = {topk - 2, topk + 70}, .added = {2, 2}});
+  }
 }
 
 TEST(DsaLayerTest, CacheRowsHoldLatentAndRotatedKeyByteForByte) {

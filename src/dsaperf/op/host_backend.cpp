@@ -15,6 +15,9 @@ class ReferenceBackend : public Backend {
  public:
   explicit ReferenceBackend(int threads) : threads_(threads) {}
 
+  std::string device_name() const override {
+    return fmt::format("{} thread{}", threads_, threads_ == 1 ? "" : "s");
+  }
   Result<Buffer> allocate(std::size_t bytes) override {
     // calloc: large caches are not touched before they are used.
     void* data = std::calloc(bytes == 0 ? 1 : bytes, 1);
