@@ -224,7 +224,7 @@ class LayerReader {
     }
     // A draft layer attends like the last full or selecting layer, unless the list goes on.
     for (int i = 0; i < spec_.mtp_layers; ++i) {
-      const auto at = static_cast<std::size_t>(spec_.main_layers + i);
+      const std::size_t at = std::size_t(spec_.main_layers) + std::size_t(i);
       add_layer(at < meanings.size() ? meanings[at] : draft_meaning(meanings), true);
     }
   }
@@ -263,10 +263,9 @@ class LayerReader {
     for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
       auto& layer = spec_.layers[i];
       const auto meaning = i < meanings.size() ? meanings[i] : draft_meaning(meanings);
-      if (meaning != LayerMeaning::kSelecting &&
-          !(meaning == LayerMeaning::kFull && full_selects)) {
-        continue;
-      }
+      const bool selects =
+          meaning == LayerMeaning::kSelecting || (meaning == LayerMeaning::kFull && full_selects);
+      if (!selects) continue;
       layer.attention = kind;
       layer.indexer = indexer;
       layer.indexer_role = IndexerRole::kFull;

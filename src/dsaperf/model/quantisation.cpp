@@ -119,7 +119,7 @@ void read_groups(const ConfigFields& config, Scheme& scheme) {
       else
         targets.add(target, group.path_of("targets"), config.problems());
     }
-    if (everything) scheme.rest = *format;
+    if (everything) scheme.rest = format;
     if (!targets.empty()) scheme.named.emplace_back(*format, std::move(targets));
   }
 }
