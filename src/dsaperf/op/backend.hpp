@@ -19,6 +19,18 @@
 
 namespace dsaperf::op {
 
+// How far a backend's arithmetic may be from the double reference where that is not the rounding of
+// a result to its format: what a check allows (layer_check.cpp derives the rest).
+struct Arithmetic {
+  // Indexer scores, over the largest of the row. f32: 128 products and a sum over heads, (128 + 64)
+  // * 2^-24 of the sum of magnitudes, which for weights of either sign is some ten times the
+  // largest score.
+  double scores_rms = 1e-4;
+  double scores_largest = 10 * 192 * 0x1p-24;
+  // Attention: 2^-9 is a result that both sides round to bf16.
+  double attention_rms = 0x1p-9;
+};
+
 // Where a layer runs: memory, and every stage over the same parameter structs. The layer is written
 // once over this. Work is ordered as it is called; download() waits for what came before.
 class Backend {
@@ -41,6 +53,10 @@ class Backend {
   virtual Result<void> flush_caches() = 0;
   // Waits until all work is done.
   virtual Result<void> synchronise() = 0;
+  // Time of the work between the two calls, in microseconds; stop waits for it.
+  virtual Result<void> start_clock() = 0;
+  virtual Result<double> stop_clock_us() = 0;
+  virtual Arithmetic arithmetic() const { return {}; }
 
   virtual Result<void> gemm(const kernels::GemmParams& params) = 0;
   virtual Result<void> fp8_gemm(const kernels::Fp8GemmParams& params) = 0;

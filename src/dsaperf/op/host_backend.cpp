@@ -4,6 +4,7 @@
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/backend.hpp"
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -50,6 +51,15 @@ class ReferenceBackend : public Backend {
     return {};
   }
   Result<void> synchronise() override { return {}; }
+  Result<void> start_clock() override {
+    started_ = std::chrono::steady_clock::now();
+    return {};
+  }
+  Result<double> stop_clock_us() override {
+    const std::chrono::duration<double, std::micro> taken =
+        std::chrono::steady_clock::now() - started_;
+    return taken.count();
+  }
 
   // Columns of the weights in blocks of 128, so that fp8 blocks stay whole.
   Result<void> gemm(const kernels::GemmParams& p) override {
@@ -134,6 +144,7 @@ class ReferenceBackend : public Backend {
   }
 
   int threads_;
+  std::chrono::steady_clock::time_point started_;
   std::vector<char> flush_;
 };
 

@@ -170,9 +170,7 @@ class Checker : public DsaLayer::Observer {
       case Stage::kTopk:
         return top(c);
       case Stage::kAttention:
-        // Weights may be rounded to bf16 before they multiply values: independent errors of 2^-9
-        // that average out, so a result is off by a unit as any other.
-        DSAPERF_TRY(bf16(c, "latent_out", kRmsUnit, 2 * kUnit));
+        DSAPERF_TRY(bf16(c, "latent_out", backend_.arithmetic().attention_rms, 2 * kUnit));
         return lse(c);
       case Stage::kVUp:
         return bf16(c, "v_out", kRmsUnit, kUnit);
@@ -281,10 +279,9 @@ class Checker : public DsaLayer::Observer {
     return {};
   }
 
-  // 128 products and a sum over heads in f32: (128 + 64) * 2^-24 of the sum of magnitudes, which
-  // for weights of either sign is some ten times the largest score of the row.
   Result<void> scores(Comparison& c) {
     const Tensor& scratch = reference_.at("scores_scratch");
+    const Arithmetic arithmetic = backend_.arithmetic();
     Rows rows{.rows = 1};
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
       const auto& got = tested_.kept_scores.at(tokens_[i]);
@@ -293,7 +290,8 @@ class Checker : public DsaLayer::Observer {
       rows.got.assign(got.begin(), got.end());
       rows.want.assign(mine, mine + got.size());
       std::copy(got.begin(), got.end(), mine);
-      c.add(fmt::format("scores of token {}", tokens_[i]), rows, 1e-4, 10 * 192 * 0x1p-24);
+      c.add(fmt::format("scores of token {}", tokens_[i]), rows, arithmetic.scores_rms,
+            arithmetic.scores_largest);
     }
     return {};
   }

@@ -26,21 +26,16 @@ class StageClock : public DsaLayer::Observer {
  public:
   explicit StageClock(Backend& backend) : backend_(backend) {}
 
-  Result<void> before(model::Stage) override {
-    DSAPERF_TRY(backend_.synchronise());
-    start_ = Clock::now();
-    return {};
-  }
+  Result<void> before(model::Stage) override { return backend_.start_clock(); }
   Result<void> after(model::Stage stage) override {
-    DSAPERF_TRY(backend_.synchronise());
-    micros_[stage] += std::chrono::duration<double, std::micro>(Clock::now() - start_).count();
+    DSAPERF_TRY_ASSIGN(const double micros, backend_.stop_clock_us());
+    micros_[stage] += micros;
     return {};
   }
   double micros(model::Stage stage) { return micros_[stage]; }
 
  private:
   Backend& backend_;
-  Clock::time_point start_;
   std::map<model::Stage, double> micros_;
 };
 

@@ -1,0 +1,169 @@
+#include "dsaperf/kernels/gemm_gpu.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/kernels/fp8_gemm/launch.hpp"
+
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <utility>
+
+#define DSAPERF_CUBLAS_TRY(...)                                                                   \
+  do {                                                                                            \
+    if (const cublasStatus_t dsaperf_code = (__VA_ARGS__); dsaperf_code != CUBLAS_STATUS_SUCCESS) \
+      return fail(Errc::kCuda, "{}: {}", #__VA_ARGS__, cublasLtGetStatusName(dsaperf_code));      \
+  } while (false)
+
+namespace dsaperf::kernels {
+namespace {
+
+constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what NVIDIA advises for Hopper
+
+}  // namespace
+
+// Row-major y = x w^T is column-major Y^T = W X^T, so the weights are cuBLAS's A.
+struct GemmLibrary::Plan {
+  cublasLtMatmulDesc_t operation = nullptr;
+  cublasLtMatrixLayout_t a = nullptr;
+  cublasLtMatrixLayout_t b = nullptr;
+  cublasLtMatrixLayout_t d = nullptr;
+  cublasLtMatmulAlgo_t algorithm = {};
+
+  Plan() = default;
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+  ~Plan() {
+    if (operation != nullptr) cublasLtMatmulDescDestroy(operation);
+    for (auto* layout : {a, b, d}) {
+      if (layout != nullptr) cublasLtMatrixLayoutDestroy(layout);
+    }
+  }
+};
+
+namespace {
+
+Result<void> make_layout(cublasLtMatrixLayout_t* layout, cudaDataType type, std::int64_t rows,
+                         std::int64_t columns, std::int64_t stride, std::int64_t batch,
+                         std::int64_t batch_stride) {
+  DSAPERF_CUBLAS_TRY(cublasLtMatrixLayoutCreate(layout, type, static_cast<std::uint64_t>(rows),
+                                                static_cast<std::uint64_t>(columns), stride));
+  if (batch == 1) return {};
+  const auto count = static_cast<std::int32_t>(batch);
+  DSAPERF_CUBLAS_TRY(cublasLtMatrixLayoutSetAttribute(*layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                                                      &count, sizeof(count)));
+  DSAPERF_CUBLAS_TRY(cublasLtMatrixLayoutSetAttribute(
+      *layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &batch_stride, sizeof(batch_stride)));
+  return {};
+}
+
+struct Preference {
+  cublasLtMatmulPreference_t handle = nullptr;
+  ~Preference() {
+    if (handle != nullptr) cublasLtMatmulPreferenceDestroy(handle);
+  }
+};
+
+}  // namespace
+
+GemmLibrary::GemmLibrary(cublasLtContext* handle, gpu::DeviceArray<unsigned char> workspace)
+    : handle_(handle), workspace_(std::move(workspace)) {
+}
+
+GemmLibrary::GemmLibrary(GemmLibrary&& other) noexcept
+    : handle_(std::exchange(other.handle_, nullptr)),
+      workspace_(std::move(other.workspace_)),
+      plans_(std::move(other.plans_)) {
+}
+
+GemmLibrary& GemmLibrary::operator=(GemmLibrary&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  std::swap(workspace_, other.workspace_);
+  std::swap(plans_, other.plans_);
+  return *this;
+}
+
+GemmLibrary::~GemmLibrary() {
+  plans_.clear();
+  if (handle_ != nullptr) cublasLtDestroy(handle_);
+}
+
+Result<GemmLibrary> GemmLibrary::create() {
+  DSAPERF_TRY_ASSIGN(auto workspace,
+                     gpu::DeviceArray<unsigned char>::uninitialized(kWorkspaceBytes));
+  cublasLtHandle_t handle = nullptr;
+  DSAPERF_CUBLAS_TRY(cublasLtCreate(&handle));
+  return GemmLibrary(handle, std::move(workspace));
+}
+
+Result<const GemmLibrary::Plan*> GemmLibrary::plan_for(const GemmParams& params) {
+  const auto& p = params;
+  const Shape shape(p.m, p.n, p.k, p.batch, p.x_stride, p.w_stride, p.y_stride, p.x_batch_stride,
+                    p.w_batch_stride, p.y_batch_stride, static_cast<int>(p.w_layout),
+                    static_cast<int>(p.output));
+  if (const auto found = plans_.find(shape); found != plans_.end()) return found->second.get();
+
+  auto plan = std::make_unique<Plan>();
+  DSAPERF_CUBLAS_TRY(cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+  const bool out_in = p.w_layout == WeightLayout::kOutIn;
+  const cublasOperation_t transpose_a = out_in ? CUBLAS_OP_T : CUBLAS_OP_N;
+  DSAPERF_CUBLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA,
+                                                    &transpose_a, sizeof(transpose_a)));
+  DSAPERF_TRY(make_layout(&plan->a, CUDA_R_16BF, out_in ? p.k : p.n, out_in ? p.n : p.k, p.w_stride,
+                          p.batch, p.w_batch_stride));
+  // One row may have any stride; cuBLAS still wants one that holds it.
+  const auto stride = [&](std::int64_t given, std::int64_t row) { return std::max(given, row); };
+  DSAPERF_TRY(make_layout(&plan->b, CUDA_R_16BF, p.k, p.m, stride(p.x_stride, p.k), p.batch,
+                          p.x_batch_stride));
+  const auto type = p.output == GemmOutput::kBf16 ? CUDA_R_16BF : CUDA_R_32F;
+  DSAPERF_TRY(
+      make_layout(&plan->d, type, p.n, p.m, stride(p.y_stride, p.n), p.batch, p.y_batch_stride));
+
+  Preference preference;
+  DSAPERF_CUBLAS_TRY(cublasLtMatmulPreferenceCreate(&preference.handle));
+  DSAPERF_CUBLAS_TRY(cublasLtMatmulPreferenceSetAttribute(
+      preference.handle, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
+      sizeof(kWorkspaceBytes)));
+  cublasLtMatmulHeuristicResult_t choice = {};
+  int found = 0;
+  DSAPERF_CUBLAS_TRY(cublasLtMatmulAlgoGetHeuristic(handle_, plan->operation, plan->a, plan->b,
+                                                    plan->d, plan->d, preference.handle, 1, &choice,
+                                                    &found));
+  if (found == 0) {
+    return fail(Errc::kUnsupported, "gemm: cuBLASLt has no algorithm for {} x {} x {}, batch {}",
+                p.m, p.n, p.k, p.batch);
+  }
+  plan->algorithm = choice.algo;
+  return plans_.emplace(shape, std::move(plan)).first->second.get();
+}
+
+Result<void> GemmLibrary::gemm(const GemmParams& params, CUstream_st* stream) {
+  DSAPERF_TRY(gemm_check(params));
+  if (params.m == 0 || params.n == 0 || params.batch == 0) return {};
+  DSAPERF_TRY_ASSIGN(const auto* plan, plan_for(params));
+  const float one = 1;
+  const float zero = 0;
+  DSAPERF_CUBLAS_TRY(cublasLtMatmul(handle_, plan->operation, &one, params.w, plan->a, params.x,
+                                    plan->b, &zero, params.y, plan->d, params.y, plan->d,
+                                    &plan->algorithm, workspace_.data(), workspace_.size_bytes(),
+                                    stream));
+  return {};
+}
+
+Result<void> fp8_gemm(const Fp8GemmParams& params, CUstream_st* stream) {
+  DSAPERF_TRY(fp8_gemm_check(params));
+  const auto& p = params;
+  if (p.m == 0 || p.n == 0) return {};
+  const auto aligned = [](const void* pointer, std::int64_t stride) {
+    return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0 && stride % 16 == 0;
+  };
+  if (!aligned(p.x, p.x_stride) || !aligned(p.w, p.w_stride)) {
+    return fail(
+        Errc::kUnsupported,
+        "fp8_gemm: x and w and their strides must be multiples of 16 bytes (strides {}, {})",
+        p.x_stride, p.w_stride);
+  }
+  DSAPERF_CUDA_TRY(block_scaled::launch(p, stream));
+  return {};
+}
+
+}  // namespace dsaperf::kernels

@@ -1,0 +1,68 @@
+#include "dsaperf/op/gpu_backend.hpp"
+
+#include "dsaperf/gpu/testing/require_gpu.hpp"
+#include "dsaperf/op/run_layer.hpp"
+#include "dsaperf/op/testing/small_layer.hpp"
+
+#include <gtest/gtest.h>
+
+namespace dsaperf::op {
+namespace {
+
+struct Case {
+  const char* name;
+  RunOptions run;
+  int heads = 16;
+  bool has_indexer = true;
+  Projections projections = Projections::kBf16;
+};
+
+// The layer on the GPU, stage by stage against the double reference on the stage's own inputs:
+// prefill from nothing, a chunk behind a past, decode with one and several tokens, both caches,
+// dense and sparse.
+class GpuLayerTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(GpuLayerTest, EveryStageAgreesWithTheReference) {
+  DSAPERF_REQUIRE_GPU();
+  auto spec = testing::small_spec();
+  spec.heads = GetParam().heads;
+  spec.has_indexer = GetParam().has_indexer;
+  spec.projections = GetParam().projections;
+  auto backend = gpu_backend();
+  ASSERT_TRUE(backend) << backend.error().message();
+  const auto weights = random_weights(spec, 1, ScoreDistribution::kNormal);
+  auto options = GetParam().run;
+  options.check_tokens = 8;
+  options.seconds = 0;
+  const auto run = run_layer(**backend, spec, weights, options);
+  ASSERT_TRUE(run) << run.error().message();
+  for (const auto& stage : run->check->stages) {
+    EXPECT_TRUE(stage.passed) << model::name(stage.stage) << ": error " << stage.error << " of "
+                              << stage.tolerance << ", " << stage.detail;
+  }
+}
+
+constexpr auto kFp8 = kernels::KvRows::Format::kFp8;
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, GpuLayerTest,
+    ::testing::Values(Case{"prefill", {.new_tokens = 200}},
+                      Case{"prefill_fp8", {.batch = 3, .new_tokens = 70, .kv = kFp8}},
+                      Case{"chunk", {.batch = 2, .new_tokens = 100, .past = 130}},
+                      Case{"dense", {.batch = 2, .new_tokens = 30}},
+                      Case{"decode", {.batch = 5, .new_tokens = 1, .past = 300}},
+                      Case{"decode_fp8", {.batch = 5, .new_tokens = 1, .past = 300, .kv = kFp8}},
+                      Case{"draft", {.batch = 3, .new_tokens = 4, .past = 190, .kv = kFp8}},
+                      Case{"heads_8", {.batch = 2, .new_tokens = 9, .past = 100}, 8},
+                      Case{
+                          "heads_128", {.batch = 2, .new_tokens = 9, .past = 100, .kv = kFp8}, 128},
+                      Case{"shared", {.batch = 2, .new_tokens = 9, .past = 100}, 16, false},
+                      Case{"fp8_projections",
+                           {.batch = 2, .new_tokens = 40, .past = 100, .kv = kFp8},
+                           16,
+                           true,
+                           Projections::kFp8Block}),
+    [](const auto& tested) { return std::string(tested.param.name); });
+
+}  // namespace
+}  // namespace dsaperf::op
