@@ -143,13 +143,15 @@ std::string percent(double share) {
 
 std::string summary_line(const TraceReport& report) {
   const auto& totals = report.totals;
-  std::string line = fmt::format("{}: {}, {} kernels of {} names, {} of GPU time", report.file,
-                                 trace::name(report.timeline.format), totals.kernels,
-                                 totals.unique_names, time_text(totals.total_ns));
+  const auto s = [](auto count) { return count == 1 ? "" : "s"; };
+  std::string line =
+      fmt::format("{}: {}, {} kernel{} of {} name{}, {} of GPU time", report.file,
+                  trace::name(report.timeline.format), totals.kernels, s(totals.kernels),
+                  totals.unique_names, s(totals.unique_names), time_text(totals.total_ns));
   if (!report.timeline.is_summary()) {
     line += fmt::format(" in {}, {} GPU{}, {} stream{}", time_text(totals.span_ns),
-                        totals.devices.size(), totals.devices.size() == 1 ? "" : "s",
-                        totals.streams, totals.streams == 1 ? "" : "s");
+                        totals.devices.size(), s(totals.devices.size()), totals.streams,
+                        s(totals.streams));
   }
   line += '\n';
   return line;

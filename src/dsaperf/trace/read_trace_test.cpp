@@ -144,6 +144,22 @@ TEST(ReadTraceTest, OurOwnTraceComesBackAsItWas) {
   EXPECT_EQ(back->names[back->launches[0].name], "f<\"x\\\">\n(int)");
 }
 
+TEST(ReadTraceTest, DamagedLaunchesOfOursAreRefused) {
+  const auto message = [](const std::string& row) {
+    const auto trace = read_trace(written(
+        "damaged.json",
+        "{\"format\": \"dsaperf.trace.1\", \"names\": [\"f\"], \"launches\": [" + row + "]}"));
+    return trace ? std::string("read") : trace.error().message();
+  };
+  EXPECT_EQ(message("[\"k\", 0, 1, 2, 0, 7, 1, 0, null, null]"), "read");
+  for (const char* row :
+       {"[\"k\", 0, 1, 2, 0, 7, 1, 0, n!ll, null]", "[\"x\", 0, 1, 2, 0, 7, 1, 0, 0, 0]",
+        "[\"k\", 9, 1, 2, 0, 7, 1, 0, 0, 0]", "[\"k\", 0, 1, -2, 0, 7, 1, 0, 0, 0]",
+        "[\"k\", 0, 1]", "7", "[]", "[\"k\", 0, 1, 2, 0, 7, 1, 0, [1], 0]"}) {
+    EXPECT_THAT(message(row), HasSubstr("launch 1 is not as")) << row;
+  }
+}
+
 TEST(ReadTraceTest, LaterFormatsOfOursAreRefusedByName) {
   EXPECT_THAT(
       read_trace(written("later.json", "{\"format\": \"dsaperf.trace.2\"}")).error().message(),

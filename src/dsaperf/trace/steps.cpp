@@ -56,16 +56,21 @@ struct Cut {
   double explained = 0;
 };
 
-Cut cut_at(const Sequence& sequence, std::vector<std::size_t> begins) {
-  Cut cut;
-  const std::size_t size = sequence.symbol.size();
-  struct Kind {
-    Counts counts;
-    std::size_t length;
-  };
-  std::vector<Kind> kinds;
+// Where windows begin if each opens with one of these calls, or, for a kernel that ends a step, if
+// each closes with one; with the end of the last window.
+std::vector<std::size_t> window_begins(std::vector<std::size_t> calls, bool closes,
+                                       std::size_t size) {
+  const std::size_t first_length = calls[1] - calls[0];
+  std::vector<std::size_t> begins;
+  if (closes) {
+    // The first call closes a window, too, if all of it was recorded.
+    if (calls[0] + 1 >= first_length) begins.push_back(calls[0] + 1 - first_length);
+    for (const auto call : calls) begins.push_back(call + 1);
+    return begins;
+  }
   // The last call opens a window whose end the sequence may not show; it is cut to the length of
-  // the window before if that fits.
+  // the window before if more follows than any window has.
+  begins = std::move(calls);
   const std::size_t last_length = begins[begins.size() - 1] - begins[begins.size() - 2];
   std::size_t longest = 0;
   for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
@@ -73,6 +78,18 @@ Cut cut_at(const Sequence& sequence, std::vector<std::size_t> begins) {
   }
   const std::size_t rest = size - begins.back();
   begins.push_back(rest <= longest ? size : begins.back() + last_length);
+  return begins;
+}
+
+Cut cut_at(const Sequence& sequence, const std::vector<std::size_t>& calls, bool closes) {
+  Cut cut;
+  const std::size_t size = sequence.symbol.size();
+  struct Kind {
+    Counts counts;
+    std::size_t length;
+  };
+  std::vector<Kind> kinds;
+  auto begins = window_begins(calls, closes, size);
   for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
     const std::span window(sequence.symbol.data() + begins[i], begins[i + 1] - begins[i]);
     auto counts = counts_of(window);
@@ -230,7 +247,7 @@ class StepFinder {
     });
     if (positions.size() > kMostCandidates) positions.resize(kMostCandidates);
     for (auto& calls : positions) {
-      auto cut = cut_at(sequence, calls);
+      auto cut = cut_at(sequence, calls, part(sequence, calls[0]) == Part::kSampling);
       if (cut.explained < kExplainedShare) continue;
       return earliest_with_as_many(sequence, positions, calls.size(), std::move(cut));
     }
@@ -243,7 +260,7 @@ class StepFinder {
                                    std::size_t calls, Cut cut) {
     for (const auto& other : positions) {
       if (other.size() != calls || other[0] >= cut.begins[0]) continue;
-      auto earlier = cut_at(sequence, other);
+      auto earlier = cut_at(sequence, other, false);
       if (earlier.explained >= cut.explained - 0.02) cut = std::move(earlier);
     }
     return cut;

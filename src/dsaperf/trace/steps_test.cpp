@@ -110,6 +110,20 @@ TEST(StepsTest, ALayerRunAloneIsAStepOfOneLayer) {
   EXPECT_EQ(steps[0].layer_ns.median, 600);
 }
 
+TEST(StepsTest, StepsThatOnlySamplingEndsAreCountedWhole) {
+  Recorder recorder;
+  for (int i = 0; i < 4; ++i) {
+    for (int layer = 0; layer < 3; ++layer) recorder.layer("topk_decode");
+    recorder.run("argmax");
+  }
+  const auto steps = recorder.steps();
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(steps[0].steps.size(), 4U);
+  EXPECT_EQ(steps[0].layers, 3U);
+  EXPECT_EQ(steps[0].steps[0].begin, 0U);
+  EXPECT_EQ(steps[0].left_out, 0U);
+}
+
 TEST(StepsTest, AlternatingLayersAreOneRound) {
   Recorder recorder;
   for (int i = 0; i < 20; ++i) {

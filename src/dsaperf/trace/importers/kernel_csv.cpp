@@ -40,10 +40,10 @@ class CsvImporter {
     while (true) {
       auto more = csv_.next();
       if (!more) {
-        return std::move(more).map([](bool) { return Timeline(); }).map_error([&](Error error) {
-          return std::move(error).with_context(
-              fmt::format("after {} whole rows, whose totals are not those of the run", rows_));
-        });
+        const auto& error = more.error();
+        return fail(error.code(),
+                    "{}; the totals of the {} rows before it are not those of the run",
+                    error.message(), rows_);
       }
       if (!*more || is_remark(csv_.field(0))) break;
       if (std::exchange(first, false) && take_units()) continue;

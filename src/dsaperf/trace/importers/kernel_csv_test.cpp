@@ -141,7 +141,7 @@ TEST(KernelCsvTest, SaysWhatIsMissing) {
               HasSubstr("no header of a kernel table"));
   EXPECT_THAT(message("Time (%),Total Time (ns),Instances,Name\n"), HasSubstr("no kernel"));
   EXPECT_THAT(message("Time (%),Total Time (ns),Instances,Name\n1,2,3,a\n1,2,3,\"cut"),
-              HasSubstr("after 1 whole rows"));
+              HasSubstr("line 3: a quoted field is not closed"));
 }
 
 }  // namespace

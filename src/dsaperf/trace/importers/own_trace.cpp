@@ -108,7 +108,8 @@ class OwnImporter {
       }
       if (count_fields_ == kMostFields) return false;
       double number = kUnknownTime;
-      if (value.get_double().get(number) && !value.is_null()) return false;
+      if (value.get_double().get(number) && !value.raw_json_token().starts_with("null"))
+        return false;
       if (std::abs(number) > 9e18) return false;
       values_[count_fields_++] = number;
     }
