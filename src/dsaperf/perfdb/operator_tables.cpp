@@ -157,7 +157,8 @@ Result<GemmTable> load_gemm_table(const SystemsTree& tree, std::string_view syst
 }
 
 Result<MoeTable> load_moe_table(const SystemsTree& tree, std::string_view system,
-                                std::string_view backend, std::string_view version) {
+                                std::string_view backend, std::string_view version,
+                                std::string_view table) {
   const Layout<MoeKind, MoeRow> layout{
       .texts = {{"moe_dtype"}, {"distribution"}},
       .sizes = {{"num_tokens"},
@@ -178,7 +179,7 @@ Result<MoeTable> load_moe_table(const SystemsTree& tree, std::string_view system
             row.moe_tp = narrow(v[5]);
             row.moe_ep = narrow(v[6]);
           }};
-  return load(tree, system, backend, version, "moe_perf.parquet", layout);
+  return load(tree, system, backend, version, table, layout);
 }
 
 Result<CommTable> load_allreduce_table(const SystemsTree& tree, std::string_view system,

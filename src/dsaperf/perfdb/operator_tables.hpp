@@ -50,8 +50,11 @@ struct MoeRow {
   Micros latency;
 };
 using MoeTable = OperatorTable<MoeKind, MoeRow>;
+// `table`: "moe_perf.parquet", or one of the experts behind DeepEP's exchanges
+// ("wideep_context_moe_perf.parquet", "wideep_generation_moe_perf.parquet").
 Result<MoeTable> load_moe_table(const SystemsTree& tree, std::string_view system,
-                                std::string_view backend, std::string_view version);
+                                std::string_view backend, std::string_view version,
+                                std::string_view table = "moe_perf.parquet");
 
 // custom_allreduce_perf, nccl_perf, oneccl_perf. The size is a count of elements (half: two bytes
 // each).

@@ -81,12 +81,17 @@ class Estimator {
     if (shape.architecture != spec_.architecture)
       warn(fmt::format("{} is priced with the tables of {}", spec_.architecture,
                        shape.architecture));
+    // Beyond a node the package knows DeepEP's exchanges alone.
+    const bool deepep = compatible && in_.engine == Engine::kSglang &&
+                        shape.attention == ModelShape::Attention::kDsa && in_.layout.moe_tp == 1 &&
+                        in_.layout.moe_ep > set_.system().gpus_per_node;
     return PassModel::make({.shape = std::move(shape),
                             .layout = in_.layout,
                             .formats = out_.formats,
                             .engine = in_.engine,
                             .quirks = quirks,
-                            .draft_tokens = in_.draft_tokens},
+                            .draft_tokens = in_.draft_tokens,
+                            .deepep = deepep},
                            set_);
   }
 

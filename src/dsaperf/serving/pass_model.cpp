@@ -10,7 +10,8 @@ namespace {
 
 namespace compatible = predict::compatible;
 
-constexpr double kHalf = 2;  // bytes of an activation
+constexpr double kHalf = 2;     // bytes of an activation
+constexpr int kDeepEpSms = 20;  // that DeepEP's normal mode may use
 
 // Sizes of DeepSeek-V3's MLA that its operator list is written with.
 constexpr int kMlaDown = 2112;  // q_lora + kv_lora + rope
@@ -135,6 +136,7 @@ class PassModel::Builder {
     prefix_ = std::string(name) + "_";
     phase_ = phase;
     layers_ = s_.layers * draft;
+    if (in_.deepep) return deepep_phase();
     const double norm_bytes =
         2.0 * (2 * s_.hidden + 2 * s_.hidden) / (phase == perfdb::Phase::kContext ? l_.cp : 1);
     add_line(memory("embedding", draft, kHalf * s_.hidden));
@@ -164,6 +166,72 @@ class PassModel::Builder {
                        .ms_fixed = fixed};
     add_line(std::move(transfer));
     return {};
+  }
+
+  Result<void> deepep_phase() {
+    const bool context = phase_ == perfdb::Phase::kContext;
+    const int ranks = context ? l_.tp : 1;  // of the attention, that share a prompt's tokens
+    if (context && l_.tp > 1) DSAPERF_TRY(around_attention("tp_all_gather", "all_gather"));
+    DSAPERF_TRY(attention());
+    if (context && l_.tp > 1) DSAPERF_TRY(around_attention("tp_reduce_scatter", "reduce_scatter"));
+    DSAPERF_TRY(whole_shared_expert(ranks));
+
+    const int per_node = set_.system().gpus_per_node;
+    const compatible::DeepEpOperator::Shape shape{.nodes = (l_.moe_ep + per_node - 1) / per_node,
+                                                  .hidden = s_.hidden,
+                                                  .topk = s_.topk,
+                                                  .experts = s_.experts,
+                                                  .sms = context ? kDeepEpSms : 0};
+    const auto exchange = [&](std::string_view what, compatible::DeepEpSide side) -> Result<void> {
+      DSAPERF_TRY_ASSIGN(auto op, set_.deepep(phase_, shape, side));
+      add_line({.name = prefix_ + std::string(what),
+                .count = layers_,
+                .kind = DeepEpUse{.exchange = std::move(op), .ranks = ranks}});
+      return {};
+    };
+    DSAPERF_TRY(exchange("moe_dispatch", compatible::DeepEpSide::kDispatch));
+    DSAPERF_TRY_ASSIGN(auto experts, set_.deepep_experts(phase_, moe_shape()));
+    add_line({.name = prefix_ + "moe",
+              .count = layers_,
+              .kind = MoeUse{.moe = std::move(experts), .ranks = static_cast<double>(l_.dp)}});
+    hold_experts(layers_);
+    return exchange("moe_combine", compatible::DeepEpSide::kCombine);
+  }
+
+  Result<void> whole_shared_expert(int ranks) {
+    const auto product = [&](std::string_view what, int n, int k) -> Result<void> {
+      DSAPERF_TRY_ASSIGN(auto op, held_gemm(what, layers_, in_.formats.shared, n, k));
+      std::get<GemmUse>(op.kind).ranks = ranks;
+      add_line(std::move(op));
+      return {};
+    };
+    DSAPERF_TRY(product("gate_ffn1_gemm", 2 * s_.moe_inter, s_.hidden));
+    add_line(memory("act_gate", layers_, kHalf * 3 * s_.moe_inter / ranks));
+    return product("ffn2_gemm", s_.hidden, s_.moe_inter);
+  }
+
+  Result<void> around_attention(std::string_view what, std::string_view operation) {
+    DSAPERF_TRY_ASSIGN(auto comm, set_.collective(operation, l_.tp));
+    CommUse use;
+    use.steps.push_back(
+        {.comm = std::move(comm), .elements_per_token = static_cast<double>(s_.hidden)});
+    add_line({.name = prefix_ + std::string(what), .count = layers_, .kind = std::move(use)});
+    return {};
+  }
+
+  compatible::MoeShape moe_shape() const {
+    return {.dtype = in_.formats.moe,
+            .distribution = "power_law_1.01",
+            .hidden = s_.hidden,
+            .inter = s_.moe_inter,
+            .topk = s_.topk,
+            .experts = s_.experts,
+            .moe_tp = l_.moe_tp,
+            .moe_ep = l_.moe_ep};
+  }
+  void hold_experts(double count) {
+    hold(count * s_.experts / l_.moe_ep * 3.0 * s_.hidden * s_.moe_inter / l_.moe_tp *
+         bytes_of(in_.formats.moe));
   }
 
   Result<void> attention() { return s_.attention == ModelShape::Attention::kDsa ? dsa() : mla(); }
@@ -336,18 +404,9 @@ class PassModel::Builder {
                        held_gemm("router_gemm", count, "bfloat16", s_.experts, s_.hidden));
     DSAPERF_TRY_ASSIGN(auto before, exchange(count, true));
     DSAPERF_TRY_ASSIGN(auto after, exchange(count, false));
-    const compatible::MoeShape shape{.dtype = in_.formats.moe,
-                                     .distribution = "power_law_1.01",
-                                     .hidden = s_.hidden,
-                                     .inter = s_.moe_inter,
-                                     .topk = s_.topk,
-                                     .experts = s_.experts,
-                                     .moe_tp = l_.moe_tp,
-                                     .moe_ep = l_.moe_ep};
-    auto moe = set_.moe(shape);
+    auto moe = set_.moe(moe_shape());
     if (!moe) return tl::unexpected(std::move(moe).error().with_context(prefix_ + "moe"));
-    hold(count * s_.experts / l_.moe_ep * 3.0 * s_.hidden * s_.moe_inter / l_.moe_tp *
-         bytes_of(in_.formats.moe));
+    hold_experts(count);
     Operators operators;
     operators.push_back(std::move(router));
     operators.push_back(std::move(before));
@@ -423,9 +482,9 @@ class PassModel::Builder {
 };
 
 Result<PassModel> PassModel::make(const Inputs& inputs, compatible::OperatorSet& operators) {
-  if (inputs.layout.moe_ep > operators.system().gpus_per_node && inputs.layout.moe_ep > 1 &&
-      inputs.shape.attention == ModelShape::Attention::kDsa &&
-      inputs.layout.moe_tp * inputs.layout.moe_ep > operators.system().gpus_per_node)
+  const int per_node = operators.system().gpus_per_node;
+  if (!inputs.deepep && inputs.shape.attention == ModelShape::Attention::kDsa &&
+      inputs.layout.moe_ep > per_node)
     return fail(Errc::kNotFound,
                 "expert parallelism over {} GPUs with {} a node needs measured all-to-all "
                 "exchanges, and the "

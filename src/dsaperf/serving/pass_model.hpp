@@ -63,6 +63,10 @@ class PassModel {
     Engine engine = Engine::kSglang;
     Quirks quirks = Quirks::all();
     int draft_tokens = 0;
+    // Experts behind DeepEP's exchanges (SGLang, DSA models): attention between a gather and a
+    // scatter, whole shared experts, and, as aiconfigurator has it, no embedding, norms, router or
+    // logits.
+    bool deepep = false;
   };
   // Fails with kNotFound, naming the operator, where the tables lack what the model needs.
   static Result<PassModel> make(const Inputs& inputs, predict::compatible::OperatorSet& operators);

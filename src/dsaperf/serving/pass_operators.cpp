@@ -3,6 +3,7 @@
 #include "dsaperf/core/fail.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace dsaperf::serving {
 namespace {
@@ -39,6 +40,10 @@ Result<OperatorTime> answered(const std::optional<compatible::GridAnswer>& answe
   return OperatorTime{.ms = answer->latency, .source = source_of(answer->found)};
 }
 
+double share(double tokens, int ranks) {
+  return std::max(std::floor(tokens / ranks), 1.0);
+}
+
 struct Ask {
   const PassSizes& sizes;
 
@@ -47,8 +52,13 @@ struct Ask {
                         .source = Source::kModelled};
   }
   Result<OperatorTime> operator()(const GemmUse& use) const {
-    const double m = use.logits ? sizes.rows_out : sizes.tokens;
+    const double m = use.logits ? sizes.rows_out : share(sizes.tokens, use.ranks);
     return OperatorTime{.ms = use.gemm.ms(m), .source = source_of(use.gemm.region(m))};
+  }
+  Result<OperatorTime> operator()(const DeepEpUse& use) const {
+    const double tokens = share(sizes.tokens, use.ranks);
+    return OperatorTime{.ms = use.exchange.ms(tokens),
+                        .source = source_of(use.exchange.region(tokens))};
   }
   Result<OperatorTime> operator()(const MoeUse& use) const {
     const double tokens = sizes.tokens * use.ranks;

@@ -27,6 +27,11 @@ struct MemoryOperator {
 struct GemmUse {
   predict::compatible::GemmOperator gemm;
   bool logits = false;
+  int ranks = 1;  // that share the tokens
+};
+struct DeepEpUse {
+  predict::compatible::DeepEpOperator exchange;
+  int ranks = 1;  // that share the tokens
 };
 struct MoeUse {
   predict::compatible::MoeOperator moe;
@@ -57,8 +62,8 @@ struct MlaBmmUse {
   predict::compatible::MlaBmmOperator bmm;
 };
 
-using OperatorKind = std::variant<MemoryOperator, GemmUse, MoeUse, CommUse, DsaUse, MlaContextUse,
-                                  MlaGenerationUse, MlaBmmUse>;
+using OperatorKind = std::variant<MemoryOperator, GemmUse, DeepEpUse, MoeUse, CommUse, DsaUse,
+                                  MlaContextUse, MlaGenerationUse, MlaBmmUse>;
 
 struct PassOperator {
   std::string name;

@@ -100,16 +100,27 @@ class Sweeper {
     return formats_of(spec_, choice, compatible());
   }
 
+  // Where DeepEP's exchanges were measured for a layout, aiconfigurator's sweep takes them.
+  Result<PassModel> passes(Engine engine, const Layout& layout) {
+    PassModel::Inputs inputs{.shape = shape_,
+                             .layout = layout,
+                             .formats = formats(engine),
+                             .engine = engine,
+                             .quirks = compatible() ? Quirks::all() : Quirks::none()};
+    inputs.deepep = compatible() && engine == Engine::kSglang &&
+                    shape_.attention == ModelShape::Attention::kDsa && layout.moe_tp == 1 &&
+                    layout.moe_ep % set_->system().gpus_per_node == 0;
+    if (inputs.deepep) {
+      if (auto model = PassModel::make(inputs, *set_)) return model;
+      inputs.deepep = false;
+    }
+    return PassModel::make(inputs, *set_);
+  }
+
   // All operating points of a layout that fit. `stop_` says what ended the list.
   Result<std::vector<Candidate>> price(Engine engine, const Layout& layout) {
     DSAPERF_TRY(check_layout(spec_, layout));
-    DSAPERF_TRY_ASSIGN(const auto model,
-                       PassModel::make({.shape = shape_,
-                                        .layout = layout,
-                                        .formats = formats(engine),
-                                        .engine = engine,
-                                        .quirks = compatible() ? Quirks::all() : Quirks::none()},
-                                       *set_));
+    DSAPERF_TRY_ASSIGN(const auto model, passes(engine, layout));
     const Workload work{.isl = in_.isl, .osl = in_.osl, .prefix = in_.prefix};
     double room = std::numeric_limits<double>::infinity();  // requests the cache holds
     std::vector<double> chunk_list = chunks(in_.isl);

@@ -35,45 +35,39 @@ class SweepTest : public ::testing::Test {
   std::shared_ptr<const perfdb::SystemsTree> tree_;
 };
 
-// Rows of layouts with whole experts on each rank are left out: the package prices those with
-// DeepEP's exchanges, whose tables are not read here.
-TEST_F(SweepTest, RowsAreThePackages) {
+TEST_F(SweepTest, TheFrontIsThePackages) {
   const auto rows = dsaperf::testing::fixture("aic/sweep.csv.gz");
   if (!rows) GTEST_SKIP() << dsaperf::testing::kNoFixtures;
-  const auto spec = *model::load_model("deepseek-ai/DeepSeek-V3.2");
-  auto set = *predict::compatible::OperatorSet::open(tree_, "h200_sxm", "sglang", "");
+  const auto result = run("deepseek-ai/DeepSeek-V3.2", {Engine::kSglang},
+                          {.gpus = 8,
+                           .isl = 4096,
+                           .osl = 1024,
+                           .ttft_limit_ms = 5000,
+                           .tpot_limit_ms = 100,
+                           .method = Method::kCompatible,
+                           .formats = {}});
   auto csv = CsvReader::open(*rows);
   ASSERT_TRUE(csv && csv->next());
   std::map<std::string, std::size_t> column;
   for (std::size_t i = 0; i < csv->fields().size(); ++i) column.emplace(csv->fields()[i], i);
-  int compared = 0;
-  while (*csv->next()) {
+  std::size_t at = 0;
+  for (; *csv->next(); ++at) {
+    ASSERT_LT(at, result.pareto.size());
+    const auto& point = result.pareto[at];
     const auto number = [&](const char* name) {
       return *parse_double(csv->field(column.at(name)));
     };
-    const auto integer = [&](const char* name) { return static_cast<int>(number(name)); };
-    const Layout layout{.tp = integer("tp"),
-                        .dp = integer("dp"),
-                        .moe_tp = integer("moe_tp"),
-                        .moe_ep = integer("moe_ep")};
-    if (layout.moe_tp == 1 && layout.moe_ep > 1) continue;
-    const auto model = PassModel::make(
-        {.shape = *ModelShape::of(spec), .layout = layout, .formats = formats_of(spec, {}, true)},
-        set);
-    ASSERT_TRUE(model);
-    const auto form = in_flight(*model, set.system(), set.version(), {.isl = 4096, .osl = 1024},
-                                number("bs"), number("ctx_tokens"));
-    ASSERT_TRUE(form);
+    EXPECT_EQ(point.layout.text(), csv->field(column.at("parallel"))) << at;
+    EXPECT_EQ(point.batch, number("bs")) << at;
+    EXPECT_EQ(point.chunk, number("ctx_tokens")) << at;
     constexpr double kRounding = 0.0005001;  // the file has three decimals
-    EXPECT_NEAR(form->ttft_ms, number("ttft"), kRounding) << csv->line();
-    EXPECT_NEAR(form->tpot_ms, number("tpot"), kRounding) << csv->line();
-    EXPECT_NEAR(form->request_s, number("seq/s"), kRounding) << csv->line();
-    EXPECT_NEAR(form->output_tok_s_per_gpu(layout), number("tokens/s/gpu"), kRounding)
-        << csv->line();
-    EXPECT_NEAR(form->memory.total() / (1 << 30), number("memory"), kRounding) << csv->line();
-    ++compared;
+    EXPECT_NEAR(point.form.ttft_ms, number("ttft"), kRounding) << at;
+    EXPECT_NEAR(point.form.tpot_ms, number("tpot"), kRounding) << at;
+    EXPECT_NEAR(point.tok_s_per_gpu(), number("tokens/s/gpu"), kRounding) << at;
+    EXPECT_NEAR(point.form.memory.total() / (1 << 30), number("memory"), kRounding) << at;
+    EXPECT_NEAR(point.tok_s_per_cluster_gpu(8), number("tokens/s/gpu_cluster"), kRounding) << at;
   }
-  EXPECT_GE(compared, 20);
+  EXPECT_EQ(at, result.pareto.size());
 }
 
 TEST_F(SweepTest, CandidatesMeetTheLimitsAndAreRanked) {

@@ -1,5 +1,6 @@
 #include "dsaperf/predict/compatible/operator_set.hpp"
 
+#include <array>
 #include <map>
 #include <optional>
 
@@ -18,6 +19,8 @@ struct OperatorSet::State {
   std::optional<perfdb::CommTable> collectives;
   std::map<std::string, perfdb::MlaTable, std::less<>> mla;
   std::optional<perfdb::MlaBmmTable> bmm;
+  std::array<std::optional<perfdb::DeepEpTable>, 2> deepep;       // by phase
+  std::array<std::optional<perfdb::MoeTable>, 2> deepep_experts;  // by phase
 
   // Reads a table on first use.
   template <typename Table, typename Load>
@@ -139,6 +142,29 @@ Result<MlaBmmOperator> OperatorSet::mla_bmm(std::string_view dtype, MlaBmmOperat
     return perfdb::load_mla_bmm_table(*s.tree, s.system.name, s.backend, s.version);
   }));
   return MlaBmmOperator::make(*table, s.system, dtype, side, heads);
+}
+
+Result<DeepEpOperator> OperatorSet::deepep(perfdb::Phase phase, const DeepEpOperator::Shape& shape,
+                                           DeepEpSide side) {
+  auto& s = *state_;
+  const bool context = phase == perfdb::Phase::kContext;
+  DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.deepep[context ? 0 : 1], [&] {
+    return perfdb::load_deepep_table(
+        *s.tree, s.system.name, s.backend, s.version,
+        context ? perfdb::DeepEpMode::kNormal : perfdb::DeepEpMode::kLowLatency);
+  }));
+  return DeepEpOperator::make(*table, shape, side);
+}
+
+Result<MoeOperator> OperatorSet::deepep_experts(perfdb::Phase phase, const MoeShape& shape) {
+  auto& s = *state_;
+  const bool context = phase == perfdb::Phase::kContext;
+  DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.deepep_experts[context ? 0 : 1], [&] {
+    return perfdb::load_moe_table(
+        *s.tree, s.system.name, s.backend, s.version,
+        context ? "wideep_context_moe_perf.parquet" : "wideep_generation_moe_perf.parquet");
+  }));
+  return MoeOperator::make(*table, s.system, shape);
 }
 
 double OperatorSet::memory_ms(double bytes) const {

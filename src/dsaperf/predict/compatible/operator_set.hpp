@@ -3,6 +3,7 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
 #include "dsaperf/predict/compatible/communication.hpp"
+#include "dsaperf/predict/compatible/deepep_operator.hpp"
 #include "dsaperf/predict/compatible/dsa_layer.hpp"
 #include "dsaperf/predict/compatible/gemm_operator.hpp"
 #include "dsaperf/predict/compatible/mla_operators.hpp"
@@ -39,6 +40,12 @@ class OperatorSet {
   Result<MlaContextOperator> mla_context(const MlaKey& key, int heads);
   Result<MlaGenerationOperator> mla_generation(const MlaKey& key, int heads);
   Result<MlaBmmOperator> mla_bmm(std::string_view dtype, MlaBmmOperator::Side side, int heads);
+
+  // Expert parallelism by DeepEP: its exchanges (prefill: the normal mode, decode: low latency) and
+  // the experts behind them.
+  Result<DeepEpOperator> deepep(perfdb::Phase phase, const DeepEpOperator::Shape& shape,
+                                DeepEpSide side);
+  Result<MoeOperator> deepep_experts(perfdb::Phase phase, const MoeShape& shape);
 
   // Moving `bytes` through memory in one kernel: norms, activations, embedding.
   double memory_ms(double bytes) const;
