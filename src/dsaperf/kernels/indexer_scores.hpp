@@ -10,10 +10,11 @@ struct CUstream_st;
 namespace dsaperf::kernels {
 
 // Indexer scores: s[t, p] = scale_k[p] * sum_h w[t, h] * relu(q[t, h] . k[p]), e4m3 inputs, exact
-// products, f32 sums. relu keeps NaN (max.NaN.f32 on the device), so a NaN in q, k, w or a scale
-// shows in its scores. w already carries the query scale, heads^-0.5 and dim^-0.5 (stage 7).
+// products, f32 sums. relu keeps NaN (it is (x + |x|) / 2 on the device), so a NaN in q, k, w or a
+// scale shows in its scores. w already carries the query scale, heads^-0.5 and dim^-0.5 (stage 7).
 // Pointers are device pointers for the GPU entry points, host pointers for the references; strides
-// in elements.
+// in elements. The GPU needs q, weights, k, k_scales, pages and page_stride_bytes to be multiples
+// of 16 bytes. A score's bits depend on its row and its key alone, not on the batch or the tile.
 
 // What happens to scores outside a row's [start, end).
 enum class OutsideScores { kUntouched, kMinusInfinity };

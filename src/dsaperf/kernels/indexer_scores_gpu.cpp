@@ -22,6 +22,12 @@ Result<void> check_limits(const char* name, std::int64_t rows, int heads, std::i
   return {};
 }
 
+Result<void> check_weights(const char* name, const float* weights) {
+  if (reinterpret_cast<std::uintptr_t>(weights) % 16 != 0)
+    return fail(Errc::kUnsupported, "{}: weights must be a multiple of 16 bytes", name);
+  return {};
+}
+
 // Queries as the copy engine reads them: one row of bytes a head.
 Result<CUtensorMap> query_map(const std::uint8_t* q, std::int64_t rows, int heads, int columns) {
   const std::array axes{sm90::TensorMapAxis{kIndexDim, 0, kIndexDim},
@@ -96,6 +102,7 @@ Result<void> indexer_scores(const IndexerScoresParams& params, CUstream_st* stre
     return {};
   }
   DSAPERF_TRY(check_limits("indexer_scores", p.tokens, p.heads, p.keys));
+  DSAPERF_TRY(check_weights("indexer_scores", p.weights));
   const int group_rows = sm90::prefill_group_rows(p.heads);
   ScoresArguments arguments{
       .weights = p.weights,
@@ -140,6 +147,7 @@ Result<void> paged_indexer_scores(const PagedIndexerScoresParams& params, void* 
                 sm90::kMaxGroups);
   const std::int64_t rows = p.batch * p.q_len;
   DSAPERF_TRY(check_limits("paged_indexer_scores", rows, p.heads, p.max_context));
+  DSAPERF_TRY(check_weights("paged_indexer_scores", p.weights));
   if (reinterpret_cast<std::uintptr_t>(p.pages) % 16 != 0 || p.page_stride_bytes % 16 != 0)
     return fail(Errc::kUnsupported,
                 "paged_indexer_scores: pages and page_stride_bytes must be multiples of 16");

@@ -434,6 +434,27 @@ TEST(PagedIndexerScoresGpuTest, GivesTheBitsOfThePrefillKernel) {
   }
 }
 
+TEST(IndexerScoresGpuTest, RefusesWeightsThatTheCopyEngineCannotRead) {
+  alignas(16) std::array<float, 16> memory{};  // never read
+  const auto bytes = reinterpret_cast<const std::uint8_t*>(memory.data());
+  const auto limits = reinterpret_cast<const std::int32_t*>(memory.data());
+  const auto result = indexer_scores({.q = bytes,
+                                      .weights = memory.data() + 1,
+                                      .k = bytes,
+                                      .k_scales = memory.data(),
+                                      .start = limits,
+                                      .end = limits,
+                                      .scores = memory.data(),
+                                      .tokens = 1,
+                                      .keys = 1,
+                                      .heads = 8,
+                                      .dim = kIndexDim,
+                                      .scores_stride = 1},
+                                     nullptr);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code(), Errc::kUnsupported);
+}
+
 TEST(IndexerScoresGpuTest, AcceptsEmptyCalls) {
   DSAPERF_REQUIRE_GPU();
   EXPECT_TRUE(indexer_scores({.heads = 64, .dim = 128}, nullptr));

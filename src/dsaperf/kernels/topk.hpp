@@ -11,9 +11,9 @@ namespace dsaperf::kernels {
 
 // Exact top-k of f32 rows. Row r sees columns [start[r], end[r]); it receives exactly
 // min(topk, end - start) distinct positions, equal as a set to a full sort up to ties at the
-// threshold, then -1. NaN sorts below every number, -inf included. Order within a row is free. Two
-// runs on the same input give the same set. Positions are relative to start[r] (positions in the
-// request).
+// threshold, then -1. NaN sorts below every number, -inf included. Positions are relative to
+// start[r] (positions in the request). On the GPU the lowest of tied positions are taken and each
+// row is written in ascending order, so two runs give the same bits; no workspace is used.
 struct TopkParams {
   const float* scores = nullptr;        // [rows, columns]
   const std::int32_t* start = nullptr;  // [rows]; null = 0

@@ -28,8 +28,8 @@ Encode encode_function() {
 
 Result<CUtensorMap> make_tensor_map(const void* data, TensorMapElement element,
                                     std::span<const TensorMapAxis> axes, TensorMapSwizzle swizzle) {
-  static const Encode encode = encode_function();
-  if (encode == nullptr) {
+  static const Encode kEncode = encode_function();
+  if (kEncode == nullptr) {
     return fail(Errc::kUnsupported, "the CUDA driver has no cuTensorMapEncodeTiled");
   }
   constexpr std::size_t kMaxAxes = 3;
@@ -47,7 +47,7 @@ Result<CUtensorMap> make_tensor_map(const void* data, TensorMapElement element,
     if (i > 0) strides[i - 1] = axes[i].stride_bytes;
   }
   CUtensorMap map{};
-  const CUresult status = encode(
+  const CUresult status = kEncode(
       &map,
       element == TensorMapElement::kByte ? CU_TENSOR_MAP_DATA_TYPE_UINT8
                                          : CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
