@@ -31,8 +31,6 @@ constexpr std::array<Entry, kQuirkCount> kEntries = {{
     {Quirk::kQueueFactor, "queue_factor",
      "time to first token is 1.9 to 4 prefills (vLLM: 1 to 2)"},
     {Quirk::kThreeStepsLess, "three_steps_less", "three mixed steps are left out of TPOT"},
-    {Quirk::kAverageChunk, "average_chunk",
-     "a chunk costs an equal share of the whole prompt's attention"},
     {Quirk::kAllReduceTwice, "all_reduce_twice",
      "DeepSeek-V3 on vLLM pays for each all-reduce twice"},
 }};

@@ -21,10 +21,9 @@ enum class Quirk {
   kWidthFromHeadDim,  // activation memory from heads * head_dim instead of the hidden size
   kQueueFactor,       // a time to first token of 1.9 to 4 prefills, at one request as well
   kThreeStepsLess,    // three mixed steps are left out of TPOT
-  kAverageChunk,      // a chunk costs a share of the whole prompt's attention
   kAllReduceTwice,    // DeepSeek-V3 on vLLM pays for each all-reduce twice
 };
-inline constexpr int kQuirkCount = 11;
+inline constexpr int kQuirkCount = 10;
 
 // Stable snake_case name, and one sentence on what it does.
 std::string_view name(Quirk quirk);
