@@ -68,9 +68,8 @@ LayerCache layer_cache(const LayerPlan& layer, KvFormat format, int tp) {
   }
   if (layer.kv_source < 0) cache.kv_row = row;
   // In DeepSeek-V4.1 the layer that owns the compressed rows owns their index keys.
-  const bool keys_follow_rows = layer.compress_ratio > 0;
-  if (layer.indexer_role == IndexerRole::kFull && layer.indexer->dim > 0 &&
-      !(keys_follow_rows && layer.kv_source >= 0)) {
+  const bool keys_are_elsewhere = layer.compress_ratio > 0 && layer.kv_source >= 0;
+  if (layer.indexer_role == IndexerRole::kFull && layer.indexer->dim > 0 && !keys_are_elsewhere) {
     cache.index_row = scaled_row(layer.indexer->dim);
     cache.tokens_per_index_row = std::max(1, layer.indexer->pool);
   }

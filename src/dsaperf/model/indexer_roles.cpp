@@ -150,6 +150,7 @@ std::vector<int> ratios_by_type(const ConfigFields& fields, const ModelSpec& spe
     fields.problems().warn("compress_rates is missing: DeepSeek-V4's 4 and 128 are assumed");
   }
   std::vector<int> ratios;
+  ratios.reserve(spec.layers.size());
   for (const auto& layer : spec.layers) {
     // A draft layer attends to its window, as in the checkpoints that write ratios.
     ratios.push_back(layer.is_mtp                                           ? 0

@@ -33,6 +33,7 @@ std::string in_turn(const std::vector<std::string>& names) {
 
 std::vector<std::string> attention_names(const LayerRun& run) {
   std::vector<std::string> names;
+  names.reserve(run.pattern.size());
   for (const auto* layer : run.pattern) names.push_back(short_name(*layer));
   return names;
 }
