@@ -3,6 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+
+#if DSAPERF_WITH_CUDA && __has_include(<nvtx3/nvToolsExt.h>)
+#include <nvtx3/nvToolsExt.h>
+#define DSAPERF_STAGE_RANGES 1
+#else
+#define DSAPERF_STAGE_RANGES 0
+#endif
 
 namespace dsaperf::op {
 
@@ -11,6 +19,30 @@ using kernels::kKeyDim;
 using kernels::kLatentDim;
 using kernels::kRopeDim;
 using model::Stage;
+
+namespace {
+
+// Marks the launches of a stage for profilers, by a range named stage/NAME: `dsaperf profile` and
+// `trace show` then tell exactly which kernels are whose. Nothing happens where none is attached.
+class StageRange {
+ public:
+  explicit StageRange(Stage stage) {
+#if DSAPERF_STAGE_RANGES
+    nvtxRangePushA(("stage/" + std::string(model::name(stage))).c_str());
+#else
+    (void)stage;
+#endif
+  }
+  StageRange(const StageRange&) = delete;
+  StageRange& operator=(const StageRange&) = delete;
+  ~StageRange() {
+#if DSAPERF_STAGE_RANGES
+    nvtxRangePop();
+#endif
+  }
+};
+
+}  // namespace
 
 // One pass through the stages: parameters of each out of the pass's tensors, nothing else.
 class StageRunner {
@@ -41,7 +73,10 @@ class StageRunner {
   template <typename Work>
   Result<void> timed(Stage stage, const Work& work) {
     DSAPERF_TRY(observer_.before(stage));
-    DSAPERF_TRY(work());
+    {
+      const StageRange range(stage);
+      DSAPERF_TRY(work());
+    }
     return observer_.after(stage);
   }
 
