@@ -230,6 +230,7 @@ Result<ExitCode> run_layer(Options options) {
           "the layer has no indexer: it attends to a random selection, not to its full layer's");
   } else {
     DSAPERF_TRY(add_comparison(options, *backend, spec, report));
+    report.regime = "sparse";  // what selects nothing was refused
   }
   report.peak_memory = peak_memory();
 

@@ -85,11 +85,14 @@ std::string comparison_table(const RunReport& report, const TextStyle& style) {
 
 std::string text(const RunReport& report, const TextStyle& style) {
   std::string out = fmt::format(
-      "{}, layer {}{}, {} heads, {} on {}\n{} x {} new after {} past tokens: {} regime, {} cache, "
-      "{} projections, {} weights, {} scores\n\n",
-      report.model, report.layer, report.shares_selection ? " (shares a selection)" : "",
-      report.heads, report.device, report.device_name, report.batch, report.new_tokens,
-      report.past_tokens, report.regime, report.kv, report.gemm, report.weights, report.scores);
+      "{}, layer {}{}, {} heads, {} on {}\n{} x {} new after {} past tokens: ", report.model,
+      report.layer, report.shares_selection ? " (shares a selection)" : "", report.heads,
+      report.device, report.device_name, report.batch, report.new_tokens, report.past_tokens);
+  out +=
+      report.comparison.empty()
+          ? fmt::format("{} regime, {} cache, {} projections, {} weights, {} scores\n\n",
+                        report.regime, report.kv, report.gemm, report.weights, report.scores)
+          : fmt::format("against a bf16 cache and unrounded scores, {} projections\n", report.gemm);
   if (!report.stages.empty()) {
     out += stage_table(report, style);
     out += fmt::format(
