@@ -3,14 +3,13 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/report/query.hpp"
+#include "query_stages.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
 #include <memory>
 #include <string>
-
-#include "query_stages.hpp"
 
 namespace dsaperf::tool {
 namespace {
@@ -23,6 +22,7 @@ struct Options {
   std::string phase = "context";
   std::string method = "stages";
   std::string from, output;
+  std::string vary;
   std::string config;
   bool stages = false;
   bool kv_is_given = false;
@@ -41,6 +41,11 @@ Result<ExitCode> answer_one(Options options, predict::LayerPredictor& predictor,
   if (method == predict::Method::kStages && options.shape.context_parallel <= 1) {
     DSAPERF_TRY_ASSIGN(answer.explanation,
                        predictor.explain(options.tables, options.kind, options.shape));
+  }
+  if (!options.vary.empty()) {
+    DSAPERF_TRY_ASSIGN(const auto changes, predict::parse_changes(options.vary));
+    DSAPERF_TRY_ASSIGN(answer.variations, predict::vary(predictor, options.tables, options.kind,
+                                                        options.shape, changes));
   }
   DSAPERF_TRY_ASSIGN(answer.tables.version, predictor.version(options.tables));
   for (const auto& warning : answer.latency.warnings)
@@ -123,6 +128,9 @@ void add_query(CLI::App& app, Run& run) {
                    "aiconfigurator's own answers")
       ->check(CLI::IsMember({"stages", "compatible"}))
       ->capture_default_str();
+  command->add_option("--vary", options->vary,
+                      "What a change would cost: topk=512..4096,heads=8|16,kv=fp8 (heads, batch, new, "
+                      "past, topk, index_heads, kv)");
   auto* from =
       command->add_option("--from", options->from, "Answer every row of a CSV file (or .csv.gz)");
   auto* output =
@@ -140,6 +148,7 @@ void add_query(CLI::App& app, Run& run) {
   command->footer(
       "Example:\n  dsaperf query --system h200_sxm --backend sglang --heads 16 --new 4096\n"
       "  dsaperf query --phase generation --heads 16 --batch 16 --past 8192 --kv bf16\n"
+      "  dsaperf query --heads 16 --new 4096 --past 32768 --vary topk=512..4096,heads=8..128\n"
       "  dsaperf query --from operators.csv.gz -o answers.csv\n"
       "  dsaperf query deepseek-ai/DeepSeek-V3.2 --stages --heads 16 --new 4096");
   auto* kv = command->get_option("--kv");

@@ -41,6 +41,10 @@ struct LayerShape {
   // latency = share * layer with its own indexer + (1 - share) * layer that reuses the selection.
   double full_layer_share = 1;
   int context_parallel = 1;
+  // What if the model had another topk or another number of index heads? 0: the architecture's own.
+  // The stage model answers ("modelled"); the compatible method refuses.
+  std::int64_t topk = 0;
+  std::int64_t index_heads = 0;
 };
 
 struct LayerLatency {

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace dsaperf::report {
 namespace {
 
@@ -70,6 +72,60 @@ nlohmann::ordered_json explanation_json(const predict::stages::Explanation& e) {
           {"nearest", std::move(nearest)}};
 }
 
+// A row a change, with a bar against the longest answer.
+std::string variations_text(const LayerAnswer& answer, const TextStyle& style) {
+  using Align = TextTable::Align;
+  constexpr int kBar = 24;
+  double longest = answer.latency.time.millis();
+  for (const auto& v : answer.variations) {
+    if (v.latency) longest = std::max(longest, v.latency->time.millis());
+  }
+  TextTable table({{.title = "what if"},
+                   {.title = "ms", .align = Align::kRight},
+                   {.title = "90 %", .align = Align::kRight},
+                   {.title = "change", .align = Align::kRight},
+                   {.title = ""},
+                   {.title = "who pays"}});
+  table.add_row({"as asked", fmt::format("{:.4f}", answer.latency.time.millis()), "", "",
+                 share_bar(answer.latency.time.millis() / longest, kBar), ""});
+  for (const auto& v : answer.variations) {
+    const auto name = v.change.axis + " " + v.change.value;
+    if (!v.latency) {
+      table.add_row({name, "", "", "", "", v.error});
+      continue;
+    }
+    const double ms = v.latency->time.millis();
+    const auto interval =
+        v.latency->low && v.latency->high
+            ? fmt::format("{:.3f} - {:.3f}", v.latency->low->millis(), v.latency->high->millis())
+            : std::string();
+    table.add_row(
+        {name, fmt::format("{:.4f}", ms), interval,
+         fmt::format("{:+.1f} %", 100 * (ms / answer.latency.time.millis() - 1)),
+         share_bar(ms / longest, kBar),
+         v.payer.empty() ? "" : fmt::format("{} {:+.4f} ms", v.payer, v.payer_change.millis())});
+  }
+  return "\n" + table.str(style);
+}
+
+nlohmann::ordered_json variations_json(const std::vector<predict::Variation>& variations) {
+  auto list = nlohmann::ordered_json::array();
+  for (const auto& v : variations) {
+    nlohmann::ordered_json row = {{"axis", v.change.axis}, {"value", v.change.value}};
+    row["latency_ms"] = v.latency ? nlohmann::ordered_json(v.latency->time.millis())
+                                  : nlohmann::ordered_json(nullptr);
+    row["low_ms"] = v.latency ? optional_ms(v.latency->low) : nlohmann::ordered_json(nullptr);
+    row["high_ms"] = v.latency ? optional_ms(v.latency->high) : nlohmann::ordered_json(nullptr);
+    row["source"] = v.latency ? nlohmann::ordered_json(predict::name(v.latency->source))
+                              : nlohmann::ordered_json(nullptr);
+    row["stage"] = v.payer;
+    row["stage_change_ms"] = v.payer_change.millis();
+    row["error"] = v.error;
+    list.push_back(std::move(row));
+  }
+  return list;
+}
+
 }  // namespace
 
 std::string text(const LayerAnswer& answer, const TextStyle& style) {
@@ -95,6 +151,7 @@ std::string text(const LayerAnswer& answer, const TextStyle& style) {
   }
   out += table.str(style);
   if (answer.explanation) out += explanation_text(*answer.explanation, answer.latency.time, style);
+  if (!answer.variations.empty()) out += variations_text(answer, style);
   return out;
 }
 
@@ -123,6 +180,7 @@ nlohmann::ordered_json json(const LayerAnswer& answer) {
                                 {"peer_bound_ms", optional_ms(answer.peer_bound)},
                                 {"warnings", answer.latency.warnings}};
   if (answer.explanation) out["explanation"] = explanation_json(*answer.explanation);
+  if (!answer.variations.empty()) out["vary"] = variations_json(answer.variations);
   return out;
 }
 

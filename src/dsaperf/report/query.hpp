@@ -3,11 +3,13 @@
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/predict/layer_predictor.hpp"
 #include "dsaperf/predict/query_file.hpp"
+#include "dsaperf/predict/what_if.hpp"
 
 #include <nlohmann/json_fwd.hpp>
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace dsaperf::report {
 
@@ -20,6 +22,7 @@ struct LayerAnswer {
   predict::LayerLatency latency = {};
   std::optional<Micros> peer_bound = {};
   std::optional<predict::stages::Explanation> explanation = {};
+  std::vector<predict::Variation> variations = {};
 };
 
 std::string text(const LayerAnswer& answer, const TextStyle& style);

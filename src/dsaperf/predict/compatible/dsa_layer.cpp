@@ -295,6 +295,10 @@ Result<void> check(const LayerShape& shape) {
 
 Result<LayerLatency> DsaLayer::at(const LayerShape& shape) const {
   DSAPERF_TRY(check(shape));
+  if (shape.topk > 0 || shape.index_heads > 0) {
+    return fail(Errc::kUnsupported,
+                "aiconfigurator knows no other topk or index heads: --method stages does");
+  }
   if (shape.context_parallel > 1 && shape.phase == Phase::kContext) return context_parallel(shape);
   const auto point = point_of(shape);
   const auto* shared =

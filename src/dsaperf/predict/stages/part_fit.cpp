@@ -15,7 +15,10 @@ namespace {
 using perfdb::Phase;
 
 constexpr std::size_t kSample = 240;        // left-out points of each sort
-constexpr std::size_t kFitNeighbours = 24;  // of 48 used later: lengths depend little on it
+constexpr std::size_t kFitNeighbours = 24;  // of 64 used later: lengths depend little on it
+constexpr std::size_t kSmallPart = 2000;    // rows; such a part can afford 36, and two starts
+constexpr std::size_t kSmallPartNeighbours = 36;
+constexpr double kSliceWeight = 0.35;
 constexpr int kRounds = 3;  // neighbours are chosen anew for the lengths of the round before
 constexpr double kPriorLength = 3;  // log2 units; a weak pull where the data say nothing
 constexpr double kPriorWeight = 0.005;
@@ -67,22 +70,33 @@ class Fit {
   }
 
   PartParameters run() {
-    std::vector<double> x(axes_ + 2, std::log(kPriorLength));
-    double spread = 0;
-    for (const double r : remainders_) spread += r * r;
-    spread = std::sqrt(spread / static_cast<double>(std::max<std::size_t>(remainders_.size(), 1)));
-    x[axes_] = std::log(std::max(spread, 0.02));
-    x[axes_ + 1] = std::log(0.01);
-    for (int round = 0; round < kRounds; ++round) {
-      find_neighbours(hyper_of(x));
-      search(x, round == 0 ? 0.8 : 0.4, round + 1 == kRounds ? 0.05 : 0.15);
+    neighbours_ = observations_.size() < kSmallPart ? kSmallPartNeighbours : kFitNeighbours;
+    auto best = from(kPriorLength, 0.01);
+    if (observations_.size() < kSmallPart) {
+      auto other = from(2 * kPriorLength, 0.002);
+      if (other.second < best.second) best = std::move(other);
     }
-    PartParameters found{.hyper = hyper_of(x), .calibration = {}};
+    PartParameters found{.hyper = hyper_of(best.first), .calibration = {}};
     found.calibration = calibrate(found.hyper);
     return found;
   }
 
  private:
+  // The place that a search from these values ends at, and its loss.
+  std::pair<std::vector<double>, double> from(double length, double noise) {
+    std::vector<double> x(axes_ + 2, std::log(length));
+    double spread = 0;
+    for (const double r : remainders_) spread += r * r;
+    spread = std::sqrt(spread / static_cast<double>(std::max<std::size_t>(remainders_.size(), 1)));
+    x[axes_] = std::log(std::max(spread, 0.02));
+    x[axes_ + 1] = std::log(noise);
+    for (int round = 0; round < kRounds; ++round) {
+      find_neighbours(hyper_of(x));
+      search(x, round == 0 ? 0.8 : 0.4, round + 1 == kRounds ? 0.05 : 0.15);
+    }
+    return {x, loss(x)};
+  }
+
   static Hyperparameters unit_hyper(const Setting& setting) {
     Hyperparameters hyper;
     for (std::size_t a = 0; a < (setting.phase == Phase::kGeneration ? 3U : 6U); ++a)
@@ -119,7 +133,7 @@ class Fit {
   }
 
   void find_neighbours(const Hyperparameters& hyper) {
-    const NearestProcess process(at_, remainders_, hyper, kFitNeighbours);
+    const NearestProcess process(at_, remainders_, hyper, neighbours_);
     for (auto& point : points_) {
       point.on = process.nearest(at_[point.index], kFitNeighbours,
                                  [&](std::size_t i) { return i == point.index; });
@@ -128,7 +142,7 @@ class Fit {
       auto& point = slices_[s];
       const auto axis = slice_axis_[s];
       const double own = axes_of(observations_[point.index].sizes)[axis];
-      point.on = process.nearest(at_[point.index], kFitNeighbours, [&](std::size_t i) {
+      point.on = process.nearest(at_[point.index], neighbours_, [&](std::size_t i) {
         return axes_of(observations_[i].sizes)[axis] == own;
       });
     }
@@ -137,7 +151,7 @@ class Fit {
   // Mean of -log p over the left-out points, Student-t, plus the prior.
   double loss(const std::vector<double>& x) const {
     const auto hyper = hyper_of(x);
-    const NearestProcess process(at_, remainders_, hyper, kFitNeighbours);
+    const NearestProcess process(at_, remainders_, hyper, neighbours_);
     const auto mean_of = [&](const std::vector<LeftOutPoint>& points) {
       double sum = 0;
       for (const auto& point : points) {
@@ -153,7 +167,7 @@ class Fit {
       const double d = x[a] - std::log(kPriorLength);
       prior += d * d;
     }
-    return mean_of(points_) + 0.5 * mean_of(slices_) + kPriorWeight * prior;
+    return mean_of(points_) + kSliceWeight * mean_of(slices_) + kPriorWeight * prior;
   }
 
   // Pattern search, one coordinate after the other, the step halved when none helps.
@@ -256,6 +270,7 @@ class Fit {
   std::vector<Coordinates> at_;
   std::vector<double> remainders_;
   std::size_t axes_ = 6;
+  std::size_t neighbours_ = kFitNeighbours;
   std::vector<LeftOutPoint> points_;
   std::vector<LeftOutPoint> slices_;
   std::vector<std::size_t> slice_axis_;

@@ -12,6 +12,7 @@ namespace {
 
 using perfdb::Phase;
 
+constexpr double kUsualPull = 3e-3;
 constexpr double kCellLengths = 0.25;    // side of a cell whose points share their neighbours
 constexpr std::size_t kMaxCells = 2000;  // 17 kB each
 
@@ -46,9 +47,16 @@ std::vector<double> fit_weights(const Setting& setting,
     ++kept;
   }
   const auto used = rows.topRows(kept);
-  const Eigen::MatrixXd gram = used.transpose() * used;
-  const Eigen::VectorXd weights =
-      non_negative_least_squares(gram, used.colwise().sum().transpose());
+  Eigen::MatrixXd gram = used.transpose() * used;
+  Eigen::VectorXd moment = used.colwise().sum().transpose();
+  // The pull to the usual weights: a small part of what each column has to say.
+  const auto list = terms(setting.phase, setting.regime);
+  for (Eigen::Index c = 0; c < count; ++c) {
+    const double pull = kUsualPull * gram(c, c);
+    gram(c, c) += pull;
+    moment[c] += pull * list[static_cast<std::size_t>(c)].usual;
+  }
+  const Eigen::VectorXd weights = non_negative_least_squares(gram, moment);
   return {weights.data(), weights.data() + weights.size()};
 }
 
@@ -99,7 +107,7 @@ PartModel::PartModel(Setting setting, std::vector<Observation> observations,
       values_(values_of(setting_, observations_)),
       weights_(fit_weights(setting_, observations_, values_, {})),
       process_(coordinates_of(setting_, observations_),
-               remainders(observations_, values_, weights_), parameters_.hyper, kNeighbours) {
+               remainders(observations_, values_, weights_), parameters_.hyper, neighbours()) {
 }
 
 PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms) const {
@@ -130,9 +138,22 @@ PartPrediction PartModel::at(const Sizes& sizes) const {
   auto found = cells_.find(cell);
   if (found == cells_.end()) {
     if (cells_.size() >= kMaxCells) cells_.clear();
-    found = cells_.emplace(cell, process_.local(process_.nearest(center, kNeighbours, {}))).first;
+    found = cells_.emplace(cell, process_.local(process_.nearest(center, neighbours(), {}))).first;
   }
   return finish(process_.posterior(point, found->second), stage_ms);
+}
+
+PartPrediction PartModel::at(const Sizes& sizes, const Setting& other) const {
+  constexpr double kDoubt = 0.25;
+  auto p = at(sizes);
+  const double stage_ms = std::max(dot(term_values(other, sizes), weights_), 1e-9);
+  const double ratio = stage_ms / p.stage_ms;
+  const double wider = std::exp(kDoubt * std::abs(std::log(ratio)));
+  p.latency_ms *= ratio;
+  p.low_ms *= ratio / wider;
+  p.high_ms *= ratio * wider;
+  p.stage_ms = stage_ms;
+  return p;
 }
 
 std::size_t PartModel::CellHash::operator()(const Cell& cell) const {
@@ -176,8 +197,8 @@ std::vector<std::pair<std::size_t, double>> PartModel::nearest(const Sizes& size
   return out;
 }
 
-std::vector<double> PartModel::split(const Sizes& sizes) const {
-  const auto values = term_values(setting_, sizes);
+std::vector<double> PartModel::split(const Sizes& sizes, const Setting& other) const {
+  const auto values = term_values(other, sizes);
   std::vector<double> out(weights_.size());
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = values[i] * weights_[i];
   return out;
@@ -191,7 +212,7 @@ PartModel::Without::Without(const PartModel& part, std::function<bool(std::size_
       weights_(fit_weights(part.setting_, part.observations_, part.values_, left_out_)),
       process_({part.process_.at().begin(), part.process_.at().end()},
                remainders(part.observations_, part.values_, weights_), part.parameters_.hyper,
-               kNeighbours) {
+               part.neighbours()) {
 }
 
 PartPrediction PartModel::Without::at(const Sizes& sizes,

@@ -52,7 +52,10 @@ struct PartPrediction {
 // in the log2 of the sizes. docs/predict.md has the formulas.
 class PartModel {
  public:
+  // Small parts can afford more: a smooth table is worth it.
   static constexpr std::size_t kNeighbours = 64;
+  static constexpr std::size_t kSmallPartNeighbours = 96;
+  static constexpr std::size_t kSmallPart = 2000;  // rows
 
   PartModel(Setting setting, std::vector<Observation> observations,
             const PartParameters& parameters);
@@ -64,11 +67,15 @@ class PartModel {
   // Costs about 2 us where a point near it was asked before, 100 us where none was. Points near
   // each other are answered from the same neighbours. Not safe to use from several threads.
   PartPrediction at(const Sizes& sizes) const;
+  // What the model says of a setting that differs from the part's (another topk, other index
+  // heads): its stages, the correction of the part, an interval wider by a quarter of the change.
+  PartPrediction at(const Sizes& sizes, const Setting& other) const;
   // The same without the measurement of exactly these sizes; `index` of it.
   PartPrediction without(std::size_t index) const;
   std::optional<std::size_t> find(const Sizes& sizes) const;
   // Milliseconds of each term at `sizes`, in the order of terms(); their sum is the stage model.
-  std::vector<double> split(const Sizes& sizes) const;
+  std::vector<double> split(const Sizes& sizes, const Setting& other) const;
+  std::vector<double> split(const Sizes& sizes) const { return split(sizes, setting_); }
 
   // Measurements nearest to `sizes`, with their distance in length scales.
   std::vector<std::pair<std::size_t, double>> nearest(const Sizes& sizes, std::size_t count) const;
@@ -96,6 +103,9 @@ class PartModel {
 
  private:
   friend class Without;
+  std::size_t neighbours() const {
+    return observations_.size() < kSmallPart ? kSmallPartNeighbours : kNeighbours;
+  }
   PartPrediction finish(const Posterior& posterior, double stage_ms) const;
 
   Setting setting_;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <tuple>
+#include <utility>
 
 namespace dsaperf::predict::stages {
 namespace {
@@ -24,7 +25,7 @@ std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
 }
 
 std::uint64_t hash_of(const Part& part) {
-  std::uint64_t hash = 0x5D5A;  // format of this hash: raise it when terms or fit change
+  std::uint64_t hash = 0x5D5B;  // format of this hash: raise it when terms or fit change
   for (const auto& text : {part.kind.architecture, part.kind.kv_dtype, part.kind.fmha_dtype,
                            part.kind.gemm_dtype, part.kernel_source}) {
     hash = mixed(hash, text);
@@ -59,6 +60,51 @@ void sort_unique(std::vector<Observation>& observations) {
     observations[same ? kept - 1 : kept++] = observations[i];
   }
   observations.resize(kept);
+}
+
+// The batch from which latencies jump by more than twice what the batch grows: the same sizes
+// otherwise, most rows agreeing. 0: nowhere.
+double launch_step(const std::vector<Observation>& observations) {
+  constexpr double kJump = 2;
+  std::map<std::tuple<double, double, double>, std::vector<std::pair<double, double>>> by_rest;
+  for (const auto& o : observations) {
+    by_rest[{o.sizes.heads, o.sizes.new_tokens, o.sizes.past_tokens}].emplace_back(o.sizes.batch,
+                                                                                   o.latency_ms);
+  }
+  std::map<double, std::pair<int, int>> votes;  // upper batch -> (jumps, pairs)
+  for (auto& [rest, curve] : by_rest) {
+    std::sort(curve.begin(), curve.end());
+    for (std::size_t i = 1; i < curve.size(); ++i) {
+      auto& [jumps, all] = votes[curve[i].first];
+      ++all;
+      const double growth = curve[i].first / curve[i - 1].first;
+      if (curve[i].second / curve[i - 1].second > kJump * growth) ++jumps;
+    }
+  }
+  for (const auto& [batch, vote] : votes) {
+    if (vote.second >= 4 && 2 * vote.first > vote.second) return batch;
+  }
+  return 0;
+}
+
+// Splits decode parts where their framework stops replaying graphs.
+void split_by_launch(std::vector<Part>& parts) {
+  const std::size_t count = parts.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (parts[i].setting.phase != Phase::kGeneration) continue;
+    const double step = launch_step(parts[i].observations);
+    if (step == 0) continue;
+    Part eager = parts[i];
+    std::erase_if(eager.observations, [&](const Observation& o) { return o.sizes.batch < step; });
+    std::erase_if(parts[i].observations,
+                  [&](const Observation& o) { return o.sizes.batch >= step; });
+    if (parts[i].observations.empty()) continue;
+    double largest = 0;
+    for (const auto& o : parts[i].observations) largest = std::max(largest, o.sizes.batch);
+    parts[i].batch_to = largest;
+    eager.batch_from = largest + 1;
+    parts.push_back(std::move(eager));
+  }
 }
 
 }  // namespace
@@ -139,10 +185,9 @@ Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::
     parts[static_cast<std::size_t>(index)].observations.push_back(
         {.sizes = sizes, .latency_ms = latency});
   }
-  for (auto& part : parts) {
-    sort_unique(part.observations);
-    part.hash = hash_of(part);
-  }
+  for (auto& part : parts) sort_unique(part.observations);
+  split_by_launch(parts);
+  for (auto& part : parts) part.hash = hash_of(part);
   return parts;
 }
 

@@ -63,8 +63,28 @@ struct Answer {
   std::string warning;
 };
 
-Answer answer_of(const Prepared& prepared, const Sizes& sizes) {
+bool is_what_if(const LayerShape& shape) {
+  return shape.topk > 0 || shape.index_heads > 0;
+}
+
+// The part's setting with what the question changes.
+Setting setting_of(const Prepared& prepared, const LayerShape& shape) {
+  auto setting = prepared.part.setting;
+  if (shape.topk > 0) setting.topk = static_cast<double>(shape.topk);
+  if (shape.index_heads > 0) setting.index_heads = static_cast<double>(shape.index_heads);
+  return setting;
+}
+
+Answer answer_of(const Prepared& prepared, const Sizes& sizes, const LayerShape& shape) {
   const auto& model = *prepared.model;
+  if (is_what_if(shape)) {
+    const auto p = model.at(sizes, setting_of(prepared, shape));
+    return {.ms = p.latency_ms,
+            .low_ms = p.low_ms,
+            .high_ms = p.high_ms,
+            .source = Source::kModelled,
+            .warning = {}};
+  }
   if (const auto index = model.find(sizes)) {
     const double measured = model.observations()[*index].latency_ms;
     const auto others = model.without(*index);
@@ -147,7 +167,10 @@ struct StageTables::State {
 
   // Several kernels may serve one regime (small batches, large ones): the one measured nearest
   // answers.
-  Result<Prepared*> find(const LayerKind& kind, Phase phase, const Sizes& sizes, bool shares) {
+  Result<Prepared*> find(const LayerKind& kind, const LayerShape& shape, const Sizes& sizes,
+                         bool shares) {
+    const auto phase = shape.phase;
+    const double topk = shape.topk > 0 ? static_cast<double>(shape.topk) : dims_topk(kind);
     auto& loaded = phase_parts(phase);
     if (!loaded) return tl::unexpected(loaded.error());
     std::vector<Prepared*> candidates;
@@ -156,8 +179,15 @@ struct StageTables::State {
       if (prepared.part.shares_selection != shares || !(prepared.part.kind == kind)) continue;
       any = true;
       const auto& setting = prepared.part.setting;
-      const auto regime = sizes.total() <= setting.topk ? Regime::kDense : Regime::kSparse;
+      const auto regime = sizes.total() <= topk ? Regime::kDense : Regime::kSparse;
       if (setting.regime == regime) candidates.push_back(&prepared);
+    }
+    // Graph or eager by the batch; where a regime has rows of one alone, those.
+    const auto serves = [&](const Prepared* p) {
+      return sizes.batch >= p->part.batch_from && sizes.batch <= p->part.batch_to;
+    };
+    if (std::any_of(candidates.begin(), candidates.end(), serves)) {
+      std::erase_if(candidates, [&](const Prepared* p) { return !serves(p); });
     }
     if (candidates.empty()) {
       return fail(Errc::kNotFound,
@@ -165,7 +195,7 @@ struct StageTables::State {
                   backend, version, system, perfdb::name(phase),
                   shares ? " of layers that share a selection" : "", kind.architecture,
                   kind.kv_dtype, kind.fmha_dtype, kind.gemm_dtype,
-                  any ? (sizes.total() > dims_topk(kind) ? " beyond topk" : " up to topk") : "");
+                  any ? (sizes.total() > topk ? " beyond topk" : " up to topk") : "");
     }
     Prepared* best = nullptr;
     double nearest = INFINITY;
@@ -223,8 +253,8 @@ Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& sh
   std::vector<std::pair<double, Answer>> parts;  // weight, answer
   const double share = shape.full_layer_share;
   const auto add = [&](bool shares, double weight) -> Result<void> {
-    DSAPERF_TRY_ASSIGN(const auto* prepared, state_->find(kind, shape.phase, sizes, shares));
-    auto answer = answer_of(*prepared, sizes);
+    DSAPERF_TRY_ASSIGN(const auto* prepared, state_->find(kind, shape, sizes, shares));
+    auto answer = answer_of(*prepared, sizes, shape);
     const auto& source = (*state_->phases[static_cast<std::size_t>(shape.phase)])
                              ->sources[static_cast<std::size_t>(prepared->part.source)];
     if (source.backend != state_->backend || source.version != state_->version) {
@@ -264,11 +294,12 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
   DSAPERF_TRY(check(shape));
   const auto sizes = state_->sizes_of(shape);
   DSAPERF_TRY_ASSIGN(const auto* prepared,
-                     state_->find(kind, shape.phase, sizes, shape.full_layer_share <= 0));
+                     state_->find(kind, shape, sizes, shape.full_layer_share <= 0));
   const auto& model = *prepared->model;
   const auto& setting = prepared->part.setting;
-  const auto answer = answer_of(*prepared, sizes);
-  const auto prediction = model.at(sizes);
+  const auto answer = answer_of(*prepared, sizes, shape);
+  const auto other = setting_of(*prepared, shape);
+  const auto prediction = model.at(sizes, other);
   Explanation out;
   out.kernel_source = prepared->part.kernel_source;
   out.regime = name(setting.regime);
@@ -280,7 +311,7 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
   // Terms by stage, in order of execution; the correction is spread over all of them.
   std::array<double, model::kStageCount> by_stage{};
   double launches = 0;
-  const auto split = model.split(sizes);
+  const auto split = model.split(sizes, other);
   const auto list = terms(setting.phase, setting.regime);
   for (std::size_t i = 0; i < split.size(); ++i) {
     (list[i].stage ? by_stage[static_cast<std::size_t>(*list[i].stage)] : launches) += split[i];

@@ -21,46 +21,46 @@ constexpr std::array<Term, 13> kCommon = {{
     {"requests", std::nullopt},
     {"token_bytes", Stage::kNormRope},
     {"query_bytes", Stage::kNormRope},
-    {"qkv_a_gemm", Stage::kQkvAProjection},
+    {"qkv_a_gemm", Stage::kQkvAProjection, 1},
     {"qkv_a_flops", Stage::kQkvAProjection},
-    {"q_b_gemm", Stage::kQBProjection},
-    {"o_gemm", Stage::kOProjection},
+    {"q_b_gemm", Stage::kQBProjection, 1},
+    {"o_gemm", Stage::kOProjection, 1},
     {"head_flops", Stage::kOProjection},
-    {"indexer_gemm", Stage::kIndexerProjection},
-    {"absorb_flops", Stage::kAbsorb},
-    {"absorb_weights", Stage::kVUp},
+    {"indexer_gemm", Stage::kIndexerProjection, 1},
+    {"absorb_flops", Stage::kAbsorb, 1.5},
+    {"absorb_weights", Stage::kVUp, 1},
     {"cache_rows", Stage::kCacheWrite},
 }};
 constexpr std::array<Term, 7> kDenseContext = {{
-    {"attention_expanded", Stage::kAttention},
+    {"attention_expanded", Stage::kAttention, 1.6},
     {"attention_absorbed", Stage::kAttention},
-    {"attention_padded", Stage::kAttention},
+    {"attention_padded", Stage::kAttention, 0.9},
     {"attention_rectangle", Stage::kAttention},
-    {"expand_flops", Stage::kAttention},
-    {"expand_bytes", Stage::kAttention},
+    {"expand_flops", Stage::kAttention, 1.5},
+    {"expand_bytes", Stage::kAttention, 1},
     {"index_pairs", Stage::kIndexerScores},
 }};
 constexpr std::array<Term, 11> kSparseContext = {{
-    {"attention_pairs", Stage::kAttention},
-    {"attention_padded", Stage::kAttention},
+    {"attention_pairs", Stage::kAttention, 0.9},
+    {"attention_padded", Stage::kAttention, 0.9},
     {"attention_full_topk", Stage::kAttention},
-    {"gather", Stage::kAttention},
-    {"score_pairs", Stage::kIndexerScores},
+    {"gather", Stage::kAttention, 0.5},
+    {"score_pairs", Stage::kIndexerScores, 2.2},
     {"score_rectangle", Stage::kIndexerScores},
-    {"index_keys", Stage::kIndexerScores},
-    {"topk_pairs", Stage::kTopk},
+    {"index_keys", Stage::kIndexerScores, 1},
+    {"topk_pairs", Stage::kTopk, 3},
     {"topk_rectangle", Stage::kTopk},
     {"topk_rows", Stage::kTopk},
     {"context_tokens", std::nullopt},
 }};
 constexpr std::array<Term, 10> kGeneration = {{
-    {"gather", Stage::kAttention},
-    {"attention_pairs", Stage::kAttention},
-    {"attention_padded", Stage::kAttention},
+    {"gather", Stage::kAttention, 0.5},
+    {"attention_pairs", Stage::kAttention, 0.9},
+    {"attention_padded", Stage::kAttention, 0.9},
     {"attention_full_topk", Stage::kAttention},
-    {"index_keys", Stage::kIndexerScores},
-    {"score_pairs", Stage::kIndexerScores},
-    {"topk_pairs", Stage::kTopk},
+    {"index_keys", Stage::kIndexerScores, 1},
+    {"score_pairs", Stage::kIndexerScores, 2.2},
+    {"topk_pairs", Stage::kTopk, 3},
     {"topk_length", Stage::kTopk},
     {"topk_passes", Stage::kTopk},
     {"topk_beyond_4096", Stage::kTopk},
@@ -87,22 +87,18 @@ double pairs(double past, double total, double cap) {
   return triangle(high) - triangle(low) + std::max(total - std::max(past, cap), 0.0) * cap;
 }
 
-// A GEMM y[m, n] = x[m, k] w[n, k]: whole tiles in waves over the SMs, or the traffic, and a fixed
-// part.
+// A GEMM y[m, n] = x[m, k] w[n, k]: its arithmetic and its traffic, rounded where they meet, and a
+// fixed part. Smooth on purpose: tiles and waves make steps that are not where the kernel has them,
+// and the process then has to undo them (docs/predict.md, "What was tried").
 double gemm_ms(const Setting& s, double m, double n, double k) {
-  constexpr double kTile = 128;
   constexpr double kRowTile = 64;
-  constexpr double kTileEfficiency = 0.75;
   constexpr double kEfficiency = 0.6;
   constexpr double kTrafficEfficiency = 0.8;
   constexpr double kFixed = 2e-3;
-  const double tile = 2 * kTile * kTile * k / (s.gemm_flops / s.sms) / kTileEfficiency;
-  const double waves = std::ceil(std::ceil(m / kTile) * std::ceil(n / kTile) / s.sms);
-  const double smooth =
-      2 * std::ceil(m / kRowTile) * kRowTile * n * k / s.gemm_flops / kEfficiency + tile;
+  const double arithmetic = 2 * std::hypot(m, kRowTile) * n * k / s.gemm_flops / kEfficiency;
   const double traffic =
       (n * k * s.weight_bytes + m * k * s.weight_bytes + kBf16Bytes * m * n) / s.bytes;
-  return std::max(std::min(waves * tile, smooth), traffic / kTrafficEfficiency) + kFixed;
+  return std::hypot(arithmetic, traffic / kTrafficEfficiency) + kFixed;
 }
 
 std::size_t common_terms(const Setting& s, const Sizes& z, TermValues& out) {
@@ -215,7 +211,6 @@ Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& 
   // Cards without fp8 score in bf16.
   setting.fp8_flops = system.rate("fp8").value_or(bf16_rate) * kPerMilli;
   setting.bytes = system.mem_bw * kPerMilli;
-  setting.sms = system.sm_version >= 100 ? 148 : 132;
   setting.padded_heads = system.sm_version >= 100 ? 128 : 64;
   setting.phase = phase;
   setting.regime = regime;

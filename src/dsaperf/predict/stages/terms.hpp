@@ -36,7 +36,6 @@ struct Setting {
   double kv_row_bytes = 656;
   // Of the card, per millisecond.
   double gemm_flops = 0, bf16_flops = 0, fp8_flops = 0, bytes = 0;
-  double sms = 132;
   double padded_heads = 64;  // what the sparse kernels compute at least
 
   perfdb::Phase phase = perfdb::Phase::kContext;
@@ -52,6 +51,9 @@ Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& 
 struct Term {
   std::string_view name;
   std::optional<model::Stage> stage;  // empty: launches and the host
+  // What the weight is drawn to, weakly, where the rows cannot tell terms apart: the inverse of a
+  // usual efficiency of that stage's kernels (the measured rates of docs/predict.md).
+  double usual = 0;
 };
 
 inline constexpr std::size_t kMaxTerms = 28;
