@@ -102,8 +102,8 @@ constexpr std::array<std::string_view, 63> kModelTypes = {
     "ernie4_5_moe",   "phi3",           "bailing_moe",
 };
 
-template <std::size_t n>
-bool holds(const std::array<std::string_view, n>& names, std::string_view name) {
+template <std::size_t kCount>
+bool holds(const std::array<std::string_view, kCount>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
@@ -126,7 +126,7 @@ bool is_elsewhere(std::string_view name) {
 void search(const json& object, const std::string& path, ConfigProblems& problems) {
   for (const auto& [key, value] : object.items()) {
     if (is_elsewhere(key)) continue;
-    const auto place = path.empty() ? key : path + "." + key;
+    const auto place = path.empty() ? key : fmt::format("{}.{}", path, key);
     if (looks_sparse(key) && !holds(kKnown, key)) {
       problems.warn(fmt::format(
           "{:.120} = {}: looks like sparse attention, but no reading of this field is known; it is "

@@ -4,6 +4,7 @@
 #include "dsaperf/kernels/layout.hpp"
 
 #include <algorithm>
+#include <ranges>
 
 namespace dsaperf::op {
 namespace {
@@ -50,8 +51,8 @@ RequestId BlockPool::add_request() {
 
 Result<void> BlockPool::remove_request(RequestId request) {
   DSAPERF_TRY_ASSIGN(const Request* removed, find(request));
-  for (auto page = removed->pages.rbegin(); page != removed->pages.rend(); ++page)
-    if (--owners_[*page] == 0) free_.push_back(*page);
+  for (const auto page : std::views::reverse(removed->pages))
+    if (--owners_[page] == 0) free_.push_back(page);
   requests_.erase(request);
   return {};
 }

@@ -17,12 +17,12 @@ constexpr std::int64_t kPanelColumns = 256;
 constexpr std::int64_t kPanelRows = 1024;
 
 const std::array<float, 256>& e4m3_table() {
-  static const std::array<float, 256> table = [] {
+  static const std::array<float, 256> kTable = [] {
     std::array<float, 256> values{};
     for (int i = 0; i < 256; ++i) values[i] = e4m3_to_float(static_cast<std::uint8_t>(i));
     return values;
   }();
-  return table;
+  return kTable;
 }
 
 void widen(const std::uint16_t* bits, std::int64_t count, float* values) {

@@ -66,9 +66,10 @@ Plan choose_plan(std::int64_t tokens, int heads, int blocks, KvRows::Format form
     for (int c = 2; c <= std::min(kMaxClusterSize, blocks); ++c) {
       const int fit = resident[c - 1];
       if (fit <= 0) continue;
-      const auto rounds = static_cast<double>((items + fit - 1) / fit);
-      const double walk = block_clocks * ((blocks + c - 1) / c);
-      const double clocks = rounds * (kItemClocks + merge_clocks + walk);
+      const std::int64_t rounds = (items + fit - 1) / fit;
+      const int longest = (blocks + c - 1) / c;
+      const double clocks =
+          static_cast<double>(rounds) * (kItemClocks + merge_clocks + block_clocks * longest);
       if (clocks < best.clocks) best = {clocks, c};
     }
     return best;
@@ -83,9 +84,9 @@ Plan choose_plan(std::int64_t tokens, int heads, int blocks, KvRows::Format form
   const std::int64_t items = tokens * tiles;
   const std::int64_t full_rounds = items / resident[0];
   const std::int64_t in_full_rounds = full_rounds * resident[0] / tiles;  // tokens
-  const auto rounds = static_cast<double>((items + resident[0] - 1) / resident[0]);
+  const std::int64_t rounds = (items + resident[0] - 1) / resident[0];
   const Clustered all = clustered(items);
-  const double alone = persistent_clocks(rounds);
+  const double alone = persistent_clocks(static_cast<double>(rounds));
   const Clustered rest = clustered((tokens - in_full_rounds) * tiles);
   const double split = full_rounds > 0 && in_full_rounds < tokens
                            ? persistent_clocks(static_cast<double>(full_rounds)) + rest.clocks
