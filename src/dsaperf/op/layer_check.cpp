@@ -251,13 +251,13 @@ class Checker : public DsaLayer::Observer {
     const auto mine = reference_cache_.kv_rows();
     const std::int64_t bytes = tested.row_stride_bytes;
     std::vector<std::uint8_t> got(bytes);
-    for (std::size_t i = 0; i < tokens_.size(); ++i) {
-      const std::int64_t slot = tested_.slot[tokens_[i]];
+    for (const auto token : tokens_) {
+      const std::int64_t slot = tested_.slot[token];
       DSAPERF_TRY(backend_.download(static_cast<const std::uint8_t*>(tested.data) + slot * bytes,
                                     bytes, got.data()));
       auto* row = static_cast<std::uint8_t*>(const_cast<void*>(mine.data)) + slot * bytes;
       if (std::memcmp(row, got.data(), bytes) != 0)
-        c.fail_with(fmt::format("cache row of token {} differs", tokens_[i]));
+        c.fail_with(fmt::format("cache row of token {} differs", token));
       std::memcpy(row, got.data(), bytes);
     }
     return {};
@@ -271,7 +271,9 @@ class Checker : public DsaLayer::Observer {
           tested_cache_.index_pages() + tested_.slot[tokens_[i]] / kPageTokens * page.size(),
           page.size(), page.data()));
       const auto* values = reference_.at("index_key_e4m3").e4m3() + i * kernels::kIndexDim;
-      const float* scale = reference_.at("index_key_scale").f32() + i;
+      // Equal bytes are asked for, also of a NaN.
+      const auto* scale =
+          reinterpret_cast<const std::uint8_t*>(reference_.at("index_key_scale").f32() + i);
       if (std::memcmp(page.data() + slot * kernels::kIndexDim, values, kernels::kIndexDim) != 0 ||
           std::memcmp(page.data() + kernels::kIndexPageScaleOffset + 4 * slot, scale, 4) != 0)
         c.fail_with(fmt::format("index key of token {} differs", tokens_[i]));
