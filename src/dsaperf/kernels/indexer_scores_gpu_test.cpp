@@ -37,12 +37,12 @@ gpu::DeviceArray<T> on_device(const std::vector<T>& host) {
 }
 
 const std::array<double, 256>& e4m3_values() {
-  static const auto values = [] {
+  static const auto kValues = [] {
     std::array<double, 256> table{};
     for (int i = 0; i < 256; ++i) table[i] = e4m3_to_float(static_cast<std::uint8_t>(i));
     return table;
   }();
-  return values;
+  return kValues;
 }
 
 // A score in double, and how far f32 may be from it.

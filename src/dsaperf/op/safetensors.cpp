@@ -46,8 +46,8 @@ Result<std::map<std::string, SafetensorsFile::Entry, std::less<>>> parse_entries
   for (const auto& [name, value] : document.items()) {
     if (name == "__metadata__") continue;
     SafetensorsFile::Entry entry;
-    const auto field = [&value](const char* key) {
-      return value.is_object() && value.contains(key) ? value[key] : nlohmann::json();
+    const auto field = [&tensor = value](const char* key) {
+      return tensor.is_object() && tensor.contains(key) ? tensor[key] : nlohmann::json();
     };
     const auto dtype = field("dtype");
     const auto shape = field("shape");

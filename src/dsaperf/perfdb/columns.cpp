@@ -13,13 +13,13 @@ namespace {
 // never unloaded.
 template <typename Function>
 Result<Function*> library_function(const char* name) {
-  static void* const library = dlopen(parquet_library::kFileName, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
+  static void* const kLibrary = dlopen(parquet_library::kFileName, RTLD_NOW | RTLD_LOCAL);
+  if (kLibrary == nullptr) {
     const char* reason = dlerror();
     return fail(Errc::kUnsupported, "the Parquet library does not load ({})",
                 reason != nullptr ? reason : parquet_library::kFileName);
   }
-  auto* const found = dlsym(library, name);
+  auto* const found = dlsym(kLibrary, name);
   if (found == nullptr) {
     return fail(Errc::kUnsupported, "{} is of another version", parquet_library::kFileName);
   }
