@@ -37,7 +37,7 @@ struct LeftOutPoint {
 };
 
 struct LeaveOutOptions {
-  std::size_t points = 800;  // of each population, drawn at random; fewer rows: all
+  std::size_t points = 1500;  // of each population, drawn at random; fewer rows: all
   std::uint64_t seed = 1;
 };
 

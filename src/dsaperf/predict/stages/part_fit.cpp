@@ -18,6 +18,8 @@ constexpr std::size_t kSample = 240;        // left-out points of each sort
 constexpr std::size_t kFitNeighbours = 24;  // of 64 used later: lengths depend little on it
 constexpr std::size_t kSmallPart = 2000;    // rows; such a part can afford 36, and two starts
 constexpr std::size_t kSmallPartNeighbours = 36;
+constexpr double kLongPast = 40;
+constexpr std::size_t kPastAxis = 3;  // in prefill's coordinates
 constexpr double kSliceWeight = 0.35;
 constexpr int kRounds = 3;  // neighbours are chosen anew for the lengths of the round before
 constexpr double kPriorLength = 3;  // log2 units; a weak pull where the data say nothing
@@ -73,7 +75,9 @@ class Fit {
     neighbours_ = observations_.size() < kSmallPart ? kSmallPartNeighbours : kFitNeighbours;
     auto best = from(kPriorLength, 0.01);
     if (observations_.size() < kSmallPart) {
-      auto other = from(2 * kPriorLength, 0.002);
+      // Where a table has few values of past (none, and a short prefix) nothing depends on it, and
+      // the search by single steps does not find that out.
+      auto other = from(kLongPast, 0.002);
       if (other.second < best.second) best = std::move(other);
     }
     PartParameters found{.hyper = hyper_of(best.first), .calibration = {}};
@@ -83,8 +87,9 @@ class Fit {
 
  private:
   // The place that a search from these values ends at, and its loss.
-  std::pair<std::vector<double>, double> from(double length, double noise) {
-    std::vector<double> x(axes_ + 2, std::log(length));
+  std::pair<std::vector<double>, double> from(double past_length, double noise) {
+    std::vector<double> x(axes_ + 2, std::log(kPriorLength));
+    if (axes_ > kPastAxis) x[kPastAxis] = std::log(past_length);
     double spread = 0;
     for (const double r : remainders_) spread += r * r;
     spread = std::sqrt(spread / static_cast<double>(std::max<std::size_t>(remainders_.size(), 1)));
