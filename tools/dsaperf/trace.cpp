@@ -73,7 +73,8 @@ Result<double> parse_share(const std::string& text) {
   }
   char* end = nullptr;
   const double value = std::strtod(number.c_str(), &end) * scale;
-  if (number.empty() || *end != '\0' || !(value >= 0 && value <= 1)) {
+  const bool is_share = value >= 0 && value <= 1;  // NaN is none
+  if (number.empty() || *end != '\0' || !is_share) {
     return fail(Errc::kInvalidArgument, "\"{}\" is not a share; write 5% or 0.05", text);
   }
   return value;

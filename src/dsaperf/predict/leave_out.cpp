@@ -16,7 +16,6 @@ namespace dsaperf::predict {
 namespace {
 
 using perfdb::Phase;
-using stages::Observation;
 using stages::Part;
 using stages::Sizes;
 
@@ -342,7 +341,7 @@ std::vector<LeaveOutSummary> summarise(const TableName& table, Method method, Le
     if (!p.population.empty()) others.insert(p.population);
   }
   for (const auto& population : others) {
-    add(base + ", " + population,
+    add(fmt::format("{}, {}", base, population),
         [&](const LeftOutPoint& p) { return p.population == population; });
   }
   return rows;

@@ -284,7 +284,8 @@ Result<void> check(const LayerShape& shape) {
                 shape.heads, shape.batch, shape.new_tokens, shape.past_tokens,
                 shape.context_parallel);
   }
-  if (!(shape.full_layer_share >= 0 && shape.full_layer_share <= 1)) {
+  const bool is_share = shape.full_layer_share >= 0 && shape.full_layer_share <= 1;  // NaN is none
+  if (!is_share) {
     return fail(Errc::kInvalidArgument, "share of full layers {} is not between 0 and 1",
                 shape.full_layer_share);
   }

@@ -50,7 +50,8 @@ Result<void> check(const LayerShape& shape) {
                 "sizes must be positive: heads {}, batch {}, new {}, past {}", shape.heads,
                 shape.batch, shape.new_tokens, shape.past_tokens);
   }
-  if (!(shape.full_layer_share >= 0 && shape.full_layer_share <= 1)) {
+  const bool is_share = shape.full_layer_share >= 0 && shape.full_layer_share <= 1;  // NaN is none
+  if (!is_share) {
     return fail(Errc::kInvalidArgument, "share of full layers {} is not between 0 and 1",
                 shape.full_layer_share);
   }

@@ -66,12 +66,12 @@ constexpr std::array<Term, 10> kGeneration = {{
     {"topk_beyond_4096", Stage::kTopk},
 }};
 
-template <std::size_t N, std::size_t M>
-constexpr std::array<Term, N + M> joined(const std::array<Term, N>& a,
-                                         const std::array<Term, M>& b) {
-  std::array<Term, N + M> all{};
-  for (std::size_t i = 0; i < N; ++i) all[i] = a[i];
-  for (std::size_t i = 0; i < M; ++i) all[N + i] = b[i];
+template <std::size_t kFirst, std::size_t kSecond>
+constexpr std::array<Term, kFirst + kSecond> joined(const std::array<Term, kFirst>& a,
+                                                    const std::array<Term, kSecond>& b) {
+  std::array<Term, kFirst + kSecond> all{};
+  for (std::size_t i = 0; i < kFirst; ++i) all[i] = a[i];
+  for (std::size_t i = 0; i < kSecond; ++i) all[kFirst + i] = b[i];
   return all;
 }
 constexpr auto kDenseContextTerms = joined(kCommon, kDenseContext);

@@ -88,7 +88,7 @@ void append_words(std::string& out, std::string_view json, std::size_t limit) {
       if (!outer) out += c;
     } else if (c == ',' && depth <= 1) {
       out += ' ';
-    } else if (!(c == ' ' && !in_string)) {
+    } else if (c != ' ' || in_string) {
       out += c == ' ' ? '_' : c;
     }
   }
