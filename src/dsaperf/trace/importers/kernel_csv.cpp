@@ -130,7 +130,7 @@ class CsvImporter {
   std::optional<double> number(Role role) const {
     const auto value = parse_grouped(text(role));
     if (!value || !std::isfinite(*value)) return std::nullopt;
-    return *value;
+    return value;
   }
 
   std::optional<double> nanoseconds(Role role) const {
@@ -218,7 +218,7 @@ class CsvImporter {
       return;
     }
     if (!origin_ns_) {
-      origin_ns_ = *start;
+      origin_ns_ = start;
       timeline_.origin_ns = static_cast<std::int64_t>(std::clamp(*start, -9e18, 9e18));
     }
     const Launch launch{.start_ns = *start - *origin_ns_,
