@@ -164,11 +164,28 @@ std::size_t PartModel::CellHash::operator()(const Cell& cell) const {
 }
 
 PartPrediction PartModel::without(std::size_t index) const {
-  const auto& sizes = observations_[index].sizes;
-  const double stage_ms = std::max(dot(values_[index], weights_), 1e-9);
-  const auto posterior =
-      process_.posterior(coordinates(setting_, sizes), [&](std::size_t i) { return i == index; });
-  return finish(posterior, stage_ms);
+  if (left_out_.empty()) left_out_.resize(observations_.size());
+  auto& kept = left_out_[index];
+  if (!kept) {
+    const double stage_ms = std::max(dot(values_[index], weights_), 1e-9);
+    const auto posterior = process_.posterior(coordinates(setting_, observations_[index].sizes),
+                                              [&](std::size_t i) { return i == index; });
+    kept = finish(posterior, stage_ms);
+  }
+  return *kept;
+}
+
+double PartModel::squared_distance(const Sizes& sizes) const {
+  const auto here = coordinates(setting_, sizes);
+  double nearest = INFINITY;
+  for (const auto& there : process_.at()) {
+    double squared = 0;
+    for (std::size_t a = 0; a < here.size(); ++a) {
+      squared += (here[a] - there[a]) * (here[a] - there[a]);
+    }
+    nearest = std::min(nearest, squared);
+  }
+  return nearest;
 }
 
 std::optional<std::size_t> PartModel::find(const Sizes& z) const {

@@ -70,12 +70,15 @@ class PartModel {
   // What the model says of a setting that differs from the part's (another topk, other index
   // heads): its stages, the correction of the part, an interval wider by a quarter of the change.
   PartPrediction at(const Sizes& sizes, const Setting& other) const;
-  // The same without the measurement of exactly these sizes; `index` of it.
+  // The same without the measurement of exactly these sizes; `index` of it. Kept once computed.
   PartPrediction without(std::size_t index) const;
   std::optional<std::size_t> find(const Sizes& sizes) const;
   // Milliseconds of each term at `sizes`, in the order of terms(); their sum is the stage model.
   std::vector<double> split(const Sizes& sizes, const Setting& other) const;
   std::vector<double> split(const Sizes& sizes) const { return split(sizes, setting_); }
+
+  // How far the nearest measurement is, in log2 of the sizes, squared.
+  double squared_distance(const Sizes& sizes) const;
 
   // Measurements nearest to `sizes`, with their distance in length scales.
   std::vector<std::pair<std::size_t, double>> nearest(const Sizes& sizes, std::size_t count) const;
@@ -120,6 +123,7 @@ class PartModel {
     std::size_t operator()(const Cell& cell) const;
   };
   mutable std::unordered_map<Cell, NearestProcess::Local, CellHash> cells_;
+  mutable std::vector<std::optional<PartPrediction>> left_out_;  // by observation
 };
 
 // log2 of what latency depends on: heads, batch, new, past + 1, total, all tokens; in decode

@@ -198,21 +198,24 @@ struct StageTables::State {
                   kind.kv_dtype, kind.fmha_dtype, kind.gemm_dtype,
                   any ? (sizes.total() > topk ? " beyond topk" : " up to topk") : "");
     }
+    for (auto* candidate : candidates) prepare(*candidate);
+    if (candidates.size() == 1) return candidates.front();
+    // Measured there, or within the range of one alone: no need to look at distances.
+    const auto measured =
+        std::find_if(candidates.begin(), candidates.end(),
+                     [&](const Prepared* p) { return p->model->find(sizes).has_value(); });
+    if (measured != candidates.end()) return *measured;
+    const auto holds = [&](const Prepared* p) { return p->holds(sizes); };
+    if (std::count_if(candidates.begin(), candidates.end(), holds) == 1) {
+      return *std::find_if(candidates.begin(), candidates.end(), holds);
+    }
     Prepared* best = nullptr;
     double nearest = INFINITY;
     for (auto* candidate : candidates) {
-      prepare(*candidate);
-      if (candidates.size() == 1) return candidate;
-      const auto here = coordinates(candidate->part.setting, sizes);
-      for (const auto& o : candidate->model->observations()) {
-        const auto there = coordinates(candidate->part.setting, o.sizes);
-        double squared = 0;
-        for (std::size_t a = 0; a < here.size(); ++a)
-          squared += (here[a] - there[a]) * (here[a] - there[a]);
-        if (squared < nearest) {
-          nearest = squared;
-          best = candidate;
-        }
+      const double squared = candidate->model->squared_distance(sizes);
+      if (squared < nearest) {
+        nearest = squared;
+        best = candidate;
       }
     }
     return best;
