@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <vector>
 
 namespace {
@@ -218,12 +219,177 @@ void attention(Input& in) {
   call(in, p, dsaperf_sparse_mla, dsaperf_sparse_mla_workspace);
 }
 
+void fp8_gemm(Input& in) {
+  dsaperf_fp8_gemm_params p = DSAPERF_INIT(dsaperf_fp8_gemm_params);
+  p.x = in.pointer<std::uint8_t>();
+  p.x_scales = in.pointer<float>();
+  p.w = in.pointer<std::uint8_t>();
+  p.w_scales = in.pointer<float>();
+  p.y = in.pointer<std::uint16_t>(kOutputs);
+  p.m = std::min<std::int64_t>(in.size(5), 5);
+  p.n = std::min<std::int64_t>(in.size(200), 200);
+  p.k = std::min<std::int64_t>(in.size(200), 200);
+  p.x_stride = in.stride(200);
+  p.x_scales_stride = in.stride(2);
+  p.w_stride = in.stride(200);
+  p.w_scales_stride = in.stride(2);
+  p.y_stride = in.stride(200);
+  call(in, p, dsaperf_fp8_gemm, dsaperf_fp8_gemm_workspace);
+}
+
+void quantise_groups(Input& in) {
+  dsaperf_quantise_groups_params p = DSAPERF_INIT(dsaperf_quantise_groups_params);
+  p.x = in.pointer<std::uint16_t>();
+  p.values = in.pointer<std::uint8_t>(kOutputs);
+  p.scales = in.pointer<float>(kOutputs + kArena / 4);
+  p.rows = std::min<std::int64_t>(in.size(6), 6);
+  p.dim = std::min(in.number(200), 1000);
+  p.scale_format = in.number(2);
+  p.x_stride = in.stride(200);
+  p.values_stride = in.stride(200);
+  p.scales_stride = in.stride(2);
+  call(in, p, dsaperf_quantise_groups, dsaperf_quantise_groups_workspace);
+}
+
+void norm(Input& in) {
+  dsaperf_norm_params p = DSAPERF_INIT(dsaperf_norm_params);
+  p.x = in.pointer<std::uint16_t>();
+  p.weight = in.pointer<float>();
+  p.bias = in.byte() % 2 == 0 ? nullptr : in.pointer<float>();
+  p.out = in.pointer<std::uint16_t>(kOutputs);
+  p.rows = std::min<std::int64_t>(in.size(6), 6);
+  p.dim = std::min(in.number(200), 1000);
+  p.eps = 1e-6F;
+  p.x_stride = in.stride(200);
+  p.out_stride = in.stride(200);
+  call(in, p, dsaperf_norm, dsaperf_norm_workspace);
+}
+
+void indexer_quantise(Input& in) {
+  dsaperf_indexer_quantise_params p = DSAPERF_INIT(dsaperf_indexer_quantise_params);
+  p.x = in.pointer<std::uint16_t>();
+  p.values = in.pointer<std::uint8_t>(kOutputs);
+  p.scales = in.pointer<float>(kOutputs + kArena / 4);
+  p.weights = in.pointer<float>();
+  p.weights_out = in.pointer<float>(kOutputs + kArena / 4 + kArena / 8);
+  p.rows = std::min<std::int64_t>(in.size(6), 6);
+  p.x_stride = in.stride(128);
+  p.weight_factor = 0.1F;
+  p.scale_format = in.number(2);
+  call(in, p, dsaperf_indexer_quantise, dsaperf_indexer_quantise_workspace);
+}
+
+void index_key_cache_write(Input& in) {
+  dsaperf_index_key_cache_write_params p = DSAPERF_INIT(dsaperf_index_key_cache_write_params);
+  p.values = in.pointer<std::uint8_t>();
+  p.scales = in.pointer<float>();
+  p.slots = in.pointer<std::int64_t>();
+  p.pages = in.pointer<std::uint8_t>(kOutputs);
+  p.tokens = std::min<std::int64_t>(in.size(6), 6);
+  p.page_count = std::min<std::int64_t>(in.size(4), 4);
+  p.page_stride_bytes = in.stride(8448);
+  call(in, p, dsaperf_index_key_cache_write, dsaperf_index_key_cache_write_workspace);
+}
+
+void gather_index_keys(Input& in) {
+  dsaperf_gather_index_keys_params p = DSAPERF_INIT(dsaperf_gather_index_keys_params);
+  p.pages = in.pointer<std::uint8_t>();
+  p.block_table = in.pointer<std::int32_t>();
+  p.values = in.pointer<std::uint8_t>(kOutputs);
+  p.scales = in.pointer<float>(kOutputs + kArena / 4);
+  p.tokens = std::min<std::int64_t>(in.size(200), 200);
+  p.page_count = std::min<std::int64_t>(in.size(4), 4);
+  p.page_stride_bytes = in.stride(8448);
+  call(in, p, dsaperf_gather_index_keys, dsaperf_gather_index_keys_workspace);
+}
+
+void gathered_scores(Input& in) {
+  dsaperf_indexer_scores_params p = DSAPERF_INIT(dsaperf_indexer_scores_params);
+  p.q = in.pointer<std::uint8_t>();
+  p.weights = in.pointer<float>();
+  p.k = in.pointer<std::uint8_t>();
+  p.k_scales = in.pointer<float>();
+  p.start = in.pointer<std::int32_t>();
+  p.end = in.pointer<std::int32_t>();
+  p.scores = in.pointer<float>(kOutputs);
+  p.tokens = std::min<std::int64_t>(in.size(4), 4);
+  p.keys = std::min<std::int64_t>(in.size(200), 200);
+  p.heads = in.heads();
+  p.dim = in.byte() == 0 ? 64 : 128;
+  p.scores_stride = in.stride(200);
+  p.outside = in.number(2);
+  call(in, p, dsaperf_indexer_scores, dsaperf_indexer_scores_workspace);
+}
+
+// A cache handle through any sequence of calls with any requests and sizes. The layer behind it is
+// made once: of a bundled model, with few heads.
+void cache_calls(Input& in) {
+  static dsaperf_layer* const layer = [] {
+    dsaperf_layer_options options = DSAPERF_INIT(dsaperf_layer_options);
+    options.config = "zai-org/GLM-5";
+    options.layer = -1;
+    options.heads = 8;
+    options.threads = 1;
+    dsaperf_layer* made = nullptr;
+    dsaperf_error error;
+    if (dsaperf_layer_create(&options, &made, &error) != DSAPERF_OK) std::abort();
+    return made;
+  }();
+  dsaperf_error error;
+  dsaperf_cache_options options = DSAPERF_INIT(dsaperf_cache_options);
+  options.pages = std::min<std::int64_t>(in.size(6), 6);
+  options.kv = in.number(2);
+  dsaperf_cache* cache = nullptr;
+  expect(dsaperf_cache_create(in.byte() == 255 ? nullptr : layer, &options, &cache, &error), error);
+  for (int calls = in.byte() % 12; calls > 0; --calls) {
+    std::int64_t number = 0;
+    const std::int64_t request = in.size(4);
+    std::int64_t slots[512];
+    std::int32_t table[8];
+    switch (in.byte() % 6) {
+      case 0:
+        expect(dsaperf_cache_add_request(cache, &number, &error), error);
+        break;
+      case 1:
+        expect(dsaperf_cache_remove_request(cache, request, &error), error);
+        break;
+      case 2:
+        expect(dsaperf_cache_fork(cache, request, in.size(200), &number, &error), error);
+        break;
+      case 3:  // beyond 512 tokens there are not enough pages, so that no slot is written
+        expect(dsaperf_cache_append(cache, request, in.size(512), slots, &error), error);
+        break;
+      case 4:
+        expect(dsaperf_cache_length(cache, request, &number, &error), error);
+        break;
+      default:
+        expect(dsaperf_cache_block_table(cache, request, table, in.byte() % 9, &number, &error),
+               error);
+        break;
+    }
+  }
+  dsaperf_cache_destroy(cache);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Input in(data, size);
-  constexpr void (*kStages[])(Input&) = {gemm, rope,      cache_writes, scores,
-                                         top,  selection, attention};
-  kStages[in.byte() % 7](in);
+  constexpr void (*kCalls[])(Input&) = {gemm,
+                                        rope,
+                                        cache_writes,
+                                        scores,
+                                        top,
+                                        selection,
+                                        attention,
+                                        fp8_gemm,
+                                        quantise_groups,
+                                        norm,
+                                        indexer_quantise,
+                                        index_key_cache_write,
+                                        gather_index_keys,
+                                        gathered_scores,
+                                        cache_calls};
+  kCalls[in.byte() % std::size(kCalls)](in);
   return 0;
 }
