@@ -42,7 +42,8 @@ TEST(LayerCostReportTest, TheBoundIsTheSumOfTheStages) {
 TEST(LayerCostReportTest, ARateThatIsNotKnownIsSaid) {
   const auto report = report_on("a100_sxm");
   EXPECT_THAT(text(report, {.width = 100}), ::testing::HasSubstr("rate is not known"));
-  for (const auto& stage : json(report)["stages"])
+  const auto document = json(report);
+  for (const auto& stage : document["stages"])
     EXPECT_EQ(stage["math_us"].is_null(), stage["name"] == "indexer_scores") << stage["name"];
 }
 
