@@ -5,6 +5,7 @@
 #include "dsaperf/report/align.hpp"
 #include "dsaperf/trace/align.hpp"
 #include "dsaperf/trace/read_trace.hpp"
+#include "trace.hpp"
 
 #include <unistd.h>
 
@@ -12,8 +13,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "trace.hpp"
 
 namespace dsaperf::tool {
 namespace {

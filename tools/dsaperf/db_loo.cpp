@@ -1,3 +1,4 @@
+#include "db.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/text_table.hpp"
@@ -10,8 +11,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "db.hpp"
 
 namespace dsaperf::tool {
 namespace {

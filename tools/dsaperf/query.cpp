@@ -128,9 +128,10 @@ void add_query(CLI::App& app, Run& run) {
                    "aiconfigurator's own answers")
       ->check(CLI::IsMember({"stages", "compatible"}))
       ->capture_default_str();
-  command->add_option("--vary", options->vary,
-                      "What a change would cost: topk=512..4096,heads=8|16,kv=fp8 (heads, batch, new, "
-                      "past, topk, index_heads, kv)");
+  command->add_option(
+      "--vary", options->vary,
+      "What a change would cost: topk=512..4096,heads=8|16,kv=fp8 (heads, batch, new, "
+      "past, topk, index_heads, kv)");
   auto* from =
       command->add_option("--from", options->from, "Answer every row of a CSV file (or .csv.gz)");
   auto* output =

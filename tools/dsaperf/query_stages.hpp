@@ -1,9 +1,9 @@
 #pragma once
 
+#include "command.hpp"
+
 #include <cstdint>
 #include <string>
-
-#include "command.hpp"
 
 namespace dsaperf::tool {
 

@@ -137,9 +137,9 @@ TEST_P(GemmGpuTest, Fp8ProjectionsApplyTheScaleOfEachRowAndBlock) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, GemmGpuTest,
                          ::testing::Values(Sizes{1, 128, 128}, Sizes{1, 2112, 7168},
-                                         Sizes{3, 192, 1536}, Sizes{33, 576, 512},
-                                         Sizes{65, 320, 2048}, Sizes{128, 128, 256},
-                                         Sizes{200, 1152, 640}, Sizes{300, 2176, 1552}));
+                                           Sizes{3, 192, 1536}, Sizes{33, 576, 512},
+                                           Sizes{65, 320, 2048}, Sizes{128, 128, 256},
+                                           Sizes{200, 1152, 640}, Sizes{300, 2176, 1552}));
 
 TEST(GemmLibraryGpuTest, AbsorbsAndExpandsOverHeadsAsAnInnerDimension) {
   DSAPERF_REQUIRE_GPU();

@@ -5,8 +5,8 @@
 namespace dsaperf::model {
 namespace {
 
-// The limits that kernels/sparse_mla.hpp, indexer_scores.hpp and topk.hpp state. This module may not
-// include them; op/kernel_limits_test.cpp holds both together.
+// The limits that kernels/sparse_mla.hpp, indexer_scores.hpp and topk.hpp state. This module may
+// not include them; op/kernel_limits_test.cpp holds both together.
 constexpr int kLatent = 512;
 constexpr int kRope = 64;
 constexpr int kIndexDim = 128;

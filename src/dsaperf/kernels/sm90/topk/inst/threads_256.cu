@@ -1,4 +1,4 @@
 #include "dsaperf/kernels/sm90/topk/launch.cuh"
 
 template cudaError_t dsaperf::kernels::sm90::launch_topk<256>(const TopkArguments&, int,
-                                                            cudaStream_t);
+                                                              cudaStream_t);
