@@ -267,8 +267,10 @@ TEST_F(CApiLayerTest, ForksShareAndOutOfMemoryChangesNothing) {
 TEST_F(CApiLayerTest, NullHandlesAreErrorCodes) {
   std::int64_t number = 0;
   dsaperf_batch batch = DSAPERF_INIT(dsaperf_batch);
-  EXPECT_EQ(dsaperf_layer_create(nullptr, &layer, &error), DSAPERF_INVALID_ARGUMENT);
-  EXPECT_EQ(layer, nullptr);
+  dsaperf_layer* none =
+      layer;  // a failed create clears its out parameter, which is not ours to free
+  EXPECT_EQ(dsaperf_layer_create(nullptr, &none, &error), DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(none, nullptr);
   EXPECT_EQ(dsaperf_layer_forward(nullptr, cache, &batch, &error), DSAPERF_INVALID_ARGUMENT);
   EXPECT_EQ(dsaperf_cache_add_request(nullptr, &number, &error), DSAPERF_INVALID_ARGUMENT);
   EXPECT_EQ(dsaperf_cache_add_request(cache, nullptr, &error), DSAPERF_INVALID_ARGUMENT);
