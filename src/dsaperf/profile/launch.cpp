@@ -88,18 +88,30 @@ Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
 }
 
 Result<std::filesystem::path> injection_library() {
-  if (const char* named = std::getenv("DSAPERF_INJECT")) return std::filesystem::path(named);
+  const char* named = std::getenv("DSAPERF_INJECT");
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return injection_library(program, named == nullptr ? "" : named);
+}
+
+Result<std::filesystem::path> injection_library(const std::filesystem::path& program,
+                                                const std::filesystem::path& named) {
+  std::error_code error;
+  if (!named.empty()) {
+    if (std::filesystem::is_regular_file(named, error)) return named;
+    return fail(Errc::kNotFound, "DSAPERF_INJECT names {}, which is no file", named.native());
+  }
   const auto folder = program.parent_path();
-  for (const auto& place : {folder, folder / "../lib", folder / "../../src/dsaperf/profile"}) {
-    if (std::filesystem::exists(place / kLibrary, error)) {
-      return std::filesystem::canonical(place / kLibrary, error);
+  for (const char* place : {".", "../lib", "../lib/dsaperf", "../lib64", "../lib64/dsaperf",
+                            "../../src/dsaperf/profile"}) {
+    const auto library = folder / place / kLibrary;
+    if (std::filesystem::is_regular_file(library, error)) {
+      return std::filesystem::canonical(library, error);
     }
   }
   return fail(Errc::kUnsupported,
-              "{} is not beside {}: it comes with a build that has CUDA (preset release), or is "
-              "named by DSAPERF_INJECT",
+              "{} is neither beside {} nor in ../lib or ../lib/dsaperf of it: a program built "
+              "without CUDA has none; build with preset release, or name one by DSAPERF_INJECT",
               kLibrary, program.native());
 }
 

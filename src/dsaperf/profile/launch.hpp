@@ -23,7 +23,11 @@ Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
                                  const std::filesystem::path& injection,
                                  const std::filesystem::path& logs);
 
-// The injection library: $DSAPERF_INJECT, else beside the program or in ../lib of it.
+// The injection library: $DSAPERF_INJECT, else beside the program, in ../lib or ../lib/dsaperf of
+// it (an installation), or where the build of the program put it.
 Result<std::filesystem::path> injection_library();
+// The same for a program at this path, and a DSAPERF_INJECT of `named` (empty: not set).
+Result<std::filesystem::path> injection_library(const std::filesystem::path& program,
+                                                const std::filesystem::path& named);
 
 }  // namespace dsaperf::profile

@@ -406,8 +406,8 @@ Result<Timeline> read_nsys_sqlite(const std::filesystem::path& path) {
     }
   }
   uri += "?immutable=1";
-  const int status =
-      sqlite3_open_v2(uri.c_str(), &raw, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, nullptr);
+  const int status = sqlite3_open_v2(
+      uri.c_str(), &raw, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nullptr);
   const Database database(raw);
   if (status != SQLITE_OK) return refused(raw);
   sqlite3_exec(raw, "PRAGMA mmap_size=4294967296", nullptr, nullptr, nullptr);
@@ -421,7 +421,8 @@ Result<Timeline> read_nsys_sqlite(std::string bytes) {
   if (bytes.size() < kHeader) return fail(Errc::kParse, "an SQLite file cut in its header");
   bytes[18] = bytes[19] = 1;
   sqlite3* raw = nullptr;
-  const int status = sqlite3_open_v2(":memory:", &raw, SQLITE_OPEN_READWRITE, nullptr);
+  const int status =
+      sqlite3_open_v2(":memory:", &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   const Database database(raw);
   if (status != SQLITE_OK) return refused(raw);
   const auto size = static_cast<sqlite3_int64>(bytes.size());
