@@ -87,6 +87,7 @@ class ArchitectureTest(unittest.TestCase):
             self.assertLessEqual(declared, table.get(module.name, set()), f"USES of {module.name}")
             for name, path in used.items():
                 self.assertIn(name, declared | {module.name}, f"{path} includes a header of {name}: missing in USES")
+            self.assertEqual(declared - set(used), set(), f"USES of {module.name}: no file of it includes a header of these")
 
     def test_test_headers_are_included_by_tests_only(self):
         for path in code_files(SOURCES) + code_files(ROOT / "tools"):
