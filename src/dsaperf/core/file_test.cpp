@@ -16,17 +16,17 @@ using ::testing::HasSubstr;
 
 class FileTest : public ::testing::Test {
  protected:
-  FileTest() { std::filesystem::create_directories(folder_); }
-  ~FileTest() override { std::filesystem::remove_all(folder_); }
+  FileTest() { std::filesystem::create_directories(folder); }
+  ~FileTest() override { std::filesystem::remove_all(folder); }
 
   std::filesystem::path write(const std::string& name, std::string_view content) {
-    const auto path = folder_ / name;
+    const auto path = folder / name;
     EXPECT_TRUE(write_file(path, content).has_value());
     return path;
   }
 
-  std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) /
-                                  ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) /
+                                 ::testing::UnitTest::GetInstance()->current_test_info()->name();
 };
 
 std::string error_of(const std::filesystem::path& path, Bytes limit = {1000}) {
@@ -41,8 +41,8 @@ TEST_F(FileTest, GivesBackWhatWasWrittenAndLeavesNothingBeside) {
 }
 
 TEST_F(FileTest, NamesThePathAndWhatIsWrong) {
-  EXPECT_EQ(error_of(folder_ / "absent"), (folder_ / "absent").native() + ": no such file");
-  EXPECT_THAT(error_of(folder_), HasSubstr("is a folder"));
+  EXPECT_EQ(error_of(folder / "absent"), (folder / "absent").native() + ": no such file");
+  EXPECT_THAT(error_of(folder), HasSubstr("is a folder"));
   EXPECT_THAT(error_of(write("empty", "")), HasSubstr("empty file"));
   EXPECT_THAT(error_of(write("pointer", "version https://git-lfs.github.com/spec/v1\noid sha")),
               HasSubstr("git-lfs pointer"));

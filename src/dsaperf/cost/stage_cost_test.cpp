@@ -115,7 +115,7 @@ TEST(LayerCostTest, ABatchCostsTheSumOfItsRequestsButForWeights) {
   const auto layer = testing::deepseek_v32();
   const auto shapes = random_shapes(200);
   for (std::size_t i = 0; i + 1 < shapes.size(); ++i) {
-    Shape a = shapes[i];
+    const Shape& a = shapes[i];
     Shape b = shapes[i + 1];
     b.heads = a.heads;
     b.kv = a.kv;
