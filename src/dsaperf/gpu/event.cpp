@@ -19,6 +19,11 @@ Result<void> Event::record(CUstream_st* stream) const {
   return {};
 }
 
+Result<void> Event::record_in_graph(CUstream_st* stream) const {
+  DSAPERF_CUDA_TRY(cudaEventRecordWithFlags(event_, stream, cudaEventRecordExternal));
+  return {};
+}
+
 Result<void> Event::synchronize() const {
   DSAPERF_CUDA_TRY(cudaEventSynchronize(event_));
   return {};

@@ -24,6 +24,9 @@ class Event {
 
   CUevent_st* get() const { return event_; }
   Result<void> record(CUstream_st* stream) const;
+  // While the stream is captured: each launch of the graph records the event anew, for the host to
+  // read after it.
+  Result<void> record_in_graph(CUstream_st* stream) const;
   Result<void> synchronize() const;
 
  private:

@@ -15,12 +15,6 @@
   } while (false)
 
 namespace dsaperf::kernels {
-namespace {
-
-constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what NVIDIA advises for Hopper
-
-}  // namespace
-
 // Row-major y = x w^T is column-major Y^T = W X^T, so the weights are cuBLAS's A.
 struct GemmLibrary::Plan {
   cublasLtMatmulDesc_t operation = nullptr;
@@ -120,9 +114,10 @@ Result<const GemmLibrary::Plan*> GemmLibrary::plan_for(const GemmParams& params)
 
   Preference preference;
   DSAPERF_CUBLAS_TRY(cublasLtMatmulPreferenceCreate(&preference.handle));
+  const std::size_t workspace_bytes = kWorkspaceBytes;
   DSAPERF_CUBLAS_TRY(cublasLtMatmulPreferenceSetAttribute(
-      preference.handle, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
-      sizeof(kWorkspaceBytes)));
+      preference.handle, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes,
+      sizeof(workspace_bytes)));
   cublasLtMatmulHeuristicResult_t choice = {};
   int found = 0;
   DSAPERF_CUBLAS_TRY(cublasLtMatmulAlgoGetHeuristic(handle_, plan->operation, plan->a, plan->b,

@@ -18,6 +18,9 @@ namespace dsaperf::kernels {
 // time, as the workspace is shared.
 class GemmLibrary {
  public:
+  static constexpr std::size_t kWorkspaceBytes = std::size_t{32}
+                                                 << 20;  // what NVIDIA advises for Hopper
+
   static Result<GemmLibrary> create();
   GemmLibrary(GemmLibrary&& other) noexcept;
   GemmLibrary& operator=(GemmLibrary&& other) noexcept;

@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,18 @@ struct Arithmetic {
   double scores_largest = 10 * 192 * 0x1p-24;
   // Attention: 2^-9 is a result that both sides round to bf16.
   double attention_rms = 0x1p-9;
+};
+
+// Work of a backend, recorded once.
+class Recording {
+ public:
+  Recording() = default;
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  virtual ~Recording() = default;
+
+  // Enqueues all of it; on a GPU as one launch of a CUDA graph.
+  virtual Result<void> replay() = 0;
 };
 
 // Where a layer runs: memory, and every stage over the same parameter structs. The layer is written
@@ -53,9 +66,19 @@ class Backend {
   virtual Result<void> flush_caches() = 0;
   // Waits until all work is done.
   virtual Result<void> synchronise() = 0;
-  // Time of the work between the two calls, in microseconds; stop waits for it.
-  virtual Result<void> start_clock() = 0;
-  virtual Result<double> stop_clock_us() = 0;
+
+  // Notes under a number the time at which the work so far is done, without waiting for it; within
+  // a recording, each replay notes it anew. Numbers are small: they index a list.
+  virtual Result<void> stamp(std::size_t number) = 0;
+  // Microseconds from one stamp to a later one; waits for the later one.
+  virtual Result<double> between_us(std::size_t from, std::size_t to) = 0;
+  // What `work` enqueues, to be replayed as often as wanted. What it refers to (tensors, the
+  // backend) must outlive the recording; values are read at each replay. The work has run once
+  // before, so that what is set up at first use is there; it must not allocate, upload or download.
+  virtual Result<std::unique_ptr<Recording>> record(std::function<Result<void>()> work) = 0;
+
+  // Of buffers, and of what the backend took for itself.
+  const MemoryUse& memory() const { return *memory_; }
   virtual Arithmetic arithmetic() const { return {}; }
 
   virtual Result<void> gemm(const kernels::GemmParams& params) = 0;
@@ -73,6 +96,20 @@ class Backend {
   virtual Result<void> topk(const kernels::TopkParams& params) = 0;
   virtual Result<void> selection_rows(const kernels::SelectionRowsParams& params) = 0;
   virtual Result<void> sparse_mla(const kernels::SparseMlaParams& params) = 0;
+
+ protected:
+  // A buffer that counts in memory() until it is released.
+  Buffer counted(void* data, std::size_t bytes, void (*release)(void*)) {
+    memory_->add(bytes);
+    return Buffer(data, bytes, [release, bytes, memory = memory_](void* owned) {
+      release(owned);
+      memory->bytes -= static_cast<std::int64_t>(bytes);
+    });
+  }
+  void count(std::size_t bytes) { memory_->add(bytes); }
+
+ private:
+  std::shared_ptr<MemoryUse> memory_ = std::make_shared<MemoryUse>();
 };
 
 // Double precision, loops: for tests, small shapes and checks. Independent rows and columns may run

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <utility>
 
@@ -39,6 +41,20 @@ class Buffer {
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
   Release release_;
+};
+
+// Memory of a backend that is in use now, the most that ever was, and how often it was asked for:
+// what is said to allocate nothing leaves the last number as it is.
+struct MemoryUse {
+  std::int64_t bytes = 0;
+  std::int64_t peak = 0;
+  std::int64_t allocations = 0;
+
+  void add(std::size_t more) {
+    bytes += static_cast<std::int64_t>(more);
+    peak = std::max(peak, bytes);
+    ++allocations;
+  }
 };
 
 }  // namespace dsaperf::op

@@ -16,8 +16,10 @@ using kernels::kQuantGroup;
 using kernels::kRopeDim;
 using model::Stage;
 
-// Scores of a chunk of tokens; a long prefill runs in several.
-constexpr std::int64_t kScoreBytes = std::int64_t{256} << 20;
+// Rows of scores begin at whole sectors of 32 bytes.
+constexpr std::int64_t padded(std::int64_t columns) {
+  return (columns + 7) / 8 * 8;
+}
 
 template <typename T>
 Result<Buffer> uploaded(Backend& backend, const std::vector<T>& values) {
@@ -81,10 +83,11 @@ std::vector<Stage> stages(const LayerSpec& spec, bool dense) {
 
 // What the plan says of requests and tokens, before anything is appended.
 Result<ForwardPass> plan(const LayerSpec& spec, const CacheManager& cache,
-                         std::span<const BatchRequest> requests) {
+                         std::span<const BatchRequest> requests, std::int64_t longest) {
   ForwardPass pass;
   pass.spec = spec;
-  pass.dense = true;
+  pass.longest = std::max<std::int64_t>(longest, 1);
+  pass.lengths_change = longest > 0;
   pass.uniform_q_len =
       requests.empty() ? 0
                        : static_cast<int>(std::min<std::int64_t>(requests.front().new_tokens, 9));
@@ -108,16 +111,17 @@ Result<ForwardPass> plan(const LayerSpec& spec, const CacheManager& cache,
       pass.request_of.push_back(index);
     }
     pass.tokens += new_tokens;
-    pass.dense = pass.dense && past + new_tokens <= spec.topk;
-    pass.selected = static_cast<int>(std::min<std::int64_t>(
-        spec.topk, std::max<std::int64_t>(pass.selected, past + new_tokens)));
+    if (longest > 0 && past + new_tokens > longest)
+      return fail(Errc::kInvalidArgument,
+                  "batch: request {} is {} tokens long, {} were planned for", request,
+                  past + new_tokens, longest);
+    pass.longest = std::max(pass.longest, past + new_tokens);
     if (new_tokens != pass.uniform_q_len) pass.uniform_q_len = 0;
-    pass.block_table_stride =
-        std::max(pass.block_table_stride, (past + new_tokens + kPageTokens - 1) / kPageTokens);
   }
   if (pass.uniform_q_len > 8) pass.uniform_q_len = 0;
-  if (!pass.dense) pass.selected = spec.topk;
-  pass.selected = std::max(pass.selected, 1);
+  pass.dense = pass.longest <= spec.topk;
+  pass.selected = static_cast<int>(std::min<std::int64_t>(spec.topk, pass.longest));
+  pass.block_table_stride = (pass.longest + kPageTokens - 1) / kPageTokens;
   pass.stages = stages(spec, pass.dense);
   return pass;
 }
@@ -137,7 +141,25 @@ Result<void> add_uploaded(Backend& backend, ForwardPass& pass, const char* name,
   return backend.upload(values.data(), values.size_bytes(), pass.at(name).buffer.data());
 }
 
-Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8) {
+// Scores of as many tokens at a time as the budget holds, and the keys of a request where they are
+// gathered for it.
+Result<void> add_scores(Backend& backend, ForwardPass& pass, std::int64_t score_bytes) {
+  const std::int64_t row_bytes = 4 * padded(pass.longest);
+  const std::int64_t at_least = std::max(pass.uniform_q_len, 1);
+  const std::int64_t rows = std::min(score_bytes / row_bytes, pass.tokens);
+  if (rows < at_least)
+    return fail(Errc::kInvalidArgument,
+                "batch: {} bytes for scores are less than the {} that {} of {} tokens need",
+                score_bytes, at_least * row_bytes,
+                at_least == 1 ? "a row" : "the rows of a request", pass.longest);
+  DSAPERF_TRY(add(backend, pass, "scores_scratch", DType::kF32, {rows, padded(pass.longest)}));
+  if (pass.uniform_q_len > 0) return {};
+  DSAPERF_TRY(add(backend, pass, "gathered_keys", DType::kE4m3, {pass.longest, kIndexDim}));
+  return add(backend, pass, "gathered_scales", DType::kF32, {pass.longest});
+}
+
+Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8,
+                             std::int64_t score_bytes) {
   const LayerSpec& spec = pass.spec;
   const std::int64_t n = pass.tokens;
   const auto bf16 = [&](const char* name, std::vector<std::int64_t> shape) {
@@ -168,14 +190,7 @@ Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8) {
         add(backend, pass, "index_query_e4m3", DType::kE4m3, {n, spec.index_heads, kIndexDim}));
     DSAPERF_TRY(add(backend, pass, "head_weight", DType::kF32, {n, spec.index_heads}));
     DSAPERF_TRY(add(backend, pass, "head_weight_scaled", DType::kF32, {n, spec.index_heads}));
-    std::int64_t longest = 1;
-    for (const auto& request : pass.requests) longest = std::max(longest, request.context());
-    const std::int64_t rows = std::min(std::max<std::int64_t>(kScoreBytes / (4 * longest), 8), n);
-    DSAPERF_TRY(add(backend, pass, "scores_scratch", DType::kF32, {rows, longest}));
-    if (pass.uniform_q_len == 0) {
-      DSAPERF_TRY(add(backend, pass, "gathered_keys", DType::kE4m3, {longest, kIndexDim}));
-      DSAPERF_TRY(add(backend, pass, "gathered_scales", DType::kF32, {longest}));
-    }
+    if (n > 0) DSAPERF_TRY(add_scores(backend, pass, score_bytes));
   }
   if (fp8) {
     const std::int64_t widest = std::max({spec.hidden, spec.q_lora, spec.heads * spec.v});
@@ -194,28 +209,56 @@ std::vector<std::int32_t> everything(const ForwardPass& pass) {
   return selection;
 }
 
+// What the pass knows of lengths, from its host copies to the tensors that kernels read.
+Result<void> upload_lengths(Backend& backend, const ForwardPass& pass) {
+  std::vector<std::int32_t> context;
+  for (const auto& request : pass.requests)
+    context.push_back(static_cast<std::int32_t>(request.context()));
+  const auto upload = [&](const char* name, const auto& values) {
+    return backend.upload(values.data(), values.size() * sizeof(values[0]),
+                          pass.at(name).buffer.data());
+  };
+  DSAPERF_TRY(upload("score_end", pass.visible));
+  DSAPERF_TRY(upload("context", context));
+  DSAPERF_TRY(upload("block_table", pass.block_table));
+  DSAPERF_TRY(upload("slots", pass.slot));
+  return upload("rope_table", pass.rope_table);
+}
+
 Result<void> add_plan(Backend& backend, ForwardPass& pass) {
   const std::int64_t n = pass.tokens;
   const auto requests = static_cast<std::int64_t>(pass.requests.size());
   std::vector<std::int32_t> table_row(n);
   for (std::int64_t t = 0; t < n; ++t) table_row[t] = static_cast<std::int32_t>(t);
-  std::vector<std::int32_t> context;
-  for (const auto& request : pass.requests)
-    context.push_back(static_cast<std::int32_t>(request.context()));
   const std::vector<std::int32_t> zeros(n, 0);
-  const auto i32 = [&](const char* name, std::vector<std::int64_t> shape,
-                       const std::vector<std::int32_t>& values) {
-    return add_uploaded<std::int32_t>(backend, pass, name, DType::kI32, std::move(shape), values);
+  const auto i32 = [&](const char* name, const std::vector<std::int32_t>& values) {
+    return add_uploaded<std::int32_t>(backend, pass, name, DType::kI32, {n}, values);
   };
-  DSAPERF_TRY(i32("rope_row", {n}, table_row));
-  DSAPERF_TRY(i32("score_start", {n}, zeros));
-  DSAPERF_TRY(i32("score_end", {n}, pass.visible));
-  DSAPERF_TRY(i32("context", {requests}, context));
-  DSAPERF_TRY(i32("request_of", {n}, pass.request_of));
-  DSAPERF_TRY(i32("block_table", {requests, pass.block_table_stride}, pass.block_table));
-  DSAPERF_TRY(add_uploaded<std::int64_t>(backend, pass, "slots", DType::kI64, {n}, pass.slot));
-  return add_uploaded<float>(backend, pass, "rope_table", DType::kF32, {n, kRopeDim},
-                             pass.rope_table);
+  DSAPERF_TRY(i32("rope_row", table_row));
+  DSAPERF_TRY(i32("score_start", zeros));
+  DSAPERF_TRY(i32("request_of", pass.request_of));
+  DSAPERF_TRY(add(backend, pass, "score_end", DType::kI32, {n}));
+  DSAPERF_TRY(add(backend, pass, "context", DType::kI32, {requests}));
+  DSAPERF_TRY(add(backend, pass, "block_table", DType::kI32, {requests, pass.block_table_stride}));
+  DSAPERF_TRY(add(backend, pass, "slots", DType::kI64, {n}));
+  DSAPERF_TRY(add(backend, pass, "rope_table", DType::kF32, {n, kRopeDim}));
+  return upload_lengths(backend, pass);
+}
+
+// Tables of pages, padded with page 0, which is always there to be read.
+Result<void> set_block_table(const CacheManager& cache, ForwardPass& pass) {
+  pass.block_table.clear();
+  for (const auto& request : pass.requests) {
+    DSAPERF_TRY_ASSIGN(const auto pages, cache.pool().block_table(request.request));
+    pass.block_table.insert(pass.block_table.end(), pages.begin(), pages.end());
+    pass.block_table.resize(pass.block_table.size() + pass.block_table_stride - pages.size(), 0);
+  }
+  return {};
+}
+
+void set_rope_table(ForwardPass& pass) {
+  pass.rope_table =
+      kernels::rope_table(kernels::rope_frequencies(pass.spec.rope, kRopeDim), pass.position);
 }
 
 }  // namespace
@@ -252,10 +295,11 @@ Result<DsaLayer> DsaLayer::create(Backend& backend, const LayerSpec& spec,
 
 Result<ForwardPass> DsaLayer::prepare(CacheManager& cache, std::span<const BatchRequest> requests,
                                       std::span<const std::uint16_t> x,
-                                      std::span<const std::int32_t> selection) const {
+                                      std::span<const std::int32_t> selection,
+                                      const PassOptions& options) const {
   if (spec_.has_indexer && !cache.options().index_keys)
     return fail(Errc::kInvalidArgument, "batch: the layer has an indexer, the cache no index keys");
-  DSAPERF_TRY_ASSIGN(auto pass, plan(spec_, cache, requests));
+  DSAPERF_TRY_ASSIGN(auto pass, plan(spec_, cache, requests, options.longest));
   if (static_cast<std::int64_t>(x.size()) != pass.tokens * spec_.hidden)
     return fail(Errc::kInvalidArgument, "batch: x has {} values, {} tokens of {} need {}", x.size(),
                 pass.tokens, spec_.hidden, pass.tokens * spec_.hidden);
@@ -266,24 +310,84 @@ Result<ForwardPass> DsaLayer::prepare(CacheManager& cache, std::span<const Batch
                 "batch: a layer without an indexer needs a selection of {} x {}, got {} values",
                 pass.tokens, pass.selected, selection.size());
   // Everything that can run out of memory comes before the caches change.
-  DSAPERF_TRY(add_activations(*backend_, pass, q_a_.fp8.data() != nullptr));
+  DSAPERF_TRY(add_activations(*backend_, pass, q_a_.fp8.data() != nullptr, options.score_bytes));
   DSAPERF_TRY(add_uploaded<std::uint16_t>(*backend_, pass, "x", DType::kBf16,
                                           {pass.tokens, spec_.hidden}, x));
   const auto lists =
       pass.dense ? everything(pass) : std::vector<std::int32_t>(selection.begin(), selection.end());
   DSAPERF_TRY(backend_->upload(lists.data(), lists.size() * 4, pass.at("selection").i32()));
-  pass.rope_table =
-      kernels::rope_table(kernels::rope_frequencies(spec_.rope, kRopeDim), pass.position);
+  set_rope_table(pass);
 
   DSAPERF_TRY_ASSIGN(pass.slot, cache.append(requests));
-  for (const auto& request : pass.requests) {
-    DSAPERF_TRY_ASSIGN(const auto pages, cache.pool().block_table(request.request));
-    pass.block_table.insert(pass.block_table.end(), pages.begin(), pages.end());
-    pass.block_table.resize(pass.block_table.size() + pass.block_table_stride - pages.size(), 0);
-  }
+  DSAPERF_TRY(set_block_table(cache, pass));
   DSAPERF_TRY(add_plan(*backend_, pass));
   DSAPERF_TRY(backend_->synchronise());
   return pass;
+}
+
+Result<void> DsaLayer::advance(ForwardPass& pass, CacheManager& cache,
+                               std::span<const std::uint16_t> x,
+                               std::span<const std::int32_t> selection) const {
+  if (!pass.lengths_change)
+    return fail(Errc::kInvalidArgument, "batch: the pass was planned for one length alone");
+  if (!x.empty() && static_cast<std::int64_t>(x.size()) != pass.tokens * spec_.hidden)
+    return fail(Errc::kInvalidArgument, "batch: x has {} values, {} tokens of {} need {}", x.size(),
+                pass.tokens, spec_.hidden, pass.tokens * spec_.hidden);
+  if (!selection.empty() &&
+      (spec_.has_indexer || pass.dense ||
+       static_cast<std::int64_t>(selection.size()) != pass.tokens * pass.selected))
+    return fail(Errc::kInvalidArgument, "batch: a selection of {} values is not one of {} x {}",
+                selection.size(), pass.tokens, pass.selected);
+  std::vector<BatchRequest> requests;
+  for (const auto& request : pass.requests) {
+    DSAPERF_TRY_ASSIGN(const std::int64_t past, cache.pool().length(request.request));
+    if (past + request.new_tokens > pass.longest)
+      return fail(Errc::kInvalidArgument,
+                  "batch: request {} would be {} tokens long, {} were planned for", request.request,
+                  past + request.new_tokens, pass.longest);
+    requests.push_back({.request = request.request, .new_tokens = request.new_tokens});
+  }
+  DSAPERF_TRY_ASSIGN(pass.slot, cache.append(requests));
+  for (auto& request : pass.requests) {
+    DSAPERF_TRY_ASSIGN(const std::int64_t context, cache.pool().length(request.request));
+    request.past = context - request.new_tokens;
+    for (std::int64_t i = 0; i < request.new_tokens; ++i) {
+      pass.position[request.first_token + i] = static_cast<std::int32_t>(request.past + i);
+      pass.visible[request.first_token + i] = static_cast<std::int32_t>(request.past + i + 1);
+    }
+  }
+  set_rope_table(pass);
+  DSAPERF_TRY(set_block_table(cache, pass));
+  DSAPERF_TRY(upload_lengths(*backend_, pass));
+  if (!x.empty()) DSAPERF_TRY(backend_->upload(x.data(), x.size_bytes(), pass.at("x").bf16()));
+  const auto lists =
+      pass.dense ? everything(pass) : std::vector<std::int32_t>(selection.begin(), selection.end());
+  if (!lists.empty())
+    DSAPERF_TRY(backend_->upload(lists.data(), lists.size() * 4, pass.at("selection").i32()));
+  return {};
+}
+
+Result<void> DsaLayer::keep_scores(ForwardPass& pass, std::span<const std::int64_t> tokens) const {
+  for (const std::int64_t token : tokens) {
+    if (token < 0 || token >= pass.tokens)
+      return fail(Errc::kInvalidArgument, "batch: token {} is none of {}", token, pass.tokens);
+    pass.kept_scores[token] = {};
+  }
+  if (!pass.has("scores_scratch")) return {};
+  pass.tensors.erase("kept_scores_scratch");
+  return add(*backend_, pass, "kept_scores_scratch", DType::kF32,
+             {static_cast<std::int64_t>(pass.kept_scores.size()), pass.longest});
+}
+
+Result<void> DsaLayer::fetch_scores(ForwardPass& pass) const {
+  if (!pass.has("kept_scores_scratch")) return {};
+  const float* row = pass.at("kept_scores_scratch").f32();
+  for (auto& [token, scores] : pass.kept_scores) {
+    scores.resize(pass.visible[token]);
+    DSAPERF_TRY(backend_->download(row, scores.size() * 4, scores.data()));
+    row += pass.longest;
+  }
+  return {};
 }
 
 Result<ForwardPass> DsaLayer::subset(Backend& from, const ForwardPass& pass,
@@ -291,6 +395,7 @@ Result<ForwardPass> DsaLayer::subset(Backend& from, const ForwardPass& pass,
   ForwardPass part;
   part.spec = spec_;
   part.tokens = static_cast<std::int64_t>(tokens.size());
+  part.longest = pass.longest;
   part.dense = pass.dense;
   part.selected = pass.selected;
   part.uniform_q_len = 1;
@@ -312,7 +417,9 @@ Result<ForwardPass> DsaLayer::subset(Backend& from, const ForwardPass& pass,
     const auto cosines = pass.rope_table.begin() + t * kRopeDim;
     part.rope_table.insert(part.rope_table.end(), cosines, cosines + kRopeDim);
   }
-  DSAPERF_TRY(add_activations(*backend_, part, q_a_.fp8.data() != nullptr));
+  // All scores at once: a check compares them.
+  DSAPERF_TRY(add_activations(*backend_, part, q_a_.fp8.data() != nullptr,
+                              part.tokens * 4 * padded(part.longest)));
   std::vector<std::uint16_t> x(tokens.size() * spec_.hidden);
   std::vector<std::int32_t> selection(tokens.size() * pass.selected);
   for (std::size_t i = 0; i < tokens.size(); ++i) {

@@ -19,6 +19,13 @@ namespace dsaperf::op {
 //   auto pass = layer->prepare(cache, {{request, 512}}, x);     // makes room, plans, allocates
 //   layer->run(*pass, cache);                                    // only computes
 //
+// Decoding again and again with one recording (on a GPU a CUDA graph), whose lengths change:
+//
+//   auto pass = layer->prepare(cache, requests, x, {}, {.longest = 32768});
+//   layer->run(*pass, cache);                                    // sets up what first use needs
+//   auto step = backend.record([&] { return layer->enqueue(*pass, cache); });
+//   layer->advance(*pass, cache, next_x);  (*step)->replay();     // as often as wanted
+//
 // The backend must outlive layer and passes. Activations are bf16 between stages, as in serving.
 class DsaLayer {
  public:
@@ -31,7 +38,21 @@ class DsaLayer {
   // is appended to (kOutOfMemory).
   Result<ForwardPass> prepare(CacheManager& cache, std::span<const BatchRequest> requests,
                               std::span<const std::uint16_t> x,
-                              std::span<const std::int32_t> selection = {}) const;
+                              std::span<const std::int32_t> selection = {},
+                              const PassOptions& options = {}) const;
+
+  // The next tokens of the same requests, as many of each as before, in the memory of a pass that
+  // was prepared with `longest`: makes room in the cache and rewrites what the pass knows of
+  // lengths. An empty x (or selection) leaves the values that are there. Fails with
+  // kInvalidArgument where a request would be longer than `longest`, and then nothing has changed.
+  Result<void> advance(ForwardPass& pass, CacheManager& cache, std::span<const std::uint16_t> x,
+                       std::span<const std::int32_t> selection = {}) const;
+
+  // From now on the scores of these tokens are copied aside as the pass runs (checks use them).
+  // Before a recording is made, since it allocates.
+  Result<void> keep_scores(ForwardPass& pass, std::span<const std::int64_t> tokens) const;
+  // Brings them to pass.kept_scores; run() has done it.
+  Result<void> fetch_scores(ForwardPass& pass) const;
 
   // A pass over some tokens of another one, from `from`'s memory, each as a request of its own over
   // the same pages: what a check by another backend runs. It writes the same slots again.
@@ -45,6 +66,12 @@ class DsaLayer {
     virtual Result<void> after(model::Stage) { return {}; }
   };
 
+  // Only launches: no allocation, no waiting, all work in the backend's order. The observer must do
+  // the same if the pass is to be recorded.
+  Result<void> enqueue(ForwardPass& pass, const CacheManager& cache) const;
+  Result<void> enqueue(ForwardPass& pass, const CacheManager& cache, Observer& observer) const;
+
+  // enqueue(), then waits until it is done.
   Result<void> run(ForwardPass& pass, const CacheManager& cache) const;
   Result<void> run(ForwardPass& pass, const CacheManager& cache, Observer& observer) const;
 

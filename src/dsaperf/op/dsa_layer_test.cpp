@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 
 namespace dsaperf::op {
 namespace {
@@ -46,7 +47,9 @@ struct LayerRun {
     }
     const auto x = random_x(spec, tokens);
     pass = std::make_unique<ForwardPass>(layer->prepare(*cache, batch, x, selection).value());
-    for (std::int64_t t = 0; t < tokens; ++t) pass->kept_scores[t] = {};
+    std::vector<std::int64_t> all(tokens);
+    std::iota(all.begin(), all.end(), 0);
+    EXPECT_TRUE(layer->keep_scores(*pass, all));
     const auto done = layer->run(*pass, *cache);
     EXPECT_TRUE(done) << (done ? "" : done.error().message());
   }

@@ -14,6 +14,16 @@
 
 namespace dsaperf::op {
 
+// How a pass is planned, beyond its batch.
+struct PassOptions {
+  // Contexts that DsaLayer::advance() may reach: tensors, grids and the regime are made for them,
+  // so that one recording serves all lengths up to this. 0: the lengths stay as they are.
+  std::int64_t longest = 0;
+  // Memory for index scores, in f32: a batch that has more is taken in parts. Fails with
+  // kInvalidArgument where one token (decode: one request) needs more.
+  std::int64_t score_bytes = std::int64_t{256} << 20;
+};
+
 // One batch on its way through one layer: which tokens, where they go in the caches, and every
 // tensor of the stages. Made by DsaLayer::prepare, which also makes room in the caches; running it
 // again computes the same. Tensors by name, all packed, tokens first:
@@ -41,8 +51,10 @@ struct ForwardPass {
   LayerSpec spec;
   std::vector<Request> requests;
   std::int64_t tokens = 0;
-  bool dense = false;  // every request is at most topk long: no selection
-  int selected = 0;    // width of the lists: topk, or the longest context if that is less
+  std::int64_t longest = 0;     // context that everything is sized for
+  bool lengths_change = false;  // advance() is allowed
+  bool dense = false;           // every request is at most topk long: no selection
+  int selected = 0;             // width of the lists: topk, or the longest context if that is less
   int uniform_q_len =
       0;  // new tokens of every request if equal and at most 8, else 0: paged scores
   std::vector<model::Stage> stages;  // what runs, in order
@@ -57,7 +69,7 @@ struct ForwardPass {
   std::vector<float> rope_table;  // [tokens, 64]
 
   std::map<std::string, Tensor, std::less<>> tensors;
-  // Scores of these tokens are kept on the host when the pass runs; rows of the request's length.
+  // Scores of these tokens (DsaLayer::keep_scores), as many as each sees: on the host after run().
   std::map<std::int64_t, std::vector<float>> kept_scores;
 
   const Tensor& at(std::string_view name) const { return tensors.find(name)->second; }

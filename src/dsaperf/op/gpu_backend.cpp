@@ -4,6 +4,7 @@
 #include "dsaperf/gpu/device.hpp"
 #include "dsaperf/gpu/device_array.hpp"
 #include "dsaperf/gpu/event.hpp"
+#include "dsaperf/gpu/graph.hpp"
 #include "dsaperf/gpu/l2_flush.hpp"
 #include "dsaperf/gpu/stream.hpp"
 #include "dsaperf/kernels/gemm_gpu.hpp"
@@ -11,22 +12,33 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace dsaperf::op {
 namespace {
+
+class GraphRecording final : public Recording {
+ public:
+  GraphRecording(gpu::Graph graph, CUstream_st* stream)
+      : graph_(std::move(graph)), stream_(stream) {}
+  Result<void> replay() override { return graph_.launch(stream_); }
+
+ private:
+  gpu::Graph graph_;
+  CUstream_st* stream_;
+};
 
 // Device memory and one stream of its own. Stages allocate nothing: a kernel's workspace grows
 // here, before it is first used, and stays.
 class GpuBackend final : public Backend {
  public:
-  GpuBackend(const gpu::Device& device, gpu::Stream stream, gpu::Event start, gpu::Event stop,
-             kernels::GemmLibrary gemms)
+  GpuBackend(const gpu::Device& device, gpu::Stream stream, kernels::GemmLibrary gemms)
       : name_(device.name),
         sm_count_(device.sm_count),
         stream_(std::move(stream)),
-        start_(std::move(start)),
-        stop_(std::move(stop)),
-        gemms_(std::move(gemms)) {}
+        gemms_(std::move(gemms)) {
+    count(kernels::GemmLibrary::kWorkspaceBytes);
+  }
 
   std::string device_name() const override { return name_; }
 
@@ -45,7 +57,7 @@ class GpuBackend final : public Backend {
   Result<Buffer> allocate(std::size_t bytes) override {
     void* data = nullptr;
     DSAPERF_CUDA_TRY(cudaMalloc(&data, std::max<std::size_t>(bytes, 1)));
-    Buffer buffer(data, bytes, [](void* owned) { cudaFree(owned); });
+    Buffer buffer = counted(data, bytes, [](void* owned) { cudaFree(owned); });
     DSAPERF_CUDA_TRY(cudaMemsetAsync(data, 0, bytes, stream_.get()));
     return buffer;
   }
@@ -71,19 +83,33 @@ class GpuBackend final : public Backend {
     if (!flush_) {
       DSAPERF_TRY_ASSIGN(auto flush, gpu::L2Flush::create());
       flush_ = std::move(flush);
+      count(gpu::L2Flush::kBytes);
     }
     return flush_->run(stream_.get());
   }
   Result<void> synchronise() override { return stream_.synchronize(); }
-  Result<void> start_clock() override {
-    DSAPERF_TRY(stream_.synchronize());
-    return start_.record(stream_.get());
+
+  Result<void> stamp(std::size_t number) override {
+    while (stamps_.size() <= number) {
+      DSAPERF_TRY_ASSIGN(auto event, gpu::Event::create());
+      stamps_.push_back(std::move(event));
+    }
+    const gpu::Event& event = stamps_[number];
+    return recording_ ? event.record_in_graph(stream_.get()) : event.record(stream_.get());
   }
-  Result<double> stop_clock_us() override {
-    DSAPERF_TRY(stop_.record(stream_.get()));
-    DSAPERF_TRY(stream_.synchronize());
-    DSAPERF_TRY_ASSIGN(const Micros taken, gpu::elapsed(start_, stop_));
+  Result<double> between_us(std::size_t from, std::size_t to) override {
+    if (std::max(from, to) >= stamps_.size())
+      return fail(Errc::kInvalidArgument, "stamp {} was never made", std::max(from, to));
+    DSAPERF_TRY(stamps_[to].synchronize());
+    DSAPERF_TRY_ASSIGN(const Micros taken, gpu::elapsed(stamps_[from], stamps_[to]));
     return taken.value;
+  }
+  Result<std::unique_ptr<Recording>> record(std::function<Result<void>()> work) override {
+    recording_ = true;
+    auto graph = gpu::Graph::capture(stream_.get(), work);
+    recording_ = false;
+    if (!graph) return tl::unexpected(std::move(graph).error());
+    return std::make_unique<GraphRecording>(*std::move(graph), stream_.get());
   }
 
   Result<void> gemm(const kernels::GemmParams& params) override {
@@ -146,17 +172,18 @@ class GpuBackend final : public Backend {
   Result<void> reserve(std::size_t bytes) {
     if (bytes <= workspace_.size()) return {};
     DSAPERF_TRY_ASSIGN(workspace_, gpu::DeviceArray<unsigned char>::uninitialized(bytes));
+    count(bytes);
     return {};
   }
 
   std::string name_;
   int sm_count_;
   gpu::Stream stream_;
-  gpu::Event start_;
-  gpu::Event stop_;
   kernels::GemmLibrary gemms_;
   gpu::DeviceArray<unsigned char> workspace_;
   std::optional<gpu::L2Flush> flush_;
+  std::vector<gpu::Event> stamps_;
+  bool recording_ = false;
 };
 
 }  // namespace
@@ -174,10 +201,7 @@ Result<std::unique_ptr<Backend>> gpu_backend() {
   }
   DSAPERF_TRY_ASSIGN(auto stream, gpu::Stream::create());
   DSAPERF_TRY_ASSIGN(auto gemms, kernels::GemmLibrary::create());
-  DSAPERF_TRY_ASSIGN(auto start, gpu::Event::create());
-  DSAPERF_TRY_ASSIGN(auto stop, gpu::Event::create());
-  return std::make_unique<GpuBackend>(device, std::move(stream), std::move(start), std::move(stop),
-                                      std::move(gemms));
+  return std::make_unique<GpuBackend>(device, std::move(stream), std::move(gemms));
 }
 
 }  // namespace dsaperf::op

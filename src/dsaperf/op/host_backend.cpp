@@ -4,12 +4,25 @@
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/backend.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace dsaperf::op {
 namespace {
+
+// The host has nothing to launch faster: a replay does the work again.
+class Repetition final : public Recording {
+ public:
+  explicit Repetition(std::function<Result<void>()> work) : work_(std::move(work)) {}
+  Result<void> replay() override { return work_(); }
+
+ private:
+  std::function<Result<void>()> work_;
+};
 
 // Host memory; every stage by its double reference.
 class ReferenceBackend : public Backend {
@@ -23,7 +36,7 @@ class ReferenceBackend : public Backend {
     // calloc: large caches are not touched before they are used.
     void* data = std::calloc(bytes == 0 ? 1 : bytes, 1);
     if (data == nullptr) return fail(Errc::kOutOfMemory, "no host memory for {} bytes", bytes);
-    return Buffer(data, bytes, std::free);
+    return counted(data, bytes, std::free);
   }
   Result<void> upload(const void* host, std::size_t bytes, void* target) override {
     if (bytes != 0) std::memcpy(target, host, bytes);
@@ -51,14 +64,18 @@ class ReferenceBackend : public Backend {
     return {};
   }
   Result<void> synchronise() override { return {}; }
-  Result<void> start_clock() override {
-    started_ = std::chrono::steady_clock::now();
+  Result<void> stamp(std::size_t number) override {
+    if (stamps_.size() <= number) stamps_.resize(number + 1);
+    stamps_[number] = std::chrono::steady_clock::now();
     return {};
   }
-  Result<double> stop_clock_us() override {
-    const std::chrono::duration<double, std::micro> taken =
-        std::chrono::steady_clock::now() - started_;
-    return taken.count();
+  Result<double> between_us(std::size_t from, std::size_t to) override {
+    if (std::max(from, to) >= stamps_.size())
+      return fail(Errc::kInvalidArgument, "stamp {} was never made", std::max(from, to));
+    return std::chrono::duration<double, std::micro>(stamps_[to] - stamps_[from]).count();
+  }
+  Result<std::unique_ptr<Recording>> record(std::function<Result<void>()> work) override {
+    return std::make_unique<Repetition>(std::move(work));
   }
 
   // Columns of the weights in blocks of 128, so that fp8 blocks stay whole.
@@ -144,7 +161,7 @@ class ReferenceBackend : public Backend {
   }
 
   int threads_;
-  std::chrono::steady_clock::time_point started_;
+  std::vector<std::chrono::steady_clock::time_point> stamps_;
   std::vector<char> flush_;
 };
 

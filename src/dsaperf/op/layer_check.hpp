@@ -29,8 +29,7 @@ struct LayerCheck {
 };
 
 // Rows of a batch to compare: all if they are few, else first, last and some between of requests.
-// Entering them as keys of ForwardPass::kept_scores before the run lets scores and top-k be
-// checked.
+// DsaLayer::keep_scores() of them before the run lets scores and top-k be checked.
 std::vector<std::int64_t> tokens_to_check(const ForwardPass& pass, std::size_t at_most);
 
 // Runs the double reference stage by stage over the tokens of pass.kept_scores, each stage on what

@@ -1,10 +1,14 @@
 #include "dsaperf/op/past_tokens.hpp"
 
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/kernels/cpu/cpu.hpp"
+#include "dsaperf/kernels/cpu/parallel.hpp"
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/random_normal.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 
 namespace dsaperf::op {
@@ -14,7 +18,7 @@ using kernels::kIndexDim;
 using kernels::kLatentDim;
 using kernels::kRopeDim;
 
-constexpr std::int64_t kTokensPerChunk = 4096;
+constexpr std::int64_t kTokensPerChunk = 16384;
 constexpr std::uint64_t kFirstStream = 1024;  // below it: weights and x
 
 // A chunk of past tokens in the backend's memory.
@@ -82,26 +86,35 @@ Result<std::vector<std::uint16_t>> past_index_keys(const LayerSpec& spec,
                                                    const LayerWeights& weights, PastSource source,
                                                    std::int64_t first, std::int64_t count) {
   std::vector<std::uint16_t> keys(count * kIndexDim);
-  for (std::int64_t i = 0; i < count * kIndexDim; ++i)
-    keys[i] =
-        kernels::bf16_from_float(normal_at(source.seed, kFirstStream + 3 * source.stream + 2,
-                                           static_cast<std::uint64_t>(first * kIndexDim + i)) *
-                                     weights.k_norm[i % kIndexDim] +
-                                 weights.k_norm_bias[i % kIndexDim]);
-  std::vector<std::int32_t> positions(count);
-  std::iota(positions.begin(), positions.end(), static_cast<std::int32_t>(first));
-  const auto table = kernels::rope_table(kernels::rope_frequencies(spec.rope, kRopeDim), positions);
-  std::iota(positions.begin(), positions.end(), 0);  // rows of the table
-  DSAPERF_TRY(kernels::rope_reference({.x = keys.data(),
-                                       .cos_sin = table.data(),
-                                       .positions = positions.data(),
-                                       .tokens = count,
-                                       .table_rows = count,
-                                       .heads = 1,
-                                       .dim = kRopeDim,
-                                       .token_stride = kIndexDim,
-                                       .head_stride = kIndexDim,
-                                       .pairs = spec.index_rope}));
+  const auto frequencies = kernels::rope_frequencies(spec.rope, kRopeDim);
+  std::atomic<bool> refused = false;
+  constexpr std::int64_t kTokensPerTask = 1024;
+  kernels::cpu::parallel_ranges(
+      count, kTokensPerTask, kernels::cpu::available_threads(),
+      [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin * kIndexDim; i < end * kIndexDim; ++i)
+          keys[i] = kernels::bf16_from_float(
+              normal_at(source.seed, kFirstStream + 3 * source.stream + 2,
+                        static_cast<std::uint64_t>(first * kIndexDim + i)) *
+                  weights.k_norm[i % kIndexDim] +
+              weights.k_norm_bias[i % kIndexDim]);
+        std::vector<std::int32_t> positions(end - begin);
+        std::iota(positions.begin(), positions.end(), static_cast<std::int32_t>(first + begin));
+        const auto table = kernels::rope_table(frequencies, positions);
+        std::iota(positions.begin(), positions.end(), 0);  // rows of the table
+        const auto rotated = kernels::rope_reference({.x = keys.data() + begin * kIndexDim,
+                                                      .cos_sin = table.data(),
+                                                      .positions = positions.data(),
+                                                      .tokens = end - begin,
+                                                      .table_rows = end - begin,
+                                                      .heads = 1,
+                                                      .dim = kRopeDim,
+                                                      .token_stride = kIndexDim,
+                                                      .head_stride = kIndexDim,
+                                                      .pairs = spec.index_rope});
+        if (!rotated) refused = true;
+      });
+  if (refused) return fail(Errc::kInvalidArgument, "past tokens: index keys cannot be rotated");
   return keys;
 }
 

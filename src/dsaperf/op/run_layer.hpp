@@ -3,12 +3,12 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/core/units.hpp"
 #include "dsaperf/op/layer_check.hpp"
+#include "dsaperf/op/layer_timing.hpp"
 #include "dsaperf/op/layer_weights.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <span>
 #include <vector>
 
 namespace dsaperf::op {
@@ -23,10 +23,17 @@ struct RunOptions {
   std::size_t check_tokens = 0;  // rows to compare with the reference; 0: no check
   int threads = 0;               // of the check; 0: all
   double seconds = 2;            // for repetitions beyond the first run
+  Launch launch = Launch::kEager;
+  int warmup = 0;  // passes before the first sample
+  // Times passes whole as well, apart from their stages: on a GPU, where noting times within a pass
+  // shows.
+  bool whole_passes = false;
+  std::int64_t score_bytes = PassOptions{}.score_bytes;
 };
 
 // Cold: caches overwritten before the pass. Warm: passes back to back. The first pass of all is
-// cold and always measured; there are no warm ones where it took longer than `seconds`.
+// cold and always measured (after `warmup`); there are no warm ones where it took longer than
+// `seconds`.
 struct StageTime {
   model::Stage stage = model::Stage::kQkvAProjection;
   std::vector<double> cold_us = {};  // samples
@@ -35,11 +42,14 @@ struct StageTime {
 
 struct LayerRun {
   std::vector<StageTime> stages = {};  // those that ran, in order
+  std::vector<double> cold_us = {};    // whole passes; sums of stages unless asked for
+  std::vector<double> warm_us = {};
   bool dense = false;
   std::int64_t tokens = 0;
   Bytes weights = {};
   Bytes caches = {};
   Bytes activations = {};
+  Bytes peak = {};  // of the backend's memory
   std::optional<LayerCheck> check = {};
 };
 
@@ -48,10 +58,5 @@ struct LayerRun {
 // tensor of the pass and the new cache rows are written there as one safetensors file.
 Result<LayerRun> run_layer(Backend& backend, const LayerSpec& spec, const LayerWeights& weights,
                            const RunOptions& options, const std::filesystem::path& dump = {});
-
-// For layers that share a selection: distinct positions of each token, evenly drawn from those
-// visible to it, as many as topk allows, then -1. [visible.size(), topk]
-std::vector<std::int32_t> random_selection(std::span<const std::int32_t> visible, int topk,
-                                           std::uint64_t seed);
 
 }  // namespace dsaperf::op

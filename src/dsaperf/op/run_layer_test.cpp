@@ -66,21 +66,6 @@ TEST(RunLayerTest, RefusesSizesThatMakeNoSense) {
       Errc::kOutOfMemory);
 }
 
-TEST(RandomSelectionTest, DrawsDistinctVisiblePositions) {
-  const std::vector<std::int32_t> visible = {1, 63, 64, 65, 1000};
-  const auto selection = random_selection(visible, 64, 3);
-  for (std::size_t t = 0; t < visible.size(); ++t) {
-    std::set<std::int32_t> chosen;
-    for (int i = 0; i < 64; ++i) {
-      const std::int32_t position = selection[t * 64 + i];
-      if (position < 0) continue;
-      EXPECT_LT(position, visible[t]);
-      EXPECT_TRUE(chosen.insert(position).second);
-    }
-    EXPECT_EQ(static_cast<int>(chosen.size()), std::min(visible[t], 64));
-  }
-}
-
 TEST(CompareKvTest, Bf16CacheCostsNothingAndFp8Little) {
   const LayerSpec spec = small_spec();
   const auto backend = cpu_backend(2);

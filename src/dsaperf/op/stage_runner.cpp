@@ -66,7 +66,7 @@ class StageRunner {
       if (stage == Stage::kTopk) continue;
       DSAPERF_TRY(timed(stage, [&] { return run(stage); }));
     }
-    return backend_.synchronise();
+    return {};
   }
 
  private:
@@ -350,11 +350,15 @@ class StageRunner {
 
   Result<void> keep_scores(std::int64_t first, std::int64_t count) {
     const Tensor& scratch = pass_.at("scores_scratch");
-    for (auto& [token, scores] : pass_.kept_scores) {
-      if (token < first || token >= first + count) continue;
-      scores.resize(pass_.visible[token]);
-      DSAPERF_TRY(backend_.download(scratch.f32() + (token - first) * scratch.shape[1],
-                                    scores.size() * 4, scores.data()));
+    const std::int64_t row_bytes = 4 * scratch.shape[1];
+    std::int64_t row = 0;
+    for (const auto& [token, scores] : pass_.kept_scores) {
+      if (token >= first && token < first + count)
+        DSAPERF_TRY(backend_.copy_rows(scratch.f32() + (token - first) * scratch.shape[1],
+                                       row_bytes,
+                                       pass_.at("kept_scores_scratch").f32() + row * pass_.longest,
+                                       4 * pass_.longest, 4 * pass_.longest, 1));
+      ++row;
     }
     return {};
   }
@@ -382,14 +386,14 @@ class StageRunner {
              .q_len = q_len,
              .heads = spec_.index_heads,
              .dim = kIndexDim,
-             .max_context = scratch.shape[1],
+             .max_context = pass_.longest,
              .page_stride_bytes = kernels::kIndexPageBytes,
              .block_table_stride = pass_.block_table_stride,
              .scores_stride = scratch.shape[1]});
       });
       DSAPERF_TRY(scores);
       DSAPERF_TRY(keep_scores(first, batch * q_len));
-      DSAPERF_TRY(take_top(first, batch * q_len, scratch.shape[1]));
+      DSAPERF_TRY(take_top(first, batch * q_len, pass_.longest));
     }
     return {};
   }
@@ -428,7 +432,7 @@ class StageRunner {
     const Tensor& scratch = pass_.at("scores_scratch");
     for (std::size_t r = 0; r < pass_.requests.size(); ++r) {
       const auto& request = pass_.requests[r];
-      const std::int64_t keys = request.context();
+      const std::int64_t keys = pass_.lengths_change ? pass_.longest : request.context();
       for (std::int64_t done = 0; done < request.new_tokens; done += scratch.shape[0]) {
         const std::int64_t count = std::min(scratch.shape[0], request.new_tokens - done);
         const std::int64_t first = request.first_token + done;
@@ -472,9 +476,21 @@ class StageRunner {
   std::int64_t n_;
 };
 
-Result<void> DsaLayer::run(ForwardPass& pass, const CacheManager& cache, Observer& observer) const {
+Result<void> DsaLayer::enqueue(ForwardPass& pass, const CacheManager& cache,
+                               Observer& observer) const {
   if (pass.tokens == 0) return {};
   return StageRunner(*this, pass, cache, observer).run();
+}
+
+Result<void> DsaLayer::enqueue(ForwardPass& pass, const CacheManager& cache) const {
+  Observer nobody;
+  return enqueue(pass, cache, nobody);
+}
+
+Result<void> DsaLayer::run(ForwardPass& pass, const CacheManager& cache, Observer& observer) const {
+  DSAPERF_TRY(enqueue(pass, cache, observer));
+  DSAPERF_TRY(backend_->synchronise());
+  return fetch_scores(pass);
 }
 
 Result<void> DsaLayer::run(ForwardPass& pass, const CacheManager& cache) const {

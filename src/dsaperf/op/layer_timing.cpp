@@ -1,0 +1,220 @@
+#include "dsaperf/op/layer_timing.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/op/past_tokens.hpp"
+#include "dsaperf/op/random_normal.hpp"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace dsaperf::op {
+namespace {
+
+constexpr std::uint64_t kXStream = 16;
+constexpr std::uint64_t kSelectionStream = 17;
+
+// Stamps 0 and 1 are around a whole pass, those of stages follow, two for each part.
+constexpr std::size_t kFirstStageStamp = 2;
+
+Result<void> check_shape(const LayerSpec& spec, const LayerShape& shape) {
+  double tokens = 0;
+  for (const auto& group : shape.groups) {
+    if (group.requests < 1 || group.requests > 1 << 20)
+      return fail(Errc::kInvalidArgument, "batch {} is not 1 ... 1048576", group.requests);
+    if (group.new_tokens < 1 || group.new_tokens > 1 << 20)
+      return fail(Errc::kInvalidArgument, "new tokens {} are not 1 ... 1048576", group.new_tokens);
+    if (group.past < 0 || group.past > 1 << 24)
+      return fail(Errc::kInvalidArgument, "past tokens {} are not 0 ... 16777216", group.past);
+    tokens += static_cast<double>(group.requests) * static_cast<double>(group.new_tokens);
+  }
+  // A refusal here reads better than the allocator's later.
+  const double bytes =
+      tokens *
+      (2.0 * spec.hidden + 2.0 * spec.heads * (spec.query_dim() + 1088 + spec.v) + 8.0 * spec.topk);
+  if (bytes > 0x1p40)
+    return fail(Errc::kOutOfMemory, "{:.0f} new tokens need {:.0f} GiB of activations", tokens,
+                bytes / 0x1p30);
+  return {};
+}
+
+std::int64_t pages_of(const LayerShape& shape) {
+  std::int64_t pages = 0;
+  for (const auto& group : shape.groups) {
+    const std::int64_t context = std::max(group.past + group.new_tokens, shape.pass.longest);
+    pages += group.requests * ((context + kernels::kPageTokens - 1) / kernels::kPageTokens);
+  }
+  return pages;
+}
+
+}  // namespace
+
+std::vector<std::int32_t> random_selection(std::span<const std::int32_t> visible, int topk,
+                                           std::uint64_t seed) {
+  std::vector<std::int32_t> selection(visible.size() * topk, -1);
+  for (std::size_t t = 0; t < visible.size(); ++t) {
+    std::int32_t* list = &selection[t * topk];
+    if (visible[t] <= topk) {
+      for (std::int32_t i = 0; i < visible[t]; ++i) list[i] = i;
+      continue;
+    }
+    // Floyd: one draw a position, no repetition.
+    std::unordered_set<std::int32_t> chosen;
+    for (std::int32_t i = 0; i < topk; ++i) {
+      const std::int32_t limit = visible[t] - topk + i;
+      const auto drawn =
+          static_cast<std::int32_t>(uniform_at(seed, kSelectionStream, t * topk + i) * (limit + 1));
+      list[i] = chosen.insert(drawn).second ? drawn : limit;
+      chosen.insert(list[i]);
+    }
+  }
+  return selection;
+}
+
+// Stamps before and after each part of a stage.
+class LayerTimer::Stamps : public DsaLayer::Observer {
+ public:
+  explicit Stamps(Backend& backend) : backend_(backend) {}
+
+  Result<void> before(model::Stage) override { return backend_.stamp(next_++); }
+  Result<void> after(model::Stage stage) override {
+    stamped_.push_back(stage);
+    return backend_.stamp(next_++);
+  }
+  std::vector<model::Stage> stamped() && { return std::move(stamped_); }
+
+ private:
+  Backend& backend_;
+  std::size_t next_ = kFirstStageStamp;
+  std::vector<model::Stage> stamped_;
+};
+
+Result<std::unique_ptr<LayerTimer>> LayerTimer::create(const DsaLayer& layer,
+                                                       const LayerWeights& weights,
+                                                       const LayerShape& shape, Launch launch,
+                                                       int warmup) {
+  const LayerSpec& spec = layer.spec();
+  DSAPERF_TRY(check_shape(spec, shape));
+  DSAPERF_TRY_ASSIGN(
+      auto cache, CacheManager::create(
+                      layer.backend(),
+                      {.pages = pages_of(shape), .kv = shape.kv, .index_keys = spec.has_indexer}));
+  std::vector<BatchRequest> requests;
+  std::vector<std::int32_t> visible;
+  std::int64_t longest = shape.pass.longest;
+  for (const auto& group : shape.groups) {
+    longest = std::max(longest, group.past + group.new_tokens);
+    for (std::int64_t r = 0; r < group.requests; ++r) {
+      const auto stream = static_cast<std::uint64_t>(requests.size());
+      requests.push_back({.request = cache.add_request(), .new_tokens = group.new_tokens});
+      DSAPERF_TRY(fill_past(layer.backend(), cache, spec, weights, requests.back().request,
+                            group.past, {.seed = shape.seed, .stream = stream}));
+      for (std::int64_t i = 0; i < group.new_tokens; ++i)
+        visible.push_back(static_cast<std::int32_t>(group.past + i + 1));
+    }
+  }
+  std::vector<std::uint16_t> x(visible.size() * spec.hidden);
+  fill_normal_bf16(shape.seed, kXStream, 0, static_cast<std::int64_t>(x.size()), 1, x.data());
+  std::vector<std::int32_t> selection;
+  if (!spec.has_indexer && longest > spec.topk)
+    selection = random_selection(visible, spec.topk, shape.seed);
+  DSAPERF_TRY_ASSIGN(auto pass, layer.prepare(cache, requests, x, selection, shape.pass));
+  std::unique_ptr<LayerTimer> timer(
+      new LayerTimer(layer, std::move(cache), std::move(pass), launch));
+  for (int i = 0; i < warmup; ++i) DSAPERF_TRY(layer.enqueue(timer->pass_, timer->cache_));
+  DSAPERF_TRY(layer.backend().synchronise());
+  DSAPERF_TRY(timer->record());
+  return timer;
+}
+
+Result<void> LayerTimer::record() {
+  const auto pass = [this]() -> Result<void> { return layer_.enqueue(pass_, cache_); };
+  const auto stamped_pass = [this]() -> Result<void> {
+    Stamps stamps(layer_.backend());
+    DSAPERF_TRY(layer_.enqueue(pass_, cache_, stamps));
+    stamped_ = std::move(stamps).stamped();
+    return {};
+  };
+  replay_ = {};
+  replay_stages_ = {};
+  if (launch_ == Launch::kEager) return {};
+  DSAPERF_TRY_ASSIGN(replay_, layer_.backend().record(pass));
+  DSAPERF_TRY_ASSIGN(replay_stages_, layer_.backend().record(stamped_pass));
+  return {};
+}
+
+Result<void> LayerTimer::enqueue() {
+  return replay_ ? replay_->replay() : layer_.enqueue(pass_, cache_);
+}
+
+Result<void> LayerTimer::run() {
+  DSAPERF_TRY(enqueue());
+  DSAPERF_TRY(layer_.backend().synchronise());
+  return layer_.fetch_scores(pass_);
+}
+
+Result<Micros> LayerTimer::cold() {
+  Backend& backend = layer_.backend();
+  DSAPERF_TRY(backend.flush_caches());
+  DSAPERF_TRY(backend.stamp(0));
+  DSAPERF_TRY(enqueue());
+  DSAPERF_TRY(backend.stamp(1));
+  DSAPERF_TRY_ASSIGN(const double micros, backend.between_us(0, 1));
+  return Micros{micros};
+}
+
+Result<Micros> LayerTimer::warm(int passes) {
+  if (passes < 1) return fail(Errc::kInvalidArgument, "{} passes are not one or more", passes);
+  Backend& backend = layer_.backend();
+  DSAPERF_TRY(backend.stamp(0));
+  for (int i = 0; i < passes; ++i) DSAPERF_TRY(enqueue());
+  DSAPERF_TRY(backend.stamp(1));
+  DSAPERF_TRY_ASSIGN(const double micros, backend.between_us(0, 1));
+  return Micros{micros / passes};
+}
+
+Result<std::vector<Micros>> LayerTimer::cold_stages() {
+  DSAPERF_TRY(layer_.backend().flush_caches());
+  return stages();
+}
+
+Result<std::vector<Micros>> LayerTimer::warm_stages() {
+  return stages();
+}
+
+Result<std::vector<Micros>> LayerTimer::stages() {
+  Backend& backend = layer_.backend();
+  if (replay_stages_) {
+    DSAPERF_TRY(replay_stages_->replay());
+  } else {
+    Stamps stamps(backend);
+    DSAPERF_TRY(layer_.enqueue(pass_, cache_, stamps));
+    stamped_ = std::move(stamps).stamped();
+  }
+  DSAPERF_TRY(backend.synchronise());
+  // From the end of a stage to the start of the next nothing runs: that is what a stamp takes. The
+  // least of them, since between parts of scores their copies may stand.
+  double stamp_us = 0;
+  for (std::size_t i = 1; i < stamped_.size(); ++i) {
+    const std::size_t before = kFirstStageStamp + 2 * i;
+    DSAPERF_TRY_ASSIGN(const double gap, backend.between_us(before - 1, before));
+    stamp_us = i == 1 ? gap : std::min(stamp_us, gap);
+  }
+  std::vector<Micros> times(pass_.stages.size());
+  for (std::size_t i = 0; i < stamped_.size(); ++i) {
+    const std::size_t before = kFirstStageStamp + 2 * i;
+    DSAPERF_TRY_ASSIGN(const double taken, backend.between_us(before, before + 1));
+    const auto at = std::find(pass_.stages.begin(), pass_.stages.end(), stamped_[i]);
+    times[at - pass_.stages.begin()] += Micros{std::max(taken - stamp_us, 0.0)};
+  }
+  return times;
+}
+
+Bytes LayerTimer::activation_bytes() const {
+  Bytes bytes;
+  for (const auto& [name, tensor] : pass_.tensors)
+    bytes += Bytes{static_cast<std::int64_t>(tensor.buffer.bytes())};
+  return bytes;
+}
+
+}  // namespace dsaperf::op
