@@ -34,6 +34,9 @@ endfunction()
 
 dsaperf_python_eval(arrow_include "import pyarrow; print(pyarrow.get_include())")
 dsaperf_python_eval(arrow_library_dir "import pyarrow; print(pyarrow.get_library_dirs()[0])")
+dsaperf_python_eval(
+  arrow_licences
+  "import importlib.metadata as m; print(';'.join(str(f.locate()) for f in m.files('pyarrow') if 'licenses' in f.parts))")
 foreach(library arrow parquet)
   file(GLOB shared_object ${arrow_library_dir}/lib${library}.so.*)
   add_library(dsaperf_${library} SHARED IMPORTED)
