@@ -19,7 +19,11 @@ if(DSAPERF_TESTS)
   find_package(GTest REQUIRED)
 endif()
 
-# Python packages installed by scripts/setup; DSAPERF_PYTHON names another environment.
+# Python packages installed by scripts/setup; DSAPERF_PYTHON names another environment. A wheel is built with those of
+# its own build environment (pyproject.toml).
+if(SKBUILD AND NOT DSAPERF_PYTHON)
+  set(DSAPERF_PYTHON "${Python_EXECUTABLE}")
+endif()
 set(DSAPERF_PYTHON "${CMAKE_SOURCE_DIR}/build/venv/bin/python3" CACHE FILEPATH
     "Python with pyarrow (Arrow C++) and nvidia-cutlass")
 

@@ -4,7 +4,8 @@
 
 namespace dsaperf::tool {
 
-// `dsaperf collect CONFIG -o DIR`. The processes that measure for it are collect_source.hpp's.
+// `dsaperf collect CONFIG -o DIR` and the hidden `dsaperf collect-worker`, the process that
+// measures for it.
 void add_collect(CLI::App& app, Run& run);
 
 }  // namespace dsaperf::tool

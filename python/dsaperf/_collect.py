@@ -1,0 +1,84 @@
+"""Collection measures in processes of its own, so that a crash of a kernel is a failed case and not the end of Python."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from dsaperf._error import Error
+from dsaperf._program import program
+from dsaperf.results import Collection
+
+__all__ = ["collect"]
+
+
+def collect(
+    config: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    grid: str | os.PathLike[str] = "standard",
+    heads: Sequence[int] = (),
+    kv: Sequence[str] = ("bf16",),
+    gemm: Sequence[str] = ("fp8_block",),
+    indexer: Sequence[str] = ("full",),
+    scores: Sequence[str] = ("model_like",),
+    launch: Sequence[str] = ("graph",),
+    system: str = "h200_sxm",
+    shard: str | None = None,
+    devices: str = "0",
+    timing: Literal["gpu", "fake"] = "gpu",
+    plan_only: bool = False,
+    resume: bool = False,
+    retry_failed: bool = False,
+    progress: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Collection:
+    """Measures a layer on a grid of shapes, resumably, into the folder ``output``.
+
+    ``plan_only`` measures nothing and returns the cases, with the minutes and the memory they would take. ``timing`` ``"fake"``
+    takes times from the bound, for trials without a GPU. ``progress`` is called from another thread with one mapping a
+    case: ``event`` (found, measured, failed, repeated), ``id`` and perhaps ``error``.
+    """
+    import subprocess
+    import threading
+
+    command = [program(), "collect", os.fspath(config), "-o", os.fspath(output), "--json", "--json-progress"]
+    command += ["--grid", os.fspath(grid), "--system", system, "--timing", timing, "--devices", devices]
+    lists = {"--kv": kv, "--gemm": gemm, "--indexer": indexer, "--scores": scores, "--launch": launch}
+    if heads:
+        command += ["--heads", ",".join(map(str, heads))]
+    for flag, values in lists.items():
+        command += [flag, ",".join(values)]
+    if shard is not None:
+        command += ["--shard", shard]
+    flags = {"--plan-only": plan_only, "--resume": resume, "--retry-failed": retry_failed}
+    command += [flag for flag, wanted in flags.items() if wanted]
+
+    messages: list[str] = []
+
+    def watch(lines: Any) -> None:
+        for line in lines:
+            if line.startswith("{") and progress is not None:
+                progress(json.loads(line))
+            elif not line.startswith("{"):
+                messages.append(line.strip())
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        watcher = threading.Thread(target=watch, args=(child.stderr,), daemon=True)
+        watcher.start()
+        assert child.stdout is not None
+        document = child.stdout.read()
+        watcher.join()
+    if child.returncode != 0:
+        text = next((line for line in messages if line.startswith("error: ")), "\n".join(messages))
+        raise Error(text.removeprefix("error: ") or f"the program ended with {child.returncode}", "invalid_argument" if child.returncode == 2 else "internal")
+    collected = json.loads(document)
+    collected.setdefault("warnings", [line.removeprefix("warning: ") for line in messages if line.startswith("warning: ")])
+    summary = f"{len(collected['cases'])} cases of {collected['model']} on {collected['system']}"
+    if "report" in collected:
+        report = collected["report"]
+        summary += f": {report['measured']} measured, {report['found']} found, {report['failed']} failed; {collected['table']}"
+    result = Collection(collected, summary)
+    result._warn()
+    return result

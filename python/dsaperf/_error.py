@@ -1,0 +1,25 @@
+"""The exception of this package."""
+
+from __future__ import annotations
+
+__all__ = ["AssumptionWarning", "Error"]
+
+
+class Error(Exception):
+    """A request that failed: ``str(error)`` is a sentence for people, ``error.code`` a word for programs.
+
+    Codes: ``invalid_argument``, ``not_found``, ``parse``, ``unsupported``, ``io``, ``out_of_memory``, ``cuda``, ``internal``.
+    """
+
+    code: str
+
+    def __init__(self, message: str, code: str = "internal") -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[type[Error], tuple[str, str]]:
+        return (Error, (str(self), self.code))
+
+
+class AssumptionWarning(UserWarning):
+    """Something was assumed, substituted or extrapolated; the result's ``warnings`` say the same."""

@@ -1,0 +1,357 @@
+"""The stages of a DeepSeek Sparse Attention layer as functions on tensors.
+
+Any library that speaks DLPack will do: torch, CuPy, JAX, numpy. Nothing is copied. Tensors on a GPU are worked on in
+order on ``stream`` (default: the library's current stream) and not waited for; tensors on the host are worked on before
+the function returns, on ``threads`` cores (0: all), or with ``reference=True`` in double precision and plain loops.
+
+Results are new tensors of the same library, or go into ``out`` where one is given. bfloat16 and float8_e4m3fn may also be
+passed as their bits, uint16 and uint8; numpy and CuPy, which lack them, get bits back.
+
+Wrong shapes, types or values raise :class:`dsaperf.Error` with code ``invalid_argument``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from dsaperf import _arrays, _native
+
+__all__ = [
+    "fp8_gemm",
+    "from_bf16",
+    "gather_index_keys",
+    "gemm",
+    "index_key_cache_write",
+    "indexer_quantise",
+    "indexer_scores",
+    "kv_cache_write",
+    "norm",
+    "paged_indexer_scores",
+    "quantise_groups",
+    "rope",
+    "selection_rows",
+    "sparse_mla",
+    "to_bf16",
+    "topk",
+]
+
+Tensor = Any
+"""A tensor of any library with ``__dlpack__``."""
+
+_GROUP = 128
+
+
+def _options(like: Tensor, stream: Any, reference: bool, threads: int) -> _native.Options:
+    def workspace(size: int) -> Tensor:
+        return _arrays.empty(like, (size,), "byte")
+
+    return _native.Options(_arrays.stream_of(like, stream), reference, threads, workspace)
+
+
+def _groups(size: int) -> int:
+    return -(-size // _GROUP)
+
+
+def to_bf16(values: Tensor) -> Tensor:
+    """float32 numpy values rounded to bfloat16 (to nearest, ties to even), as bits."""
+    import numpy
+
+    bits = numpy.ascontiguousarray(values, dtype=numpy.float32).view(numpy.uint32)
+    rounded = ((bits.astype(numpy.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(numpy.uint16)
+    return numpy.where(numpy.isnan(bits.view(numpy.float32)), numpy.uint16(0x7FC0), rounded)
+
+
+def from_bf16(bits: Tensor) -> Tensor:
+    """bfloat16 bits as float32 numpy values, exactly."""
+    import numpy
+
+    return (numpy.asarray(bits).astype(numpy.uint32) << 16).view(numpy.float32)
+
+
+def gemm(
+    x: Tensor,
+    w: Tensor,
+    *,
+    w_layout: Literal["out_in", "in_out"] = "out_in",
+    out_dtype: Literal["bf16", "f32"] = "bf16",
+    out: Tensor | None = None,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> Tensor:
+    """``x @ w.T`` of bf16 with f32 sums: x ``[m, k]``, w ``[n, k]`` (``in_out``: ``[k, n]``); both may have a batch in front."""
+    n = w.shape[-1] if w_layout == "in_out" else w.shape[-2]
+    element = out_dtype
+    result = _arrays.empty(x, (*x.shape[:-1], n), element) if out is None else out
+    e = _arrays.exportable
+    _native.gemm(e(x), e(w), e(result), w_layout == "in_out", out_dtype == "f32", _options(x, stream, reference, threads))
+    return _arrays.finished(x, result, element) if out is None else out
+
+
+def fp8_gemm(
+    x: Tensor,
+    x_scales: Tensor,
+    w: Tensor,
+    w_scales: Tensor,
+    *,
+    out: Tensor | None = None,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> Tensor:
+    """``x @ w.T`` of e4m3, bf16 result: x ``[m, k]`` with scales ``[m, k/128]``, w ``[n, k]`` with scales ``[n/128, k/128]``."""
+    like = x_scales
+    result = _arrays.empty(like, (x.shape[0], w.shape[0]), "bf16") if out is None else out
+    e = _arrays.exportable
+    _native.fp8_gemm(e(x), e(x_scales), e(w), e(w_scales), e(result), _options(like, stream, reference, threads))
+    return _arrays.finished(like, result, "bf16") if out is None else out
+
+
+def quantise_groups(
+    x: Tensor,
+    *,
+    scale_format: Literal["ue8m0", "f32"] = "ue8m0",
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """bf16 rows ``[rows, dim]`` to e4m3 values and f32 scales ``[rows, dim/128]``."""
+    values = _arrays.empty(x, x.shape, "e4m3")
+    scales = _arrays.empty(x, (x.shape[0], _groups(x.shape[1])), "f32")
+    e = _arrays.exportable
+    _native.quantise_groups(e(x), e(values), e(scales), scale_format == "f32", _options(x, stream, reference, threads))
+    return _arrays.finished(x, values, "e4m3"), _arrays.finished(x, scales, "f32")
+
+
+def norm(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    eps: float = 1e-6,
+    out: Tensor | None = None,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> Tensor:
+    """RMSNorm of bf16 rows ``[rows, dim]`` by f32 weights, or LayerNorm where ``bias`` is given."""
+    result = _arrays.empty(x, x.shape, "bf16") if out is None else out
+    e = _arrays.exportable
+    _native.norm(e(x), e(weight), e(bias), eps, e(result), _options(x, stream, reference, threads))
+    return _arrays.finished(x, result, "bf16") if out is None else out
+
+
+def rope(
+    x: Tensor,
+    cos_sin: Tensor,
+    positions: Tensor,
+    *,
+    pairs: Literal["interleaved", "half_split"] = "interleaved",
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> Tensor:
+    """Rotates ``x`` ``[tokens, heads, dim]`` in place. ``cos_sin`` ``[positions, dim]``: dim/2 cosines, dim/2 sines; i32 positions."""
+    e = _arrays.exportable
+    _native.rope(e(x), e(cos_sin), e(positions), pairs == "half_split", _options(x, stream, reference, threads))
+    return x
+
+
+def indexer_quantise(
+    x: Tensor,
+    weights: Tensor | None = None,
+    *,
+    weight_factor: float = 1.0,
+    scale_format: Literal["ue8m0", "f32"] = "ue8m0",
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Hadamard rotation of bf16 rows ``[rows, 128]``, then e4m3 values and one f32 scale a row. With ``weights`` ``[rows]``
+    also weights * scale * weight_factor, else None."""
+    values = _arrays.empty(x, x.shape, "e4m3")
+    scales = _arrays.empty(x, (x.shape[0],), "f32")
+    weights_out = None if weights is None else _arrays.empty(x, (x.shape[0],), "f32")
+    e = _arrays.exportable
+    options = _options(x, stream, reference, threads)
+    _native.indexer_quantise(e(x), e(values), e(scales), e(weights), weights_out, weight_factor, scale_format == "f32", options)
+    done = None if weights_out is None else _arrays.finished(x, weights_out, "f32")
+    return _arrays.finished(x, values, "e4m3"), _arrays.finished(x, scales, "f32"), done
+
+
+def kv_cache_write(
+    latent: Tensor,
+    rope: Tensor,
+    slots: Tensor,
+    cache: Tensor,
+    *,
+    kv: Literal["bf16", "fp8"] = "bf16",
+    scale_format: Literal["ue8m0", "f32"] = "ue8m0",
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> None:
+    """New tokens (latent ``[tokens, 512]``, rope ``[tokens, 64]``) into their i64 slots of a cache: rows of 576 bf16 or of 656
+    bytes, ``[rows, ...]`` or ``[pages, 64, 1, ...]``."""
+    e = _arrays.exportable
+    options = _options(latent, stream, reference, threads)
+    _native.kv_cache_write(e(latent), e(rope), e(slots), e(cache), kv == "fp8", scale_format == "f32", options)
+
+
+def index_key_cache_write(
+    values: Tensor,
+    scales: Tensor,
+    slots: Tensor,
+    pages: Tensor,
+    *,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> None:
+    """New index keys (e4m3 ``[tokens, 128]``, f32 scales) into their i64 slots of pages of 8448 bytes."""
+    e = _arrays.exportable
+    _native.index_key_cache_write(e(values), e(scales), e(slots), e(pages), _options(scales, stream, reference, threads))
+
+
+def gather_index_keys(
+    pages: Tensor,
+    block_table: Tensor,
+    tokens: int,
+    *,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Index keys of one request out of their pages: e4m3 values ``[tokens, 128]`` and f32 scales."""
+    values = _arrays.empty(pages, (tokens, 128), "e4m3")
+    scales = _arrays.empty(pages, (tokens,), "f32")
+    e = _arrays.exportable
+    options = _options(pages, stream, reference, threads)
+    _native.gather_index_keys(e(pages), e(block_table), e(values), e(scales), options)
+    return _arrays.finished(pages, values, "e4m3"), _arrays.finished(pages, scales, "f32")
+
+
+def indexer_scores(
+    q: Tensor,
+    weights: Tensor,
+    k: Tensor,
+    k_scales: Tensor,
+    start: Tensor,
+    end: Tensor,
+    *,
+    outside: Literal["untouched", "minus_infinity"] = "minus_infinity",
+    out: Tensor | None = None,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> Tensor:
+    """``scores[t, p] = k_scales[p] * sum_h weights[t, h] * relu(q[t, h] . k[p])`` for start[t] <= p < end[t].
+
+    q e4m3 ``[tokens, heads, 128]``, weights f32 ``[tokens, heads]``, k e4m3 ``[keys, 128]``; start and end i32.
+    """
+    result = _arrays.empty(weights, (q.shape[0], k.shape[0]), "f32") if out is None else out
+    e = _arrays.exportable
+    options = _options(weights, stream, reference, threads)
+    _native.indexer_scores(
+        e(q), e(weights), e(k), e(k_scales), e(start), e(end), e(result), outside == "minus_infinity", options
+    )
+    return _arrays.finished(weights, result, "f32") if out is None else out
+
+
+def paged_indexer_scores(
+    q: Tensor,
+    weights: Tensor,
+    pages: Tensor,
+    block_table: Tensor,
+    context_length: Tensor,
+    max_context: int,
+    *,
+    outside: Literal["untouched", "minus_infinity"] = "minus_infinity",
+    out: Tensor | None = None,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> Tensor:
+    """The same from pages, for decode: q e4m3 ``[batch, q_len, heads, 128]``, weights f32 ``[batch, q_len, heads]``, block_table
+    i32 ``[batch, pages]``, context_length i32 ``[batch]`` with the new tokens; result ``[batch * q_len, max_context]``."""
+    shape = (q.shape[0] * q.shape[1], max_context)
+    result = _arrays.empty(weights, shape, "f32") if out is None else out
+    e = _arrays.exportable
+    options = _options(weights, stream, reference, threads)
+    _native.paged_indexer_scores(
+        e(q), e(weights), e(pages), e(block_table), e(context_length), e(result), outside == "minus_infinity", options
+    )
+    return _arrays.finished(weights, result, "f32") if out is None else out
+
+
+def topk(
+    scores: Tensor,
+    k: int,
+    *,
+    start: Tensor | None = None,
+    end: Tensor | None = None,
+    out: Tensor | None = None,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> Tensor:
+    """The ``k`` highest of columns [start, end) of each row of f32 ``scores``, as i32 positions from start, then -1.
+
+    A set: the order is free, and so is the choice among equals. NaN sorts below every number.
+    """
+    result = _arrays.empty(scores, (scores.shape[0], k), "i32") if out is None else out
+    e = _arrays.exportable
+    _native.topk(e(scores), e(start), e(end), e(result), _options(scores, stream, reference, threads))
+    return _arrays.finished(scores, result, "i32") if out is None else out
+
+
+def selection_rows(
+    positions: Tensor,
+    request: Tensor,
+    block_table: Tensor,
+    *,
+    out: Tensor | None = None,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> Tensor:
+    """Positions in a request ``[tokens, topk]`` to rows of the paged cache; -1 where there is none. All i32."""
+    result = _arrays.empty(positions, positions.shape, "i32") if out is None else out
+    e = _arrays.exportable
+    _native.selection_rows(
+        e(positions), e(request), e(block_table), e(result), _options(positions, stream, reference, threads)
+    )
+    return _arrays.finished(positions, result, "i32") if out is None else out
+
+
+def sparse_mla(
+    q: Tensor,
+    kv: Tensor,
+    indices: Tensor,
+    scale: float,
+    *,
+    topk_length: Tensor | None = None,
+    kv_format: Literal["bf16", "fp8"] = "bf16",
+    decode: bool = False,
+    out: Tensor | None = None,
+    lse: Tensor | None = None,
+    stream: Any = None,
+    threads: int = 0,
+    reference: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Attention of each query ``[tokens, heads, 576]`` bf16 over the cache rows that ``indices`` i32 ``[tokens, topk]`` names.
+
+    Heads are 8, 16, 32, 64 or 128. ``kv`` is a cache as :func:`kv_cache_write` fills it. Returns ``[tokens, heads, 512]`` bf16
+    and the natural logarithm of the sum, f32 ``[tokens, heads]``. ``decode``: few tokens, lists may be split over SMs.
+    """
+    result = _arrays.empty(q, (*q.shape[:2], 512), "bf16") if out is None else out
+    sums = _arrays.empty(q, q.shape[:2], "f32") if lse is None else lse
+    e = _arrays.exportable
+    options = _options(q, stream, reference, threads)
+    _native.sparse_mla(
+        e(q), e(kv), e(indices), scale, e(topk_length), e(result), e(sums), kv_format == "fp8", decode, options
+    )
+    return (
+        _arrays.finished(q, result, "bf16") if out is None else out,
+        _arrays.finished(q, sums, "f32") if lse is None else lse,
+    )
