@@ -117,6 +117,9 @@ void add_deployment(CLI::App& command, Options& o) {
                      "mem_fraction_static, gpu_memory_utilization or free_gpu_memory_fraction");
   command.add_option("--max-batch", o.max_batch, "Requests that decode together, a rank");
   command.add_option("--chunk", o.chunk, "Prefill tokens of a step, a rank");
+  command.add_option("--host", o.inputs.host,
+                     "Constants of the host that you measured, instead of ours (docs/serving.md): "
+                     "launch_us=900,request_ms=60");
 }
 
 void add_load(CLI::App& command, Options& o) {
@@ -134,9 +137,8 @@ void add_load(CLI::App& command, Options& o) {
       ->excludes(concurrency);
   command
       .add_option("--length-ratio", in.length_ratio,
-                  "Lengths are drawn from this part of isl and osl up to all of it")
-      ->check(CLI::Range(0.01, 1.0))
-      ->capture_default_str();
+                  "Lengths are drawn from this part of isl and osl up to all of it (default: 0.8)")
+      ->check(CLI::Range(0.01, 1.0));
   command.add_option("--prompts", in.prompts, "Requests to simulate (default: ten a place)");
   command.add_option("--mtp", in.draft_tokens, "Draft tokens a step verifies")
       ->capture_default_str();

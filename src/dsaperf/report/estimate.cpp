@@ -170,7 +170,7 @@ ordered_json json(const serving::Estimate& e) {
       {"isl", in.isl},
       {"osl", in.osl},
       {"prefix", in.prefix},
-      {"length_ratio", in.length_ratio},
+      {"length_ratio", e.length_ratio},
       {"concurrency", e.concurrency},
       {"rate_per_s", or_null(in.rate_per_s)},
       {"chunk_tokens", e.chunk},

@@ -15,16 +15,34 @@ constexpr double kHalf = 2;
 // Engines split the queries of a chunk where their scores would need more.
 constexpr double kScoreBufferLimit = 2 * kGibi;
 
-// Buffers alive at the widest point of a layer: residual and norm, queries and their latents, the
-// inputs and outputs of a token's experts.
-double activation_bytes(const PassModel::Inputs& in, const model::ModelSpec& spec, double tokens) {
+// Rows of a grouped product are padded to this many an expert.
+constexpr double kExpertRows = 128;
+// vLLM measures its peak with a batch of this size in the sampler, which sorts the logits (f32
+// logits and probabilities, 64-bit places).
+constexpr double kVllmSampled = 1024;
+constexpr double kSamplerBytes = 4 + 4 + 8;
+
+// Heads that the sparse attention kernels compute at least.
+double least_heads(int sm_version) {
+  return sm_version >= 100 ? 128 : 64;
+}
+
+// Buffers alive at the widest points of a layer: residual and norms, and the larger of queries and
+// outputs in the latent space and of the inputs and outputs of the experts.
+double activation_bytes(const PassModel::Inputs& in, const model::ModelSpec& spec, int sm_version,
+                        double tokens) {
   const auto& g = model::typical_layer(spec).geometry;
-  const double heads = static_cast<double>(in.shape.heads) / in.layout.tp;
-  const double attention = heads * (g.nope + g.rope + 2.0 * g.kv_lora);
-  const double experts = in.shape.topk *
-                         (in.shape.hidden + 3.0 * in.shape.moe_inter / in.layout.moe_tp) /
-                         in.layout.moe_ep * in.layout.dp;
-  return tokens * kHalf * (4.0 * in.shape.hidden + std::max(attention, experts));
+  const bool sparse = model::is_sparse(spec);
+  const double own_heads = static_cast<double>(in.shape.heads) / in.layout.tp;
+  const double heads = sparse ? std::max(own_heads, least_heads(sm_version)) : own_heads;
+  const double attention = tokens * heads * (2.0 * g.kv_lora + g.rope);
+  const double rows = tokens * in.layout.dp * in.shape.topk / in.layout.moe_ep +
+                      kExpertRows * in.shape.experts / in.layout.moe_ep;
+  const double experts =
+      rows * (2.0 * in.shape.hidden + 3.0 * in.shape.moe_inter / in.layout.moe_tp);
+  const double sampler =
+      in.engine == Engine::kVllm ? kVllmSampled * in.shape.vocab * kSamplerBytes : 0;
+  return kHalf * (4.0 * tokens * in.shape.hidden + std::max(attention, experts)) + sampler;
 }
 
 std::string shortfall(const Capacity& capacity, const PassModel::Inputs& in, double needed) {
@@ -46,10 +64,11 @@ std::string shortfall(const Capacity& capacity, const PassModel::Inputs& in, dou
 
 }  // namespace
 
-std::string default_kv(Engine engine, int sm_version) {
+std::string default_kv(Engine engine, int sm_version, std::string_view architecture) {
   switch (engine) {
+    // Its rows of 656 bytes are the default of DeepSeek-V3.2 alone.
     case Engine::kVllm:
-      return "fp8";
+      return architecture == "DeepseekV32ForCausalLM" ? "fp8" : "bfloat16";
     case Engine::kSglang:
     case Engine::kTrtllm:
       return sm_version >= 100 ? "fp8" : "bfloat16";
@@ -76,7 +95,8 @@ Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,
   result.score_buffer = model::is_sparse(spec)
                             ? std::min(load.chunk * (load.isl + load.osl) * 4, kScoreBufferLimit)
                             : 0;
-  result.use.activations = activation_bytes(inputs, spec, load.chunk) + result.score_buffer;
+  result.use.activations =
+      activation_bytes(inputs, spec, system.sm_version, load.chunk) + result.score_buffer;
   const auto buffers = system.nccl_mem.upper_bound(std::min(l.tp * l.dp, 8));
   result.use.nccl = buffers == system.nccl_mem.begin() ? 0 : std::prev(buffers)->second;
   result.use.others = system.other_mem;

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace dsaperf::serving {
 
@@ -33,7 +34,7 @@ Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,
                   const CapacityLoad& load, std::optional<double> memory_fraction);
 
 // The cache an engine takes where nobody says: SGLang bf16 on Hopper and fp8 on Blackwell, vLLM
-// fp8, TensorRT-LLM bf16 on Hopper (its kernel has no other).
-std::string default_kv(Engine engine, int sm_version);
+// fp8 for DeepSeek-V3.2 and bf16 for others, TensorRT-LLM bf16 on Hopper (its kernel has no other).
+std::string default_kv(Engine engine, int sm_version, std::string_view architecture);
 
 }  // namespace dsaperf::serving

@@ -73,7 +73,7 @@ class Estimator {
     const Quirks quirks = compatible ? in_.quirks : Quirks::none();
     FormatChoice choice = in_.formats;
     if (choice.kv.empty() && !compatible && shape.attention == ModelShape::Attention::kDsa) {
-      choice.kv = default_kv(in_.engine, set_.system().sm_version);
+      choice.kv = default_kv(in_.engine, set_.system().sm_version, shape.architecture);
       warn(fmt::format("the cache is taken as {}, what {} does by itself on this card", choice.kv,
                        name(in_.engine)));
     }
@@ -155,29 +155,34 @@ class Estimator {
 
   // One attention rank stands for all: each has its share of the requests.
   Result<void> simulate_worker(const PassModel& model) {
+    out_.length_ratio = in_.length_ratio.value_or(kClientLengthRatio);
+    if (!in_.length_ratio)
+      warn(
+          fmt::format("lengths are drawn from {} of isl and osl up to all of it, as load "
+                      "generators do; a length ratio of 1 makes them equal",
+                      kClientLengthRatio));
     const double copies = in_.layout.dp * in_.layout.pp;
     SimulationInputs inputs{.engine = in_.engine,
                             .isl = in_.isl,
                             .osl = in_.osl,
                             .cached_share = in_.prefix / in_.isl,
-                            .length_ratio = in_.length_ratio,
+                            .length_ratio = out_.length_ratio,
                             .max_batch = static_cast<int>(out_.max_batch),
                             .chunk = out_.chunk,
                             .cache_tokens = out_.capacity->cache_tokens,
                             .tokens_a_step = 1 + in_.draft_kept,
-                            .prompts = in_.prompts};
+                            .prompts = static_cast<int>(std::ceil(in_.prompts / copies))};
     if (in_.rate_per_s)
       inputs.rate_per_s = *in_.rate_per_s / copies;
     else
       inputs.concurrency = batch_;
-    const HostCosts host = host_costs(in_.engine);
-    inputs.host_delay_ms =
-        host_delay_ms(host, in_.isl * (1 + in_.length_ratio) / 2, in_.concurrency.value_or(0));
-    const WorkerSteps steps(model, host);
+    DSAPERF_TRY_ASSIGN(inputs.host, with_changes(host_costs(in_.engine), in_.host));
+    out_.host = inputs.host;
+    const WorkerSteps steps(model, inputs.host);
     DSAPERF_TRY_ASSIGN(auto result, simulate(inputs, steps));
-    out_.ttft_ms = result.ttft_ms.p50;
-    out_.tpot_ms = result.tpot_ms.p50;
-    out_.request_ms = result.request_ms.p50;
+    out_.ttft_ms = result.ttft_ms.mean;
+    out_.tpot_ms = result.tpot_ms.mean;
+    out_.request_ms = result.request_ms.mean;
     out_.output_tok_s = result.output_tok_s * copies;
     out_.output_tok_s_per_gpu = *out_.output_tok_s / in_.layout.gpus();
     out_.requests_s = result.requests_s * copies;

@@ -18,6 +18,10 @@ enum class Method {
   kCompatible,  // aiconfigurator 0.12's own
 };
 
+// What load generators draw lengths from where nobody says (InferenceX's client). Equal requests
+// that start together would stay in step to the end, which no traffic does.
+inline constexpr double kClientLengthRatio = 0.8;
+
 // One deployment and what it is asked.
 struct EstimateInputs {
   Engine engine = Engine::kSglang;
@@ -27,7 +31,9 @@ struct EstimateInputs {
   FormatChoice formats;
   double isl = 0, osl = 0;
   double prefix = 0;  // cached tokens of a prompt
-  double length_ratio = 1;
+  // Lengths are uniform between this part of isl and osl, and all of it. Empty: kClientLengthRatio,
+  // with a warning.
+  std::optional<double> length_ratio;
   std::optional<double> concurrency;  // of the whole worker
   std::optional<double> rate_per_s;
   std::optional<double> memory_fraction;
@@ -36,6 +42,7 @@ struct EstimateInputs {
   int draft_tokens = 0;
   double draft_kept = 0;  // of them, on average a step
   int prompts = 0;
+  std::string host;               // changes of HostCosts: "launch_us=900,request_ms=60"
   Quirks quirks = Quirks::all();  // of the compatible method
 };
 
@@ -45,13 +52,16 @@ struct Estimate {
   Formats formats;
   bool fits = false;
   std::string reason;  // why it does not
+  // Means over the requests of the simulation, its start included, where all arrive at once: what a
+  // load generator reports. Percentiles are in `simulation`.
   std::optional<double> ttft_ms, tpot_ms, request_ms;
   std::optional<double> output_tok_s, output_tok_s_per_gpu, requests_s;
   double concurrency = 0;  // asked, or seen by the simulation
-  double chunk = 0, max_batch = 0;
+  double chunk = 0, max_batch = 0, length_ratio = 1;
   MemoryUse memory;
   std::optional<Capacity> capacity;            // method model
   std::optional<SimulationResult> simulation;  // method model, in flight
+  HostCosts host;                              // method model
   std::optional<ClosedForm> closed_form;
   PassTime context, generation;  // one pass of each, by operator
   std::vector<std::string> warnings;

@@ -11,10 +11,8 @@
 namespace dsaperf::serving {
 namespace {
 
-// InferenceX's client draws lengths from 0.8 of isl and osl up to all of it; the rows that carry
-// its numbers by way of AIConfigurator's file do not say so.
-constexpr std::string_view kInferenceX = "AIC-silicon:";
-constexpr double kInferenceXRatio = 0.8;
+// These runs of InferenceX had equal lengths; its client otherwise draws them, as others do.
+constexpr std::string_view kEqualLengths = "InferenceX@";
 // Kept of one draft token where a row only says that speculation was on.
 constexpr double kDraftKept = 0.6;
 
@@ -47,6 +45,21 @@ bool read_load(const std::string& text, EstimateInputs& inputs) {
     return inputs.rate_per_s.has_value();
   }
   return false;
+}
+
+// "median" is of both; "ttft mean, tpot p99" names each. Nothing, or doubt ("median?"), is a mean:
+// what load generators print first.
+double statistic(const Percentiles& values, std::string_view stat, std::string_view metric) {
+  const auto named = stat.find(metric);
+  if (named != std::string_view::npos) {
+    stat.remove_prefix(named + metric.size());
+    stat = stat.substr(0, stat.find(','));
+    stat.remove_prefix(std::min(stat.find_first_not_of(' '), stat.size()));
+  }
+  if (stat == "median" || stat == "p50") return values.p50;
+  if (stat == "p90") return values.p90;
+  if (stat == "p99") return values.p99;
+  return values.mean;
 }
 
 class FileReader {
@@ -95,6 +108,7 @@ class FileReader {
                     .framework = text(csv, "framework"),
                     .mode = text(csv, "mode"),
                     .source = text(csv, "source"),
+                    .stat = text(csv, "stat"),
                     .ttft_ms = {},
                     .tpot_ms = {},
                     .inputs = settings_,
@@ -147,9 +161,9 @@ class FileReader {
       l.tp /= l.dp;
     if (l.tp * l.dp % l.moe_ep != 0) return "tp * dp does not divide by ep";
     l.moe_tp = l.tp * l.dp / l.moe_ep;
-    if (row.source.starts_with(kInferenceX) && settings_.length_ratio == 1) {
-      in.length_ratio = kInferenceXRatio;
-      row.assumed.push_back("lengths from 0.8 of isl and osl up to all of it");
+    if (!in.length_ratio && row.source.starts_with(kEqualLengths)) {
+      in.length_ratio = 1;
+      row.assumed.push_back("equal lengths");
     }
     if (text(csv, "mtp") == "1" && in.draft_tokens == 0) {
       in.draft_tokens = 1;
@@ -176,6 +190,10 @@ class FileReader {
     if (!result.fits) return fail(Errc::kOutOfMemory, "{}", result.reason);
     row.estimated_ttft_ms = result.ttft_ms;
     row.estimated_tpot_ms = result.tpot_ms;
+    if (result.simulation) {
+      row.estimated_ttft_ms = statistic(result.simulation->ttft_ms, row.stat, "ttft");
+      row.estimated_tpot_ms = statistic(result.simulation->tpot_ms, row.stat, "tpot");
+    }
     row.estimated_tok_s = result.output_tok_s;
     return {};
   }

@@ -13,9 +13,11 @@ namespace dsaperf::serving {
 
 // A deployment that was measured, and what is estimated for it. Columns of the file: model,
 // precision, gpu, n_gpus, framework, mode, tp, dp, ep, mtp, isl, osl, concurrency, ttft_ms,
-// tpot_ms, tok_s, source; others pass through.
+// tpot_ms, stat, tok_s, source; others pass through. `stat` picks the statistic of the estimate (a
+// mean where it says none).
 struct MeasuredRow {
   std::string model, precision, gpu, framework, mode, source;
+  std::string stat;  // which statistic was measured: "mean", "median", "ttft mean, tpot p99"
   std::optional<double> ttft_ms, tpot_ms;  // measured
   EstimateInputs inputs;
   std::string left_out;  // why the row was not estimated

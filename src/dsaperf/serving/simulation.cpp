@@ -13,6 +13,17 @@ namespace {
 
 constexpr double kStride = 32;
 
+// SGLang's new_token_ratio: the part of its answers that the running requests are expected to take.
+constexpr double kFirstRatio = 0.7;
+constexpr double kLeastRatio = 0.7 * 0.14;
+constexpr double kRatioStep = (kFirstRatio - kLeastRatio) / 600;
+constexpr double kStepsAfterRetraction = 20;
+constexpr double kLongestAnswerCounted = 4096;
+
+// Of the share of draft tokens that is kept, between requests: standard deviation over mean. Runs
+// of equal requests on vLLM (docs/serving.md) fall out of step as they do with 0.25 to 0.4.
+constexpr double kKeptSpread = 0.35;
+
 struct Request {
   double arrival_ms = 0;
   double seen_ms = 0;  // by the engine
@@ -39,6 +50,7 @@ class Scheduler {
   Result<SimulationResult> run() {
     DSAPERF_TRY(send_first());
     while (finished_.size() < static_cast<std::size_t>(total_)) {
+      if (running_.empty()) sight_ = now_;
       arrive();
       admit();
       if (running_.empty()) {
@@ -48,6 +60,7 @@ class Scheduler {
               "a prompt of {:.0f} tokens and its answer do not fit into a cache of {:.0f} tokens",
               in_.isl, in_.cache_tokens);
         now_ = pending_.front().seen_ms;
+        ratio_ = kFirstRatio;
         continue;
       }
       DSAPERF_TRY(step());
@@ -80,9 +93,9 @@ class Scheduler {
     Request request{.arrival_ms = at_ms};
     request.prompt = std::max(1.0, std::round(in_.isl * part(random_)));
     request.answer = std::max(1.0, std::round(in_.osl * part(random_)));
-    request.pace = pace(request.answer);
+    request.pace = pace();
     request.cached = std::min(std::floor(request.prompt * in_.cached_share), request.prompt - 1);
-    request.seen_ms = at_ms + in_.host_delay_ms * around_one(random_);
+    request.seen_ms = at_ms + host_delay_ms(in_.host, request.prompt) * around_one(random_);
     const auto later =
         std::upper_bound(pending_.begin(), pending_.end(), request.seen_ms,
                          [](double seen, const Request& other) { return seen < other.seen_ms; });
@@ -90,18 +103,16 @@ class Scheduler {
     ++sent_;
   }
 
-  // Draft tokens are kept at random: over a whole answer the pace of a request varies as the mean
-  // of its steps does.
-  double pace(double answer) {
+  // How many draft tokens are kept depends on what a request is about: its pace is its own.
+  double pace() {
     const double kept = in_.tokens_a_step - 1;
     if (kept <= 0) return 1;
-    const double steps = std::max(answer / in_.tokens_a_step, 1.0);
-    std::normal_distribution<double> spread(0, std::sqrt(kept * std::max(1 - kept, 0.25) / steps));
-    return std::max(1.0, in_.tokens_a_step + spread(random_));
+    std::normal_distribution<double> spread(0, kKeptSpread * kept);
+    return std::clamp(in_.tokens_a_step + spread(random_), 1.0, 1 + std::ceil(kept));
   }
 
   void arrive() {
-    while (!pending_.empty() && pending_.front().seen_ms <= now_) {
+    while (!pending_.empty() && pending_.front().seen_ms <= sight_) {
       waiting_.push_back(pending_.front());
       pending_.pop_front();
     }
@@ -113,19 +124,26 @@ class Scheduler {
         [&](double sum, const Request& request) { return sum + reserved(request); });
   }
 
-  // What a request takes of the cache in the eyes of the engine that admits it.
+  // What a request takes of the cache in the eyes of the engine that admits the next one.
   double reserved(const Request& request) const {
     const double now = std::max(request.prompt, request.length());
+    const double to_come = std::max(request.answer - request.produced, 0.0);
     switch (in_.engine) {
       case Engine::kTrtllm:
         return request.prompt + request.answer;
       case Engine::kVllm:
         return now;
-      // SGLang sets aside a part of the answer that is still to come.
       case Engine::kSglang:
-        return now + 0.4 * std::max(request.answer - request.produced, 0.0);
+        return now + ratio_ * std::min(to_come, kLongestAnswerCounted);
     }
     return now;
+  }
+
+  // What it must find free itself.
+  double asked(const Request& request) const {
+    return in_.engine == Engine::kSglang
+               ? request.prompt + std::min(request.answer, kLongestAnswerCounted)
+               : reserved(request);
   }
 
   void admit() {
@@ -135,11 +153,12 @@ class Scheduler {
       if (!request.decodes()) budget -= request.prompt - request.prefilled;
     while (!waiting_.empty() && static_cast<int>(running_.size()) < in_.max_batch && budget > 0) {
       Request& next = waiting_.front();
-      if (held + reserved(next) > in_.cache_tokens) {
+      const double asks = running_.empty() ? reserved(next) : asked(next);
+      if (held + asks > in_.cache_tokens) {
         for (Request& request : waiting_) request.waited = true;
         return;
       }
-      held += reserved(next);
+      held += asks;
       next.prefilled = std::max(next.prefilled, next.cached);
       budget -= next.prompt - next.prefilled;
       running_.push_back(next);
@@ -170,6 +189,7 @@ class Scheduler {
         const double ms,
         times_.mixed_ms(chunks, static_cast<double>(decoding.size()), mean_length(decoding)));
     pass(ms, decoding.size());
+    sight_ = now_;
     for (std::size_t i = 0; i < filling.size(); ++i) {
       filling[i]->prefilled += chunks[i].new_tokens;
       if (!filling[i]->decodes()) continue;
@@ -189,11 +209,13 @@ class Scheduler {
     const double middle = mean_length(decoding) + (steps + 1) / 2 * in_.tokens_a_step;
     DSAPERF_TRY_ASSIGN(const double ms,
                        times_.decode_ms(static_cast<double>(decoding.size()), middle));
-    if (!pending_.empty()) {  // an arrival ends the stretch
-      const double until = std::ceil((pending_.front().seen_ms - now_) / ms);
+    if (!pending_.empty()) {  // an arrival ends the stretch, one step after the engine sees it
+      const double until = std::max(std::ceil((pending_.front().seen_ms - now_) / ms), 0.0) + 1;
       steps = std::clamp(until, 1.0, steps);
     }
     pass(ms * steps, decoding.size());
+    sight_ = now_ - ms;
+    ratio_ = std::max(ratio_ - steps * kRatioStep, kLeastRatio);
     progress(decoding, steps);
     return preempt();
   }
@@ -212,6 +234,13 @@ class Scheduler {
       victim.produced = victim.prefilled = 0;
       ++preempted_;
       waiting_.push_front(victim);
+      double produced = 0;
+      double answers = 1;
+      for (const Request& request : running_) {
+        produced += request.produced + kStepsAfterRetraction;
+        answers += request.answer;
+      }
+      ratio_ = std::min(produced / answers, 1.0);
     }
     return {};
   }
@@ -279,6 +308,8 @@ class Scheduler {
   const StepTimes& times_;
   std::mt19937_64 random_;
   double now_ = 0;
+  double sight_ = 0;  // arrivals up to here are known to the step that is decided next
+  double ratio_ = kFirstRatio;
   int total_ = 0;
   int sent_ = 0;
   std::deque<Request> pending_;   // not arrived yet, by time

@@ -114,16 +114,41 @@ TEST(SimulationTest, ACachedPrefixIsNotPrefilledAgain) {
 
 TEST(SimulationTest, TimeOnTheHostDelaysTheFirstTokenAndNoOther) {
   auto inputs = one_at_a_time();
-  inputs.host_delay_ms = 40;
+  inputs.host = {.request_ms = 40};
   const auto result = simulate(inputs, FixedTimes());
   EXPECT_GT(result->ttft_ms.p50, 120);
   EXPECT_LT(result->ttft_ms.p50, 160);
   EXPECT_DOUBLE_EQ(result->tpot_ms.p50, 10);
 }
 
+TEST(SimulationTest, AnArrivalDuringDecodeWaitsForTheStepThatIsDecidedAlready) {
+  auto inputs = one_at_a_time();
+  inputs.concurrency.reset();
+  inputs.rate_per_s = 2;
+  inputs.prompts = 2000;
+  const auto result = simulate(inputs, FixedTimes());
+  ASSERT_TRUE(result);
+  // A prefill of 100 ms; beside others, the rest of a step of 10 ms (5 on average) and one more.
+  EXPECT_GT(result->ttft_ms.p50, 110);
+}
+
+TEST(SimulationTest, TheStartOfAClosedLoopCountsInTheMean) {
+  auto inputs = one_at_a_time();
+  inputs.concurrency = 32;
+  inputs.prompts = 320;
+  inputs.osl = 1000;
+  inputs.length_ratio = 0.8;
+  const auto result = simulate(inputs, FixedTimes());
+  ASSERT_TRUE(result);
+  // 32 prompts of 900 tokens at once, 8192 a step, take 2.9 s; a tenth of the requests wait for
+  // half of that.
+  EXPECT_GT(result->ttft_ms.mean, result->ttft_ms.p50 + 0.08 * 1450);
+}
+
 TEST(SimulationTest, DraftTokensShortenTheAnswer) {
   auto inputs = one_at_a_time();
   inputs.tokens_a_step = 1.8;
+  inputs.prompts = 1000;
   const auto result = simulate(inputs, FixedTimes());
   EXPECT_NEAR(result->tpot_ms.p50, 10 / 1.8, 0.05 * 10 / 1.8);
 }

@@ -4,33 +4,6 @@
 
 namespace dsaperf::serving {
 
-HostCosts host_costs(Engine engine) {
-  constexpr double kGapUs = 45;
-  constexpr double kEagerMs = 0.5;
-  switch (engine) {
-    // One Python process takes requests, cuts them into tokens and streams every answer.
-    case Engine::kSglang:
-      return {.graph_gap_us_per_layer = kGapUs,
-              .eager_ms_per_layer = kEagerMs,
-              .request_ms = 45,
-              .text_us_per_token = 28,
-              .stream_us_per_token = 1.6};
-    case Engine::kVllm:
-    case Engine::kTrtllm:
-      return {.graph_gap_us_per_layer = kGapUs,
-              .eager_ms_per_layer = kEagerMs,
-              .request_ms = 45,
-              .text_us_per_token = 5,
-              .stream_us_per_token = 0};
-  }
-  return {};
-}
-
-double host_delay_ms(const HostCosts& host, double prompt_tokens, double streams) {
-  return host.request_ms +
-         prompt_tokens * (host.text_us_per_token + host.stream_us_per_token * streams) / 1000;
-}
-
 Result<double> WorkerSteps::mixed_ms(std::span<const Chunk> chunks, double decoding,
                                      double total) const {
   const double draft = 1 + model_.inputs().draft_tokens;
@@ -50,7 +23,7 @@ Result<double> WorkerSteps::mixed_ms(std::span<const Chunk> chunks, double decod
                        model_.generation_attention_ms(decoding * draft, std::round(total) + 1));
     ms += decode;
   }
-  return ms + host_.eager_ms_per_layer * model_.inputs().shape.layers;
+  return ms + host_.launch_us / 1000 * model_.inputs().shape.layers;
 }
 
 Result<double> WorkerSteps::decode_ms(double decoding, double total) const {
@@ -58,7 +31,7 @@ Result<double> WorkerSteps::decode_ms(double decoding, double total) const {
   DSAPERF_TRY_ASSIGN(const double rest, model_.decode_rest_ms(tokens));
   DSAPERF_TRY_ASSIGN(const double attention,
                      model_.generation_attention_ms(tokens, std::round(total) + 1));
-  return rest + attention + host_.graph_gap_us_per_layer / 1000 * model_.inputs().shape.layers;
+  return rest + attention + host_.graph_gap_us / 1000 * model_.inputs().shape.layers;
 }
 
 }  // namespace dsaperf::serving

@@ -96,7 +96,7 @@ class Sweeper {
   Formats formats(Engine engine) const {
     FormatChoice choice = in_.formats;
     if (choice.kv.empty() && !compatible() && shape_.attention == ModelShape::Attention::kDsa)
-      choice.kv = default_kv(engine, set_->system().sm_version);
+      choice.kv = default_kv(engine, set_->system().sm_version, shape_.architecture);
     return formats_of(spec_, choice, compatible());
   }
 
@@ -149,7 +149,7 @@ class Sweeper {
           memory_ends_ = true;
           break;
         }
-        if (!compatible()) add_host(engine, model, work, batch, form);
+        if (!compatible()) add_host(engine, model, work, form);
         points.push_back({.engine = engine,
                           .version = set_->version(),
                           .layout = layout,
@@ -186,18 +186,18 @@ class Sweeper {
 
   // The closed form of the kernels, with the host's part (a simulation of each point would take
   // seconds).
-  void add_host(Engine engine, const PassModel& model, const Workload& work, double batch,
+  void add_host(Engine engine, const PassModel& model, const Workload& work,
                 ClosedForm& form) const {
     const HostCosts host = host_costs(engine);
     const double layers = model.inputs().shape.layers;
-    const double prefill = host.eager_ms_per_layer * layers;
-    const double decode = host.graph_gap_us_per_layer / 1000 * layers;
+    const double prefill = host.launch_us / 1000 * layers;
+    const double decode = host.graph_gap_us / 1000 * layers;
     const double steps = form.mixed_steps + form.decode_steps;
     if (steps <= 0) return;
     const double before =
         form.mixed_steps * form.context.ms + form.decode_steps * form.generation.ms;
     const double after = before + form.mixed_steps * prefill + form.decode_steps * decode;
-    form.ttft_ms += prefill + host_delay_ms(host, work.isl, batch * model.inputs().layout.dp);
+    form.ttft_ms += prefill + host_delay_ms(host, work.isl);
     form.tpot_ms *= before > 0 ? after / before : 1;
     form.request_ms = form.ttft_ms + form.tpot_ms * std::max(work.osl - 1, 0.0);
     form.output_tok_s *= before / after;

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/serving/deployment.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace dsaperf::serving {
+
+// What an engine's host adds to the kernels that tables hold: the only constants that were fitted
+// to served models (docs/serving.md: to which, and how far they carry to others).
+struct HostCosts {
+  double graph_gap_us = 0;  // a layer of a decode step in a CUDA graph: gaps between its kernels
+  double launch_us = 0;  // a layer of a step with prefill, launched from Python: beyond its kernels
+  double request_ms = 0;  // a request's way in and its first token's way out
+  double text_us = 0;     // a token of a prompt through HTTP and the tokenizer
+};
+HostCosts host_costs(Engine engine);
+
+// Changes by name: "launch_us=900,request_ms=60". Fails on a name that is not one of the above, and
+// on what is no number.
+Result<HostCosts> with_changes(HostCosts costs, std::string_view changes);
+
+// All of them, in that form.
+std::string text(const HostCosts& costs);
+
+// Time of a request outside the engine's steps, in front of its first token: it delays the request
+// and not the GPU.
+double host_delay_ms(const HostCosts& costs, double prompt_tokens);
+
+}  // namespace dsaperf::serving
