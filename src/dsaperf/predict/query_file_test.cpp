@@ -19,7 +19,7 @@ class QueryFileTest : public ::testing::Test {
   void SetUp() override {
     const auto root = dsaperf::testing::systems_tree();
     if (!root) GTEST_SKIP() << dsaperf::testing::kNoSystems;
-    predictor_.emplace(
+    predictor.emplace(
         std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*root)),
         Method::kCompatible);
   }
@@ -27,11 +27,11 @@ class QueryFileTest : public ::testing::Test {
   std::string answer(const std::string& text, const std::string& output = "out.csv") {
     const auto folder = fs::path(::testing::TempDir());
     std::ofstream(folder / "in.csv") << text;
-    const auto summary = answer_file(folder / "in.csv", folder / output, *predictor_);
+    const auto summary = answer_file(folder / "in.csv", folder / output, *predictor);
     if (!summary) return summary.error().message();
     return read_maybe_gzip(folder / output).value();
   }
-  std::optional<LayerPredictor> predictor_;
+  std::optional<LayerPredictor> predictor;
 };
 
 constexpr const char* kHeader =

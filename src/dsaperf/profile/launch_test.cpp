@@ -13,52 +13,52 @@ namespace {
 class InjectionLibraryTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
+    folder = std::filesystem::temp_directory_path() /
               ("dsaperf_launch_test_" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
+    std::filesystem::create_directories(folder);
   }
   void TearDown() override {
     std::error_code error;
-    std::filesystem::remove_all(folder_, error);
+    std::filesystem::remove_all(folder, error);
   }
   std::filesystem::path put(const std::string& place) const {
-    const auto path = folder_ / place;
+    const auto path = folder / place;
     std::filesystem::create_directories(path.parent_path());
     std::ofstream(path) << "x";
     return path;
   }
-  std::filesystem::path folder_;
+  std::filesystem::path folder;
 };
 
 TEST_F(InjectionLibraryTest, IsFoundInAnInstalledPrefix) {
   for (const char* place : {"lib/libdsaperf_inject.so", "lib/dsaperf/libdsaperf_inject.so"}) {
     const auto library = put(place);
-    std::filesystem::create_directories(folder_ / "bin");
-    EXPECT_EQ(injection_library(folder_ / "bin/dsaperf", "").value(),
+    std::filesystem::create_directories(folder / "bin");
+    EXPECT_EQ(injection_library(folder / "bin/dsaperf", "").value(),
               std::filesystem::canonical(library));
-    std::filesystem::remove_all(folder_ / "lib");
-    std::filesystem::remove_all(folder_ / "bin");
+    std::filesystem::remove_all(folder / "lib");
+    std::filesystem::remove_all(folder / "bin");
   }
 }
 
 TEST_F(InjectionLibraryTest, IsFoundInABuildTree) {
   const auto library = put("src/dsaperf/profile/libdsaperf_inject.so");
-  std::filesystem::create_directories(folder_ / "tools/dsaperf");
-  EXPECT_EQ(injection_library(folder_ / "tools/dsaperf/dsaperf", "").value(),
+  std::filesystem::create_directories(folder / "tools/dsaperf");
+  EXPECT_EQ(injection_library(folder / "tools/dsaperf/dsaperf", "").value(),
             std::filesystem::canonical(library));
 }
 
 TEST_F(InjectionLibraryTest, OfTheEnvironmentMustExist) {
   const auto named = put("mine.so");
-  EXPECT_EQ(injection_library(folder_ / "bin/dsaperf", named).value(), named);
-  const auto missing = injection_library(folder_ / "bin/dsaperf", folder_ / "gone.so");
+  EXPECT_EQ(injection_library(folder / "bin/dsaperf", named).value(), named);
+  const auto missing = injection_library(folder / "bin/dsaperf", folder / "gone.so");
   ASSERT_FALSE(missing);
   EXPECT_NE(missing.error().message().find("DSAPERF_INJECT"), std::string::npos);
   EXPECT_NE(missing.error().message().find("gone.so"), std::string::npos);
 }
 
 TEST_F(InjectionLibraryTest, OfABuildWithoutCudaIsAnErrorThatSaysWhatToDo) {
-  const auto missing = injection_library(folder_ / "bin/dsaperf", "");
+  const auto missing = injection_library(folder / "bin/dsaperf", "");
   ASSERT_FALSE(missing);
   EXPECT_NE(missing.error().message().find("preset release"), std::string::npos);
 }
