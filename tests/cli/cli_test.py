@@ -1,9 +1,11 @@
 """What holds for every command of dsaperf: help, exit codes, one error line. $DSAPERF is the program."""
 
 import os
+import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 PROGRAM = os.environ["DSAPERF"]
@@ -77,6 +79,25 @@ class CommandLineTest(unittest.TestCase):
         self.assertRegex(result.stderr, r"\Aerror: standard output")
 
 
+def zsh_offers(line):
+    """What zsh offers for `dsaperf line`: its completion runs on a terminal alone, so on one of zsh's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "_dsaperf").write_text(run("completion", "zsh").stdout)
+        script = f"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'PS1=; fpath=({folder} $fpath); autoload -U compinit; compinit -u -D
+zstyle ":completion:*" list-grouped false; bindkey "^I" list-choices; LISTMAX=0
+echo READY'
+zpty -r shell text '*READY*READY*'
+zpty -w -n shell $'dsaperf {line}\t'
+sleep 0.2; zpty -w -n shell $'\C-u'; zpty -w shell 'echo DO''NE'
+zpty -r shell text '*DONE*'
+print -r -- $text"""
+        shown = subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, timeout=30).stdout
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", shown).split()
+
+
 class CompletionTest(unittest.TestCase):
     def words_after(self, line):
         """What bash offers for the last word of `line`."""
@@ -96,6 +117,21 @@ class CompletionTest(unittest.TestCase):
 
     def test_bash_completes_choices(self):
         self.assertEqual(self.words_after("dsaperf completion z"), ["zsh"])
+
+    @unittest.skipUnless(shutil.which("zsh"), "no zsh")
+    def test_zsh_completes_commands_flags_and_choices(self):
+        for line, expected in (("comp", "completion"), ("completion ", "zsh"), ("db l", "lint"), ("analyze --ag", "--against")):
+            with self.subTest(line=line):
+                self.assertIn(expected, zsh_offers(line))
+
+    @unittest.skipUnless(shutil.which("fish"), "no fish")
+    def test_fish_completes_commands_flags_and_choices(self):
+        script = run("completion", "fish").stdout
+        for line, expected in (("comp", "completion"), ("completion ", "zsh"), ("db l", "lint"), ("analyze --ag", "--against")):
+            with self.subTest(line=line):
+                asked = subprocess.run(["fish", "--no-config", "-c", f"{script}\ncomplete -C 'dsaperf {line}'"],
+                                       capture_output=True, text=True)
+                self.assertIn(expected, [offer.split("\t")[0] for offer in asked.stdout.splitlines()])
 
     def test_every_shell_has_a_script_with_every_command(self):
         for shell in ("bash", "zsh", "fish"):

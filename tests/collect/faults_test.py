@@ -10,6 +10,7 @@ exactly once.
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -82,6 +83,37 @@ class FaultsTest(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.check_complete()
 
+    def test_a_collection_by_stage_killed_at_random_moments_ends_complete(self):
+        chance = random.Random(20)
+        axes = ["--by", "stage", "--heads", "16,32", "--kv", "bf16,fp8"]
+        resume = []
+        for _ in range(10):
+            process = subprocess.Popen(self.command("--fake-delay-ms", "2", *axes, *resume),
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(chance.uniform(0.05, 0.4))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            journal = os.path.join(self.folder, "rows.jsonl")
+            if os.path.exists(journal) and os.path.getsize(journal) > 0:
+                resume = ["--resume"]
+        result = self.run_to_end("--json", *axes, *resume)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        document = json.loads(result.stdout)
+        last = {row["id"]: row for row in rows_of(os.path.join(self.folder, "rows.jsonl"))}
+        for case in document["cases"]:
+            self.assertIn("measurement", last[case["id"]])
+        whole = [i for i in document["measured_whole"] if "composed" not in last[i]]
+        self.assertEqual(len(whole), document["report"]["checked_whole"])
+        self.assertGreaterEqual(len(whole), len(document["cases"]) / 20)
+        self.assertLess(document["report"]["composed_error_worst"], 0.01)
+
+    def test_progress_for_programs_counts_to_the_end(self):
+        result = self.run_to_end("--json-progress", "--fake-fails-on", "/1x512+2048/")
+        events = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+        self.assertEqual(sum(event["event"] == "failed" for event in events), 1)
+        self.assertEqual(max(event["done"] for event in events), CASES)
+        self.assertTrue(all(event["total"] == CASES for event in events))
+
     def test_a_second_collector_is_refused(self):
         first = subprocess.Popen(self.command("--fake-delay-ms", "100"), stdout=subprocess.DEVNULL)
         journal = os.path.join(self.folder, "rows.jsonl")
@@ -129,8 +161,26 @@ class FaultsTest(unittest.TestCase):
             self.check_complete(f"rows-{i:04}-of-0004.jsonl", CASES // 4)
 
     def test_several_devices_share_one_journal(self):
-        result = self.run_to_end("--devices", "0,1,2")
+        result = self.run_to_end("--devices", "all", "--fake-devices", "3")
         self.assertEqual(result.returncode, 0, result.stderr)
+        self.check_complete()
+        refused = self.run_to_end("--resume", "--devices", "0,3", "--fake-devices", "3")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("'3' is none of the 3 visible GPUs", refused.stderr)
+
+    def test_a_full_disk_ends_the_run_with_every_row_kept(self):
+        # A file size limit gives write() the same short count and error as a disk that fills up.
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+        first = subprocess.run(self.command(), capture_output=True, text=True, timeout=120,
+                               preexec_fn=limit)
+        self.assertEqual(first.returncode, 1)
+        self.assertIn("go on with --resume", first.stderr)
+        kept = rows_of(os.path.join(self.folder, "rows.jsonl"))
+        self.assertGreater(len(kept), 3)
+        self.assertEqual(self.run_to_end("--resume").returncode, 0)
         self.check_complete()
 
 

@@ -1,25 +1,28 @@
 #include "collect.hpp"
 
+#include "collect_source.hpp"
+#include "dsaperf/collect/by_stage.hpp"
 #include "dsaperf/collect/collector.hpp"
-#include "dsaperf/collect/fake_source.hpp"
+#include "dsaperf/collect/devices.hpp"
 #include "dsaperf/collect/json.hpp"
 #include "dsaperf/collect/method_csv.hpp"
 #include "dsaperf/collect/tables.hpp"
-#include "dsaperf/collect/worker.hpp"
-#include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/progress.hpp"
 #include "dsaperf/core/text_table.hpp"
-#include "dsaperf/model/load_model.hpp"
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,43 +32,27 @@ namespace {
 using nlohmann::ordered_json;
 
 struct CollectFlags {
-  std::string config;
+  SourceFlags source;
   std::string directory;
   std::string grid = "standard";
-  std::string system = "h200_sxm";
   std::string shard;
   std::string devices = "0";
-  std::string timing = "gpu";
+  std::string by = "layer";
   std::vector<int> heads;
   std::vector<std::string> kv = {"bf16"};
   std::vector<std::string> gemm = {"fp8_block"};
   std::vector<std::string> roles = {"full"};
   std::vector<std::string> scores = {"model_like"};
   std::vector<std::string> launches = {"graph"};
+  int fake_devices = 1;
   bool plan_only = false;
   bool resume = false;
   bool retry_failed = false;
   bool json = false;
   bool json_progress = false;
-  int fake_delay_ms = 0;
-  std::string fake_dies_on;
-  std::string fake_fails_on;
-};
 
-// What a plan and a worker both start from.
-struct Subject {
-  model::ModelSpec spec;
-  model::LayerPlan layer;
-  cost::SystemSpec system;
+  bool by_stage() const { return by == "stage"; }
 };
-
-Result<Subject> load_subject(const CollectFlags& flags) {
-  DSAPERF_TRY_ASSIGN(auto spec, model::load_model(flags.config));
-  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
-  DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, flags.system));
-  auto layer = model::typical_layer(spec);
-  return Subject{std::move(spec), std::move(layer), std::move(system)};
-}
 
 template <typename Value, typename Parse>
 Result<std::vector<Value>> axis(const char* flag, const std::vector<std::string>& texts,
@@ -101,113 +88,167 @@ Result<std::vector<collect::GridPoint>> grid_of(const CollectFlags& flags,
   return collect::read_grid(flags.grid);
 }
 
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
 Result<collect::Shard> shard_of(const CollectFlags& flags) {
   if (!flags.shard.empty()) return collect::parse_shard(flags.shard);
-  return collect::shard_from_environment([](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value != nullptr ? value : "");
-  });
+  return collect::shard_from_environment(environment);
 }
 
-ordered_json plan_to_json(const CollectFlags& flags, const Subject& subject,
-                          const collect::Plan& plan, const collect::Shard& shard) {
-  ordered_json cases = ordered_json::array();
-  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
-    if (shard.takes(i)) cases.push_back(collect::case_to_json(plan.cases[i]));
+// What this run is to do: its shard of the plan.
+struct Work {
+  collect::Shard shard;
+  std::vector<collect::Case> cases;          // layers that get a row
+  std::optional<collect::StagePlan> stages;  // with --by stage
+  std::vector<collect::LeftOut> left_out;
+  double estimated_minutes = 0;
+  Bytes peak_memory;
+
+  // Of them, what is measured.
+  std::size_t to_measure() const {
+    return stages ? stages->stage_cases.size() + stages->checks.size() : cases.size();
   }
+};
+
+Result<Work> work_of(const CollectFlags& flags, const Subject& subject) {
+  DSAPERF_TRY_ASSIGN(const auto axes, axes_of(flags, subject.layer));
+  DSAPERF_TRY_ASSIGN(const auto grid, grid_of(flags, subject.layer));
+  DSAPERF_TRY_ASSIGN(auto plan, collect::make_plan(grid, axes, subject.layer, subject.system));
+  Work work;
+  work.left_out = std::move(plan.left_out);
+  work.peak_memory = plan.peak_memory;
+  DSAPERF_TRY_ASSIGN(work.shard, shard_of(flags));
+  using enum collect::ShardBy;
+  work.cases = collect::taken_by(work.shard, plan.cases, flags.by_stage() ? kShapes : kCases);
+  auto measured = work.cases;
+  if (flags.by_stage()) {
+    const collect::CollectOptions options;
+    DSAPERF_TRY_ASSIGN(work.stages, collect::plan_by_stage(work.cases, subject.layer,
+                                                           options.check_share, options.seed));
+    measured = work.stages->stage_cases;
+    measured.insert(measured.end(), work.stages->checks.begin(), work.stages->checks.end());
+  }
+  for (const auto& what : measured) {
+    DSAPERF_TRY_ASSIGN(const double seconds,
+                       collect::estimated_seconds(what, subject.layer, subject.system));
+    work.estimated_minutes += seconds / 60;
+  }
+  return work;
+}
+
+ordered_json work_to_json(const CollectFlags& flags, const Subject& subject, const Work& work) {
+  ordered_json cases = ordered_json::array();
+  for (const auto& what : work.cases) cases.push_back(collect::case_to_json(what));
   ordered_json left_out = ordered_json::array();
-  for (const auto& [which, reason] : plan.left_out) {
+  for (const auto& [which, reason] : work.left_out) {
     left_out.push_back({{"id", which.id()}, {"reason", reason}});
   }
-  return {{"format", "dsaperf.collect.1"},
-          {"model", subject.spec.name},
-          {"system", subject.system.name},
-          {"grid", flags.grid},
-          {"shard", {{"index", shard.index}, {"count", shard.count}}},
-          {"estimated_minutes", plan.estimated_minutes / shard.count},
-          {"peak_memory_gib", plan.peak_memory.gib()},
-          {"cases", std::move(cases)},
-          {"left_out", std::move(left_out)}};
+  ordered_json document = {{"format", "dsaperf.collect.1"},
+                           {"model", subject.spec.name},
+                           {"system", subject.system.name},
+                           {"grid", flags.grid},
+                           {"by", flags.by},
+                           {"shard", {{"index", work.shard.index}, {"count", work.shard.count}}},
+                           {"estimated_minutes", work.estimated_minutes},
+                           {"peak_memory_gib", work.peak_memory.gib()},
+                           {"cases", std::move(cases)},
+                           {"left_out", std::move(left_out)}};
+  if (work.stages) {
+    ordered_json stage_cases = ordered_json::array();
+    ordered_json checks = ordered_json::array();
+    for (const auto& what : work.stages->stage_cases) stage_cases.push_back(what.id());
+    for (const auto& what : work.stages->checks) checks.push_back(what.id());
+    document["stage_cases"] = std::move(stage_cases);
+    document["measured_whole"] = std::move(checks);
+  }
+  return document;
 }
 
-void print_plan(const Subject& subject, const collect::Plan& plan, const collect::Shard& shard) {
-  std::size_t taken = 0;
+void print_work(const Subject& subject, const Work& work) {
   TextTable table({{"phase"},
                    {"requests", TextTable::Align::kRight},
                    {"new tokens", TextTable::Align::kRight},
                    {"context tokens", TextTable::Align::kRight},
                    {"case"}});
-  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
-    if (!shard.takes(i)) continue;
-    ++taken;
-    const auto& what = plan.cases[i];
+  for (const auto& what : work.cases) {
     table.add_row({std::string(perfdb::name(what.phase)), fmt::format("{}", what.batch()),
                    fmt::format("{}", what.new_tokens()), fmt::format("{}", what.context_tokens()),
                    what.id()});
   }
   fmt::print("{}", table.str(TextStyle::of_descriptor(STDOUT_FILENO)));
-  fmt::print("\n{} cases of {} on {}, about {:.1f} min, at most {:.1f} GiB\n", taken,
-             subject.spec.name, subject.system.name, plan.estimated_minutes / shard.count,
-             plan.peak_memory.gib());
-  for (const auto& [which, reason] : plan.left_out) {
+  fmt::print("\n{} cases of {} on {}, about {:.1f} min, at most {:.1f} GiB\n", work.cases.size(),
+             subject.spec.name, subject.system.name, work.estimated_minutes,
+             work.peak_memory.gib());
+  if (work.stages) {
+    std::size_t stages = 0;
+    for (const auto& what : work.stages->stage_cases) stages += what.stages.size();
+    fmt::print(
+        "put together from {} stages, measured in {} passes; {} cases measured whole beside\n",
+        stages, work.stages->stage_cases.size(), work.stages->checks.size());
+  }
+  for (const auto& [which, reason] : work.left_out) {
     fmt::print("left out: {}: {}\n", which.id(), reason);
   }
 }
 
-std::unique_ptr<collect::FakeSource> fake_source(const CollectFlags& flags,
-                                                 const Subject& subject) {
-  return std::make_unique<collect::FakeSource>(
-      subject.layer, subject.system,
-      collect::FakeSource::Options{.delay = std::chrono::milliseconds(flags.fake_delay_ms),
-                                   .fails_on = flags.fake_fails_on,
-                                   .dies_on = flags.fake_dies_on});
+Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const CollectFlags& flags) {
+  const bool fake = flags.source.timing == "fake";
+  const auto visible = fake ? std::string() : environment("CUDA_VISIBLE_DEVICES");
+  DSAPERF_TRY_ASSIGN(
+      const auto devices,
+      collect::devices_to_use(flags.devices, visible, fake ? flags.fake_devices : gpu_count()));
+  return start_workers(flags.source, devices);
 }
 
-Result<void> refuse_gpu_timing(const CollectFlags& flags) {
-  if (flags.timing == "fake") return {};
-  return fail(
-      Errc::kUnsupported,
-      "there is no GPU timing in this build: --plan-only lists the cases, --timing fake tries "
-      "the collection without a GPU");
-}
+// Tells how far the run is: a bar on a terminal, or one JSON object a line on stderr for programs.
+class Watcher {
+ public:
+  Watcher(std::size_t total, bool json)
+      : json_(json),
+        total_(total),
+        bar_({.what = "collect", .total = static_cast<std::int64_t>(total), .unit = "cases"},
+             json ? Progress::Sink() : terminal_sink()) {}
 
-std::vector<std::string> words(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::size_t begin = 0;
-  while (begin <= text.size()) {
-    const auto end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
+  void operator()(const collect::CollectEvent& event) {
+    using enum collect::CollectEvent::Kind;
+    if (event.kind == kFound) {
+      ++found_;
+      bar_.skip(1);
+    }
+    if (event.kind == kMeasured || event.kind == kFailed) {
+      ++done_;
+      bar_.advance(1);
+    }
+    if (json_) print(event);
   }
-  return parts;
-}
 
-Result<std::vector<std::unique_ptr<collect::TimingSource>>> start_workers(
-    const CollectFlags& flags) {
-  std::error_code code;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", code);
-  if (code) return fail(Errc::kIo, "/proc/self/exe: {}", code.message());
-  std::vector<std::unique_ptr<collect::TimingSource>> sources;
-  for (const auto& device : words(flags.devices, ',')) {
-    DSAPERF_TRY_ASSIGN(auto worker,
-                       collect::WorkerSource::start(
-                           {.command = {self.string(), "collect-worker", flags.config, "--system",
-                                        flags.system, "--timing", flags.timing, "--fake-delay-ms",
-                                        fmt::format("{}", flags.fake_delay_ms), "--fake-dies-on",
-                                        flags.fake_dies_on, "--fake-fails-on", flags.fake_fails_on},
-                            .environment = {fmt::format("CUDA_VISIBLE_DEVICES={}", device)}}));
-    sources.push_back(std::move(worker));
+ private:
+  void print(const collect::CollectEvent& event) const {
+    constexpr const char* kNames[] = {"found", "measured", "failed", "repeated", "composed"};
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+    ordered_json line = {{"event", kNames[static_cast<int>(event.kind)]},
+                         {"id", event.what.id()},
+                         {"done", found_ + done_},
+                         {"total", total_},
+                         {"elapsed_s", elapsed.count()}};
+    if (done_ > 0) {
+      const auto left = static_cast<double>(total_ - std::min(total_, found_ + done_));
+      line["left_s"] = left * elapsed.count() / static_cast<double>(done_);
+    }
+    if (!event.error.empty()) line["error"] = event.error;
+    fmt::print(stderr, "{}\n", line.dump());
   }
-  return sources;
-}
 
-// Progress as one JSON object a line on stderr, for programs that watch.
-void print_json_event(const collect::CollectEvent& event) {
-  constexpr const char* kNames[] = {"found", "measured", "failed", "repeated"};
-  ordered_json line = {{"event", kNames[static_cast<int>(event.kind)]}, {"id", event.what.id()}};
-  if (!event.error.empty()) line["error"] = event.error;
-  fmt::print(stderr, "{}\n", line.dump());
-}
+  bool json_;
+  std::size_t total_;
+  std::size_t found_ = 0;
+  std::size_t done_ = 0;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Progress bar_;
+};
 
 ordered_json report_to_json(const collect::CollectReport& report) {
   return {{"planned", report.planned},
@@ -217,97 +258,90 @@ ordered_json report_to_json(const collect::CollectReport& report) {
           {"disturbed", report.disturbed},
           {"repeated", report.repeated},
           {"repeat_spread", report.repeat_spread},
+          {"composed", report.composed},
+          {"checked_whole", report.checked},
+          {"composed_error_median", report.composed_error},
+          {"composed_error_worst", report.composed_worst},
           {"failures", report.failures}};
 }
 
+void print_report(const collect::CollectReport& report, const collect::Journal& journal) {
+  fmt::print(
+      "{}: {} of {} cases measured, {} found, {} failed; {} measurements disturbed and "
+      "taken again; {} repeated, spread {:.2f} %\n",
+      journal.path().string(), report.measured, report.planned, report.found, report.failed,
+      report.disturbed, report.repeated, 100 * report.repeat_spread);
+  if (report.composed > 0) {
+    fmt::print(
+        "{} layers are sums of stages; {} were measured whole: the sum is off by {:.2f} % "
+        "(median), {:.2f} % at worst\n",
+        report.composed, report.checked, 100 * report.composed_error, 100 * report.composed_worst);
+  }
+}
+
+struct WrittenTables {
+  std::filesystem::path csv;
+  std::size_t csv_rows = 0;
+  std::filesystem::path table;
+};
+
+Result<WrittenTables> write_tables(const collect::JournalHeader& header,
+                                   const collect::Journal& journal, const model::LayerPlan& layer) {
+  const auto csv = collect::method_csv(header, journal.entries(), layer);
+  WrittenTables written{.csv = journal.path(), .csv_rows = csv.rows, .table = journal.path()};
+  written.csv.replace_extension(".csv");
+  written.table.replace_extension(".parquet");
+  DSAPERF_TRY(write_file(written.csv, csv.text));
+  const auto table = collect::full_table(header, journal.entries());
+  if (!table.columns.empty()) {
+    DSAPERF_TRY(perfdb::write_columns(written.table, table.columns, table.metadata));
+  }
+  return written;
+}
+
 Result<ExitCode> run_collect(const CollectFlags& flags) {
-  DSAPERF_TRY_ASSIGN(const auto subject, load_subject(flags));
-  DSAPERF_TRY_ASSIGN(const auto axes, axes_of(flags, subject.layer));
-  DSAPERF_TRY_ASSIGN(const auto grid, grid_of(flags, subject.layer));
-  DSAPERF_TRY_ASSIGN(const auto shard, shard_of(flags));
-  DSAPERF_TRY_ASSIGN(const auto plan,
-                     collect::make_plan(grid, axes, subject.layer, subject.system));
-  auto document = plan_to_json(flags, subject, plan, shard);
+  DSAPERF_TRY_ASSIGN(const auto subject, load_subject(flags.source));
+  DSAPERF_TRY_ASSIGN(const auto work, work_of(flags, subject));
+  auto document = work_to_json(flags, subject, work);
   if (flags.plan_only) {
     if (flags.json) {
       fmt::print("{}\n", document.dump(2));
     } else {
-      print_plan(subject, plan, shard);
+      print_work(subject, work);
     }
     return ExitCode::kDone;
   }
 
-  DSAPERF_TRY(refuse_gpu_timing(flags));
-  DSAPERF_TRY_ASSIGN(const auto sources, start_workers(flags));
+  DSAPERF_TRY(check_timing(flags.source));
+  DSAPERF_TRY_ASSIGN(const auto sources, sources_of(flags));
   const collect::JournalHeader header{.model = subject.spec.name,
                                       .architecture = subject.spec.architecture,
                                       .source = sources.front()->info(),
-                                      .shard = shard};
+                                      .shard = work.shard};
   DSAPERF_TRY_ASSIGN(auto journal, collect::Journal::open(flags.directory, header, flags.resume));
-  const auto total = document["cases"].size();
-  Progress progress({.what = "collect", .total = static_cast<std::int64_t>(total), .unit = "cases"},
-                    flags.json_progress ? Progress::Sink() : terminal_sink());
-  const auto watcher = [&](const collect::CollectEvent& event) {
-    if (flags.json_progress) print_json_event(event);
-    if (event.kind == collect::CollectEvent::Kind::kFound) progress.skip(1);
-    if (event.kind == collect::CollectEvent::Kind::kMeasured ||
-        event.kind == collect::CollectEvent::Kind::kFailed) {
-      progress.advance(1);
-    }
-  };
-  DSAPERF_TRY_ASSIGN(const auto report,
-                     collect::collect(plan, shard, sources, journal,
-                                      {.retry_failed = flags.retry_failed}, watcher));
-  const auto csv = collect::method_csv(header, journal.entries(), subject.layer);
-  auto csv_path = journal.path();
-  csv_path.replace_extension(".csv");
-  DSAPERF_TRY(write_file(csv_path, csv.text));
-  const auto table = collect::full_table(header, journal.entries());
-  auto table_path = journal.path();
-  table_path.replace_extension(".parquet");
-  if (!table.columns.empty()) {
-    DSAPERF_TRY(perfdb::write_columns(table_path, table.columns, table.metadata));
-  }
+  Watcher watcher(work.to_measure(), flags.json_progress);
+  const collect::CollectOptions options{.retry_failed = flags.retry_failed};
+  const auto watch = [&](const collect::CollectEvent& event) { watcher(event); };
+  DSAPERF_TRY_ASSIGN(
+      const auto report,
+      flags.by_stage()
+          ? collect::collect_by_stage(work.cases, subject.layer, sources, journal, options, watch)
+          : collect::collect(work.cases, sources, journal, options, watch));
+  DSAPERF_TRY_ASSIGN(const auto written, write_tables(header, journal, subject.layer));
 
   if (flags.json) {
     document["device"] = header.source.device;
     document["journal"] = journal.path().string();
-    document["csv"] = csv_path.string();
-    document["table"] = table_path.string();
+    document["csv"] = written.csv.string();
+    document["table"] = written.table.string();
     document["report"] = report_to_json(report);
     fmt::print("{}\n", document.dump(2));
   } else {
-    fmt::print(
-        "{}: {} of {} cases measured, {} found, {} failed; {} measurements disturbed and "
-        "taken again; {} repeated, spread {:.2f} %\n{}: {} rows\n",
-        journal.path().string(), report.measured, report.planned, report.found, report.failed,
-        report.disturbed, report.repeated, 100 * report.repeat_spread, csv_path.string(), csv.rows);
+    print_report(report, journal);
+    fmt::print("{}: {} rows\n", written.csv.string(), written.csv_rows);
   }
   for (const auto& failure : report.failures) fmt::print(stderr, "warning: {}\n", failure);
   return ExitCode::kDone;
-}
-
-Result<ExitCode> run_worker(const CollectFlags& flags) {
-  DSAPERF_TRY(refuse_gpu_timing(flags));
-  DSAPERF_TRY_ASSIGN(const auto subject, load_subject(flags));
-  const auto source = fake_source(flags, subject);
-  DSAPERF_TRY(collect::serve_worker(*source, STDIN_FILENO, STDOUT_FILENO));
-  return ExitCode::kDone;
-}
-
-void add_source_flags(CLI::App& command, CollectFlags& flags) {
-  command.add_option("CONFIG", flags.config, "config.json, its folder, or a bundled name")
-      ->required();
-  command.add_option("--system", flags.system, "card that the plan is for")->capture_default_str();
-  command.add_option("--timing", flags.timing, "gpu, or fake: times from the bound, for a trial")
-      ->check(CLI::IsMember({"gpu", "fake"}))
-      ->capture_default_str();
-  command.add_option("--fake-delay-ms", flags.fake_delay_ms,
-                     "with --timing fake: time a case takes");
-  command.add_option("--fake-dies-on", flags.fake_dies_on,
-                     "with --timing fake: cases whose id holds this end the measuring process");
-  command.add_option("--fake-fails-on", flags.fake_fails_on,
-                     "with --timing fake: cases whose id holds this fail");
 }
 
 }  // namespace
@@ -315,7 +349,7 @@ void add_source_flags(CLI::App& command, CollectFlags& flags) {
 void add_collect(CLI::App& app, Run& run) {
   auto flags = std::make_shared<CollectFlags>();
   auto* command = app.add_subcommand("collect", "Measure a layer on a grid of shapes, resumably");
-  add_source_flags(*command, *flags);
+  add_source_flags(*command, flags->source);
   command->add_option("-o,--output", flags->directory, "folder of the journal and the tables")
       ->required();
   command->add_option("--grid", flags->grid, "standard, deep, or a YAML file")
@@ -339,8 +373,17 @@ void add_collect(CLI::App& app, Run& run) {
       ->capture_default_str();
   command->add_option("--shard", flags->shard,
                       "i/n: this part of the plan (default: Slurm's variables)");
-  command->add_option("--devices", flags->devices, "GPUs to use, one worker each: 0,1")
+  command
+      ->add_option("--devices", flags->devices,
+                   "GPUs to use, one worker each: all, or 0,1 of the visible ones")
       ->capture_default_str();
+  command
+      ->add_option("--by", flags->by,
+                   "layer: each case whole. stage: each distinct stage once, layers are their sums")
+      ->check(CLI::IsMember({"layer", "stage"}))
+      ->capture_default_str();
+  command->add_option("--fake-devices", flags->fake_devices,
+                      "with --timing fake: how many GPUs there seem to be");
   command->add_flag("--plan-only", flags->plan_only,
                     "list the cases, minutes and memory; measure nothing");
   command->add_flag("--resume", flags->resume, "go on with what the folder holds");
@@ -350,14 +393,6 @@ void add_collect(CLI::App& app, Run& run) {
   command->footer(
       "Example:\n  dsaperf collect deepseek-ai/DeepSeek-V3.2 -o rows --heads 16,128 --plan-only");
   command->callback([flags, &run] { run = [flags] { return run_collect(*flags); }; });
-
-  auto worker_flags = std::make_shared<CollectFlags>();
-  auto* worker =
-      app.add_subcommand("collect-worker", "Measures for collect, over stdin and stdout");
-  worker->group("");  // not for people
-  add_source_flags(*worker, *worker_flags);
-  worker->callback(
-      [worker_flags, &run] { run = [worker_flags] { return run_worker(*worker_flags); }; });
 }
 
 }  // namespace dsaperf::tool

@@ -4,8 +4,7 @@
 
 namespace dsaperf::tool {
 
-// `dsaperf collect CONFIG -o DIR` and the hidden `dsaperf collect-worker`, the process that
-// measures for it.
+// `dsaperf collect CONFIG -o DIR`. The processes that measure for it are collect_source.hpp's.
 void add_collect(CLI::App& app, Run& run);
 
 }  // namespace dsaperf::tool

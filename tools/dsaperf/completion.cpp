@@ -133,13 +133,66 @@ complete -F _dsaperf dsaperf
                      paths, cases);
 }
 
+// One entry of zsh's _describe. No word of ours holds a colon.
+std::string described(const std::string& word, const std::string& meaning) {
+  return in_quotes(word + ":" + meaning) + " ";
+}
+
+// zsh: what is offered has its meaning beside it. ("path" would be its PATH.)
 std::string zsh(const std::vector<Command>& commands) {
-  // zsh runs bash's completion functions; their meaning is the same.
-  return "#compdef dsaperf\n"
-         "# zsh completion of dsaperf: save as _dsaperf in a folder of $fpath, or source it after "
-         "compinit\n"
-         "autoload -U +X bashcompinit && bashcompinit\n" +
-         bash(commands);
+  std::string places;
+  std::string cases;
+  for (const Command& command : commands) {
+    if (!command.path.empty())
+      places += fmt::format("      {}) place=$next ;;\n", in_quotes(command.path));
+    std::string values;
+    std::string words;
+    std::string flags;
+    for (const Flag& flag : command.flags) {
+      flags += described(flag.name, flag.meaning);
+      if (!flag.values.empty()) {
+        values += fmt::format("        {}) compadd -- {}; return ;;\n", flag.name,
+                              fmt::join(flag.values, " "));
+      } else if (flag.takes_value) {
+        values += fmt::format("        {}) _files; return ;;\n", flag.name);
+      }
+    }
+    for (const std::string& name : command.commands) {
+      const std::string path = command.path.empty() ? name : command.path + " " + name;
+      const auto below = std::find_if(commands.begin(), commands.end(),
+                                      [&](const Command& other) { return other.path == path; });
+      words += described(name, below == commands.end() ? "" : below->meaning);
+    }
+    for (const std::string& value : command.values) words += in_quotes(value) + " ";
+    cases += fmt::format("    {})\n      words_here=({})\n      flags_here=({})\n",
+                         in_quotes(command.path), words, flags);
+    if (!values.empty())
+      cases += fmt::format("      case $words[CURRENT-1] in\n{}      esac\n", values);
+    cases += "      ;;\n";
+  }
+  return fmt::format(R"(#compdef dsaperf
+# zsh completion of dsaperf: save as _dsaperf in a folder of $fpath, or source it after compinit
+_dsaperf() {{
+  local place= next= i
+  local -a words_here flags_here
+  for ((i = 2; i < CURRENT; i++)); do
+    next=${{place:+$place }}$words[i]
+    case $next in
+{}    esac
+  done
+  case $place in
+{}  esac
+  if [[ $words[CURRENT] == -* ]]; then
+    _describe -o flag flags_here
+  elif (( $#words_here )); then
+    _describe word words_here
+  else
+    _files
+  fi
+}}
+if [[ $funcstack[1] == _dsaperf ]]; then _dsaperf "$@"; else compdef _dsaperf dsaperf; fi
+)",
+                     places, cases);
 }
 
 std::string fish(const std::vector<Command>& commands) {

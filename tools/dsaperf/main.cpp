@@ -1,6 +1,7 @@
 #include "align.hpp"
 #include "analyze.hpp"
 #include "collect.hpp"
+#include "collect_source.hpp"
 #include "command.hpp"
 #include "completion.hpp"
 #include "db.hpp"
@@ -28,6 +29,7 @@ ExitCode execute(int argc, char** argv) {
   dsaperf::tool::add_align(app, run);
   dsaperf::tool::add_analyze(app, run);
   dsaperf::tool::add_collect(app, run);
+  dsaperf::tool::add_collect_worker(app, run);
   dsaperf::tool::add_completion(app, run);
   dsaperf::tool::add_db(app, run);
   dsaperf::tool::add_estimate(app, run);

@@ -114,21 +114,33 @@ cost::Shape Case::shape() const {
                                                     : cost::DenseAttention::kAbsorbed};
 }
 
-std::string Case::id() const {
+std::string Case::shape_text() const {
   std::string text(perfdb::name(phase));
   char separator = '/';
   for (const auto& group : requests) {
     text += fmt::format("{}{}x{}+{}", separator, group.count, group.new_tokens, group.past_tokens);
     separator = ',';
   }
-  return text + fmt::format("/h{}/kv_{}/gemm_{}/{}/{}/{}", heads, name(kv), name(gemm), name(role),
-                            name(scores), name(launch));
+  return text;
+}
+
+std::string Case::id() const {
+  auto text = shape_text();
+  text += fmt::format("/h{}/kv_{}/gemm_{}/{}/{}/{}", heads, name(kv), name(gemm), name(role),
+                      name(scores), name(launch));
+  char separator = ':';
+  if (!stages.empty()) text += "/only";
+  for (const auto stage : stages) {
+    text += fmt::format("{}{}", separator, name(stage));
+    separator = '+';
+  }
+  return text;
 }
 
 Result<Case> Case::from_id(std::string_view id) {
   const auto parts = split(id, '/');
-  if (parts.size() != 8) {
-    return fail(Errc::kParse, "case id '{}' has {} parts, not 8", id, parts.size());
+  if (parts.size() != 8 && parts.size() != 9) {
+    return fail(Errc::kParse, "case id '{}' has {} parts, not 8 or 9", id, parts.size());
   }
   const auto bad = [&](std::size_t index) {
     return fail(Errc::kParse, "case id '{}': '{}' is not understood", id, parts[index]);
@@ -160,6 +172,12 @@ Result<Case> Case::from_id(std::string_view id) {
   const auto launch = launch_from(parts[7]);
   if (!launch) return bad(7);
   result.launch = *launch;
+  if (parts.size() == 8) return result;
+  for (const auto text : split(behind(parts[8], "only:"), '+')) {
+    const auto stage = model::stage_from_name(text);
+    if (!stage) return bad(8);
+    result.stages.push_back(*stage);
+  }
   return result;
 }
 

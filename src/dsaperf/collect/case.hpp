@@ -3,6 +3,7 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/cost/shape.hpp"
 #include "dsaperf/model/layer_plan.hpp"
+#include "dsaperf/model/stage.hpp"
 #include "dsaperf/perfdb/dsa_table.hpp"
 
 #include <cstdint>
@@ -32,8 +33,8 @@ std::optional<model::WeightFormat> weight_format_from(std::string_view text);
 std::optional<model::IndexerRole> indexer_role_from(std::string_view text);
 std::optional<perfdb::Phase> phase_from(std::string_view text);
 
-// One shape of one layer to be measured, cold and warm. Everything that changes the time is here
-// and in the id; two cases with the same id are the same measurement.
+// One shape of one layer, or of some of its stages, to be measured, cold and warm. Everything that
+// changes the time is here and in the id; two cases with the same id are the same measurement.
 struct Case {
   perfdb::Phase phase = perfdb::Phase::kContext;
   std::vector<cost::RequestGroup> requests = {};  // one group: a uniform batch
@@ -43,7 +44,10 @@ struct Case {
   model::IndexerRole role = model::IndexerRole::kFull;
   ScoreDistribution scores = ScoreDistribution::kModelLike;
   Launch launch = Launch::kGraph;
+  // Empty: the whole layer. Else these stages of it alone, each by itself (by_stage.hpp).
+  std::vector<model::Stage> stages = {};
 
+  bool whole() const { return stages.empty(); }
   bool uniform() const { return requests.size() == 1; }
   std::int64_t batch() const;           // requests in all
   std::int64_t new_tokens() const;      // in all requests
@@ -51,8 +55,10 @@ struct Case {
 
   cost::Shape shape() const;
 
-  // "context/2x4096+0/h128/kv_bf16/gemm_fp8_block/full/model_like/graph": phase, then count x new
-  // + past of each group, then the axes.
+  // "context/2x4096+0": phase, then count x new + past of each group.
+  std::string shape_text() const;
+  // "context/2x4096+0/h128/kv_bf16/gemm_fp8_block/full/model_like/graph": the shape, then the
+  // axes. Of some stages alone "/only:topk+attention" follows.
   std::string id() const;
 
   // The inverse of id(). Fails with kParse and the part that is wrong.

@@ -1,5 +1,6 @@
 #include "dsaperf/collect/collector.hpp"
 
+#include "dsaperf/collect/by_stage.hpp"
 #include "dsaperf/core/fail.hpp"
 
 #include <algorithm>
@@ -108,7 +109,7 @@ class Run {
 };
 
 // A random share of what is measured and not yet repeated; the same for the same seed.
-std::vector<Entry> to_repeat(const std::vector<Case>& cases, const Journal& journal,
+std::vector<Entry> to_repeat(std::span<const Case> cases, const Journal& journal,
                              const CollectOptions& options) {
   std::vector<Entry> good;
   std::size_t repeated = 0;
@@ -136,44 +137,121 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-}  // namespace
-
-Result<CollectReport> collect(const Plan& plan, const Shard& shard,
-                              const std::vector<std::unique_ptr<TimingSource>>& sources,
-                              Journal& journal, const CollectOptions& options,
-                              const CollectWatcher& watcher) {
-  if (sources.empty()) return fail(Errc::kInvalidArgument, "nothing to measure with");
-  std::vector<Case> cases;
-  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
-    if (shard.takes(i)) cases.push_back(plan.cases[i]);
-  }
-
-  Run run(journal, options, watcher);
-  run.report.planned = cases.size();
+// What of `cases` is to be measured now. A sum of stages is no measurement.
+std::vector<Entry> to_measure(std::span<const Case> cases, const Journal& journal,
+                              const CollectOptions& options, const CollectWatcher& watcher,
+                              CollectReport& report) {
   std::vector<Entry> todo;
   for (const auto& what : cases) {
     const auto found = journal.entries().find(what.id());
-    const bool known = found != journal.entries().end();
+    const bool known = found != journal.entries().end() && !found->second.composed;
     if (known && (found->second.error.empty() || !options.retry_failed)) {
-      ++run.report.found;
+      ++report.found;
       if (watcher) watcher({.kind = CollectEvent::Kind::kFound, .what = what, .error = {}});
     } else {
       todo.push_back(Entry{.what = what});
     }
   }
-  run.plan(std::move(todo));
+  return todo;
+}
+
+// What the journal says of `cases` once all is done.
+void sum_up(std::span<const Case> cases, const Journal& journal, CollectReport& report) {
+  std::vector<double> deviations;
+  std::vector<double> errors;
+  for (const auto& what : cases) {
+    const auto found = journal.entries().find(what.id());
+    if (found == journal.entries().end()) continue;
+    const auto& entry = found->second;
+    if (!entry.error.empty()) report.failures.push_back(what.id() + ": " + entry.error);
+    if (entry.repeat_ratio > 0) deviations.push_back(std::abs(entry.repeat_ratio - 1));
+    if (entry.composed) ++report.composed;
+    if (!entry.composed && entry.error.empty() && entry.composed_warm.value > 0) {
+      errors.push_back(std::abs(entry.composed_warm / entry.measurement.warm.median - 1));
+    }
+  }
+  report.failed = report.failures.size();
+  report.repeat_spread = median(std::move(deviations));
+  report.checked = errors.size();
+  if (!errors.empty()) report.composed_worst = std::ranges::max(errors);
+  report.composed_error = median(std::move(errors));
+}
+
+// Writes the sum of each layer into the journal: as its row, or beside the row where it was
+// measured whole. A layer with a missing stage is recorded as failed.
+Result<void> write_sums(std::span<const Case> cases, const StagePlan& plan,
+                        const model::LayerPlan& layer, Journal& journal,
+                        const CollectWatcher& watcher) {
+  std::vector<Entry> sums;
+  for (const auto& what : cases) {
+    const auto found = journal.entries().find(what.id());
+    const bool known = found != journal.entries().end();
+    Entry entry = known ? found->second : Entry{.what = what};
+    const bool whole = known && !entry.composed && entry.error.empty();
+    auto sum = compose(what, plan, layer, journal.entries());
+    if (!sum) {
+      if (whole || (known && entry.error == sum.error().message())) continue;
+      entry = {.what = what, .error = sum.error().message(), .composed = true};
+    } else {
+      const bool same = known && entry.composed_warm == sum->warm.median &&
+                        entry.composed_cold == sum->cold.median && entry.error.empty();
+      if (same) continue;
+      entry.composed_warm = sum->warm.median;
+      entry.composed_cold = sum->cold.median;
+      if (!whole) {
+        entry.composed = true;
+        entry.error.clear();
+        entry.measurement = *std::move(sum);
+      }
+    }
+    sums.push_back(std::move(entry));
+  }
+  DSAPERF_TRY(journal.append(sums));
+  for (const auto& sum : sums) {
+    if (watcher)
+      watcher({.kind = CollectEvent::Kind::kComposed, .what = sum.what, .error = sum.error});
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<CollectReport> collect(std::span<const Case> cases,
+                              const std::vector<std::unique_ptr<TimingSource>>& sources,
+                              Journal& journal, const CollectOptions& options,
+                              const CollectWatcher& watcher) {
+  if (sources.empty()) return fail(Errc::kInvalidArgument, "nothing to measure with");
+  Run run(journal, options, watcher);
+  run.report.planned = cases.size();
+  run.plan(to_measure(cases, journal, options, watcher, run.report));
   DSAPERF_TRY(run.work(sources));
   run.plan(to_repeat(cases, journal, options));
   DSAPERF_TRY(run.work(sources));
+  sum_up(cases, journal, run.report);
+  return run.report;
+}
 
-  std::vector<double> deviations;
-  for (const auto& what : cases) {
-    const auto& entry = journal.entries().at(what.id());
-    if (!entry.error.empty()) run.report.failures.push_back(what.id() + ": " + entry.error);
-    if (entry.repeat_ratio > 0) deviations.push_back(std::abs(entry.repeat_ratio - 1));
-  }
-  run.report.failed = run.report.failures.size();
-  run.report.repeat_spread = median(std::move(deviations));
+Result<CollectReport> collect_by_stage(std::span<const Case> cases, const model::LayerPlan& layer,
+                                       const std::vector<std::unique_ptr<TimingSource>>& sources,
+                                       Journal& journal, const CollectOptions& options,
+                                       const CollectWatcher& watcher) {
+  if (sources.empty()) return fail(Errc::kInvalidArgument, "nothing to measure with");
+  DSAPERF_TRY_ASSIGN(const auto plan,
+                     plan_by_stage(cases, layer, options.check_share, options.seed));
+  auto measured = plan.stage_cases;
+  measured.insert(measured.end(), plan.checks.begin(), plan.checks.end());
+
+  Run run(journal, options, watcher);
+  run.report.planned = measured.size();
+  run.plan(to_measure(measured, journal, options, watcher, run.report));
+  DSAPERF_TRY(run.work(sources));
+  run.plan(to_repeat(measured, journal, options));
+  DSAPERF_TRY(run.work(sources));
+  DSAPERF_TRY(write_sums(cases, plan, layer, journal, watcher));
+
+  auto all = plan.stage_cases;
+  all.insert(all.end(), cases.begin(), cases.end());
+  sum_up(all, journal, run.report);
   return run.report;
 }
 

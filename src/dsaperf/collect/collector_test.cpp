@@ -41,7 +41,7 @@ class CollectorTest : public testing::Test {
     DSAPERF_TRY_ASSIGN(
         auto journal,
         Journal::open(directory_, {.model = "m", .source = with.front()->info()}, resume));
-    return collect(plan_, {}, with, journal, options, {});
+    return collect(plan_.cases, with, journal, options, {});
   }
 
   std::filesystem::path directory_;
@@ -126,7 +126,9 @@ TEST_F(CollectorTest, ShardsTogetherMeasureThePlanOnce) {
     auto journal = Journal::open(
         directory_, {.model = "m", .source = with.front()->info(), .shard = shard}, false);
     ASSERT_TRUE(journal) << journal.error().message();
-    measured += collect(plan_, shard, with, *journal, {.repeat_share = 0}, {})->measured;
+    measured += collect(taken_by(shard, plan_.cases, ShardBy::kCases), with, *journal,
+                        {.repeat_share = 0}, {})
+                    ->measured;
   }
   EXPECT_EQ(measured, 4U);
 }

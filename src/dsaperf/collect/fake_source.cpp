@@ -5,6 +5,7 @@
 #include "dsaperf/cost/bound.hpp"
 #include "dsaperf/cost/stage_cost.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <thread>
 #include <utility>
@@ -56,8 +57,12 @@ Result<Measurement> FakeSource::measure(const Case& what) {
   Measurement result;
   Micros total;
   for (const auto& stage : cost.stages()) {
+    if (!what.whole() && !std::ranges::count(what.stages, stage.stage)) continue;
     const Micros time = (cost::bound(stage, system_).time() * 1.5 + Micros{2}) * wobble;
-    result.stages.push_back({stage.stage, time, fmt::format("fake_{}", model::name(stage.stage))});
+    result.stages.push_back({.stage = stage.stage,
+                             .time = time,
+                             .cold = time * 1.05,
+                             .kernel = fmt::format("fake_{}", model::name(stage.stage))});
     total += time;
   }
   result.warm = summary_around(total);

@@ -124,7 +124,7 @@ Result<Journal> Journal::open(const std::filesystem::path& directory, const Jour
     journal.size_ = content.whole_bytes;
     journal.entries_ = std::move(content.entries);
   }
-  if (journal.size_ == 0) DSAPERF_TRY(journal.write_line(header_to_json(header, kFormat).dump()));
+  if (journal.size_ == 0) DSAPERF_TRY(journal.write(header_to_json(header, kFormat).dump() + '\n'));
   return journal;
 }
 
@@ -147,14 +147,15 @@ Journal::~Journal() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-Result<void> Journal::append(const Entry& entry) {
-  DSAPERF_TRY(write_line(entry_to_json(entry).dump()));
-  entries_.insert_or_assign(entry.what.id(), entry);
+Result<void> Journal::append(std::span<const Entry> entries) {
+  std::string text;
+  for (const auto& entry : entries) text += entry_to_json(entry).dump() + '\n';
+  DSAPERF_TRY(write(text));
+  for (const auto& entry : entries) entries_.insert_or_assign(entry.what.id(), entry);
   return {};
 }
 
-Result<void> Journal::write_line(const std::string& line) {
-  const std::string text = line + '\n';
+Result<void> Journal::write(const std::string& text) {
   std::size_t written = 0;
   while (written < text.size()) {
     const auto count = ::pwrite(descriptor_, text.data() + written, text.size() - written,

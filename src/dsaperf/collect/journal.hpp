@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,10 @@ struct Entry {
   int attempts = 0;         // measurements taken, disturbed ones included
   int disturbed = 0;        // of them thrown away because the card was slowed down
   double repeat_ratio = 0;  // second measurement at the end of the run / first; 0: not repeated
+  bool composed = false;    // the measurement is a sum of stages that were measured by themselves
+  // What the stages add up to, where the layer was measured whole beside it; 0: not composed.
+  Micros composed_warm = {};
+  Micros composed_cold = {};
 };
 
 // What a journal is about: a journal of another layer, card or method is not continued.
@@ -49,7 +54,9 @@ class Journal {
   ~Journal();
 
   // Writes and syncs, or leaves the file as it was (a full disk) and says so.
-  Result<void> append(const Entry& entry);
+  Result<void> append(const Entry& entry) { return append({&entry, 1}); }
+  // All of them with one sync.
+  Result<void> append(std::span<const Entry> entries);
 
   const std::map<std::string, Entry>& entries() const { return entries_; }
   const std::filesystem::path& path() const { return path_; }
@@ -58,7 +65,7 @@ class Journal {
   Journal(std::filesystem::path path, int descriptor)
       : path_(std::move(path)), descriptor_(descriptor) {}
 
-  Result<void> write_line(const std::string& line);
+  Result<void> write(const std::string& text);
 
   std::filesystem::path path_;
   int descriptor_ = -1;

@@ -28,7 +28,8 @@ class JournalTest : public testing::Test {
     Entry result;
     result.what = {.phase = perfdb::Phase::kGeneration, .requests = {{1, 1, past}}, .heads = 16};
     result.measurement.warm.median = {10.5};
-    result.measurement.stages = {{model::Stage::kTopk, {1.5}, "topk_kernel"}};
+    result.measurement.stages = {
+        {.stage = model::Stage::kTopk, .time = {1.5}, .cold = {2}, .kernel = "topk_kernel"}};
     result.measurement.kernel_source = "attention_kernel";
     result.attempts = 1;
     return result;
@@ -46,6 +47,7 @@ TEST_F(JournalTest, ResultsOutliveTheProcess) {
   const auto& read = again->entries().begin()->second;
   EXPECT_EQ(read.measurement.warm.median.value, 10.5);
   EXPECT_EQ(read.measurement.stages.front().kernel, "topk_kernel");
+  EXPECT_EQ(read.measurement.stages.front().cold.value, 2);
 }
 
 TEST_F(JournalTest, ExistingResultsAreNotTouchedWithoutResume) {

@@ -96,6 +96,7 @@ ordered_json measurement_to_json(const Measurement& measurement) {
   for (const auto& stage : measurement.stages) {
     stages.push_back({{"name", model::name(stage.stage)},
                       {"time_us", stage.time.value},
+                      {"cold_us", stage.cold.value},
                       {"kernel", stage.kernel}});
   }
   return {{"cold", summary_to_json(measurement.cold)},
@@ -120,8 +121,10 @@ Result<Measurement> measurement_from_json(const json& value) {
                        reading([&] { return item.at("name").get<std::string>(); }));
     DSAPERF_TRY_ASSIGN(const auto stage, stage_named(text));
     DSAPERF_TRY_ASSIGN(auto time, reading([&] {
-                         return StageTime{stage, Micros{item.at("time_us").get<double>()},
-                                          item.at("kernel").get<std::string>()};
+                         return StageTime{.stage = stage,
+                                          .time = {item.at("time_us").get<double>()},
+                                          .cold = {item.value("cold_us", 0.0)},
+                                          .kernel = item.at("kernel").get<std::string>()};
                        }));
     measurement.stages.push_back(std::move(time));
   }
@@ -182,6 +185,11 @@ ordered_json entry_to_json(const Entry& entry) {
     value["error"] = entry.error;
   }
   if (entry.repeat_ratio > 0) value["repeat_ratio"] = entry.repeat_ratio;
+  if (entry.composed) value["composed"] = true;
+  if (entry.composed_warm.value > 0) {
+    value["composed_warm_us"] = entry.composed_warm.value;
+    value["composed_cold_us"] = entry.composed_cold.value;
+  }
   return value;
 }
 
@@ -193,6 +201,11 @@ Result<Entry> entry_from_json(const json& value) {
   DSAPERF_TRY_ASSIGN(entry.disturbed, reading([&] { return value.at("disturbed").get<int>(); }));
   DSAPERF_TRY_ASSIGN(entry.repeat_ratio, reading([&] { return value.value("repeat_ratio", 0.0); }));
   DSAPERF_TRY_ASSIGN(entry.error, reading([&] { return value.value("error", std::string()); }));
+  DSAPERF_TRY_ASSIGN(entry.composed, reading([&] { return value.value("composed", false); }));
+  DSAPERF_TRY_ASSIGN(entry.composed_warm.value,
+                     reading([&] { return value.value("composed_warm_us", 0.0); }));
+  DSAPERF_TRY_ASSIGN(entry.composed_cold.value,
+                     reading([&] { return value.value("composed_cold_us", 0.0); }));
   if (entry.error.empty()) {
     DSAPERF_TRY_ASSIGN(const auto measured, reading([&] { return value.at("measurement"); }));
     DSAPERF_TRY_ASSIGN(entry.measurement, measurement_from_json(measured));

@@ -17,7 +17,7 @@ MethodCsv method_csv(const JournalHeader& header, const std::map<std::string, En
   for (const auto& [id, entry] : entries) {
     const auto& what = entry.what;
     const bool context = what.phase == perfdb::Phase::kContext;
-    if (!entry.error.empty()) continue;
+    if (!entry.error.empty() || !what.whole()) continue;
     if (!what.uniform() || (!context && what.requests.front().new_tokens != 1)) {
       ++result.left_out;
       continue;

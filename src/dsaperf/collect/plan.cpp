@@ -6,6 +6,8 @@
 #include "dsaperf/cost/stage_cost.hpp"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 namespace dsaperf::collect {
 namespace {
@@ -75,13 +77,27 @@ Result<Bytes> memory_of(const Case& measured, const model::LayerPlan& layer) {
       static_cast<std::int64_t>(weights + rows * context + scores + 2 * widest_activation)};
 }
 
+Result<double> estimated_seconds(const Case& measured, const model::LayerPlan& layer,
+                                 const cost::SystemSpec& system) {
+  DSAPERF_TRY_ASSIGN(const auto cost,
+                     cost::layer_cost(layer_of(measured, layer), measured.shape()));
+  Micros bound;
+  for (const auto& stage : cost.stages()) {
+    const bool runs = measured.whole() || std::ranges::count(measured.stages, stage.stage);
+    if (runs) bound += cost::bound(stage, system).time();
+  }
+  return kSetupSeconds + kCallsPerCase * (kTimesTheBound * bound.value + kCallOverheadUs) * 1e-6;
+}
+
 Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
                        const model::LayerPlan& layer, const cost::SystemSpec& system) {
   DSAPERF_TRY(check(axes, layer));
   Plan plan;
   const double usable = kUsableShare * static_cast<double>(system.hbm_capacity.value);
   double seconds = 0;
+  std::set<std::string> ids;  // a value that an axis names twice is one case
   const auto add = [&](Case candidate) -> Result<void> {
+    if (!ids.insert(candidate.id()).second) return {};
     DSAPERF_TRY_ASSIGN(const auto memory, memory_of(candidate, layer));
     if (static_cast<double>(memory.value) > usable) {
       plan.left_out.push_back(
@@ -89,10 +105,8 @@ Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
                                              memory.gib(), usable / (1 << 30), system.name)});
       return {};
     }
-    DSAPERF_TRY_ASSIGN(const auto cost,
-                       cost::layer_cost(layer_of(candidate, layer), candidate.shape()));
-    const double call_us = kTimesTheBound * cost::bound(cost, system).value + kCallOverheadUs;
-    seconds += kSetupSeconds + kCallsPerCase * call_us * 1e-6;
+    DSAPERF_TRY_ASSIGN(const double taken, estimated_seconds(candidate, layer, system));
+    seconds += taken;
     plan.peak_memory = std::max(plan.peak_memory, memory);
     plan.cases.push_back(std::move(candidate));
     return {};
@@ -121,6 +135,18 @@ Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
   }
   plan.estimated_minutes = seconds / 60;
   return plan;
+}
+
+std::vector<Case> taken_by(const Shard& shard, const std::vector<Case>& cases, ShardBy by) {
+  std::vector<Case> taken;
+  std::map<std::string, std::size_t> shapes;  // in order of appearance
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const std::size_t position =
+        by == ShardBy::kCases ? i
+                              : shapes.emplace(cases[i].shape_text(), shapes.size()).first->second;
+    if (shard.takes(position)) taken.push_back(cases[i]);
+  }
+  return taken;
 }
 
 Result<Shard> parse_shard(std::string_view text) {

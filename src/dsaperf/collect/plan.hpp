@@ -68,6 +68,10 @@ Result<Bytes> memory_of(const Case& measured, const model::LayerPlan& layer);
 Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
                        const model::LayerPlan& layer, const cost::SystemSpec& system);
 
+// What measuring a case takes, by the bound of what it runs: for the estimate of a plan alone.
+Result<double> estimated_seconds(const Case& measured, const model::LayerPlan& layer,
+                                 const cost::SystemSpec& system);
+
 // The layer that a case measures: `layer` with the case's role and weight formats.
 model::LayerPlan layer_of(const Case& measured, const model::LayerPlan& layer);
 
@@ -81,6 +85,11 @@ struct Shard {
     return position % static_cast<std::size_t>(count) == static_cast<std::size_t>(index);
   }
 };
+
+// What a shard takes of a plan: every count-th case; with `kShapes` every count-th shape with all
+// of its axes, so that stages which several of them share are measured in one place.
+enum class ShardBy { kCases, kShapes };
+std::vector<Case> taken_by(const Shard& shard, const std::vector<Case>& cases, ShardBy by);
 
 // "2/16": the third of sixteen.
 Result<Shard> parse_shard(std::string_view text);

@@ -115,6 +115,14 @@ TEST(PlanTest, RefusesHeadsThatDoNotDivideTheModels) {
   EXPECT_NE(plan.error().message().find("24"), std::string::npos);
 }
 
+TEST(PlanTest, AValueThatStandsTwiceIsOneCase) {
+  auto axes = single_axes(16);
+  axes.heads = {16, 32, 16};
+  const auto plan = make_plan(standard_grid(), axes, cost::testing::deepseek_v32(), card(141));
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->cases.size() + plan->left_out.size(), 2U * 291U);
+}
+
 TEST(PlanTest, AxesMultiply) {
   auto axes = single_axes(16);
   axes.kv = {model::KvFormat::kBf16, model::KvFormat::kFp8};
@@ -130,6 +138,23 @@ TEST(ShardTest, ShardsPartitionAPlan) {
     for (int i = 0; i < 7; ++i) takers += Shard{i, 7}.takes(position) ? 1 : 0;
     EXPECT_EQ(takers, 1);
   }
+}
+
+TEST(ShardTest, ByShapesKeepsTheAxesOfAShapeTogether) {
+  auto axes = single_axes(16);
+  axes.kv = {model::KvFormat::kBf16, model::KvFormat::kFp8};
+  const auto plan = make_plan(standard_grid(), axes, cost::testing::deepseek_v32(), card(141));
+  std::size_t taken = 0;
+  std::set<std::string> shapes;
+  for (int i = 0; i < 4; ++i) {
+    std::set<std::string> own;
+    for (const auto& what : taken_by({i, 4}, plan->cases, ShardBy::kShapes)) {
+      ++taken;
+      own.insert(what.shape_text());
+    }
+    for (const auto& shape : own) EXPECT_TRUE(shapes.insert(shape).second) << shape;
+  }
+  EXPECT_EQ(taken, plan->cases.size());
 }
 
 TEST(ShardTest, RefusesWhatIsNotAPart) {

@@ -48,11 +48,10 @@ void add_summary(Rows& rows, const std::string& state, const Summary& summary) {
 void add_row(Rows& rows, const Entry& entry) {
   const auto& what = entry.what;
   const auto& measured = entry.measurement;
-  // "context/1x4096+0,8x1+8192/h16/...": the second part of the id.
-  const auto id = what.id();
-  const auto begin = id.find('/') + 1;
+  // "context/1x4096+0,8x1+8192": what follows the phase.
+  const auto shape = what.shape_text();
   rows.text("phase", perfdb::name(what.phase));
-  rows.text("requests", id.substr(begin, id.find('/', begin) - begin));
+  rows.text("requests", shape.substr(shape.find('/') + 1));
   rows.integer("batch", what.batch());
   rows.integer("new_tokens", what.uniform() ? what.requests.front().new_tokens : -1);
   rows.integer("past_tokens", what.uniform() ? what.requests.front().past_tokens : -1);
@@ -81,6 +80,9 @@ void add_row(Rows& rows, const Entry& entry) {
   rows.integer("attempts", entry.attempts);
   rows.integer("disturbed", entry.disturbed);
   rows.real("repeat_ratio", entry.repeat_ratio);
+  rows.integer("composed", entry.composed ? 1 : 0);
+  rows.real("composed_warm_us", entry.composed_warm.value);
+  rows.real("composed_cold_us", entry.composed_cold.value);
 }
 
 // AIConfigurator's spelling of the cache and projection formats.
@@ -122,13 +124,20 @@ bool same_subject(const JournalHeader& a, const JournalHeader& b) {
          a.source.version == b.source.version && a.source.method == b.source.method;
 }
 
+// What a row is worth beside another of the same case.
+int rank(const Entry& entry) {
+  if (!entry.error.empty()) return 0;
+  return entry.composed ? 1 : 2;
+}
+
 void add_entry(Merged& merged, const std::string& id, const Entry& entry) {
   const auto [found, is_new] = merged.entries.emplace(id, entry);
   if (is_new) return;
   auto& kept = found->second;
-  if (!kept.error.empty()) {
+  if (rank(entry) > rank(kept)) {
     kept = entry;
-  } else if (entry.error.empty() && kept.measurement.warm.median != entry.measurement.warm.median) {
+  } else if (rank(entry) == rank(kept) && entry.error.empty() &&
+             kept.measurement.warm.median != entry.measurement.warm.median) {
     merged.conflicts.push_back(fmt::format("{}: {:.2f} us and {:.2f} us", id,
                                            kept.measurement.warm.median.value,
                                            entry.measurement.warm.median.value));
@@ -140,7 +149,7 @@ void add_entry(Merged& merged, const std::string& id, const Entry& entry) {
 FullTable full_table(const JournalHeader& header, const std::map<std::string, Entry>& entries) {
   Rows rows;
   for (const auto& [id, entry] : entries) {
-    if (entry.error.empty()) add_row(rows, entry);
+    if (entry.error.empty() && entry.what.whole()) add_row(rows, entry);
   }
   return {.columns = rows.take(),
           .metadata = {{"format", "dsaperf.collect.table.1"},
@@ -159,7 +168,8 @@ perfdb::DsaTable dsa_table(const JournalHeader& header, const std::map<std::stri
   table.phase = phase;
   for (const auto& [id, entry] : entries) {
     const auto& what = entry.what;
-    if (!entry.error.empty() || what.phase != phase || !what.uniform()) continue;
+    if (!entry.error.empty() || what.phase != phase) continue;
+    if (!what.whole() || !what.uniform()) continue;
     if (what.scores != options.scores || what.launch != options.launch) continue;
     const auto& group = what.requests.front();
     if (phase == perfdb::Phase::kGeneration && group.new_tokens != 1) continue;

@@ -14,8 +14,9 @@
 namespace dsaperf::collect {
 
 // Everything that was measured, a row a case: sizes, axes, cold and warm summaries, each stage's
-// time, the card's state (docs/formats/collect.md, `dsaperf.collect.table.1`). Failed cases have no
-// row; of a ragged batch new_tokens and past_tokens are -1 and `requests` tells them.
+// time, the card's state (docs/formats/collect.md, `dsaperf.collect.table.1`). Failed cases and
+// stages measured alone have no row; of a ragged batch new_tokens and past_tokens are -1 and
+// `requests` tells them.
 struct FullTable {
   std::vector<perfdb::NewColumn> columns;
   std::map<std::string, std::string> metadata;
@@ -39,9 +40,9 @@ struct Merged {
 };
 
 // Every journal (rows*.jsonl) in a folder, or the one that `place` names, from all places. Of a
-// case that two journals hold a measurement beats an error; two measurements that differ are a
-// conflict and the first is kept. Fails where the journals are of different models, devices,
-// versions or methods.
+// case that two journals hold a measurement beats a sum of stages, and that an error; two
+// measurements, or two sums, that differ are a conflict and the first is kept. Fails where the
+// journals are of different models, devices, versions or methods.
 Result<Merged> merge_journals(const std::vector<std::filesystem::path>& places);
 
 }  // namespace dsaperf::collect

@@ -10,7 +10,7 @@ Entry entry(std::string_view id, double warm_us) {
   Entry result;
   result.what = *Case::from_id(id);
   result.measurement.warm.median = {warm_us};
-  result.measurement.stages = {{model::Stage::kTopk, {7.5}, "topk"}};
+  result.measurement.stages = {{.stage = model::Stage::kTopk, .time = {7.5}, .kernel = "topk"}};
   result.measurement.kernel_source = "attention";
   result.attempts = 1;
   return result;
@@ -56,7 +56,9 @@ TEST(TablesTest, AModuleTableHoldsWhatItsKeyCanSay) {
 TEST(TablesTest, TheFullTableKeepsEveryCaseAndStage) {
   auto failed = entry(kDraft, 0);
   failed.error = "broken";
-  const auto table = full_table({}, by_id({entry(kContext, 100), entry(kRagged, 50), failed}));
+  const auto stage = entry(std::string(kContext) + "/only:topk", 7.5);
+  const auto table =
+      full_table({}, by_id({entry(kContext, 100), entry(kRagged, 50), failed, stage}));
   for (const auto& column : table.columns) EXPECT_EQ(column.rows(), 2U) << column.name;
   const auto column = [&](std::string_view name) {
     return *std::find_if(table.columns.begin(), table.columns.end(),
@@ -115,6 +117,20 @@ TEST_F(MergeTest, AMeasurementBeatsAnError) {
   const auto merged = merge_journals({directory_});
   EXPECT_TRUE(merged->entries.begin()->second.error.empty());
   EXPECT_TRUE(merged->conflicts.empty());
+}
+
+TEST_F(MergeTest, AMeasurementBeatsASumOfStages) {
+  auto sum = entry(kDecode, 19);
+  sum.composed = true;
+  auto other_sum = sum;
+  other_sum.what = *Case::from_id(kContext);
+  write({0, 3}, {sum, entry(kContext, 100)});
+  write({1, 3}, {entry(kDecode, 20), other_sum});
+  write({2, 3}, {sum});
+  const auto merged = merge_journals({directory_});
+  ASSERT_TRUE(merged) << merged.error().message();
+  EXPECT_TRUE(merged->conflicts.empty());
+  for (const auto& [id, each] : merged->entries) EXPECT_FALSE(each.composed) << id;
 }
 
 TEST_F(MergeTest, CardsAreNotMixed) {

@@ -21,7 +21,8 @@ struct Summary {
 
 struct StageTime {
   model::Stage stage = model::Stage::kQkvAProjection;
-  Micros time;
+  Micros time;              // warm
+  Micros cold = {};         // 0: not measured
   std::string kernel = {};  // the name that the profiler saw; empty where none ran
 };
 
@@ -36,6 +37,7 @@ struct CardState {
   std::vector<std::string> throttle_reasons = {};
 };
 
+// Of a case that names stages the summaries are of their sum.
 struct Measurement {
   Summary cold = {};  // L2 overwritten before each call
   Summary warm = {};  // calls back to back

@@ -18,7 +18,6 @@ using nlohmann::ordered_json;
 using perfdb::DsaRow;
 using perfdb::DsaSlice;
 using perfdb::LintFinding;
-using perfdb::LintRule;
 
 // topk of every published DSA model so far; used where a slice names a model that is not bundled.
 constexpr int kUsualTopk = 2048;

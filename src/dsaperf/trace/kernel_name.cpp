@@ -352,7 +352,7 @@ std::string display_name(const KernelName& name, std::size_t width) {
     shown += ": ";
     shown += inner.substr(0, inner.find_first_of("<,;"));
   } else if (name.function.find("::") == std::string::npos && !name.arguments.empty() &&
-             shown.find("triton_") != 0) {
+             !shown.starts_with("triton_")) {
     const auto tile = std::string_view(name.arguments).substr(0, 24);
     if (is_digit(tile.front())) shown += " " + std::string(tile.substr(0, tile.find('_', 12)));
   }

@@ -175,9 +175,9 @@ class Profiler {
       for (const auto& step : found.steps) add_launches(step.begin, step.end, layers);
     }
     std::map<Part, std::vector<double>> times;
-    for (std::size_t k = 0; k < windows.size(); ++k) {
+    for (const auto& window : windows) {
       std::array<double, kPartCount> of_part{};
-      for (std::size_t i = windows[k].begin; i < windows[k].end; ++i) {
+      for (std::size_t i = window.begin; i < window.end; ++i) {
         of_part[static_cast<std::size_t>(classified_.launches[i].part)] +=
             timeline_.launches[i].duration_ns;
       }

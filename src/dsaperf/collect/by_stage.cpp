@@ -1,0 +1,148 @@
+#include "dsaperf/collect/by_stage.hpp"
+
+#include "dsaperf/collect/plan.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/cost/stage_cost.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+namespace dsaperf::collect {
+namespace {
+
+using model::Stage;
+
+// What a stage sees of a case beside its sizes.
+struct Sees {
+  bool requests = false;  // each request's new and past tokens; else only how many tokens in all
+  bool heads = false;
+  bool kv = false;
+  bool gemm = false;
+  bool role = false;
+  bool scores = false;
+};
+
+Sees seen_by(Stage stage) {
+  switch (stage) {
+    case Stage::kQkvAProjection:  // one GEMM with W_ik and W_w where the layer has an indexer
+      return {.gemm = true, .role = true};
+    case Stage::kQBProjection:
+    case Stage::kOProjection:
+      return {.heads = true, .gemm = true};
+    case Stage::kAbsorb:  // in dense prefill also of cached rows
+    case Stage::kVUp:
+      return {.requests = true, .heads = true, .gemm = true};
+    case Stage::kCacheWrite:
+      return {.kv = true};
+    case Stage::kIndexerProjection:
+      return {.gemm = true};
+    case Stage::kNormRope:
+    case Stage::kIndexerQuantise:
+    case Stage::kIndexCacheWrite:
+      return {};
+    case Stage::kIndexerScores:
+      return {.requests = true};
+    case Stage::kTopk:
+      return {.requests = true, .scores = true};
+    case Stage::kAttention:  // whoever made the selection, it gathers as many rows
+      return {.requests = true, .heads = true, .kv = true};
+  }
+  return {true, true, true, true, true, true};
+}
+
+Result<cost::LayerCost> cost_of(const Case& whole, const model::LayerPlan& layer) {
+  return cost::layer_cost(layer_of(whole, layer), whole.shape());
+}
+
+std::string key_of(const Case& whole, Stage stage, const cost::Work& work) {
+  auto sees = seen_by(stage);
+  // Absorbed queries and outputs are products over the new tokens alone.
+  const bool expanded = whole.phase == perfdb::Phase::kContext && work.any_dense();
+  if ((stage == Stage::kAbsorb || stage == Stage::kVUp) && !expanded) sees.requests = false;
+  std::string key(model::name(stage));
+  key += sees.requests ? '/' + whole.shape_text()
+                       : fmt::format("/{}t{}s", whole.new_tokens(), work.selecting_tokens);
+  if (sees.heads) key += fmt::format("/h{}", whole.heads);
+  if (sees.kv) key += fmt::format("/kv_{}", model::name(whole.kv));
+  if (sees.gemm) key += fmt::format("/gemm_{}", model::name(whole.gemm));
+  if (sees.role) key += fmt::format("/{}", model::name(whole.role));
+  if (sees.scores) key += fmt::format("/{}", name(whole.scores));
+  return key;
+}
+
+}  // namespace
+
+std::string stage_key(const Case& whole, Stage stage, const model::LayerPlan& layer) {
+  const auto cost = cost_of(whole, layer);
+  return key_of(whole, stage, cost ? cost->work() : cost::Work{});
+}
+
+Result<StagePlan> plan_by_stage(std::span<const Case> cases, const model::LayerPlan& layer,
+                                double check_share, std::uint64_t seed) {
+  StagePlan plan;
+  for (const auto& whole : cases) {
+    if (whole.launch == Launch::kEager) {
+      return fail(
+          Errc::kInvalidArgument,
+          "--by stage adds up what the GPU does: it can't make {}, whose time is the host's "
+          "as well; measure eager launches with --by layer",
+          whole.id());
+    }
+    DSAPERF_TRY_ASSIGN(const auto cost, cost_of(whole, layer));
+    Case alone = whole;
+    std::vector<std::string> keys;
+    for (const auto& stage : cost.stages()) {
+      auto key = key_of(whole, stage.stage, cost.work());
+      if (plan.measured_by.contains(key)) continue;
+      alone.stages.push_back(stage.stage);
+      keys.push_back(std::move(key));
+    }
+    if (alone.stages.empty()) continue;
+    const auto id = alone.id();
+    for (auto& key : keys) plan.measured_by.emplace(std::move(key), id);
+    plan.stage_cases.push_back(std::move(alone));
+  }
+
+  plan.checks.assign(cases.begin(), cases.end());
+  std::mt19937_64 random(seed);
+  std::ranges::shuffle(plan.checks, random);
+  const auto wanted =
+      static_cast<std::size_t>(std::ceil(check_share * static_cast<double>(cases.size())));
+  plan.checks.resize(std::min(wanted, plan.checks.size()));
+  return plan;
+}
+
+Result<Measurement> compose(const Case& whole, const StagePlan& plan, const model::LayerPlan& layer,
+                            const std::map<std::string, Entry>& entries) {
+  DSAPERF_TRY_ASSIGN(const auto cost, cost_of(whole, layer));
+  Measurement sum;
+  for (const auto& stage : cost.stages()) {
+    const auto by = plan.measured_by.find(key_of(whole, stage.stage, cost.work()));
+    const auto found = by == plan.measured_by.end() ? entries.end() : entries.find(by->second);
+    if (found == entries.end()) {
+      return fail(Errc::kNotFound, "stage {} was not measured", model::name(stage.stage));
+    }
+    const auto& [id, entry] = *found;
+    if (!entry.error.empty()) {
+      return fail(Errc::kNotFound, "stage {} failed in {}: {}", model::name(stage.stage), id,
+                  entry.error);
+    }
+    const auto& stages = entry.measurement.stages;
+    const auto time = std::ranges::find(stages, stage.stage, &StageTime::stage);
+    if (time == stages.end()) {
+      return fail(Errc::kNotFound, "stage {} has no time in {}", model::name(stage.stage), id);
+    }
+    sum.stages.push_back(*time);
+    sum.warm.median += time->time;
+    sum.cold.median += time->cold;
+    if (stage.stage == Stage::kAttention) {
+      sum.card = entry.measurement.card;
+      sum.kernel_source = entry.measurement.kernel_source;
+    }
+  }
+  for (auto* summary : {&sum.warm, &sum.cold}) summary->p10 = summary->p90 = summary->median;
+  return sum;
+}
+
+}  // namespace dsaperf::collect

@@ -1,0 +1,45 @@
+#pragma once
+
+#include "dsaperf/collect/case.hpp"
+#include "dsaperf/collect/journal.hpp"
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/model/layer_plan.hpp"
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+// Layers put together from stages. Most stages don't see every axis of a plan: projections don't
+// see the cache, the indexer neither the heads nor the cache, nothing but scores, top-k and
+// attention sees the past. So each distinct stage is measured once, by itself, and layers are their
+// sums.
+namespace dsaperf::collect {
+
+// Everything that the time of one stage of a case depends on: two stages with the same key are one
+// measurement. Covers what cost knows a stage's work to depend on (by_stage_test.cpp holds it to
+// that).
+std::string stage_key(const Case& whole, model::Stage stage, const model::LayerPlan& layer);
+
+struct StagePlan {
+  // Cases that name the stages which no earlier one has measured.
+  std::vector<Case> stage_cases;
+  std::map<std::string, std::string> measured_by;  // stage_key -> id of the stage case
+  // Layers measured whole beside, to see how far sums are off: a share of the plan drawn by `seed`,
+  // at least one.
+  std::vector<Case> checks;
+};
+
+// Fails with kInvalidArgument for cases that are launched eagerly: what the host takes between
+// kernels is no stage's.
+Result<StagePlan> plan_by_stage(std::span<const Case> cases, const model::LayerPlan& layer,
+                                double check_share, std::uint64_t seed);
+
+// The sum of a layer's stages as they were measured for `plan`. Fails with kNotFound, naming the
+// stage, where one failed or is missing. p10 and p90 are the sums of none: they are the median, and
+// count is 0. The card's state is that of the attention stage, whose kernel is kernel_source.
+Result<Measurement> compose(const Case& whole, const StagePlan& plan, const model::LayerPlan& layer,
+                            const std::map<std::string, Entry>& entries);
+
+}  // namespace dsaperf::collect

@@ -1,0 +1,219 @@
+#include "dsaperf/collect/by_stage.hpp"
+
+#include "dsaperf/collect/collector.hpp"
+#include "dsaperf/collect/fake_source.hpp"
+#include "dsaperf/collect/plan.hpp"
+#include "dsaperf/cost/stage_cost.hpp"
+#include "dsaperf/cost/testing_layers.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+
+namespace dsaperf::collect {
+namespace {
+
+cost::SystemSpec card() {
+  cost::SystemSpec system;
+  system.name = "test_card";
+  system.hbm_bytes_per_s = 4e12;
+  system.hbm_capacity = Bytes{std::int64_t{141} << 30};
+  system.peak_flop_per_s = {1e15, 2e15, std::nullopt, std::nullopt};
+  return system;
+}
+
+// Every axis that the stages of a layer may or may not see.
+Axes all_axes() {
+  using enum ScoreDistribution;
+  return {.heads = {8, 16, 128},
+          .kv = {model::KvFormat::kBf16, model::KvFormat::kFp8},
+          .gemm = {model::WeightFormat::kBf16, model::WeightFormat::kFp8Block},
+          .roles = {model::IndexerRole::kFull, model::IndexerRole::kShared},
+          .scores = {kModelLike, kFlat},
+          .launches = {Launch::kGraph}};
+}
+
+std::vector<Case> small_plan(const Axes& axes) {
+  const auto grid = parse_grid(R"(
+context: [{batch: [1, 2], new: [64, 2048, 4096], past: [0, 1024]}]
+generation: [{batch: [1, 8], past: [1023, 4095, 8191], q_len: [1, 2]}]
+ragged: [{phase: context, requests: ["1x512+0", "4x1+8192"]}]
+)");
+  return make_plan(*grid, axes, cost::testing::deepseek_v32(), card())->cases;
+}
+
+bool same_work(const cost::StageCost& a, const cost::StageCost& b) {
+  return a.flops == b.flops && a.traffic.weights == b.traffic.weights &&
+         a.traffic.activations == b.traffic.activations &&
+         a.traffic.kv_cache == b.traffic.kv_cache &&
+         a.traffic.index_cache == b.traffic.index_cache && a.traffic.scores == b.traffic.scores &&
+         a.gathered_bytes == b.gathered_bytes;
+}
+
+// What makes sums right: stages that share a key are the same work to the last byte.
+TEST(ByStageTest, StagesWithOneKeyDoTheSameWork) {
+  const auto layer = cost::testing::deepseek_v32();
+  std::map<std::string, cost::StageCost> known;
+  for (const auto& what : small_plan(all_axes())) {
+    const auto cost = cost::layer_cost(layer_of(what, layer), what.shape());
+    ASSERT_TRUE(cost) << cost.error().message();
+    for (const auto& stage : cost->stages()) {
+      const auto key = stage_key(what, stage.stage, layer);
+      const auto [found, is_new] = known.emplace(key, stage);
+      EXPECT_TRUE(same_work(found->second, stage)) << key << " of " << what.id();
+    }
+  }
+}
+
+TEST(ByStageTest, EachDistinctStageIsPlannedOnce) {
+  const auto layer = cost::testing::deepseek_v32();
+  const auto cases = small_plan(all_axes());
+  const auto plan = plan_by_stage(cases, layer, 0, 1);
+  ASSERT_TRUE(plan) << plan.error().message();
+  std::set<std::string> keys;
+  std::size_t stages = 0;
+  for (const auto& what : plan->stage_cases) {
+    for (const auto stage : what.stages) {
+      ++stages;
+      auto whole = what;
+      whole.stages.clear();
+      EXPECT_TRUE(keys.insert(stage_key(whole, stage, layer)).second) << what.id();
+    }
+  }
+  std::size_t wanted = 0;
+  for (const auto& what : cases) {
+    wanted += cost::layer_cost(layer_of(what, layer), what.shape())->stages().size();
+  }
+  EXPECT_EQ(keys.size(), plan->measured_by.size());
+  EXPECT_LT(stages, wanted / 8) << "48 combinations of axes share most of their stages";
+}
+
+TEST(ByStageTest, AStageCaseReadsBackFromItsId) {
+  const auto cases = small_plan(all_axes());
+  const auto plan = plan_by_stage(cases, cost::testing::deepseek_v32(), 0, 1);
+  for (const auto& what : plan->stage_cases) {
+    const auto read = Case::from_id(what.id());
+    ASSERT_TRUE(read) << read.error().message();
+    EXPECT_EQ(read->stages, what.stages);
+    EXPECT_EQ(read->id(), what.id());
+  }
+  const auto unknown = Case::from_id(cases.front().id() + "/only:topk+nothing");
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(unknown.error().message().find("only:topk+nothing"), std::string::npos);
+}
+
+TEST(ByStageTest, EagerLaunchesAreNoSumOfStages) {
+  auto cases = small_plan(all_axes());
+  cases.back().launch = Launch::kEager;
+  const auto plan = plan_by_stage(cases, cost::testing::deepseek_v32(), 0.05, 1);
+  ASSERT_FALSE(plan);
+  EXPECT_NE(plan.error().message().find("--by layer"), std::string::npos);
+}
+
+class CollectByStageTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = std::filesystem::path(testing::TempDir()) /
+                 testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(directory_);
+    // Few, since each measurement is synced to the disk.
+    auto axes = all_axes();
+    axes.heads = {8, 16};
+    axes.gemm = {model::WeightFormat::kBf16};
+    axes.scores = {ScoreDistribution::kModelLike};
+    const auto grid = parse_grid("generation: [{batch: [1, 8], past: [1023, 4095, 8191]}]");
+    cases_ = make_plan(*grid, axes, cost::testing::deepseek_v32(), card())->cases;
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  Result<CollectReport> run(FakeSource::Options options, bool resume,
+                            CollectOptions collect_options = {.repeat_share = 0}) {
+    std::vector<std::unique_ptr<TimingSource>> sources;
+    sources.push_back(
+        std::make_unique<FakeSource>(cost::testing::deepseek_v32(), card(), std::move(options)));
+    DSAPERF_TRY_ASSIGN(
+        auto journal,
+        Journal::open(directory_, {.model = "m", .source = sources.front()->info()}, resume));
+    return collect_by_stage(cases_, cost::testing::deepseek_v32(), sources, journal,
+                            collect_options, {});
+  }
+  std::map<std::string, Entry> entries() const {
+    return read_journal(directory_ / "rows.jsonl")->entries;
+  }
+
+  std::filesystem::path directory_;
+  std::vector<Case> cases_;
+};
+
+TEST_F(CollectByStageTest, EveryLayerHasARowAndAShareOfThemIsMeasuredWhole) {
+  const auto report = run({}, false);
+  ASSERT_TRUE(report) << report.error().message();
+  const auto checks = (cases_.size() + 19) / 20;
+  EXPECT_EQ(report->checked, checks);
+  EXPECT_EQ(report->composed, cases_.size() - checks);
+  const auto rows = entries();
+  std::size_t whole = 0;
+  for (const auto& what : cases_) {
+    const auto& entry = rows.at(what.id());
+    EXPECT_TRUE(entry.error.empty()) << entry.error;
+    EXPECT_GT(entry.composed_warm.value, 0) << what.id();
+    if (entry.composed) {
+      EXPECT_EQ(entry.measurement.warm.median, entry.composed_warm);
+      EXPECT_EQ(entry.measurement.kernel_source, "fake");
+    } else {
+      ++whole;
+      // The fake's times differ by up to 0.4 % between ids.
+      EXPECT_NEAR(entry.measurement.warm.median / entry.composed_warm, 1, 0.005);
+    }
+  }
+  EXPECT_EQ(whole, checks);
+  EXPECT_GT(report->composed_error, 0);
+  EXPECT_LT(report->composed_error, 0.005);
+  EXPECT_GE(report->composed_worst, report->composed_error);
+}
+
+TEST_F(CollectByStageTest, ResumeMeasuresNothingAgain) {
+  ASSERT_TRUE(run({}, false));
+  const auto size = std::filesystem::file_size(directory_ / "rows.jsonl");
+  const auto report = run({}, true);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->measured, 0U);
+  EXPECT_EQ(std::filesystem::file_size(directory_ / "rows.jsonl"), size);
+  EXPECT_GT(report->checked, 0U) << "the error of the sums is reported again";
+}
+
+TEST_F(CollectByStageTest, AFailedStageFailsTheLayersThatNeedItUntilItPasses) {
+  const auto report =
+      run({.fails_on = "8x1+4095/h8/kv_bf16/gemm_bf16/full/model_like/graph/only"}, false);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_GT(report->failed, 1U);
+  const auto rows = entries();
+  const auto waiting = std::ranges::count_if(cases_, [&](const Case& what) {
+    return rows.at(what.id()).error.find("fake failure") != std::string::npos;
+  });
+  EXPECT_GT(waiting, 0);
+
+  const auto retried = run({}, true, {.retry_failed = true, .repeat_share = 0});
+  ASSERT_TRUE(retried) << retried.error().message();
+  EXPECT_EQ(retried->failed, 0U);
+  for (const auto& what : cases_) EXPECT_TRUE(entries().at(what.id()).error.empty()) << what.id();
+}
+
+TEST_F(CollectByStageTest, AWholeMeasurementReplacesASum) {
+  ASSERT_TRUE(run({}, false));
+  std::vector<std::unique_ptr<TimingSource>> sources;
+  sources.push_back(
+      std::make_unique<FakeSource>(cost::testing::deepseek_v32(), card(), FakeSource::Options{}));
+  auto journal = Journal::open(directory_, {.model = "m", .source = sources.front()->info()}, true);
+  ASSERT_TRUE(journal) << journal.error().message();
+  const auto report = collect(cases_, sources, *journal, {.repeat_share = 0}, {});
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->found, (cases_.size() + 19) / 20);
+  for (const auto& what : cases_) EXPECT_FALSE(journal->entries().at(what.id()).composed);
+}
+
+}  // namespace
+}  // namespace dsaperf::collect

@@ -1,0 +1,31 @@
+#include "dsaperf/collect/devices.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace dsaperf::collect {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(DevicesTest, AllIsEveryVisibleGpu) {
+  EXPECT_THAT(*devices_to_use("all", "", 3), ElementsAre("0", "1", "2"));
+  EXPECT_THAT(*devices_to_use("all", "4,GPU-5f3a", 8), ElementsAre("4", "GPU-5f3a"));
+}
+
+TEST(DevicesTest, NumbersCountAmongTheVisibleOnes) {
+  EXPECT_THAT(*devices_to_use("1,0", "4,5", 8), ElementsAre("5", "4"));
+  EXPECT_THAT(*devices_to_use("2", "", 4), ElementsAre("2"));
+}
+
+TEST(DevicesTest, RefusesWhatIsNoGpuOrStandsTwice) {
+  EXPECT_THAT(devices_to_use("2", "4,5", 8).error().message(), HasSubstr("2 visible GPUs"));
+  EXPECT_THAT(devices_to_use("0,0", "", 2).error().message(), HasSubstr("twice"));
+  EXPECT_THAT(devices_to_use("0,x", "", 2).error().message(), HasSubstr("'x'"));
+  EXPECT_THAT(devices_to_use("all", "", 0).error().message(), HasSubstr("no GPU"));
+  EXPECT_FALSE(devices_to_use("", "", 2));
+}
+
+}  // namespace
+}  // namespace dsaperf::collect

@@ -1,0 +1,98 @@
+#include "collect_source.hpp"
+
+#include "dsaperf/collect/fake_source.hpp"
+#include "dsaperf/collect/worker.hpp"
+#include "dsaperf/core/data_dir.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/model/load_model.hpp"
+
+#include <unistd.h>
+
+#include <filesystem>
+
+namespace dsaperf::tool {
+namespace {
+
+std::unique_ptr<collect::TimingSource> fake_source(const SourceFlags& flags,
+                                                   const Subject& subject) {
+  return std::make_unique<collect::FakeSource>(
+      subject.layer, subject.system,
+      collect::FakeSource::Options{.delay = std::chrono::milliseconds(flags.fake_delay_ms),
+                                   .fails_on = flags.fake_fails_on,
+                                   .dies_on = flags.fake_dies_on});
+}
+
+Result<ExitCode> run_worker(const SourceFlags& flags) {
+  DSAPERF_TRY(check_timing(flags));
+  DSAPERF_TRY_ASSIGN(const auto subject, load_subject(flags));
+  const auto source = fake_source(flags, subject);
+  DSAPERF_TRY(collect::serve_worker(*source, STDIN_FILENO, STDOUT_FILENO));
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_source_flags(CLI::App& command, SourceFlags& flags) {
+  command.add_option("CONFIG", flags.config, "config.json, its folder, or a bundled name")
+      ->required();
+  command.add_option("--system", flags.system, "card that the plan is for")->capture_default_str();
+  command.add_option("--timing", flags.timing, "gpu, or fake: times from the bound, for a trial")
+      ->check(CLI::IsMember({"gpu", "fake"}))
+      ->capture_default_str();
+  command.add_option("--fake-delay-ms", flags.fake_delay_ms,
+                     "with --timing fake: time a case takes");
+  command.add_option("--fake-dies-on", flags.fake_dies_on,
+                     "with --timing fake: cases whose id holds this end the measuring process");
+  command.add_option("--fake-fails-on", flags.fake_fails_on,
+                     "with --timing fake: cases whose id holds this fail");
+}
+
+Result<Subject> load_subject(const SourceFlags& flags) {
+  DSAPERF_TRY_ASSIGN(auto spec, model::load_model(flags.config));
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, flags.system));
+  auto layer = model::typical_layer(spec);
+  return Subject{std::move(spec), std::move(layer), std::move(system)};
+}
+
+Result<void> check_timing(const SourceFlags& flags) {
+  if (flags.timing == "fake") return {};
+  return fail(
+      Errc::kUnsupported,
+      "there is no GPU timing in this build: --plan-only lists the cases, --timing fake tries "
+      "the collection without a GPU");
+}
+
+int gpu_count() {
+  return 0;
+}
+
+Result<std::vector<std::unique_ptr<collect::TimingSource>>> start_workers(
+    const SourceFlags& flags, const std::vector<std::string>& devices) {
+  std::error_code code;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", code);
+  if (code) return fail(Errc::kIo, "/proc/self/exe: {}", code.message());
+  std::vector<std::unique_ptr<collect::TimingSource>> sources;
+  for (const auto& device : devices) {
+    DSAPERF_TRY_ASSIGN(auto worker,
+                       collect::WorkerSource::start(
+                           {.command = {self.string(), "collect-worker", flags.config, "--system",
+                                        flags.system, "--timing", flags.timing, "--fake-delay-ms",
+                                        fmt::format("{}", flags.fake_delay_ms), "--fake-dies-on",
+                                        flags.fake_dies_on, "--fake-fails-on", flags.fake_fails_on},
+                            .environment = {fmt::format("CUDA_VISIBLE_DEVICES={}", device)}}));
+    sources.push_back(std::move(worker));
+  }
+  return sources;
+}
+
+void add_collect_worker(CLI::App& app, Run& run) {
+  auto flags = std::make_shared<SourceFlags>();
+  auto* worker =
+      app.add_subcommand("collect-worker", "Measures for collect, over stdin and stdout");
+  worker->group("");  // not for people
+  add_source_flags(*worker, *flags);
+  worker->callback([flags, &run] { run = [flags] { return run_worker(*flags); }; });
+}
+
+}  // namespace dsaperf::tool
