@@ -30,7 +30,7 @@ def of_stub():
             add("", node)
         elif isinstance(node, ast.ClassDef):
             for inner in node.body:
-                if isinstance(inner, ast.FunctionDef) and not inner.decorator_list:
+                if isinstance(inner, ast.FunctionDef) and not inner.decorator_list and not inner.args.vararg:
                     add(node.name + ".", inner)
     return found
 
