@@ -5,11 +5,16 @@
 
 #include <dsaperf/dsaperf.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <iterator>
+#include <string>
 #include <vector>
 
 namespace {
@@ -107,10 +112,9 @@ void gemm(Input& in) {
   p.y_batch_stride = in.stride(40);
   p.w_layout = in.number(2);
   p.output = in.number(2);
-  // k above what the arena holds would be read: the extent of memory is the caller's word.
-  if (p.k > 1000 || p.n > 1000 || p.m > 1000 || p.batch > 1000) {
-    if (p.m > 0 && p.n > 0 && p.k > 0 && p.batch > 0) p.x = nullptr;
-  }
+  // Sizes above what the arena holds would be read, or written: the extent of memory is the
+  // caller's word.
+  if (p.k > 1000 || p.n > 1000 || p.m > 1000 || p.batch > 1000) p.y = nullptr;
   call(in, p, dsaperf_gemm, dsaperf_gemm_workspace);
 }
 
@@ -321,50 +325,149 @@ void gathered_scores(Input& in) {
   call(in, p, dsaperf_indexer_scores, dsaperf_indexer_scores_workspace);
 }
 
-// A cache handle through any sequence of calls with any requests and sizes. The layer behind it is
-// made once: of a bundled model, with few heads.
-void cache_calls(Input& in) {
-  static dsaperf_layer* const layer = [] {
-    dsaperf_layer_options options = DSAPERF_INIT(dsaperf_layer_options);
-    options.config = "zai-org/GLM-5";
-    options.layer = -1;
-    options.heads = 8;
-    options.threads = 1;
-    dsaperf_layer* made = nullptr;
-    dsaperf_error error;
-    if (dsaperf_layer_create(&options, &made, &error) != DSAPERF_OK) std::abort();
-    return made;
+// A model whose layers are made in a millisecond: layer 0 has an indexer, layer 1 shares its
+// selection.
+constexpr char kSmallModel[] = R"({
+  "architectures": ["GlmMoeDsaForCausalLM"], "model_type": "glm_moe_dsa", "num_hidden_layers": 2,
+  "hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 16, "num_key_value_heads": 16,
+  "v_head_dim": 16, "q_lora_rank": 32, "kv_lora_rank": 512, "qk_nope_head_dim": 16,
+  "qk_rope_head_dim": 64, "vocab_size": 64, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5,
+  "rope_parameters": {"rope_theta": 10000, "rope_type": "default"}, "first_k_dense_replace": 2,
+  "n_routed_experts": 8, "num_experts_per_tok": 2, "n_shared_experts": 1,
+  "moe_intermediate_size": 64, "index_n_heads": 8, "index_head_dim": 128, "index_topk": 64,
+  "indexer_types": ["full", "shared"], "dtype": "bfloat16"})";
+constexpr int kHidden = 64;
+constexpr int kTopk = 64;
+
+const char* small_model() {
+  static const std::string path = [] {
+    std::string name = std::filesystem::temp_directory_path() / "capi_fuzz_XXXXXX";
+    const int file = mkstemp(name.data());
+    if (file < 0 || write(file, kSmallModel, sizeof kSmallModel - 1) < 0) std::abort();
+    close(file);
+    std::filesystem::rename(name, name + ".json");
+    return name + ".json";
   }();
+  return path.c_str();
+}
+
+dsaperf_layer* small_layer(int index) {
+  static dsaperf_layer* layers[] = {nullptr, nullptr};
+  dsaperf_layer*& made = layers[index];
+  if (made != nullptr) return made;
+  dsaperf_layer_options options = DSAPERF_INIT(dsaperf_layer_options);
+  options.config = small_model();
+  options.layer = index;
+  options.threads = 1;
+  dsaperf_error error;
+  if (dsaperf_layer_create(&options, &made, &error) != DSAPERF_OK) {
+    std::fprintf(stderr, "%s\n", error.message);
+    std::abort();
+  }
+  return made;
+}
+
+void layer_creation(Input& in) {
+  dsaperf_layer_options options = DSAPERF_INIT(dsaperf_layer_options);
+  const char* const paths[] = {small_model(),       small_model(), "",
+                               "/nonexistent.json", "/dev/null",   nullptr};
+  options.config = paths[in.byte() % std::size(paths)];
+  options.layer = in.number(2);
+  options.heads = in.byte() % 2 == 0 ? in.heads() : in.number(20);
+  options.device = in.byte() % 4;
+  options.threads = in.number(2);
+  options.fp8_projections = in.number(2);
+  options.seed = in.byte();
+  options.weights = in.byte() % 4 == 0 ? paths[in.byte() % std::size(paths)] : nullptr;
+  if (in.byte() == 255) options.struct_size = in.byte();
+  dsaperf_error error;
+  dsaperf_layer* layer = nullptr;
+  const dsaperf_status status = dsaperf_layer_create(&options, &layer, &error);
+  expect(status, error);
+  if ((status == DSAPERF_OK) != (layer != nullptr)) std::abort();
+  dsaperf_layer_info info = DSAPERF_INIT(dsaperf_layer_info);
+  expect(dsaperf_layer_get_info(layer, &info, &error), error);
+  dsaperf_layer_destroy(layer);
+}
+
+// A batch of any requests and counts. The memory behind x, selection and the results is there for
+// as many values as the counts say, which is the caller's word.
+void forward(Input& in, const dsaperf_layer* layer, dsaperf_cache* cache) {
+  constexpr std::int64_t kMostTokens = 96;
+  std::int64_t requests[4];
+  std::int64_t new_tokens[4];
+  std::int64_t tokens = 0;
+  dsaperf_batch batch = DSAPERF_INIT(dsaperf_batch);
+  batch.count = in.byte() == 255 ? in.size(4) : in.byte() % 4;
+  for (int i = 0; i < 4; ++i) {
+    requests[i] = in.byte() % 8 == 0 ? in.size(4) : i;
+    new_tokens[i] = in.byte() % 4 == 0 ? in.size(70) : in.byte() % 5;
+    if (i < batch.count && new_tokens[i] > 0 && new_tokens[i] <= kMostTokens)
+      tokens += new_tokens[i];
+  }
+  tokens = std::min(tokens, kMostTokens);
+  // More than four are never there; the counts are read before the lists are.
+  batch.requests = batch.count > 4 || in.byte() == 255 ? nullptr : requests;
+  batch.new_tokens = in.byte() == 255 ? nullptr : new_tokens;
+  batch.x = in.pointer<std::uint16_t>();
+  batch.x_count = in.byte() == 255 ? in.size(kHidden) : tokens * kHidden;
+  batch.selection = in.pointer<std::int32_t>();
+  const std::uint8_t selects = in.byte();
+  batch.selection_count = selects == 255 ? in.size(kTopk) : selects % 2 == 0 ? tokens * kTopk : 0;
+  batch.y = in.pointer<std::uint16_t>(kOutputs);
+  batch.selection_out =
+      in.byte() % 2 == 0 ? nullptr : in.pointer<std::int32_t>(kOutputs + kArena / 4);
+  if (in.byte() == 255) batch.struct_size = in.byte();
+  dsaperf_error error;
+  expect(dsaperf_layer_forward(in.byte() == 255 ? nullptr : layer, cache, &batch, &error), error);
+}
+
+// A cache handle, and the layers that use it, through any sequence of calls with any requests and
+// sizes.
+void handle_calls(Input& in) {
+  const dsaperf_layer* const layer = small_layer(in.byte() % 2);
   dsaperf_error error;
   dsaperf_cache_options options = DSAPERF_INIT(dsaperf_cache_options);
-  options.pages = std::min<std::int64_t>(in.size(6), 6);
+  options.pages = std::min<std::int64_t>(in.size(8), 8);
   options.kv = in.number(2);
   dsaperf_cache* cache = nullptr;
   expect(dsaperf_cache_create(in.byte() == 255 ? nullptr : layer, &options, &cache, &error), error);
-  for (int calls = in.byte() % 12; calls > 0; --calls) {
+  for (int calls = in.byte() % 16; calls > 0; --calls) {
     std::int64_t number = 0;
     const std::int64_t request = in.size(4);
     std::int64_t slots[512];
     std::int32_t table[8];
-    switch (in.byte() % 6) {
+    dsaperf_cache_view view = DSAPERF_INIT(dsaperf_cache_view);
+    switch (in.byte() % 10) {
       case 0:
-        expect(dsaperf_cache_add_request(cache, &number, &error), error);
-        break;
-      case 1:
         expect(dsaperf_cache_remove_request(cache, request, &error), error);
         break;
-      case 2:
+      case 1:
         expect(dsaperf_cache_fork(cache, request, in.size(200), &number, &error), error);
         break;
-      case 3:  // beyond 512 tokens there are not enough pages, so that no slot is written
+      case 2:  // beyond 512 tokens there are not enough pages, so that no slot is written
         expect(dsaperf_cache_append(cache, request, in.size(512), slots, &error), error);
         break;
-      case 4:
+      case 3:
         expect(dsaperf_cache_length(cache, request, &number, &error), error);
         break;
-      default:
+      case 4:
         expect(dsaperf_cache_block_table(cache, request, table, in.byte() % 9, &number, &error),
                error);
+        break;
+      case 5:
+        expect(dsaperf_cache_get_view(cache, &view, &error), error);
+        break;
+      case 6:  // the other layer has caches of another kind
+        expect(dsaperf_cache_fill(cache, in.byte() % 8 == 0 ? small_layer(in.byte() % 2) : layer,
+                                  request, in.size(200), in.byte(), &error),
+               error);
+        break;
+      case 7:
+        expect(dsaperf_cache_add_request(cache, &number, &error), error);
+        break;
+      default:
+        forward(in, in.byte() % 8 == 0 ? small_layer(in.byte() % 2) : layer, cache);
         break;
     }
   }
@@ -389,7 +492,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                         index_key_cache_write,
                                         gather_index_keys,
                                         gathered_scores,
-                                        cache_calls};
+                                        handle_calls,
+                                        handle_calls,
+                                        handle_calls,
+                                        layer_creation};
   kCalls[in.byte() % std::size(kCalls)](in);
   return 0;
 }

@@ -256,6 +256,34 @@ Result<void> set_block_table(const CacheManager& cache, ForwardPass& pass) {
   return {};
 }
 
+// A selection that was handed in: as many positions as planned, each visible to its token, or -1.
+Result<void> check_selection(const LayerSpec& spec, const ForwardPass& pass,
+                             std::span<const std::int32_t> selection,
+                             std::span<const std::int32_t> visible) {
+  if (spec.has_indexer)
+    return fail(Errc::kInvalidArgument, "batch: the layer has an indexer and takes no selection");
+  if (pass.dense) return {};  // nothing is selected
+  if (selection.size() != visible.size() * pass.selected)
+    return fail(Errc::kInvalidArgument,
+                "batch: a layer without an indexer needs a selection of {} x {}, got {} values",
+                visible.size(), pass.selected, selection.size());
+  for (std::size_t t = 0; t < visible.size(); ++t)
+    for (const std::int32_t position : selection.subspan(t * pass.selected, pass.selected))
+      if (position < -1 || position >= visible[t])
+        return fail(Errc::kInvalidArgument,
+                    "batch: token {} selects position {} of the {} that it sees", t, position,
+                    visible[t]);
+  return {};
+}
+
+// Of the dense regime or handed in; where top-k makes it, nothing.
+Result<void> upload_selection(Backend& backend, const ForwardPass& pass,
+                              std::span<const std::int32_t> selection) {
+  const auto all = pass.dense ? everything(pass) : std::vector<std::int32_t>();
+  const auto lists = pass.dense ? std::span<const std::int32_t>(all) : selection;
+  return backend.upload(lists.data(), lists.size_bytes(), pass.at("selection").i32());
+}
+
 void set_rope_table(ForwardPass& pass) {
   pass.rope_table =
       kernels::rope_table(kernels::rope_frequencies(pass.spec.rope, kRopeDim), pass.position);
@@ -303,19 +331,13 @@ Result<ForwardPass> DsaLayer::prepare(CacheManager& cache, std::span<const Batch
   if (static_cast<std::int64_t>(x.size()) != pass.tokens * spec_.hidden)
     return fail(Errc::kInvalidArgument, "batch: x has {} values, {} tokens of {} need {}", x.size(),
                 pass.tokens, spec_.hidden, pass.tokens * spec_.hidden);
-  const bool selection_needed = !spec_.has_indexer && !pass.dense;
-  if (selection_needed &&
-      static_cast<std::int64_t>(selection.size()) != pass.tokens * pass.selected)
-    return fail(Errc::kInvalidArgument,
-                "batch: a layer without an indexer needs a selection of {} x {}, got {} values",
-                pass.tokens, pass.selected, selection.size());
+  if (spec_.has_indexer ? !selection.empty() : !pass.dense)
+    DSAPERF_TRY(check_selection(spec_, pass, selection, pass.visible));
   // Everything that can run out of memory comes before the caches change.
   DSAPERF_TRY(add_activations(*backend_, pass, q_a_.fp8.data() != nullptr, options.score_bytes));
   DSAPERF_TRY(add_uploaded<std::uint16_t>(*backend_, pass, "x", DType::kBf16,
                                           {pass.tokens, spec_.hidden}, x));
-  const auto lists =
-      pass.dense ? everything(pass) : std::vector<std::int32_t>(selection.begin(), selection.end());
-  DSAPERF_TRY(backend_->upload(lists.data(), lists.size() * 4, pass.at("selection").i32()));
+  DSAPERF_TRY(upload_selection(*backend_, pass, selection));
   set_rope_table(pass);
 
   DSAPERF_TRY_ASSIGN(pass.slot, cache.append(requests));
@@ -333,12 +355,9 @@ Result<void> DsaLayer::advance(ForwardPass& pass, CacheManager& cache,
   if (!x.empty() && static_cast<std::int64_t>(x.size()) != pass.tokens * spec_.hidden)
     return fail(Errc::kInvalidArgument, "batch: x has {} values, {} tokens of {} need {}", x.size(),
                 pass.tokens, spec_.hidden, pass.tokens * spec_.hidden);
-  if (!selection.empty() &&
-      (spec_.has_indexer || pass.dense ||
-       static_cast<std::int64_t>(selection.size()) != pass.tokens * pass.selected))
-    return fail(Errc::kInvalidArgument, "batch: a selection of {} values is not one of {} x {}",
-                selection.size(), pass.tokens, pass.selected);
   std::vector<BatchRequest> requests;
+  auto position = pass.position;
+  auto visible = pass.visible;
   for (const auto& request : pass.requests) {
     DSAPERF_TRY_ASSIGN(const std::int64_t past, cache.pool().length(request.request));
     if (past + request.new_tokens > pass.longest)
@@ -346,25 +365,23 @@ Result<void> DsaLayer::advance(ForwardPass& pass, CacheManager& cache,
                   "batch: request {} would be {} tokens long, {} were planned for", request.request,
                   past + request.new_tokens, pass.longest);
     requests.push_back({.request = request.request, .new_tokens = request.new_tokens});
-  }
-  DSAPERF_TRY_ASSIGN(pass.slot, cache.append(requests));
-  for (auto& request : pass.requests) {
-    DSAPERF_TRY_ASSIGN(const std::int64_t context, cache.pool().length(request.request));
-    request.past = context - request.new_tokens;
     for (std::int64_t i = 0; i < request.new_tokens; ++i) {
-      pass.position[request.first_token + i] = static_cast<std::int32_t>(request.past + i);
-      pass.visible[request.first_token + i] = static_cast<std::int32_t>(request.past + i + 1);
+      position[request.first_token + i] = static_cast<std::int32_t>(past + i);
+      visible[request.first_token + i] = static_cast<std::int32_t>(past + i + 1);
     }
   }
+  if (!selection.empty()) DSAPERF_TRY(check_selection(spec_, pass, selection, visible));
+
+  DSAPERF_TRY_ASSIGN(pass.slot, cache.append(requests));
+  pass.position = std::move(position);
+  pass.visible = std::move(visible);
+  for (auto& request : pass.requests)
+    if (request.new_tokens > 0) request.past = pass.position[request.first_token];
   set_rope_table(pass);
   DSAPERF_TRY(set_block_table(cache, pass));
   DSAPERF_TRY(upload_lengths(*backend_, pass));
   if (!x.empty()) DSAPERF_TRY(backend_->upload(x.data(), x.size_bytes(), pass.at("x").bf16()));
-  const auto lists =
-      pass.dense ? everything(pass) : std::vector<std::int32_t>(selection.begin(), selection.end());
-  if (!lists.empty())
-    DSAPERF_TRY(backend_->upload(lists.data(), lists.size() * 4, pass.at("selection").i32()));
-  return {};
+  return upload_selection(*backend_, pass, selection);
 }
 
 Result<void> DsaLayer::keep_scores(ForwardPass& pass, std::span<const std::int64_t> tokens) const {
