@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -42,11 +43,14 @@ inline std::uint8_t e4m3_from(double value) {
   const std::uint8_t sign = std::signbit(value) ? 0x80 : 0;
   const double magnitude = std::abs(value);
   if (magnitude >= kE4m3Max) return sign | 0x7e;
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);                            // magnitude in [2^(e-1), 2^e)
-  exponent = magnitude == 0 || exponent < -5 ? -5 : exponent;  // subnormals share 2^-6's spacing
-  const double eighths = std::nearbyint(std::ldexp(magnitude, 4 - exponent));  // in 2^(e-4)
-  const int steps = static_cast<int>(eighths);                                 // 0 ... 16
+  // magnitude in [2^(e-1), 2^e), from its bits; subnormals share 2^-6's spacing. Caches of millions
+  // of rows are made of this, so there is no call in it.
+  const int exponent =
+      std::max(static_cast<int>(std::bit_cast<std::uint64_t>(magnitude) >> 52) - 1022, -5);
+  const double to_steps = std::bit_cast<double>(std::uint64_t(1023 + 4 - exponent) << 52);
+  // In steps of 2^(e-4), 0 ... 16; the sum has no room for a fraction, so it is rounded to even.
+  constexpr double kNoFraction = 0x1.8p52;
+  const int steps = static_cast<int>(magnitude * to_steps + kNoFraction - kNoFraction);
   // Codes count steps: 8 a binade, the first binade starts at code 8. A carry to 16 steps runs on
   // into the next binade by itself.
   const int code = steps + 8 * (exponent + 5);

@@ -165,7 +165,7 @@ class ReferenceBackend : public Backend {
   std::vector<char> flush_;
 };
 
-// The same memory; the stages that take time in f32 on several threads. Norms, cache writes and
+// The same memory; the stages that take time in f32 on several threads. Norms, index keys and
 // gathers are a thousandth of the work and stay with the reference.
 class CpuBackend final : public ReferenceBackend {
  public:
@@ -182,6 +182,9 @@ class CpuBackend final : public ReferenceBackend {
   }
   Result<void> indexer_quantise(const kernels::IndexerQuantiseParams& p) override {
     return kernels::cpu::indexer_quantise(p, threads());
+  }
+  Result<void> kv_cache_write(const kernels::KvCacheWriteParams& p) override {
+    return kernels::cpu::kv_cache_write(p, threads());
   }
   Result<void> indexer_scores(const kernels::IndexerScoresParams& p) override {
     return kernels::cpu::indexer_scores(p, threads());

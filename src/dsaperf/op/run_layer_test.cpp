@@ -28,6 +28,28 @@ TEST(RunLayerTest, TimesEveryStageAndChecksIt) {
   EXPECT_EQ(run->check->tokens.size(), 4U);
 }
 
+TEST(RunLayerTest, AMillionPastTokensAgreeWithTheReferenceWithinTheScoreBudget) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "minutes under AddressSanitizer; shorter contexts take the same paths";
+#endif
+  LayerSpec spec = small_spec();
+  spec.topk = 2048;
+  const auto backend = cpu_backend(2);
+  const auto weights = random_weights(spec, 1, ScoreDistribution::kNormal);
+  const auto run = run_layer(*backend, spec, weights,
+                             {.past = 1 << 20,
+                              .kv = kernels::KvRows::Format::kFp8,
+                              .check_tokens = 1,
+                              .threads = 2,
+                              .seconds = 0,
+                              .score_bytes = 5 << 20});
+  ASSERT_TRUE(run) << run.error().message();
+  for (const auto& stage : run->check->stages)
+    EXPECT_TRUE(stage.passed) << model::name(stage.stage) << ": " << stage.detail;
+  EXPECT_FALSE(run->dense);
+  EXPECT_LT(run->activations.value, 6 << 20) << "nothing but scores grows with the context";
+}
+
 TEST(RunLayerTest, ASharedLayerRunsOnARandomSelection) {
   LayerSpec spec = small_spec();
   spec.has_indexer = false;

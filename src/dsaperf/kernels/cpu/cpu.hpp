@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/core/error.hpp"
+#include "dsaperf/kernels/cache_write.hpp"
 #include "dsaperf/kernels/gemm.hpp"
 #include "dsaperf/kernels/indexer_scores.hpp"
 #include "dsaperf/kernels/quantise.hpp"
@@ -21,6 +22,7 @@ Result<void> gemm(const GemmParams& params, int threads);
 Result<void> fp8_gemm(const Fp8GemmParams& params, int threads);
 Result<void> rope(const RopeParams& params, int threads);
 Result<void> indexer_quantise(const IndexerQuantiseParams& params, int threads);
+Result<void> kv_cache_write(const KvCacheWriteParams& params, int threads);
 Result<void> indexer_scores(const IndexerScoresParams& params, int threads);
 Result<void> paged_indexer_scores(const PagedIndexerScoresParams& params, int threads);
 Result<void> topk(const TopkParams& params, int threads);

@@ -57,6 +57,21 @@ Result<void> indexer_quantise(const IndexerQuantiseParams& params, int threads) 
   return {};
 }
 
+Result<void> kv_cache_write(const KvCacheWriteParams& params, int threads) {
+  DSAPERF_TRY(kv_cache_write_check(params));
+  std::vector<Result<void>> results((params.tokens + kRowsPerTask - 1) / kRowsPerTask);
+  parallel_ranges(params.tokens, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
+    KvCacheWriteParams part = params;
+    part.latent = static_cast<const std::uint16_t*>(params.latent) + begin * params.latent_stride;
+    part.rope = static_cast<const std::uint16_t*>(params.rope) + begin * params.rope_stride;
+    part.slots = params.slots + begin;
+    part.tokens = end - begin;
+    results[begin / kRowsPerTask] = kv_cache_write_reference(part);
+  });
+  for (auto& result : results) DSAPERF_TRY(std::move(result));
+  return {};
+}
+
 // The reference's order (score, then position; NaN last) by selection instead of a full sort, so
 // the sets are equal, ties included.
 Result<void> topk(const TopkParams& params, int threads) {
