@@ -340,6 +340,7 @@ typedef struct dsaperf_layer_options {
   int32_t fp8_projections; /* 0: bf16, 1: e4m3 with block scales */
   int32_t device;          /* dsaperf_device */
   int32_t threads;         /* CPU: 0 = all cores */
+  struct CUstream_st* stream; /* GPU: what the layer and its caches do is ordered on it, and it outlives them; NULL: one of its own */
 } dsaperf_layer_options;
 
 typedef struct dsaperf_layer_info {

@@ -26,7 +26,6 @@ class Deployment:
     mode: str
     method: str
     quirks: str
-    host: str
     kv: str
     gemm: str
     tp: int
@@ -38,7 +37,7 @@ class Deployment:
     isl: float
     osl: float
     prefix: float
-    length_ratio: float | None
+    length_ratio: float
     concurrency: float | None
     rate: float | None
     memory_fraction: float | None

@@ -183,13 +183,13 @@ class Estimate(Report):
 
     @property
     def ttft_ms(self) -> float | None:
-        """Time to the first token, as the document's."""
+        """Median time to the first token."""
         value: float | None = self["ttft_ms"]
         return value
 
     @property
     def tpot_ms(self) -> float | None:
-        """Time of a token after the first."""
+        """Median time of a token after the first."""
         value: float | None = self["tpot_ms"]
         return value
 

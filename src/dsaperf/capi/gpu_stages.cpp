@@ -2,11 +2,24 @@
 
 #if DSAPERF_WITH_CUDA
 #include "dsaperf/gpu/device.hpp"
+#include "dsaperf/kernels/gemm_gpu.hpp"
 #endif
 
 namespace dsaperf::capi {
 
+tl::unexpected<Error> no_gpu_part() {
+  return fail(Errc::kUnsupported, "this library was built without its GPU part");
+}
+
 #if DSAPERF_WITH_CUDA
+
+Result<void> gpu_gemm(const kernels::GemmParams& params, const Execution& where) {
+  return kernels::gemm(params, where.workspace, where.workspace_size, where.stream);
+}
+
+Result<std::size_t> gpu_gemm_workspace(const kernels::GemmParams& params) {
+  return kernels::gemm_workspace(params);
+}
 
 Result<void> gpu_indexer_scores(const kernels::IndexerScoresParams& params,
                                 const Execution& where) {
@@ -48,32 +61,32 @@ Result<std::size_t> gpu_sparse_mla_workspace(const kernels::SparseMlaParams& par
 
 #else
 
-namespace {
-tl::unexpected<Error> absent() {
-  return fail(Errc::kUnsupported, "this library was built without its GPU part");
+Result<void> gpu_gemm(const kernels::GemmParams&, const Execution&) {
+  return no_gpu_part();
 }
-}  // namespace
-
+Result<std::size_t> gpu_gemm_workspace(const kernels::GemmParams&) {
+  return no_gpu_part();
+}
 Result<void> gpu_indexer_scores(const kernels::IndexerScoresParams&, const Execution&) {
-  return absent();
+  return no_gpu_part();
 }
 Result<void> gpu_paged_indexer_scores(const kernels::PagedIndexerScoresParams&, const Execution&) {
-  return absent();
+  return no_gpu_part();
 }
 Result<std::size_t> gpu_paged_indexer_scores_workspace(const kernels::PagedIndexerScoresParams&) {
-  return absent();
+  return no_gpu_part();
 }
 Result<void> gpu_topk(const kernels::TopkParams&, const Execution&) {
-  return absent();
+  return no_gpu_part();
 }
 Result<std::size_t> gpu_topk_workspace(const kernels::TopkParams&) {
-  return absent();
+  return no_gpu_part();
 }
 Result<void> gpu_sparse_mla(const kernels::SparseMlaParams&, bool, const Execution&) {
-  return absent();
+  return no_gpu_part();
 }
 Result<std::size_t> gpu_sparse_mla_workspace(const kernels::SparseMlaParams&, bool) {
-  return absent();
+  return no_gpu_part();
 }
 
 #endif

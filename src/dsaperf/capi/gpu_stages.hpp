@@ -1,26 +1,43 @@
 #pragma once
 
 #include "dsaperf/capi/execution.hpp"
+#include "dsaperf/kernels/gemm.hpp"
 #include "dsaperf/kernels/indexer_scores.hpp"
 #include "dsaperf/kernels/sparse_mla.hpp"
 #include "dsaperf/kernels/topk.hpp"
 
-// The stages that have a kernel on the GPU. Without a GPU part each says kUnsupported, as does
-// every other stage by no_gpu().
+// The stages on the GPU: on the caller's stream, nothing allocated, nothing waited for. A library
+// that was built without its GPU part says kUnsupported.
 namespace dsaperf::capi {
 
-struct NoGpu {
-  const char* stage;
+#if DSAPERF_WITH_CUDA
+inline constexpr bool kHasGpuPart = true;
+#else
+inline constexpr bool kHasGpuPart = false;
+#endif
+
+tl::unexpected<Error> no_gpu_part();
+
+// A stage that needs the stream alone: OnStream<kernels::rope>.
+template <auto kLaunch>
+struct OnStream {
   template <typename Params>
-  Result<void> operator()(const Params&, const Execution&) const {
-    return fail(Errc::kUnsupported, "{}: this library runs it on the CPU only", stage);
-  }
-  template <typename Params>
-  Result<std::size_t> operator()(const Params&) const {
-    return fail(Errc::kUnsupported, "{}: this library runs it on the CPU only", stage);
+  Result<void> operator()(const Params& params, const Execution& where) const {
+    if constexpr (kHasGpuPart) return kLaunch(params, where.stream);
+    return no_gpu_part();
   }
 };
 
+struct NoWorkspace {
+  template <typename Params>
+  Result<std::size_t> operator()(const Params&) const {
+    if constexpr (kHasGpuPart) return std::size_t{0};
+    return no_gpu_part();
+  }
+};
+
+Result<void> gpu_gemm(const kernels::GemmParams& params, const Execution& where);
+Result<std::size_t> gpu_gemm_workspace(const kernels::GemmParams& params);
 Result<void> gpu_indexer_scores(const kernels::IndexerScoresParams& params, const Execution& where);
 Result<void> gpu_paged_indexer_scores(const kernels::PagedIndexerScoresParams& params,
                                       const Execution& where);

@@ -36,10 +36,11 @@ Result<void> not_null(const Handle* handle, const char* name) {
   return {};
 }
 
-Result<std::shared_ptr<op::Backend>> make_backend(dsaperf_device device, int threads) {
+Result<std::shared_ptr<op::Backend>> make_backend(dsaperf_device device, int threads,
+                                                  CUstream_st* stream) {
   if (device == DSAPERF_CPU) return op::cpu_backend(threads);
   if (device == DSAPERF_CPU_REFERENCE) return op::reference_backend(std::max(threads, 1));
-  DSAPERF_TRY_ASSIGN(auto gpu, op::gpu_backend());
+  DSAPERF_TRY_ASSIGN(auto gpu, op::gpu_backend(stream));
   return gpu;
 }
 
@@ -52,7 +53,7 @@ Result<void> create_layer(const dsaperf_layer_options& options, dsaperf_layer** 
   DSAPERF_TRY_ASSIGN(const auto spec, op::layer_spec(model, {.layer = options.layer,
                                                              .heads = options.heads,
                                                              .projections = projections}));
-  DSAPERF_TRY_ASSIGN(auto backend, make_backend(device, options.threads));
+  DSAPERF_TRY_ASSIGN(auto backend, make_backend(device, options.threads, options.stream));
   op::LayerWeights weights;
   if (options.weights == nullptr) {
     weights = op::random_weights(spec, options.seed, op::ScoreDistribution::kNormal);

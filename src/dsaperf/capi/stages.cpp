@@ -104,17 +104,29 @@ Result<kernels::LayerNormParams> norm(const dsaperf_norm_params& p) {
                                   .eps = p.eps};
 }
 
+kernels::RmsNormParams without_bias(const kernels::LayerNormParams& p) {
+  return {.x = p.x,
+          .weight = p.weight,
+          .out = p.out,
+          .rows = p.rows,
+          .dim = p.dim,
+          .x_stride = p.x_stride,
+          .out_stride = p.out_stride,
+          .eps = p.eps};
+}
+
 // Both norms: without a bias it is RMSNorm.
 Result<void> either_norm(const kernels::LayerNormParams& p) {
-  if (p.bias != nullptr) return kernels::layer_norm_reference(p);
-  return kernels::rms_norm_reference({.x = p.x,
-                                      .weight = p.weight,
-                                      .out = p.out,
-                                      .rows = p.rows,
-                                      .dim = p.dim,
-                                      .x_stride = p.x_stride,
-                                      .out_stride = p.out_stride,
-                                      .eps = p.eps});
+  return p.bias != nullptr ? kernels::layer_norm_reference(p)
+                           : kernels::rms_norm_reference(without_bias(p));
+}
+
+Result<void> either_norm_on_gpu(const kernels::LayerNormParams& p, CUstream_st* stream) {
+  if constexpr (kHasGpuPart) {
+    return p.bias != nullptr ? kernels::layer_norm(p, stream)
+                             : kernels::rms_norm(without_bias(p), stream);
+  }
+  return no_gpu_part();
 }
 
 Result<kernels::RopeParams> rope(const dsaperf_rope_params& p) {
@@ -317,85 +329,87 @@ extern "C" {
 dsaperf_status dsaperf_gemm(const dsaperf_gemm_params* params, const dsaperf_execution* where,
                             dsaperf_error* error) {
   return capi::run_stage(params, where, error, capi::gemm, kernels::gemm_reference,
-                         kernels::cpu::gemm, capi::NoGpu{"gemm"});
+                         kernels::cpu::gemm, capi::gpu_gemm);
 }
 dsaperf_status dsaperf_gemm_workspace(const dsaperf_gemm_params* params,
                                       const dsaperf_execution* where, size_t* bytes,
                                       dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::gemm, capi::NoGpu{"gemm"});
+  return capi::stage_workspace(params, where, bytes, error, capi::gemm, capi::gpu_gemm_workspace);
 }
 
 dsaperf_status dsaperf_fp8_gemm(const dsaperf_fp8_gemm_params* params,
                                 const dsaperf_execution* where, dsaperf_error* error) {
   return capi::run_stage(params, where, error, capi::fp8_gemm, kernels::fp8_gemm_reference,
-                         kernels::cpu::fp8_gemm, capi::NoGpu{"fp8_gemm"});
+                         kernels::cpu::fp8_gemm, capi::OnStream<kernels::fp8_gemm>{});
 }
 dsaperf_status dsaperf_fp8_gemm_workspace(const dsaperf_fp8_gemm_params* params,
                                           const dsaperf_execution* where, size_t* bytes,
                                           dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::fp8_gemm,
-                               capi::NoGpu{"fp8_gemm"});
+  return capi::stage_workspace(params, where, bytes, error, capi::fp8_gemm, capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_quantise_groups(const dsaperf_quantise_groups_params* params,
                                        const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(
-      params, where, error, capi::quantise_groups, kernels::quantise_groups_reference,
-      capi::on_one_thread(kernels::quantise_groups_reference), capi::NoGpu{"quantise_groups"});
+  return capi::run_stage(params, where, error, capi::quantise_groups,
+                         kernels::quantise_groups_reference,
+                         capi::on_one_thread(kernels::quantise_groups_reference),
+                         capi::OnStream<kernels::quantise_groups>{});
 }
 dsaperf_status dsaperf_quantise_groups_workspace(const dsaperf_quantise_groups_params* params,
                                                  const dsaperf_execution* where, size_t* bytes,
                                                  dsaperf_error* error) {
   return capi::stage_workspace(params, where, bytes, error, capi::quantise_groups,
-                               capi::NoGpu{"quantise_groups"});
+                               capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_norm(const dsaperf_norm_params* params, const dsaperf_execution* where,
                             dsaperf_error* error) {
   return capi::run_stage(params, where, error, capi::norm, capi::either_norm,
-                         capi::on_one_thread(capi::either_norm), capi::NoGpu{"norm"});
+                         capi::on_one_thread(capi::either_norm),
+                         capi::OnStream<capi::either_norm_on_gpu>{});
 }
 dsaperf_status dsaperf_norm_workspace(const dsaperf_norm_params* params,
                                       const dsaperf_execution* where, size_t* bytes,
                                       dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::norm, capi::NoGpu{"norm"});
+  return capi::stage_workspace(params, where, bytes, error, capi::norm, capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_rope(const dsaperf_rope_params* params, const dsaperf_execution* where,
                             dsaperf_error* error) {
   return capi::run_stage(params, where, error, capi::rope, kernels::rope_reference,
-                         kernels::cpu::rope, capi::NoGpu{"rope"});
+                         kernels::cpu::rope, capi::OnStream<kernels::rope>{});
 }
 dsaperf_status dsaperf_rope_workspace(const dsaperf_rope_params* params,
                                       const dsaperf_execution* where, size_t* bytes,
                                       dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::rope, capi::NoGpu{"rope"});
+  return capi::stage_workspace(params, where, bytes, error, capi::rope, capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_indexer_quantise(const dsaperf_indexer_quantise_params* params,
                                         const dsaperf_execution* where, dsaperf_error* error) {
   return capi::run_stage(params, where, error, capi::indexer_quantise,
                          kernels::indexer_quantise_reference, kernels::cpu::indexer_quantise,
-                         capi::NoGpu{"indexer_quantise"});
+                         capi::OnStream<kernels::indexer_quantise>{});
 }
 dsaperf_status dsaperf_indexer_quantise_workspace(const dsaperf_indexer_quantise_params* params,
                                                   const dsaperf_execution* where, size_t* bytes,
                                                   dsaperf_error* error) {
   return capi::stage_workspace(params, where, bytes, error, capi::indexer_quantise,
-                               capi::NoGpu{"indexer_quantise"});
+                               capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_kv_cache_write(const dsaperf_kv_cache_write_params* params,
                                       const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(
-      params, where, error, capi::kv_cache_write, kernels::kv_cache_write_reference,
-      capi::on_one_thread(kernels::kv_cache_write_reference), capi::NoGpu{"kv_cache_write"});
+  return capi::run_stage(params, where, error, capi::kv_cache_write,
+                         kernels::kv_cache_write_reference,
+                         capi::on_one_thread(kernels::kv_cache_write_reference),
+                         capi::OnStream<kernels::kv_cache_write>{});
 }
 dsaperf_status dsaperf_kv_cache_write_workspace(const dsaperf_kv_cache_write_params* params,
                                                 const dsaperf_execution* where, size_t* bytes,
                                                 dsaperf_error* error) {
   return capi::stage_workspace(params, where, bytes, error, capi::kv_cache_write,
-                               capi::NoGpu{"kv_cache_write"});
+                               capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_index_key_cache_write(const dsaperf_index_key_cache_write_params* params,
@@ -403,26 +417,27 @@ dsaperf_status dsaperf_index_key_cache_write(const dsaperf_index_key_cache_write
   return capi::run_stage(params, where, error, capi::index_key_cache_write,
                          kernels::index_key_cache_write_reference,
                          capi::on_one_thread(kernels::index_key_cache_write_reference),
-                         capi::NoGpu{"index_key_cache_write"});
+                         capi::OnStream<kernels::index_key_cache_write>{});
 }
 dsaperf_status dsaperf_index_key_cache_write_workspace(
     const dsaperf_index_key_cache_write_params* params, const dsaperf_execution* where,
     size_t* bytes, dsaperf_error* error) {
   return capi::stage_workspace(params, where, bytes, error, capi::index_key_cache_write,
-                               capi::NoGpu{"index_key_cache_write"});
+                               capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_gather_index_keys(const dsaperf_gather_index_keys_params* params,
                                          const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(
-      params, where, error, capi::gather_index_keys, kernels::gather_index_keys_reference,
-      capi::on_one_thread(kernels::gather_index_keys_reference), capi::NoGpu{"gather_index_keys"});
+  return capi::run_stage(params, where, error, capi::gather_index_keys,
+                         kernels::gather_index_keys_reference,
+                         capi::on_one_thread(kernels::gather_index_keys_reference),
+                         capi::OnStream<kernels::gather_index_keys>{});
 }
 dsaperf_status dsaperf_gather_index_keys_workspace(const dsaperf_gather_index_keys_params* params,
                                                    const dsaperf_execution* where, size_t* bytes,
                                                    dsaperf_error* error) {
   return capi::stage_workspace(params, where, bytes, error, capi::gather_index_keys,
-                               capi::NoGpu{"gather_index_keys"});
+                               capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_indexer_scores(const dsaperf_indexer_scores_params* params,
@@ -435,7 +450,7 @@ dsaperf_status dsaperf_indexer_scores_workspace(const dsaperf_indexer_scores_par
                                                 const dsaperf_execution* where, size_t* bytes,
                                                 dsaperf_error* error) {
   return capi::stage_workspace(params, where, bytes, error, capi::indexer_scores,
-                               [](const auto&) -> Result<std::size_t> { return 0; });
+                               capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_paged_indexer_scores(const dsaperf_paged_indexer_scores_params* params,
@@ -464,15 +479,16 @@ dsaperf_status dsaperf_topk_workspace(const dsaperf_topk_params* params,
 
 dsaperf_status dsaperf_selection_rows(const dsaperf_selection_rows_params* params,
                                       const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(
-      params, where, error, capi::selection_rows, kernels::selection_rows_reference,
-      capi::on_one_thread(kernels::selection_rows_reference), capi::NoGpu{"selection_rows"});
+  return capi::run_stage(params, where, error, capi::selection_rows,
+                         kernels::selection_rows_reference,
+                         capi::on_one_thread(kernels::selection_rows_reference),
+                         capi::OnStream<kernels::selection_rows>{});
 }
 dsaperf_status dsaperf_selection_rows_workspace(const dsaperf_selection_rows_params* params,
                                                 const dsaperf_execution* where, size_t* bytes,
                                                 dsaperf_error* error) {
   return capi::stage_workspace(params, where, bytes, error, capi::selection_rows,
-                               capi::NoGpu{"selection_rows"});
+                               capi::NoWorkspace{});
 }
 
 dsaperf_status dsaperf_sparse_mla(const dsaperf_sparse_mla_params* params,

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/error.hpp"
 
+#include <cstddef>
 #include <cstdint>
 
 struct CUstream_st;
@@ -61,5 +62,17 @@ Result<void> fp8_gemm_check(const Fp8GemmParams& params);
 
 Result<void> gemm_reference(const GemmParams& params);
 Result<void> fp8_gemm_reference(const Fp8GemmParams& params);
+
+// bf16 projections on the GPU, through cuBLASLt; GemmLibrary (gemm_gpu.hpp) is an object to keep
+// for the same. cuBLASLt's handle and what it chose are kept for each thread and device, since
+// making them takes a millisecond; nothing else is. Fails with kInvalidArgument where the workspace
+// is less than gemm_workspace says.
+Result<std::size_t> gemm_workspace(const GemmParams& params);
+Result<void> gemm(const GemmParams& params, void* workspace, std::size_t workspace_size,
+                  CUstream_st* stream);
+
+// fp8 projections with block scales, a kernel of our own. x, w, their row strides and k must be
+// multiples of 16 bytes (kUnsupported otherwise); every m and n is taken.
+Result<void> fp8_gemm(const Fp8GemmParams& params, CUstream_st* stream);
 
 }  // namespace dsaperf::kernels

@@ -6,6 +6,7 @@
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #define DSAPERF_CUBLAS_TRY(...)                                                                   \
@@ -59,8 +60,7 @@ struct Preference {
 
 }  // namespace
 
-GemmLibrary::GemmLibrary(cublasLtContext* handle, gpu::DeviceArray<unsigned char> workspace)
-    : handle_(handle), workspace_(std::move(workspace)) {
+GemmLibrary::GemmLibrary(cublasLtContext* handle) : handle_(handle) {
 }
 
 GemmLibrary::GemmLibrary(GemmLibrary&& other) noexcept
@@ -82,11 +82,16 @@ GemmLibrary::~GemmLibrary() {
 }
 
 Result<GemmLibrary> GemmLibrary::create() {
-  DSAPERF_TRY_ASSIGN(auto workspace,
+  DSAPERF_TRY_ASSIGN(auto library, without_workspace());
+  DSAPERF_TRY_ASSIGN(library.workspace_,
                      gpu::DeviceArray<unsigned char>::uninitialized(kWorkspaceBytes));
+  return library;
+}
+
+Result<GemmLibrary> GemmLibrary::without_workspace() {
   cublasLtHandle_t handle = nullptr;
   DSAPERF_CUBLAS_TRY(cublasLtCreate(&handle));
-  return GemmLibrary(handle, std::move(workspace));
+  return GemmLibrary(handle);
 }
 
 Result<const GemmLibrary::Plan*> GemmLibrary::plan_for(const GemmParams& params) {
@@ -95,6 +100,9 @@ Result<const GemmLibrary::Plan*> GemmLibrary::plan_for(const GemmParams& params)
                     p.w_batch_stride, p.y_batch_stride, static_cast<int>(p.w_layout),
                     static_cast<int>(p.output));
   if (const auto found = plans_.find(shape); found != plans_.end()) return found->second.get();
+  // Prefills of every length are as many shapes; none needs its plan for long.
+  constexpr std::size_t kMostPlans = 4096;
+  if (plans_.size() >= kMostPlans) plans_.clear();
 
   auto plan = std::make_unique<Plan>();
   DSAPERF_CUBLAS_TRY(cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
@@ -132,6 +140,10 @@ Result<const GemmLibrary::Plan*> GemmLibrary::plan_for(const GemmParams& params)
 }
 
 Result<void> GemmLibrary::gemm(const GemmParams& params, CUstream_st* stream) {
+  return gemm(params, workspace_.data(), stream);
+}
+
+Result<void> GemmLibrary::gemm(const GemmParams& params, void* workspace, CUstream_st* stream) {
   DSAPERF_TRY(gemm_check(params));
   if (params.m == 0 || params.n == 0 || params.batch == 0) return {};
   DSAPERF_TRY_ASSIGN(const auto* plan, plan_for(params));
@@ -139,9 +151,30 @@ Result<void> GemmLibrary::gemm(const GemmParams& params, CUstream_st* stream) {
   const float zero = 0;
   DSAPERF_CUBLAS_TRY(cublasLtMatmul(handle_, plan->operation, &one, params.w, plan->a, params.x,
                                     plan->b, &zero, params.y, plan->d, params.y, plan->d,
-                                    &plan->algorithm, workspace_.data(), workspace_.size_bytes(),
-                                    stream));
+                                    &plan->algorithm, workspace, kWorkspaceBytes, stream));
   return {};
+}
+
+Result<std::size_t> gemm_workspace(const GemmParams& params) {
+  DSAPERF_TRY(gemm_check(params));
+  return GemmLibrary::kWorkspaceBytes;
+}
+
+Result<void> gemm(const GemmParams& params, void* workspace, std::size_t workspace_size,
+                  CUstream_st* stream) {
+  DSAPERF_TRY(gemm_check(params));
+  if (workspace == nullptr || workspace_size < GemmLibrary::kWorkspaceBytes)
+    return fail(Errc::kInvalidArgument, "gemm: {} bytes of workspace, {} are needed",
+                workspace == nullptr ? 0 : workspace_size, GemmLibrary::kWorkspaceBytes);
+  thread_local std::map<int, GemmLibrary> libraries;
+  int device = 0;
+  DSAPERF_CUDA_TRY(cudaGetDevice(&device));
+  auto library = libraries.find(device);
+  if (library == libraries.end()) {
+    DSAPERF_TRY_ASSIGN(auto made, GemmLibrary::without_workspace());
+    library = libraries.emplace(device, std::move(made)).first;
+  }
+  return library->second.gemm(params, workspace, stream);
 }
 
 Result<void> fp8_gemm(const Fp8GemmParams& params, CUstream_st* stream) {

@@ -22,11 +22,14 @@ class GemmLibrary {
                                                  << 20;  // what NVIDIA advises for Hopper
 
   static Result<GemmLibrary> create();
+  static Result<GemmLibrary> without_workspace();  // for the second gemm() alone
   GemmLibrary(GemmLibrary&& other) noexcept;
   GemmLibrary& operator=(GemmLibrary&& other) noexcept;
   ~GemmLibrary();
 
   Result<void> gemm(const GemmParams& params, CUstream_st* stream);
+  // In a workspace of kWorkspaceBytes of the caller's.
+  Result<void> gemm(const GemmParams& params, void* workspace, CUstream_st* stream);
 
  private:
   struct Plan;
@@ -34,16 +37,12 @@ class GemmLibrary {
       std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
                  std::int64_t, std::int64_t, std::int64_t, std::int64_t, int, int>;
 
-  GemmLibrary(cublasLtContext* handle, gpu::DeviceArray<unsigned char> workspace);
+  explicit GemmLibrary(cublasLtContext* handle);
   Result<const Plan*> plan_for(const GemmParams& params);
 
   cublasLtContext* handle_ = nullptr;
   gpu::DeviceArray<unsigned char> workspace_;
   std::map<Shape, std::unique_ptr<Plan>> plans_;
 };
-
-// fp8 projections with block scales, a kernel of our own. x, w, their row strides and k must be
-// multiples of 16 bytes (kUnsupported otherwise); every m and n is taken.
-Result<void> fp8_gemm(const Fp8GemmParams& params, CUstream_st* stream);
 
 }  // namespace dsaperf::kernels

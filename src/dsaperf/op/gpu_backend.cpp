@@ -28,14 +28,17 @@ class GraphRecording final : public Recording {
   CUstream_st* stream_;
 };
 
-// Device memory and one stream of its own. Stages allocate nothing: a kernel's workspace grows
+// Device memory and one stream. Stages allocate nothing: a kernel's workspace grows
 // here, before it is first used, and stays.
 class GpuBackend final : public Backend {
  public:
-  GpuBackend(const gpu::Device& device, gpu::Stream stream, kernels::GemmLibrary gemms)
+  // Without a stream of the caller's, `own` is one.
+  GpuBackend(const gpu::Device& device, CUstream_st* stream, std::optional<gpu::Stream> own,
+             kernels::GemmLibrary gemms)
       : name_(device.name),
         sm_count_(device.sm_count),
-        stream_(std::move(stream)),
+        own_stream_(std::move(own)),
+        stream_(own_stream_ ? own_stream_->get() : stream),
         gemms_(std::move(gemms)) {
     count(kernels::GemmLibrary::kWorkspaceBytes);
   }
@@ -58,25 +61,25 @@ class GpuBackend final : public Backend {
     void* data = nullptr;
     DSAPERF_CUDA_TRY(cudaMalloc(&data, std::max<std::size_t>(bytes, 1)));
     Buffer buffer = counted(data, bytes, [](void* owned) { cudaFree(owned); });
-    DSAPERF_CUDA_TRY(cudaMemsetAsync(data, 0, bytes, stream_.get()));
+    DSAPERF_CUDA_TRY(cudaMemsetAsync(data, 0, bytes, stream_));
     return buffer;
   }
   Result<void> upload(const void* host, std::size_t bytes, void* target) override {
     if (bytes == 0) return {};
-    DSAPERF_CUDA_TRY(cudaMemcpyAsync(target, host, bytes, cudaMemcpyHostToDevice, stream_.get()));
-    return stream_.synchronize();  // the caller may reuse `host`
+    DSAPERF_CUDA_TRY(cudaMemcpyAsync(target, host, bytes, cudaMemcpyHostToDevice, stream_));
+    return synchronise();  // the caller may reuse `host`
   }
   Result<void> download(const void* source, std::size_t bytes, void* host) override {
-    if (bytes == 0) return stream_.synchronize();
-    DSAPERF_CUDA_TRY(cudaMemcpyAsync(host, source, bytes, cudaMemcpyDeviceToHost, stream_.get()));
-    return stream_.synchronize();
+    if (bytes == 0) return synchronise();
+    DSAPERF_CUDA_TRY(cudaMemcpyAsync(host, source, bytes, cudaMemcpyDeviceToHost, stream_));
+    return synchronise();
   }
   Result<void> copy_rows(const void* source, std::int64_t source_stride, void* target,
                          std::int64_t target_stride, std::int64_t row_bytes,
                          std::int64_t rows) override {
     if (row_bytes == 0 || rows == 0) return {};
     DSAPERF_CUDA_TRY(cudaMemcpy2DAsync(target, target_stride, source, source_stride, row_bytes,
-                                       rows, cudaMemcpyDeviceToDevice, stream_.get()));
+                                       rows, cudaMemcpyDeviceToDevice, stream_));
     return {};
   }
   Result<void> flush_caches() override {
@@ -85,9 +88,12 @@ class GpuBackend final : public Backend {
       flush_ = std::move(flush);
       count(gpu::L2Flush::kBytes);
     }
-    return flush_->run(stream_.get());
+    return flush_->run(stream_);
   }
-  Result<void> synchronise() override { return stream_.synchronize(); }
+  Result<void> synchronise() override {
+    DSAPERF_CUDA_TRY(cudaStreamSynchronize(stream_));
+    return {};
+  }
 
   Result<void> stamp(std::size_t number) override {
     while (stamps_.size() <= number) {
@@ -95,7 +101,7 @@ class GpuBackend final : public Backend {
       stamps_.push_back(std::move(event));
     }
     const gpu::Event& event = stamps_[number];
-    return recording_ ? event.record_in_graph(stream_.get()) : event.record(stream_.get());
+    return recording_ ? event.record_in_graph(stream_) : event.record(stream_);
   }
   Result<double> between_us(std::size_t from, std::size_t to) override {
     if (std::max(from, to) >= stamps_.size())
@@ -106,66 +112,65 @@ class GpuBackend final : public Backend {
   }
   Result<std::unique_ptr<Recording>> record(std::function<Result<void>()> work) override {
     recording_ = true;
-    auto graph = gpu::Graph::capture(stream_.get(), work);
+    auto graph = gpu::Graph::capture(stream_, work);
     recording_ = false;
     if (!graph) return tl::unexpected(std::move(graph).error());
-    return std::make_unique<GraphRecording>(*std::move(graph), stream_.get());
+    return std::make_unique<GraphRecording>(*std::move(graph), stream_);
   }
 
   Result<void> gemm(const kernels::GemmParams& params) override {
-    return gemms_.gemm(params, stream_.get());
+    return gemms_.gemm(params, stream_);
   }
   Result<void> fp8_gemm(const kernels::Fp8GemmParams& params) override {
-    return kernels::fp8_gemm(params, stream_.get());
+    return kernels::fp8_gemm(params, stream_);
   }
   Result<void> quantise_groups(const kernels::QuantiseGroupsParams& params) override {
-    return kernels::quantise_groups(params, stream_.get());
+    return kernels::quantise_groups(params, stream_);
   }
   Result<void> rms_norm(const kernels::RmsNormParams& params) override {
-    return kernels::rms_norm(params, stream_.get());
+    return kernels::rms_norm(params, stream_);
   }
   Result<void> layer_norm(const kernels::LayerNormParams& params) override {
-    return kernels::layer_norm(params, stream_.get());
+    return kernels::layer_norm(params, stream_);
   }
   Result<void> rope(const kernels::RopeParams& params) override {
-    return kernels::rope(params, stream_.get());
+    return kernels::rope(params, stream_);
   }
   Result<void> indexer_quantise(const kernels::IndexerQuantiseParams& params) override {
-    return kernels::indexer_quantise(params, stream_.get());
+    return kernels::indexer_quantise(params, stream_);
   }
   Result<void> kv_cache_write(const kernels::KvCacheWriteParams& params) override {
-    return kernels::kv_cache_write(params, stream_.get());
+    return kernels::kv_cache_write(params, stream_);
   }
   Result<void> index_key_cache_write(const kernels::IndexKeyCacheWriteParams& params) override {
-    return kernels::index_key_cache_write(params, stream_.get());
+    return kernels::index_key_cache_write(params, stream_);
   }
   Result<void> gather_index_keys(const kernels::GatherIndexKeysParams& params) override {
-    return kernels::gather_index_keys(params, stream_.get());
+    return kernels::gather_index_keys(params, stream_);
   }
   Result<void> indexer_scores(const kernels::IndexerScoresParams& params) override {
-    return kernels::indexer_scores(params, stream_.get());
+    return kernels::indexer_scores(params, stream_);
   }
   Result<void> paged_indexer_scores(const kernels::PagedIndexerScoresParams& params) override {
     DSAPERF_TRY_ASSIGN(const auto bytes,
                        kernels::paged_indexer_scores_workspace(params, sm_count_));
     DSAPERF_TRY(reserve(bytes));
-    return kernels::paged_indexer_scores(params, workspace_.data(), workspace_.size(),
-                                         stream_.get());
+    return kernels::paged_indexer_scores(params, workspace_.data(), workspace_.size(), stream_);
   }
   Result<void> topk(const kernels::TopkParams& params) override {
     DSAPERF_TRY_ASSIGN(const auto bytes, kernels::topk_workspace(params, sm_count_));
     DSAPERF_TRY(reserve(bytes));
-    return kernels::topk(params, workspace_.data(), workspace_.size(), stream_.get());
+    return kernels::topk(params, workspace_.data(), workspace_.size(), stream_);
   }
   Result<void> selection_rows(const kernels::SelectionRowsParams& params) override {
-    return kernels::selection_rows(params, stream_.get());
+    return kernels::selection_rows(params, stream_);
   }
   Result<void> sparse_mla(const kernels::SparseMlaParams& params) override {
     // Few tokens leave SMs idle unless their lists are split.
-    if (params.tokens > sm_count_) return kernels::sparse_mla_prefill(params, stream_.get());
+    if (params.tokens > sm_count_) return kernels::sparse_mla_prefill(params, stream_);
     DSAPERF_TRY_ASSIGN(const auto bytes, kernels::sparse_mla_decode_workspace(params, sm_count_));
     DSAPERF_TRY(reserve(bytes));
-    return kernels::sparse_mla_decode(params, workspace_.data(), workspace_.size(), stream_.get());
+    return kernels::sparse_mla_decode(params, workspace_.data(), workspace_.size(), stream_);
   }
 
  private:
@@ -178,7 +183,8 @@ class GpuBackend final : public Backend {
 
   std::string name_;
   int sm_count_;
-  gpu::Stream stream_;
+  std::optional<gpu::Stream> own_stream_;
+  CUstream_st* stream_;
   kernels::GemmLibrary gemms_;
   gpu::DeviceArray<unsigned char> workspace_;
   std::optional<gpu::L2Flush> flush_;
@@ -188,7 +194,7 @@ class GpuBackend final : public Backend {
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> gpu_backend() {
+Result<std::unique_ptr<Backend>> gpu_backend(CUstream_st* stream) {
   if (gpu::device_count() == 0) {
     return fail(Errc::kNotFound, "no GPU: the driver shows none; use --device cpu");
   }
@@ -199,9 +205,12 @@ Result<std::unique_ptr<Backend>> gpu_backend() {
         "{} is sm_{}{}: the kernels here are for sm_90a (H100, H200, H20); use --device cpu",
         device.name, device.capability_major, device.capability_minor);
   }
-  DSAPERF_TRY_ASSIGN(auto stream, gpu::Stream::create());
+  std::optional<gpu::Stream> own;
+  if (stream == nullptr) {
+    DSAPERF_TRY_ASSIGN(own, gpu::Stream::create());
+  }
   DSAPERF_TRY_ASSIGN(auto gemms, kernels::GemmLibrary::create());
-  return std::make_unique<GpuBackend>(device, std::move(stream), std::move(gemms));
+  return std::make_unique<GpuBackend>(device, stream, std::move(own), std::move(gemms));
 }
 
 }  // namespace dsaperf::op

@@ -3,7 +3,7 @@
 
 namespace dsaperf::op {
 
-Result<std::unique_ptr<Backend>> gpu_backend() {
+Result<std::unique_ptr<Backend>> gpu_backend(CUstream_st* /*stream*/) {
   return fail(Errc::kNotFound,
               "no GPU: this build of dsaperf has no GPU part (DSAPERF_CUDA is off); "
               "use --device cpu");
