@@ -60,6 +60,12 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/completions/dsaperf.zsh
         DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _dsaperf)
 add_custom_target(dsaperf_completions ALL DEPENDS ${written_completions})
 
+# Manual pages, from the program's help texts.
+set(written_pages ${CMAKE_CURRENT_BINARY_DIR}/man)
+add_custom_command(OUTPUT ${written_pages}/dsaperf.1 COMMAND dsaperf man -o ${written_pages} DEPENDS dsaperf VERBATIM)
+add_custom_target(dsaperf_man ALL DEPENDS ${written_pages}/dsaperf.1)
+install(DIRECTORY ${written_pages}/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 FILES_MATCHING PATTERN "*.1")
+
 # Licences: ours where Debian looks for it, and what Arrow asks to go with copies of it.
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 install(FILES ${arrow_licences} DESTINATION ${CMAKE_INSTALL_DOCDIR}/arrow)

@@ -59,8 +59,8 @@ int dsaperf_peers_sparse_mla(const void* q, const void* kv, int fp8, long long r
         .grid =
             static_cast<int>(cluster == 1 ? std::min<std::int64_t>(items, 132) : items * cluster)};
     const cudaError_t code =
-        fp8 != 0 ? sm90::sparse_mla::launch<KvRows::Format::kFp8>(params, shape, stream)
-                 : sm90::sparse_mla::launch<KvRows::Format::kBf16>(params, shape, stream);
+        fp8 != 0 ? sm90::sparse_mla::launch<KvRows::Format::kFp8, 1>(params, shape, stream)
+                 : sm90::sparse_mla::launch<KvRows::Format::kBf16, 1>(params, shape, stream);
     if (code == cudaSuccess) return 0;
     last_error = cudaGetErrorString(code);
     return -1;

@@ -26,6 +26,7 @@ class Deployment:
     mode: str
     method: str
     quirks: str
+    host: str
     kv: str
     gemm: str
     tp: int
@@ -37,7 +38,7 @@ class Deployment:
     isl: float
     osl: float
     prefix: float
-    length_ratio: float
+    length_ratio: float | None
     concurrency: float | None
     rate: float | None
     memory_fraction: float | None

@@ -142,7 +142,7 @@ def estimate(
     prefix: float = 0,
     concurrency: float | None = None,
     rate: float | None = None,
-    length_ratio: float = 1,
+    length_ratio: float | None = None,
     kv: str = "",
     gemm: str = "",
     mtp: int = 0,
@@ -151,6 +151,7 @@ def estimate(
     max_batch: float | None = None,
     chunk: float | None = None,
     prompts: int = 0,
+    host: str = "",
     quirks: str = "all",
     systems: str | os.PathLike[str] | None = None,
 ) -> Estimate:
@@ -158,13 +159,16 @@ def estimate(
 
     ``isl`` and ``osl`` are tokens of a prompt and of its answer, ``prefix`` those of the prompt that are cached. Either
     ``concurrency`` requests are there at any time (default 1) or ``rate`` arrive a second. ``moe_tp`` 0 is
-    tp * dp / ep. ``kv`` and ``gemm`` default to what the engine and the checkpoint use.
+    tp * dp / ep. ``kv`` and ``gemm`` default to what the engine and the checkpoint use. Lengths are uniform from
+    ``length_ratio`` (default 0.8) of isl and osl up to all of them; ``host`` replaces constants of the host that were
+    measured, for example ``"launch_us=900,request_ms=60"``.
     """
     deployment = _native.Deployment()
     deployment.config = _config(config)
     deployment.systems = _systems(systems)
     deployment.system, deployment.backend, deployment.version = system, backend, version or ""
-    deployment.mode, deployment.method, deployment.quirks = mode, method, quirks
+    deployment.mode, deployment.method = mode, method
+    deployment.quirks, deployment.host = quirks, host
     deployment.kv, deployment.gemm = kv, gemm
     deployment.tp, deployment.pp, deployment.dp, deployment.ep = tp, pp, dp, ep
     deployment.moe_tp, deployment.cp = moe_tp, cp

@@ -183,13 +183,13 @@ class Estimate(Report):
 
     @property
     def ttft_ms(self) -> float | None:
-        """Median time to the first token."""
+        """Time to the first token, as the document's."""
         value: float | None = self["ttft_ms"]
         return value
 
     @property
     def tpot_ms(self) -> float | None:
-        """Median time of a token after the first."""
+        """Time of a token after the first."""
         value: float | None = self["tpot_ms"]
         return value
 

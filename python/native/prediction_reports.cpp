@@ -42,10 +42,10 @@ serving::Mode mode_of(const std::string& name) {
 }
 
 struct Deployment {
-  std::string config, systems, system, backend, version, mode, method, quirks, kv, gemm;
+  std::string config, systems, system, backend, version, mode, method, quirks, host, kv, gemm;
   int tp = 1, pp = 1, dp = 1, ep = 1, moe_tp = 0, cp = 1;
-  double isl = 0, osl = 0, prefix = 0, length_ratio = 1;
-  std::optional<double> concurrency, rate, memory_fraction, max_batch, chunk;
+  double isl = 0, osl = 0, prefix = 0;
+  std::optional<double> length_ratio, concurrency, rate, memory_fraction, max_batch, chunk;
   int mtp = 0;
   double mtp_accepted = 0;
   int prompts = 0;
@@ -54,24 +54,25 @@ struct Deployment {
 nb::tuple estimate(const Deployment& d) {
   const auto report = [&] {
     const nb::gil_scoped_release unlocked;
-    serving::EstimateInputs in{.engine = take(serving::engine_from_name(d.backend)),
-                               .mode = mode_of(d.mode),
-                               .method = serving_method(d.method),
-                               .layout = {},
-                               .formats = {.gemm = table_format(d.gemm), .kv = table_format(d.kv)},
-                               .isl = d.isl,
-                               .osl = d.osl,
-                               .prefix = d.prefix,
-                               .length_ratio = d.length_ratio,
-                               .concurrency = d.concurrency,
-                               .rate_per_s = d.rate,
-                               .memory_fraction = d.memory_fraction,
-                               .max_batch = d.max_batch,
-                               .chunk = d.chunk,
-                               .draft_tokens = d.mtp,
-                               .draft_kept = d.mtp_accepted,
-                               .prompts = d.prompts,
-                               .quirks = take(serving::Quirks::parse(d.quirks))};
+    serving::EstimateInputs in;
+    in.engine = take(serving::engine_from_name(d.backend));
+    in.mode = mode_of(d.mode);
+    in.method = serving_method(d.method);
+    in.formats = {.gemm = table_format(d.gemm), .kv = table_format(d.kv)};
+    in.isl = d.isl;
+    in.osl = d.osl;
+    in.prefix = d.prefix;
+    in.length_ratio = d.length_ratio;
+    in.concurrency = d.concurrency;
+    in.rate_per_s = d.rate;
+    in.memory_fraction = d.memory_fraction;
+    in.max_batch = d.max_batch;
+    in.chunk = d.chunk;
+    in.draft_tokens = d.mtp;
+    in.draft_kept = d.mtp_accepted;
+    in.prompts = d.prompts;
+    in.host = d.host;
+    in.quirks = take(serving::Quirks::parse(d.quirks));
     if (d.concurrency && d.rate) refuse("concurrency and rate exclude each other");
     if (!d.concurrency && !d.rate) in.concurrency = 1;
     const int width = d.tp * d.dp * d.cp;
@@ -256,6 +257,7 @@ void bind_prediction_reports(nb::module_& module) {
       .def_rw("mode", &Deployment::mode)
       .def_rw("method", &Deployment::method)
       .def_rw("quirks", &Deployment::quirks)
+      .def_rw("host", &Deployment::host)
       .def_rw("kv", &Deployment::kv)
       .def_rw("gemm", &Deployment::gemm)
       .def_rw("tp", &Deployment::tp)

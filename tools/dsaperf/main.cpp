@@ -6,6 +6,7 @@
 #include "completion.hpp"
 #include "db.hpp"
 #include "estimate.hpp"
+#include "man.hpp"
 #include "profile.hpp"
 #include "query.hpp"
 #include "run.hpp"
@@ -33,6 +34,7 @@ ExitCode execute(int argc, char** argv) {
   dsaperf::tool::add_completion(app, run);
   dsaperf::tool::add_db(app, run);
   dsaperf::tool::add_estimate(app, run);
+  dsaperf::tool::add_man(app, run);
   dsaperf::tool::add_profile(app, run);
   dsaperf::tool::add_query(app, run);
   dsaperf::tool::add_run(app, run);

@@ -6,6 +6,7 @@
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
 #include "dsaperf/kernels/sm90/tensor_map.hpp"
+#include "dsaperf/kernels/variants.hpp"
 
 #include <algorithm>
 #include <array>
@@ -38,8 +39,12 @@ Result<CUtensorMap> query_map(const std::uint8_t* q, std::int64_t rows, int head
       .map_error([](Error error) { return std::move(error).with_context("q"); });
 }
 
-cudaError_t launch_prefill(const ScoresArguments& arguments, int heads, int sm_count,
-                           cudaStream_t stream) {
+cudaError_t launch_prefill(const ScoresArguments& arguments, int heads, Variant variant,
+                           int sm_count, cudaStream_t stream) {
+  if (variant == Variant::kEarly) {
+    return heads == 32 ? sm90::launch_early_prefill_scores<32>(arguments, sm_count, stream)
+                       : sm90::launch_early_prefill_scores<64>(arguments, sm_count, stream);
+  }
   switch (heads) {
     case 8:
       return sm90::launch_prefill_scores<8>(arguments, sm_count, stream);
@@ -57,8 +62,32 @@ int paged_columns(int columns) {
   return columns <= 64 ? 64 : columns <= 128 ? 128 : 256;
 }
 
-cudaError_t launch_paged(const ScoresArguments& arguments, int heads, int sm_count,
+// Columns of one box of q.
+int paged_box(int columns, Variant variant) {
+  return variant == Variant::kEarlyPairs ? 64 : paged_columns(columns);
+}
+
+template <int kHeads>
+cudaError_t launch_early_paged(const ScoresArguments& arguments, Variant variant, int sm_count,
+                               cudaStream_t stream) {
+  if (variant == Variant::kEarlyPairs)
+    return sm90::launch_early_paged_scores<kHeads, 64, 2>(arguments, sm_count, stream);
+  switch (paged_columns(arguments.q_len * kHeads)) {
+    case 64:
+      return sm90::launch_early_paged_scores<kHeads, 64, 1>(arguments, sm_count, stream);
+    case 128:
+      return sm90::launch_early_paged_scores<kHeads, 128, 1>(arguments, sm_count, stream);
+    default:
+      return sm90::launch_early_paged_scores<kHeads, 256, 1>(arguments, sm_count, stream);
+  }
+}
+
+cudaError_t launch_paged(const ScoresArguments& arguments, int heads, Variant variant, int sm_count,
                          cudaStream_t stream) {
+  if (variant != Variant::kDefault) {
+    return heads == 32 ? launch_early_paged<32>(arguments, variant, sm_count, stream)
+                       : launch_early_paged<64>(arguments, variant, sm_count, stream);
+  }
   const int columns = paged_columns(arguments.q_len * heads);
   switch (heads) {
     case 8:
@@ -81,10 +110,40 @@ cudaError_t launch_paged(const ScoresArguments& arguments, int heads, int sm_cou
   }
 }
 
+// Whether a variant can run this shape on any device: SMs do not matter to those of the scores.
+Result<void> check_variant(const char* kernel, const TunedShape& shape, Variant variant) {
+  const auto possible = variants_of(shape, 1);
+  if (std::ranges::find(possible, variant) != possible.end()) return {};
+  return fail(Errc::kUnsupported, "{}: variant {} cannot run {} heads and {} rows", kernel,
+              name(variant), shape.heads, shape.rows);
+}
+
 }  // namespace
 
+TunedShape indexer_scores_shape(const IndexerScoresParams& params) {
+  return {.kernel = TunedKernel::kScores,
+          .heads = params.heads,
+          .rows = params.tokens,
+          .columns = params.keys};
+}
+
+TunedShape paged_indexer_scores_shape(const PagedIndexerScoresParams& params) {
+  return {.kernel = TunedKernel::kPagedScores,
+          .heads = params.heads,
+          .q_len = params.q_len,
+          .rows = params.batch,
+          .columns = params.max_context};
+}
+
 Result<void> indexer_scores(const IndexerScoresParams& params, CUstream_st* stream) {
+  DSAPERF_TRY_ASSIGN(const Variant variant, tuned_variant(indexer_scores_shape(params)));
+  return indexer_scores_variant(params, variant, stream);
+}
+
+Result<void> indexer_scores_variant(const IndexerScoresParams& params, Variant variant,
+                                    CUstream_st* stream) {
   DSAPERF_TRY(indexer_scores_check(params));
+  DSAPERF_TRY(check_variant("indexer_scores", indexer_scores_shape(params), variant));
   const auto& p = params;
   if (p.tokens == 0 || p.keys == 0) return {};
   const std::int64_t most = std::int64_t{sm90::kMaxGroups} * sm90::prefill_group_rows(p.heads);
@@ -97,7 +156,7 @@ Result<void> indexer_scores(const IndexerScoresParams& params, CUstream_st* stre
       part.end = p.end + first;
       part.scores = p.scores + first * p.scores_stride;
       part.tokens = std::min(most, p.tokens - first);
-      DSAPERF_TRY(indexer_scores(part, stream));
+      DSAPERF_TRY(indexer_scores_variant(part, variant, stream));
     }
     return {};
   }
@@ -125,7 +184,7 @@ Result<void> indexer_scores(const IndexerScoresParams& params, CUstream_st* stre
                      sm90::make_tensor_map(p.k_scales, sm90::TensorMapElement::kFloat, scale_axes,
                                            sm90::TensorMapSwizzle::kNone));
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
-  DSAPERF_CUDA_TRY(launch_prefill(arguments, p.heads, sm_count, stream));
+  DSAPERF_CUDA_TRY(launch_prefill(arguments, p.heads, variant, sm_count, stream));
   if (p.outside == OutsideScores::kMinusInfinity)
     DSAPERF_CUDA_TRY(sm90::launch_fill_outside(arguments, false, stream));
   return {};
@@ -139,7 +198,14 @@ Result<std::size_t> paged_indexer_scores_workspace(const PagedIndexerScoresParam
 
 Result<void> paged_indexer_scores(const PagedIndexerScoresParams& params, void* /*workspace*/,
                                   std::size_t /*workspace_size*/, CUstream_st* stream) {
+  DSAPERF_TRY_ASSIGN(const Variant variant, tuned_variant(paged_indexer_scores_shape(params)));
+  return paged_indexer_scores_variant(params, variant, stream);
+}
+
+Result<void> paged_indexer_scores_variant(const PagedIndexerScoresParams& params, Variant variant,
+                                          CUstream_st* stream) {
   DSAPERF_TRY(paged_indexer_scores_check(params));
+  DSAPERF_TRY(check_variant("paged_indexer_scores", paged_indexer_scores_shape(params), variant));
   const auto& p = params;
   if (p.batch == 0 || p.max_context == 0) return {};
   if (p.batch > sm90::kMaxGroups)
@@ -171,12 +237,13 @@ Result<void> paged_indexer_scores(const PagedIndexerScoresParams& params, void* 
       sm90::TensorMapAxis{kIndexDim, 0, kIndexDim},
       sm90::TensorMapAxis{kPageTokens, kIndexDim, kPageTokens},
       sm90::TensorMapAxis{kPages, static_cast<std::uint64_t>(p.page_stride_bytes), 1}};
-  DSAPERF_TRY_ASSIGN(arguments.q, query_map(p.q, rows, p.heads, paged_columns(p.q_len * p.heads)));
+  DSAPERF_TRY_ASSIGN(arguments.q,
+                     query_map(p.q, rows, p.heads, paged_box(p.q_len * p.heads, variant)));
   DSAPERF_TRY_ASSIGN(arguments.k,
                      sm90::make_tensor_map(p.pages, sm90::TensorMapElement::kByte, page_axes,
                                            sm90::TensorMapSwizzle::k128Bytes));
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
-  DSAPERF_CUDA_TRY(launch_paged(arguments, p.heads, sm_count, stream));
+  DSAPERF_CUDA_TRY(launch_paged(arguments, p.heads, variant, sm_count, stream));
   if (p.outside == OutsideScores::kMinusInfinity)
     DSAPERF_CUDA_TRY(sm90::launch_fill_outside(arguments, true, stream));
   return {};

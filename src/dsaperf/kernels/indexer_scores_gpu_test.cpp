@@ -5,6 +5,7 @@
 #include "dsaperf/gpu/testing/require_gpu.hpp"
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/variants.hpp"
 
 #include <gtest/gtest.h>
 
@@ -131,12 +132,14 @@ struct PrefillCase {
   OutsideScores outside = OutsideScores::kUntouched;
   bool ragged = false;     // limits at random, some rows see nothing; else causal
   std::int64_t every = 1;  // compare every n-th score
+  Variant variant = Variant::kDefault;
 };
 
 // One row of canaries before and after the scores, whose rows are longer than the keys.
 void expect_prefill(const PrefillCase& c, std::mt19937& engine) {
   const std::string what = "tokens " + std::to_string(c.tokens) + ", keys " +
-                           std::to_string(c.keys) + ", heads " + std::to_string(c.heads);
+                           std::to_string(c.keys) + ", heads " + std::to_string(c.heads) + ", " +
+                           std::string(name(c.variant));
   const Queries queries(c.tokens, c.heads, engine);
   std::vector<std::uint8_t> k(c.keys * kIndexDim);
   std::vector<float> k_scales(c.keys);
@@ -178,7 +181,7 @@ void expect_prefill(const PrefillCase& c, std::mt19937& engine) {
                                      .dim = kIndexDim,
                                      .scores_stride = stride,
                                      .outside = c.outside};
-    const auto launched = indexer_scores(params, stream.get());
+    const auto launched = indexer_scores_variant(params, c.variant, stream.get());
     ASSERT_TRUE(launched.has_value()) << what << ": " << launched.error().message();
     const auto done = stream.synchronize();
     ASSERT_TRUE(done.has_value()) << what << ": " << done.error().message();
@@ -245,17 +248,40 @@ TEST(IndexerScoresGpuTest, SharesLongRaggedWorkOverAllSms) {
   expect_prefill({.tokens = 1500, .keys = 1500, .heads = 32, .every = 2003}, engine);
 }
 
+TEST(IndexerScoresGpuTest, MatchesDoubleInEveryVariant) {
+  DSAPERF_REQUIRE_GPU();
+  std::mt19937 engine(24);
+  for (const int heads : {32, 64}) {
+    for (const auto& [tokens, keys] : {std::pair{1, 1}, {3, 63}, {70, 170}, {37, 1333}}) {
+      for (const Variant variant : variants_of(
+               {.kernel = TunedKernel::kScores, .heads = heads, .rows = tokens, .columns = keys},
+               132)) {
+        expect_prefill({.tokens = tokens, .keys = keys, .heads = heads, .variant = variant},
+                       engine);
+        expect_prefill({.tokens = tokens,
+                        .keys = keys,
+                        .heads = heads,
+                        .outside = OutsideScores::kMinusInfinity,
+                        .ragged = true,
+                        .variant = variant},
+                       engine);
+      }
+    }
+  }
+}
+
 struct PagedCase {
   std::vector<std::int32_t> lengths{};
   int q_len = 1;
   int heads = 64;
   OutsideScores outside = OutsideScores::kUntouched;
   std::int64_t every = 1;
+  Variant variant = Variant::kDefault;
 };
 
 void expect_paged(const PagedCase& c, std::mt19937& engine) {
-  const std::string what =
-      "q_len " + std::to_string(c.q_len) + ", heads " + std::to_string(c.heads);
+  const std::string what = "q_len " + std::to_string(c.q_len) + ", heads " +
+                           std::to_string(c.heads) + ", " + std::string(name(c.variant));
   const auto batch = std::ssize(c.lengths);
   const std::int64_t rows = batch * c.q_len;
   const Queries queries(rows, c.heads, engine);
@@ -305,7 +331,7 @@ void expect_paged(const PagedCase& c, std::mt19937& engine) {
                                         .block_table_stride = table_stride,
                                         .scores_stride = stride,
                                         .outside = c.outside};
-  const auto launched = paged_indexer_scores(params, nullptr, 0, stream.get());
+  const auto launched = paged_indexer_scores_variant(params, c.variant, stream.get());
   ASSERT_TRUE(launched.has_value()) << what << ": " << launched.error().message();
   const auto done = stream.synchronize();
   ASSERT_TRUE(done.has_value()) << what << ": " << done.error().message();
@@ -359,6 +385,32 @@ TEST(PagedIndexerScoresGpuTest, SharesLongRequestsOverAllSms) {
   expect_paged({.lengths = {40000, 17, 9001, 0, 30000}, .every = 97}, engine);
   expect_paged({.lengths = {20000, 17, 9001}, .q_len = 2, .heads = 32, .every = 97}, engine);
   expect_paged({.lengths = {20000, 17, 9001}, .q_len = 8, .every = 331}, engine);
+}
+
+TEST(PagedIndexerScoresGpuTest, MatchesDoubleInEveryVariant) {
+  DSAPERF_REQUIRE_GPU();
+  std::mt19937 engine(34);
+  const std::vector<std::vector<std::int32_t>> batches = {
+      {130, 0, 1, 63, 64, 65, 5}, {9001}, {0, 0}, std::vector<std::int32_t>(256, 70)};
+  for (const int heads : {32, 64}) {
+    for (const int q_len : {1, 2, 3, 4}) {
+      for (const auto& lengths : batches) {
+        for (const Variant variant : variants_of({.kernel = TunedKernel::kPagedScores,
+                                                  .heads = heads,
+                                                  .q_len = q_len,
+                                                  .rows = std::ssize(lengths),
+                                                  .columns = 9001},
+                                                 132)) {
+          expect_paged({.lengths = lengths,
+                        .q_len = q_len,
+                        .heads = heads,
+                        .every = lengths.size() > 100 ? 17 : 1,
+                        .variant = variant},
+                       engine);
+        }
+      }
+    }
+  }
 }
 
 // A score does not depend on which kernel, which tile or which neighbours computed it.

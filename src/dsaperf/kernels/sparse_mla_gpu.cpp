@@ -8,6 +8,7 @@
 #include "dsaperf/kernels/sm90/sparse_mla/shape.hpp"
 #include "dsaperf/kernels/sparse_mla.hpp"
 #include "dsaperf/kernels/sparse_mla_plain.hpp"
+#include "dsaperf/kernels/variants.hpp"
 
 #include <cstdint>
 
@@ -44,18 +45,56 @@ SparseMlaParams tokens_of(const SparseMlaParams& params, std::int64_t first, std
   return part;
 }
 
-Result<void> run(const SparseMlaParams& params, CUstream_st* stream) {
-  DSAPERF_TRY(sparse_mla_check(params));
-  if (params.tokens == 0) return {};
-  DSAPERF_TRY(check_alignment(params));
-  DSAPERF_TRY_ASSIGN(const auto plan, sm90::sparse_mla::choose_plan(params));
-  for (const auto& launch : plan.launches) {
-    if (launch.tokens == 0) continue;
-    const SparseMlaParams part = tokens_of(params, launch.first_token, launch.tokens);
-    if (params.kv.format == KvRows::Format::kFp8) {
-      DSAPERF_CUDA_TRY(sm90::sparse_mla::launch<KvRows::Format::kFp8>(part, launch.shape, stream));
+bool two_producers(Variant variant) {
+  return variant == Variant::kTwoProducers || variant == Variant::kTwoProducersSplit;
+}
+
+bool splits(Variant variant) {
+  return variant == Variant::kSplit || variant == Variant::kTwoProducersSplit;
+}
+
+int parts_of(const SparseMlaParams& params, int sm_count) {
+  constexpr int kBlock = 64;
+  return split_parts(params.tokens * sm90::sparse_mla::head_tiles(params.heads),
+                     (params.topk + kBlock - 1) / kBlock, sm_count);
+}
+
+Result<void> run_split(const SparseMlaParams& params, Variant variant, void* workspace,
+                       std::size_t workspace_size, CUstream_st* stream) {
+  DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
+  const int parts = parts_of(params, sm_count);
+  const std::size_t needed = sparse_mla_variant_workspace(params, variant, sm_count);
+  if (parts < 2)
+    return fail(Errc::kUnsupported, "sparse_mla: {} tokens of {} heads leave no SMs to split over",
+                params.tokens, params.heads);
+  if (workspace == nullptr || workspace_size < needed)
+    return fail(Errc::kInvalidArgument, "sparse_mla: {} bytes of workspace, {} needed",
+                workspace_size, needed);
+  if (!aligned(workspace))
+    return fail(Errc::kInvalidArgument, "sparse_mla: workspace must be 16-byte aligned");
+  using namespace sm90::sparse_mla;
+  if (params.kv.format == KvRows::Format::kBf16) {
+    DSAPERF_CUDA_TRY((launch_parts<KvRows::Format::kBf16, 1>(params, parts, workspace, stream)));
+  } else if (two_producers(variant)) {
+    DSAPERF_CUDA_TRY((launch_parts<KvRows::Format::kFp8, 2>(params, parts, workspace, stream)));
+  } else {
+    DSAPERF_CUDA_TRY((launch_parts<KvRows::Format::kFp8, 1>(params, parts, workspace, stream)));
+  }
+  return {};
+}
+
+Result<void> run_planned(const SparseMlaParams& params, Variant variant, CUstream_st* stream) {
+  using namespace sm90::sparse_mla;
+  DSAPERF_TRY_ASSIGN(const auto plan, choose_plan(params));
+  for (const auto& each : plan.launches) {
+    if (each.tokens == 0) continue;
+    const SparseMlaParams part = tokens_of(params, each.first_token, each.tokens);
+    if (params.kv.format == KvRows::Format::kBf16) {
+      DSAPERF_CUDA_TRY((launch<KvRows::Format::kBf16, 1>(part, each.shape, stream)));
+    } else if (two_producers(variant)) {
+      DSAPERF_CUDA_TRY((launch<KvRows::Format::kFp8, 2>(part, each.shape, stream)));
     } else {
-      DSAPERF_CUDA_TRY(sm90::sparse_mla::launch<KvRows::Format::kBf16>(part, launch.shape, stream));
+      DSAPERF_CUDA_TRY((launch<KvRows::Format::kFp8, 1>(part, each.shape, stream)));
     }
   }
   return {};
@@ -63,18 +102,54 @@ Result<void> run(const SparseMlaParams& params, CUstream_st* stream) {
 
 }  // namespace
 
-Result<std::size_t> sparse_mla_decode_workspace(const SparseMlaParams& params, int /*sm_count*/) {
+TunedShape sparse_mla_shape(const SparseMlaParams& params, TunedKernel kernel) {
+  return {.kernel = kernel,
+          .fp8 = params.kv.format == KvRows::Format::kFp8,
+          .heads = params.heads,
+          .rows = params.tokens,
+          .columns = params.topk};
+}
+
+std::size_t sparse_mla_variant_workspace(const SparseMlaParams& params, Variant variant,
+                                         int sm_count) {
+  const int parts = splits(variant) ? parts_of(params, sm_count) : 1;
+  return parts < 2 ? 0
+                   : sm90::sparse_mla::parts_workspace(
+                         params.tokens * sm90::sparse_mla::head_tiles(params.heads), parts);
+}
+
+Result<void> sparse_mla_variant(const SparseMlaParams& params, Variant variant, void* workspace,
+                                std::size_t workspace_size, CUstream_st* stream) {
   DSAPERF_TRY(sparse_mla_check(params));
-  return std::size_t{0};  // split lists merge in distributed shared memory
+  if (params.tokens == 0) return {};
+  DSAPERF_TRY(check_alignment(params));
+  const bool known = variant == Variant::kDefault || variant == Variant::kSplit ||
+                     (two_producers(variant) && params.kv.format == KvRows::Format::kFp8);
+  if (!known)
+    return fail(Errc::kUnsupported, "sparse_mla: no variant {} of rows of this format",
+                name(variant));
+  if (splits(variant)) return run_split(params, variant, workspace, workspace_size, stream);
+  return run_planned(params, variant, stream);
+}
+
+Result<std::size_t> sparse_mla_decode_workspace(const SparseMlaParams& params, int sm_count) {
+  DSAPERF_TRY(sparse_mla_check(params));
+  DSAPERF_TRY_ASSIGN(const Variant variant,
+                     tuned_variant(sparse_mla_shape(params, TunedKernel::kSparseDecode)));
+  return sparse_mla_variant_workspace(params, variant, sm_count);
 }
 
 Result<void> sparse_mla_prefill(const SparseMlaParams& params, CUstream_st* stream) {
-  return run(params, stream);
+  DSAPERF_TRY_ASSIGN(const Variant variant,
+                     tuned_variant(sparse_mla_shape(params, TunedKernel::kSparsePrefill)));
+  return sparse_mla_variant(params, variant, nullptr, 0, stream);
 }
 
-Result<void> sparse_mla_decode(const SparseMlaParams& params, void* /*workspace*/,
-                               std::size_t /*workspace_size*/, CUstream_st* stream) {
-  return run(params, stream);
+Result<void> sparse_mla_decode(const SparseMlaParams& params, void* workspace,
+                               std::size_t workspace_size, CUstream_st* stream) {
+  DSAPERF_TRY_ASSIGN(const Variant variant,
+                     tuned_variant(sparse_mla_shape(params, TunedKernel::kSparseDecode)));
+  return sparse_mla_variant(params, variant, workspace, workspace_size, stream);
 }
 
 Result<void> sparse_mla_plain(const SparseMlaParams& params, CUstream_st* stream) {

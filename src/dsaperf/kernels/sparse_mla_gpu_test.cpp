@@ -1,12 +1,13 @@
 #include "dsaperf/kernels/sparse_mla.hpp"
 
+#include "dsaperf/gpu/device.hpp"
 #include "dsaperf/gpu/device_array.hpp"
 #include "dsaperf/gpu/testing/require_gpu.hpp"
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/sm90/sparse_mla/launch.hpp"
-#include "dsaperf/kernels/sm90/sparse_mla/shape.hpp"
 #include "dsaperf/kernels/sparse_mla_plain.hpp"
+#include "dsaperf/kernels/variants.hpp"
 
 #include <gtest/gtest.h>
 
@@ -106,10 +107,10 @@ struct Output {
   std::vector<float> lse;
 };
 
-enum class Kernel { kPrefill, kDecode, kPlain, kCluster };
+enum class Kernel { kPrefill, kDecode, kPlain, kCluster, kVariant };
 
-// Runs a kernel on poisoned outputs. `cluster` is used with kCluster only.
-Output run(const Case& c, Kernel kernel, int cluster = 1) {
+// Runs a kernel on poisoned outputs. `cluster` is used with kCluster, `variant` with kVariant only.
+Output run(const Case& c, Kernel kernel, int cluster = 1, Variant variant = Variant::kDefault) {
   const auto q = DeviceArray<std::uint16_t>::copy_of(c.q).value();
   const auto kv = DeviceArray<std::uint8_t>::copy_of(c.kv).value();
   const auto indices = DeviceArray<std::int32_t>::copy_of(c.indices).value();
@@ -152,10 +153,25 @@ Output run(const Case& c, Kernel kernel, int cluster = 1) {
       const auto items = static_cast<int>(c.tokens * sm90::sparse_mla::head_tiles(c.heads));
       const sm90::sparse_mla::Shape shape{
           .cluster = cluster, .grid = cluster == 1 ? std::min(items, 7) : items * cluster};
-      const cudaError_t code = c.format == Format::kBf16
-                                   ? sm90::sparse_mla::launch<Format::kBf16>(params, shape, nullptr)
-                                   : sm90::sparse_mla::launch<Format::kFp8>(params, shape, nullptr);
+      const cudaError_t code =
+          c.format == Format::kBf16
+              ? sm90::sparse_mla::launch<Format::kBf16, 1>(params, shape, nullptr)
+              : sm90::sparse_mla::launch<Format::kFp8, 1>(params, shape, nullptr);
       EXPECT_EQ(code, cudaSuccess) << cudaGetErrorString(code);
+      break;
+    }
+    case Kernel::kVariant: {
+      constexpr std::uint8_t kUntouched = 0xff;  // of floats: NaN
+      const std::size_t size =
+          sparse_mla_variant_workspace(params, variant, gpu::current_sm_count().value());
+      const auto workspace =
+          DeviceArray<std::uint8_t>::filled_with_byte(size + kCanary, kUntouched).value();
+      done = sparse_mla_variant(params, variant, workspace.data(), size, nullptr);
+      EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess) << cudaGetErrorString(cudaGetLastError());
+      const auto after = workspace.to_host().value();
+      EXPECT_TRUE(std::all_of(after.begin() + static_cast<std::ptrdiff_t>(size), after.end(),
+                              [](std::uint8_t byte) { return byte == kUntouched; }))
+          << "wrote past the workspace";
       break;
     }
   }
@@ -351,6 +367,109 @@ TEST_P(SparseMlaGpuTest, RisingScoresRescaleTheAccumulators) {
   expect_matches_double(c, run(c, Kernel::kPrefill));
 }
 
+// Those of decode; prefill has none beside them.
+std::vector<Variant> variants_for(const Case& c) {
+  return variants_of({.kernel = TunedKernel::kSparseDecode,
+                      .fp8 = c.format == Format::kFp8,
+                      .heads = c.heads,
+                      .rows = c.tokens,
+                      .columns = c.topk},
+                     gpu::current_sm_count().value());
+}
+
+TEST_P(SparseMlaGpuTest, EveryVariantMatchesDouble) {
+  DSAPERF_REQUIRE_GPU();
+  for (const auto& [tokens, topk] : {std::pair{1, 2048}, {3, 130}, {5, 1000}, {17, 200}}) {
+    Case c = given();
+    c.tokens = tokens;
+    c.topk = topk;
+    c.wide = tokens == 3;
+    c.make();
+    for (const Variant variant : variants_for(c)) {
+      SCOPED_TRACE(std::string(name(variant)) + ", " + std::to_string(tokens) + " tokens");
+      const Output got = run(c, Kernel::kVariant, 1, variant);
+      expect_matches_double(c, got);
+      expect_same(got, run(c, Kernel::kVariant, 1, variant));
+    }
+  }
+}
+
+TEST_P(SparseMlaGpuTest, EveryVariantTakesRaggedLengthsAndEmptyLists) {
+  DSAPERF_REQUIRE_GPU();
+  Case c = given();
+  c.topk = 320;
+  c.topk_length = {0, 1, 63, 64, 65, 320, 999, 0, -7, 200, 128};
+  c.tokens = static_cast<std::int64_t>(c.topk_length.size());
+  c.make();
+  std::fill_n(c.indices.begin() + 6 * c.list, c.list, -1);
+  for (const Variant variant : variants_for(c)) {
+    SCOPED_TRACE(name(variant));
+    expect_matches_double(c, run(c, Kernel::kVariant, 1, variant));
+  }
+}
+
+TEST_P(SparseMlaGpuTest, EveryVariantRescalesAndKeepsNanToItsToken) {
+  DSAPERF_REQUIRE_GPU();
+  Case c = given();
+  c.topk = 640;
+  c.skipped = 0;
+  c.scale = 1.5F;
+  c.make();
+  for (const Variant variant : variants_for(c)) {
+    SCOPED_TRACE(name(variant));
+    expect_matches_double(c, run(c, Kernel::kVariant, 1, variant));
+  }
+  for (auto& index : c.indices) index = index == 5 ? 6 : index;
+  c.indices[c.list + 70] = 5;  // token 1
+  const std::uint16_t nan = 0x7fc0;
+  if (c.format == Format::kBf16) {
+    std::memcpy(&c.kv[5 * c.kv_stride + 2 * 40], &nan, 2);
+  } else {
+    c.kv[5 * c.kv_stride + 40] = 0xff;
+  }
+  for (const Variant variant : variants_for(c)) {
+    SCOPED_TRACE(name(variant));
+    const Output got = run(c, Kernel::kVariant, 1, variant);
+    for (std::int64_t t = 0; t < c.tokens; ++t)
+      for (int h = 0; h < c.heads; ++h) {
+        const float value =
+            bf16_to_float(got.out[kCanary + t * c.out_token + h * c.out_head + 300]);
+        ASSERT_EQ(std::isnan(value), t == 1) << "token " << t << " head " << h;
+      }
+  }
+}
+
+TEST(SparseMlaVariantGpuTest, RefusesWhatItHasNoWorkspaceOrSmsFor) {
+  DSAPERF_REQUIRE_GPU();
+  Case c;
+  c.tokens = 1;
+  c.topk = 64;  // one block: no parts
+  c.make();
+  const auto memory = DeviceArray<std::uint8_t>::filled_with_byte(1 << 20, 0).value();
+  SparseMlaParams params{.q = memory.data(),
+                         .kv = {.data = memory.data(), .rows = 1, .row_stride_bytes = 1152},
+                         .indices = reinterpret_cast<std::int32_t*>(memory.data()),
+                         .out = memory.data(),
+                         .tokens = 1,
+                         .heads = 64,
+                         .topk = 64,
+                         .q_token_stride = 64 * kKeyDim,
+                         .q_head_stride = kKeyDim,
+                         .indices_stride = 64,
+                         .out_token_stride = 64 * kLatentDim,
+                         .out_head_stride = kLatentDim,
+                         .scale = 1};
+  EXPECT_EQ(
+      sparse_mla_variant(params, Variant::kSplit, memory.data(), 1 << 20, nullptr).error().code(),
+      Errc::kUnsupported);
+  params.topk = 2048;
+  params.indices_stride = 2048;
+  EXPECT_EQ(sparse_mla_variant(params, Variant::kSplit, memory.data(), 16, nullptr).error().code(),
+            Errc::kInvalidArgument);
+  EXPECT_EQ(sparse_mla_variant(params, Variant::kTwoProducers, nullptr, 0, nullptr).error().code(),
+            Errc::kUnsupported);  // bf16 rows are not converted
+}
+
 TEST_P(SparseMlaGpuTest, TwoRunsAgreeBitForBit) {
   DSAPERF_REQUIRE_GPU();
   for (const int cluster : {1, 8}) {
@@ -525,43 +644,6 @@ TEST(SparseMlaLargeGpuTest, CachesOver2To31BytesAreAddressed) {
   const Output near = run(c, Kernel::kPrefill);
   const auto far_out = out.to_host().value();
   EXPECT_TRUE(std::equal(far_out.begin(), far_out.end(), near.out.begin() + kCanary));
-}
-
-// Clusters of c CTAs that an H200 holds (132 SMs in groups of 16 and 18 and one of 14): [c - 1].
-constexpr int kH200[16] = {132, 66, 42, 31, 24, 22, 16, 15, 14, 8, 8, 8, 8, 8, 7, 7};
-
-TEST(SparseMlaPlanTest, CoversEveryTokenOnceAndFitsItsRounds) {
-  for (const int heads : {8, 64, 128})
-    for (const std::int64_t tokens :
-         {1, 2, 7, 16, 31, 32, 64, 100, 132, 133, 264, 1000, 4096, 8193})
-      for (const int blocks : {1, 2, 32}) {
-        const auto plan = sm90::sparse_mla::choose_plan(tokens, heads, blocks, Format::kFp8, kH200);
-        std::int64_t covered = 0;
-        for (const auto& launch : plan.launches) {
-          if (launch.tokens == 0) continue;
-          EXPECT_EQ(launch.first_token, covered);
-          covered += launch.tokens;
-          EXPECT_LE(launch.shape.cluster, std::max(blocks, 1));
-          EXPECT_GT(launch.shape.grid, 0);
-          EXPECT_EQ(launch.shape.grid % launch.shape.cluster, 0);
-        }
-        EXPECT_EQ(covered, tokens) << heads << " heads, " << tokens << " tokens";
-      }
-}
-
-TEST(SparseMlaPlanTest, FewTokensShareTheirListsAndManyDoNot) {
-  using sm90::sparse_mla::choose_plan;
-  EXPECT_EQ(choose_plan(1, 64, 32, Format::kFp8, kH200).launches[0].shape.cluster, 16);
-  EXPECT_EQ(choose_plan(128, 64, 32, Format::kFp8, kH200).launches[0].shape.cluster, 1);
-  // 32 clusters of 4 would need two rounds.
-  EXPECT_NE(choose_plan(32, 64, 32, Format::kFp8, kH200).launches[0].shape.cluster, 4);
-}
-
-TEST(SparseMlaPlanTest, ALastRoundOfFewTokensIsSharedByAll) {
-  const auto plan = sm90::sparse_mla::choose_plan(4096, 64, 32, Format::kBf16, kH200);
-  EXPECT_EQ(plan.launches[0].tokens, 31 * 132);
-  EXPECT_EQ(plan.launches[1].tokens, 4);
-  EXPECT_GT(plan.launches[1].shape.cluster, 8);
 }
 
 TEST(SparseMlaCheckGpuTest, MisalignedPointersAndStridesAreRefused) {

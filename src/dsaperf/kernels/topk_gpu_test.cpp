@@ -4,6 +4,7 @@
 #include "dsaperf/gpu/stream.hpp"
 #include "dsaperf/gpu/testing/require_gpu.hpp"
 #include "dsaperf/kernels/sm90/topk/plan.hpp"
+#include "dsaperf/kernels/testing/topk_rows.hpp"
 
 #include <gtest/gtest.h>
 
@@ -19,95 +20,12 @@
 namespace dsaperf::kernels {
 namespace {
 
-// Selection is exact, so every comparison here is: the positions of a row, ascending, equal those
-// of a full sort in which the lowest position wins among equal scores.
+using testing::distributions;
+using testing::expected_positions;
+using testing::rows_of;
 
 constexpr std::int32_t kPoison = -77;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-using Fill = std::function<void(std::vector<float>&, std::mt19937&)>;
-
-struct Distribution {
-  std::string name;
-  Fill fill;
-};
-
-std::vector<Distribution> distributions() {
-  const auto each = [](auto draw) {
-    return [draw](std::vector<float>& row, std::mt19937& engine) {
-      for (auto& value : row) value = draw(engine);
-    };
-  };
-  using Engine = std::mt19937;
-  const auto normal = [](Engine& e) { return std::normal_distribution<float>()(e); };
-  const auto uniform = [](Engine& e) { return std::uniform_real_distribution<float>()(e); };
-  return {
-      {"normal", each(normal)},
-      {"relu_tied", each([=](Engine& e) { return std::max(normal(e) - 1.5f, 0.0f); })},
-      {"nearly_all_zero", each([=](Engine& e) { return std::max(normal(e) - 4.0f, 0.0f); })},
-      {"signed_zeros", each([=](Engine& e) {
-         const float x = normal(e);
-         return std::abs(x) < 1.9f ? std::copysign(0.0f, x) : x;
-       })},
-      {"all_equal", each([](Engine&) { return 2.5f; })},
-      {"two_values", each([=](Engine& e) { return uniform(e) < 0.01f ? 1.0f : -1.0f; })},
-      {"clustered", each([=](Engine& e) { return 1.0f + 0.245f * uniform(e); })},
-      {"last_bits", each([=](Engine& e) {
-         return std::bit_cast<float>(std::bit_cast<std::uint32_t>(1.0f) +
-                                     static_cast<std::uint32_t>(e() % 64));
-       })},
-      {"heavy_tailed",
-       each([=](Engine& e) { return std::copysign(std::exp(20 * normal(e)), normal(e)); })},
-      {"denormal", each([=](Engine& e) { return 1e-40f * normal(e); })},
-      {"with_nan_and_inf", each([=](Engine& e) {
-         const float u = uniform(e);
-         return u < 0.2f ? kNan : u < 0.22f ? kInfinity : u < 0.4f ? -kInfinity : normal(e);
-       })},
-      {"mostly_nan", each([=](Engine& e) { return uniform(e) < 0.999f ? kNan : normal(e); })},
-      {"mostly_minus_inf",
-       each([=](Engine& e) { return uniform(e) < 0.9995f ? -kInfinity : normal(e); })},
-      {"ascending",
-       [](std::vector<float>& row, Engine&) {
-         for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i);
-       }},
-      {"descending",
-       [](std::vector<float>& row, Engine&) {
-         for (std::size_t i = 0; i < row.size(); ++i) row[i] = -static_cast<float>(i);
-       }},
-      // The large ones stand where a sparse sample does not look, or only there.
-      {"one_burst",
-       [=](std::vector<float>& row, Engine& e) {
-         for (auto& value : row) value = normal(e);
-         const std::size_t size = std::min<std::size_t>(row.size(), 3000);
-         const std::size_t at = e() % (row.size() - size + 1);
-         for (std::size_t i = 0; i < size; ++i) row[at + i] += 100;
-       }},
-      {"high_start",
-       [=](std::vector<float>& row, Engine& e) {
-         for (std::size_t i = 0; i < row.size(); ++i)
-           row[i] = normal(e) + (i < row.size() / 3 ? 10 : 0);
-       }},
-  };
-}
-
-std::vector<std::int32_t> expected_positions(const float* scores, std::int64_t length, int topk) {
-  std::vector<std::int32_t> order(length);
-  for (std::int64_t i = 0; i < length; ++i) order[i] = static_cast<std::int32_t>(i);
-  const auto better = [scores](std::int32_t a, std::int32_t b) {
-    const bool a_nan = std::isnan(scores[a]);
-    const bool b_nan = std::isnan(scores[b]);
-    if (a_nan != b_nan) return b_nan;
-    if (!a_nan && scores[a] != scores[b]) return scores[a] > scores[b];
-    return a < b;
-  };
-  const auto count = std::min<std::int64_t>(topk, length);
-  if (count < length) std::nth_element(order.begin(), order.begin() + count, order.end(), better);
-  order.resize(count);
-  std::sort(order.begin(), order.end());
-  order.resize(topk, -1);
-  return order;
-}
 
 struct Case {
   std::vector<std::vector<float>> rows{};
@@ -187,17 +105,6 @@ void expect_exact(const Case& c, const std::string& what) {
   }
 }
 
-std::vector<std::vector<float>> rows_of(const Distribution& distribution,
-                                        const std::vector<std::int64_t>& lengths) {
-  std::mt19937 engine(11);
-  std::vector<std::vector<float>> rows;
-  for (const auto length : lengths) {
-    rows.emplace_back(length);
-    if (length > 0) distribution.fill(rows.back(), engine);
-  }
-  return rows;
-}
-
 TEST(TopkGpuTest, IsExactOnEveryDistributionAtEveryKindOfLength) {
   DSAPERF_REQUIRE_GPU();
   for (const auto& distribution : distributions()) {
@@ -219,6 +126,26 @@ TEST(TopkGpuTest, IsExactWhateverThePlan) {
              .plan = {.threads = threads, .cluster = cluster, .capacity = 6144, .window = 65536}},
             d.name + ", threads " + std::to_string(threads) + ", cluster " +
                 std::to_string(cluster));
+      }
+    }
+  }
+}
+
+TEST(TopkGpuTest, IsExactWithRowsSpreadOverAClustersRegisters) {
+  DSAPERF_REQUIRE_GPU();
+  for (const auto& d : distributions()) {
+    for (const auto& [threads, values] :
+         {std::pair{512, 4}, std::pair{512, 8}, std::pair{512, 16}, std::pair{1024, 8}}) {
+      for (const int cluster : {1, 4, 16}) {
+        const std::int64_t most = std::int64_t{threads} * values * cluster;
+        expect_exact({.rows = rows_of(d, {most, most / 2 + 1, 2049, 2048, 1, 0, most - 3}),
+                      .columns = most,
+                      .plan = {.threads = threads,
+                               .in_registers = values,
+                               .spread = true,
+                               .cluster = cluster}},
+                     d.name + ", " + std::to_string(threads) + " x " + std::to_string(values) +
+                         ", cluster " + std::to_string(cluster));
       }
     }
   }

@@ -6,22 +6,28 @@ namespace dsaperf::kernels::sm90 {
 
 // One variant of the score kernel.
 //   kColumns  columns (query rows x heads) of one accumulator: N of the product
-//   kSplit    the math warpgroups own different columns and share each tile of keys; otherwise they
-//             own the same columns and take tiles in turn
-template <int kHeads_, int kColumns_, bool kSplit_, bool kPaged_>
+//   kWays     math warpgroups that share each tile of keys and own different columns, 0 for all of
+//             them; such teams take tiles in turn
+//   kEarly    starts while the grid before it ends (programmatic dependent launch), and in decode
+//             lets the producer alone find its work: no block barrier before the first page
+template <int kHeads_, int kColumns_, int kWays_, bool kPaged_, bool kEarly_ = false>
 struct ScoresConfig {
   static constexpr int kHeads = kHeads_;
   static constexpr int kColumns = kColumns_;
-  static constexpr bool kSplit = kSplit_;
   static constexpr bool kPaged = kPaged_;
+  static constexpr bool kEarly = kEarly_;
 
   static constexpr int kDim = 128;      // bytes of a key or of one head of a query
   static constexpr int kTileKeys = 64;  // M of the product, and a page
   // As many as the registers allow: products and sums overlap by chance, better so with more.
-  static constexpr int kMathWarpgroups = kColumns == 256 ? 2 : kColumns == 128 && !kSplit ? 3 : 4;
+  static constexpr int kMathWarpgroups = kColumns == 256                  ? 2
+                                         : kColumns == 128 && kWays_ == 1 ? 3
+                                                                          : 4;
+  static constexpr int kWays = kWays_ == 0 ? kMathWarpgroups : kWays_;
+  static constexpr int kTeams = kMathWarpgroups / kWays;
   static constexpr int kThreads = 128 * (kMathWarpgroups + 1);
   static constexpr int kRows = kColumns / kHeads;  // of one warpgroup
-  static constexpr int kGroupRows = kSplit ? kMathWarpgroups * kRows : kRows;
+  static constexpr int kGroupRows = kWays * kRows;
   static constexpr int kGroupColumns = kGroupRows * kHeads;
 
   // Registers a thread. The warpgroups share what the launch allotted; to ask for more waits for
@@ -47,6 +53,7 @@ struct ScoresConfig {
   // prefill.
   static constexpr int kGroupCost = kPaged ? 1 : 3;
 
+  static_assert(kTeams * kWays == kMathWarpgroups);
   static_assert(kColumns == 64 || kColumns == 128 || kColumns == 256);
   static_assert(kColumns % kHeads == 0 && kKeyStages >= 4);
 };

@@ -28,11 +28,17 @@
 //   q_full   32 producer lanes + bytes of q, weights  math
 //   q_empty  all math warps                           producer
 //   k_full   producer lane + bytes of keys, scales    math
-//   k_empty  4 math warps (all if kSplit)             producer
+//   k_empty  4 math warps of each of kWays warpgroups  producer
 //
 // Per 64 x 512 columns and SM: tensor 1024 cycles, 512 instructions of FP32 for each of the four
 // partitions, shared memory 640 to 768 cycles. See docs/kernels/indexer_scores.md.
 namespace dsaperf::kernels::sm90 {
+
+// Which of a tile's columns a math warpgroup owns.
+template <class Config>
+__device__ int way_of(int warpgroup) {
+  return Config::kWays == 1 ? 0 : Config::kTeams == 1 ? warpgroup : warpgroup % Config::kWays;
+}
 
 // Waits until the math warps are done with the slot of the count-th group, and names it.
 template <class Config>
@@ -174,8 +180,8 @@ struct Epilogue {
     lane = static_cast<int>(threadIdx.x) % 32;
     const int warp = (static_cast<int>(threadIdx.x) / 32) % 4;
     key_in_tile = warp * 16 + lane / 4;
-    const int column = Config::kSplit ? warpgroup * Config::kColumns : 0;
-    const int row = Config::kSplit ? warpgroup * kRows : 0;
+    const int column = way_of<Config>(warpgroup) * Config::kColumns;
+    const int row = way_of<Config>(warpgroup) * kRows;
     const float2* source = reinterpret_cast<const float2*>(&shared.weights[slot][column]);
 #pragma unroll
     for (int j = 0; j < Config::kColumns / 8; ++j) {
@@ -275,13 +281,13 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
     const GroupWork work = shared.work[slot];
     if (work.tiles == 0) break;
     epilogue.begin_group(a, shared, slot, warpgroup);
-    const int column = Config::kSplit ? warpgroup * Config::kColumns : 0;
+    const int column = way_of<Config>(warpgroup) * Config::kColumns;
     const std::uint64_t q =
         ptx::swizzled_128b(ptx::shared_address(&shared.q[slot][column * Config::kDim]), 16);
 
     for (int t = 0; t < work.tiles; ++t) {
-      const bool mine =
-          Config::kSplit || (tile_count_so_far + t) % Config::kMathWarpgroups == warpgroup;
+      const bool mine = Config::kTeams == 1 ||
+                        (tile_count_so_far + t) % Config::kTeams == warpgroup / Config::kWays;
       if (mine) {
         ptx::mbarrier_wait(ptx::shared_address(&shared.k_full[stage]), full_parity);
         const std::uint64_t k = ptx::swizzled_128b(ptx::shared_address(shared.k[stage]), 16);
@@ -325,7 +331,7 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
     }
     for (int i = 0; i < Config::kKeyStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.k_full[i]), 1);
-      ptx::mbarrier_init(ptx::shared_address(&shared.k_empty[i]), Config::kSplit ? kMathWarps : 4);
+      ptx::mbarrier_init(ptx::shared_address(&shared.k_empty[i]), 4 * Config::kWays);
     }
     ptx::fence_mbarrier_init();
     ptx::prefetch_tensor_map(&a.q);
@@ -337,13 +343,25 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
     const std::int64_t entry = static_cast<std::int64_t>(threadIdx.x) * kLine;
     if (entry < a.groups * a.block_table_stride) ptx::prefetch_l2(a.block_table + entry);
   }
-  // The block barriers inside order the initialised barriers before their use.
-  const LinePart part = part_of_cta<Config>(a, shared);
-  if (part.begin == part.end) return;
+  if constexpr (Config::kEarly) {
+    ptx::launch_next_grid();
+    if constexpr (Config::kPaged) __syncthreads();  // barriers are initialised
+    ptx::wait_for_previous_grid();                  // every thread reads or writes global memory
+  }
+  constexpr bool kProducerPlans = Config::kPaged && Config::kEarly;
+  LinePart part{};
+  if constexpr (!kProducerPlans) {
+    // The block barriers inside order the initialised barriers before their use.
+    part = part_of_cta<Config>(a, shared);
+    if (part.begin == part.end) return;
+  }
 
   if (warpgroup == Config::kMathWarpgroups) {
     ptx::fewer_registers<Config::kLoadRegisters>();
-    if (threadIdx.x / 32 == 4 * Config::kMathWarpgroups) produce<Config>(a, shared, part);
+    if (threadIdx.x / 32 == 4 * Config::kMathWarpgroups) {
+      if constexpr (kProducerPlans) part = part_of_cta_by_a_warp<Config>(a);
+      produce<Config>(a, shared, part);
+    }
   } else {
     ptx::more_registers<Config::kMathRegisters>();
     consume<Config>(a, shared, warpgroup);

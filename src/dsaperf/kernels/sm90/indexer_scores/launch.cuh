@@ -11,21 +11,50 @@ cudaError_t launch_scores(const ScoresArguments& arguments, int sm_count, cudaSt
   const cudaError_t status = cudaFuncSetAttribute(
       scores_kernel<Config>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (status != cudaSuccess) return status;
-  scores_kernel<Config><<<sm_count, Config::kThreads, kBytes, stream>>>(arguments);
-  return cudaGetLastError();
+  if constexpr (Config::kEarly) {
+    cudaLaunchAttribute attribute{};
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(sm_count);
+    config.blockDim = dim3(Config::kThreads);
+    config.dynamicSmemBytes = kBytes;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    return cudaLaunchKernelEx(&config, scores_kernel<Config>, arguments);
+  } else {
+    scores_kernel<Config><<<sm_count, Config::kThreads, kBytes, stream>>>(arguments);
+    return cudaGetLastError();
+  }
 }
 
 template <int kHeads>
 cudaError_t launch_prefill_scores(const ScoresArguments& arguments, int sm_count,
                                   cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, kPrefillColumns, true, false>>(arguments, sm_count,
-                                                                           stream);
+  return launch_scores<ScoresConfig<kHeads, kPrefillColumns, 0, false>>(arguments, sm_count,
+                                                                        stream);
 }
 
 template <int kHeads, int kColumns, bool kSplit>
 cudaError_t launch_paged_scores(const ScoresArguments& arguments, int sm_count,
                                 cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, kColumns, kSplit, true>>(arguments, sm_count, stream);
+  return launch_scores<ScoresConfig<kHeads, kColumns, kSplit ? 0 : 1, true>>(arguments, sm_count,
+                                                                             stream);
+}
+
+template <int kHeads>
+cudaError_t launch_early_prefill_scores(const ScoresArguments& arguments, int sm_count,
+                                        cudaStream_t stream) {
+  return launch_scores<ScoresConfig<kHeads, kPrefillColumns, 0, false, true>>(arguments, sm_count,
+                                                                              stream);
+}
+
+template <int kHeads, int kColumns, int kWays>
+cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_count,
+                                      cudaStream_t stream) {
+  return launch_scores<ScoresConfig<kHeads, kColumns, kWays, true, true>>(arguments, sm_count,
+                                                                          stream);
 }
 
 }  // namespace dsaperf::kernels::sm90

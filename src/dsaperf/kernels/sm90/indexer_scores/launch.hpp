@@ -36,8 +36,9 @@ constexpr int prefill_group_rows(int heads) {
 }
 constexpr int kPrefillColumns = 256;
 
-// Groups of one launch.
+// Groups of one launch; of one of decode whose producers plan by themselves.
 constexpr int kMaxGroups = 8192;
+constexpr int kMaxEarlyGroups = 256;
 
 template <int kHeads>
 cudaError_t launch_prefill_scores(const ScoresArguments& arguments, int sm_count,
@@ -47,6 +48,15 @@ cudaError_t launch_prefill_scores(const ScoresArguments& arguments, int sm_count
 template <int kHeads, int kColumns, bool kSplit>
 cudaError_t launch_paged_scores(const ScoresArguments& arguments, int sm_count,
                                 cudaStream_t stream);
+
+// The same kernels, started while the grid before them ends (ScoresConfig::kEarly). kWays: boxes of
+// q that serve a group.
+template <int kHeads>
+cudaError_t launch_early_prefill_scores(const ScoresArguments& arguments, int sm_count,
+                                        cudaStream_t stream);
+template <int kHeads, int kColumns, int kWays>
+cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_count,
+                                      cudaStream_t stream);
 
 // Writes -inf to what a row does not see of its columns.
 cudaError_t launch_fill_outside(const ScoresArguments& arguments, bool paged, cudaStream_t stream);

@@ -187,4 +187,53 @@ __device__ LinePart part_of_cta(const ScoresArguments& a, ScoresShared<Config>& 
   return part;
 }
 
+// The same part for few requests of decode, found by one warp without shared memory: a lane has the
+// lengths of up to kGroupsOfLane neighbouring requests, all loads in flight at once. Where there is
+// no work, `group` is a.groups.
+template <class Config>
+__device__ LinePart part_of_cta_by_a_warp(const ScoresArguments& a) {
+  static_assert(Config::kPaged);
+  constexpr int kGroupsOfLane = kMaxEarlyGroups / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int per_lane = (a.groups + 31) / 32;
+  std::int32_t costs[kGroupsOfLane];
+#pragma unroll
+  for (int i = 0; i < kGroupsOfLane; ++i) {
+    const int group = lane * per_lane + i;
+    // The last row of a request sees most.
+    const int seen = i < per_lane && group < a.groups ? min(a.context_length[group], a.keys) : 0;
+    costs[i] = cost_of<Config>(tile_count<Config>({0, max(seen, 0)}));
+  }
+  std::int64_t own = 0;
+#pragma unroll
+  for (const std::int32_t cost : costs) own += cost;
+  std::int64_t through = own;
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const std::int64_t other = __shfl_up_sync(~0u, through, step);
+    if (lane >= step) through += other;
+  }
+  const std::int64_t total = __shfl_sync(~0u, through, 31);
+  LinePart part{};
+  part.begin = share(total, blockIdx.x, gridDim.x);
+  part.end = share(total, blockIdx.x + 1, gridDim.x);
+  std::int64_t at = through - own;
+  const bool mine = part.begin < part.end && at <= part.begin && part.begin < through;
+  int group = lane * per_lane;
+#pragma unroll
+  for (int i = 0; i < kGroupsOfLane - 1; ++i) {
+    if (part.begin >= at + costs[i]) {
+      at += costs[i];
+      ++group;
+    } else {
+      break;
+    }
+  }
+  const std::uint32_t found = __ballot_sync(~0u, mine);
+  const int lane_of_part = __ffs(static_cast<int>(found)) - 1;
+  part.group = found == 0 ? a.groups : __shfl_sync(~0u, group, lane_of_part);
+  part.at = found == 0 ? 0 : __shfl_sync(~0u, at, lane_of_part);
+  return part;
+}
+
 }  // namespace dsaperf::kernels::sm90

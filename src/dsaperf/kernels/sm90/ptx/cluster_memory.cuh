@@ -3,13 +3,18 @@
 #include <cstdint>
 
 // Integers in the shared memory of another CTA of the cluster, and when it may go; addresses come
-// from cluster_address (mbarrier.cuh). PTX ISA 9.7.9.8 "ld", .shared::cluster.
+// from cluster_address (mbarrier.cuh). PTX ISA 9.7.9.8 "ld" and 9.7.9.11 "st", .shared::cluster.
 namespace dsaperf::kernels::sm90::ptx {
 
 __device__ inline std::uint32_t load_cluster_u32(std::uint32_t address) {
   std::uint32_t value;
   asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
   return value;
+}
+
+// Visible to that CTA after the next barrier of the cluster.
+__device__ inline void store_cluster_u32(std::uint32_t address, std::uint32_t value) {
+  asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
 }
 
 // The two halves of cluster_sync (control.cuh), for warps that need not be converged.

@@ -20,21 +20,39 @@ inline constexpr int kMaxCluster = 16;
 inline constexpr int kPartialStride = kLatentDim + 8;  // f32; the 8 spread rows over banks
 inline constexpr int kWarpgroup = 128;
 
+// How the CTAs that share the list of an item bring their parts of the result together.
+enum class Merge {
+  kNone,     // one CTA has the whole list
+  kCluster,  // through distributed shared memory
+  kParts,    // f32 partial outputs in memory, combined by a second kernel (combine.cuh)
+};
+
+// A call whose lists are split over `parts` CTAs each.
+struct PartsParams : SparseMlaParams {
+  int parts = 1;
+  float* partial = nullptr;  // [items, parts, 64, 512]
+  float2* stats = nullptr;   // [items, parts, 64]: largest score (log2), sum relative to it
+};
+
 // What differs by format: where Q is held, how many left halves of K rows are buffered, and the
-// registers a thread after setmaxnreg, whose sum over the four warpgroups is what the launch gives.
-template <KvRows::Format kFormat>
+// registers a thread after setmaxnreg, whose sum over the warpgroups is what the launch gives.
+// kProducers: warpgroups that gather or convert rows.
+template <KvRows::Format kFormat, int kProducers = 1>
 struct Roles {
   static constexpr bool kBf16 = kFormat == KvRows::Format::kBf16;
-  static constexpr int kProducerThreads = kWarpgroup;
+  static constexpr bool kOneProducer = kProducers == 1;
+  static constexpr int kProducerThreads = kProducers * kWarpgroup;
   static constexpr int kThreads = 3 * kWarpgroup + kProducerThreads;
-  static constexpr int kLaunchRegisters = 128;
-  static constexpr int kValueRegisters = kBf16 ? 160 : 168;
+  static constexpr int kLaunchRegisters = kOneProducer ? 128 : 96;
+  static constexpr int kValueRegisters = kBf16 || !kOneProducer ? 160 : 168;
   // bf16: the left tiles of Q stay in registers, which frees a third buffer for left halves.
   static constexpr int kRegisterTiles = kBf16 ? kHalfTiles : 0;
   static constexpr int kLeftSlots = kBf16 ? 3 : 2;
-  static constexpr int kScoreRegisters = kBf16 ? 152 : 88;
-  static constexpr int kProducerRegisters = kBf16 ? 40 : 88;
-  static_assert(kScoreRegisters + 2 * kValueRegisters + kProducerRegisters <= 4 * kLaunchRegisters);
+  static constexpr int kScoreRegisters = kBf16 ? 152 : kOneProducer ? 88 : 80;
+  static constexpr int kProducerRegisters = kBf16 || !kOneProducer ? 40 : 88;
+  static_assert(kScoreRegisters + 2 * kValueRegisters + kProducers * kProducerRegisters <=
+                (3 + kProducers) * kLaunchRegisters);
+  static_assert(kOneProducer || !kBf16);
 };
 
 template <KvRows::Format kFormat>

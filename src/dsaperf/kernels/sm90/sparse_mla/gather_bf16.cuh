@@ -6,7 +6,7 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-template <KvRows::Format kFormat>
+template <KvRows::Format kFormat, int kProducers>
 struct Gather;
 
 // Byte offset of 16-byte chunk `chunk` of row `row` in a tile.
@@ -17,21 +17,21 @@ __device__ inline std::uint32_t chunk_offset(std::uint32_t row, std::uint32_t ch
 // bf16 rows: copied as they are, 8 lanes to 128 bytes of a row, four rows a thread. Left halves run
 // up to three blocks ahead of the values, right halves two.
 template <>
-struct Gather<KvRows::Format::kBf16> {
+struct Gather<KvRows::Format::kBf16, 1> {
   using R = Roles<KvRows::Format::kBf16>;
   static constexpr int kRowsAtOnce = R::kProducerThreads / 8;
   static constexpr int kPasses = kBlock / kRowsAtOnce;
 
-  template <bool kClustered>
-  static __device__ void run(const SparseMlaParams& params,
-                             SharedStorage<KvRows::Format::kBf16>& shared, int thread) {
+  template <Merge kMerge, class Params>
+  static __device__ void run(const Params& params, SharedStorage<KvRows::Format::kBf16>& shared,
+                             int thread) {
     const std::uint64_t keep = ptx::policy_evict_last();
     const int row = thread / 8;
     const int chunk = thread % 8;
     const auto* base = static_cast<const std::byte*>(params.kv.data) + 16 * chunk;
     Ring<R::kLeftSlots> left;
     Ring<kSlots> right;
-    for (Work<kClustered> work(params); work.valid(); work.next()) {
+    for (Work<kMerge> work(params); work.valid(); work.next()) {
       const Item item = work.item(params);
       std::int32_t next[kPasses];
       const auto read_indices = [&](int block) {
@@ -87,6 +87,6 @@ struct Gather<KvRows::Format::kBf16> {
     }
   }
 };
-static_assert(Gather<KvRows::Format::kBf16>::kPasses == 4);  // two of each row half
+static_assert(Gather<KvRows::Format::kBf16, 1>::kPasses == 4);  // two of each row half
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla

@@ -125,10 +125,10 @@ class RawCopy {
 // Converts what RawCopy has brought: four lanes take a row, 16 bytes of every 64 (two chunks of a
 // tile). The first half goes straight into its tiles; the second half is read by all threads before
 // any stores over it.
-template <>
-struct Gather<KvRows::Format::kFp8> {
+template <int kProducers>
+struct Gather<KvRows::Format::kFp8, kProducers> {
   using Shared = SharedStorage<KvRows::Format::kFp8>;
-  static constexpr int kThreads = Roles<KvRows::Format::kFp8>::kProducerThreads;
+  static constexpr int kThreads = Roles<KvRows::Format::kFp8, kProducers>::kProducerThreads;
   static constexpr int kRows = kThreads / 4;  // converted at a time
   static constexpr int kPasses = kBlock / kRows;
   static constexpr int kBarrier = 3;
@@ -183,10 +183,10 @@ struct Gather<KvRows::Format::kFp8> {
     ptx::mbarrier_arrive(ptx::shared_address(&shared.right_full[slot]));
   }
 
-  template <bool kClustered>
-  static __device__ void run(const SparseMlaParams& params, Shared& shared, int thread) {
+  template <Merge kMerge, class Params>
+  static __device__ void run(const Params& params, Shared& shared, int thread) {
     Ring<kSlots> place;
-    for (Work<kClustered> work(params); work.valid(); work.next()) {
+    for (Work<kMerge> work(params); work.valid(); work.next()) {
       const Item item = work.item(params);
       for (int block = item.first_block; block < item.last_block; ++block) {
         ptx::mbarrier_wait(ptx::shared_address(&shared.raw_full[place.slot]), place.parity);

@@ -56,11 +56,6 @@ inline constexpr int kScoreBarrier = 1;
 inline constexpr int kValueBarrier = 2;
 inline constexpr std::uint64_t kTwoTiles = 2 * kTileBytes >> 4;  // in a descriptor's address
 
-__device__ inline std::uint32_t pack_bf16(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const std::uint32_t*>(&pair);
-}
-
 // Q of one item: tiles in registers as operand A, the rest in shared memory. Called by the score
 // warpgroup when all its products with the last Q are done.
 template <KvRows::Format kFormat>
@@ -141,8 +136,8 @@ struct Query {
   }
 };
 
-template <KvRows::Format kFormat, bool kClustered>
-__device__ void score_role(const SparseMlaParams& params, SharedStorage<kFormat>& shared) {
+template <KvRows::Format kFormat, Merge kMerge, class Params>
+__device__ void score_role(const Params& params, SharedStorage<kFormat>& shared) {
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int row = 16 * warp + lane / 4;  // and row + 8
@@ -156,7 +151,7 @@ __device__ void score_role(const SparseMlaParams& params, SharedStorage<kFormat>
   Ring<Roles<kFormat>::kLeftSlots> left;
   Ring<kSlots> right;
   std::uint32_t item_count = 0;
-  for (Work<kClustered> work(params); work.valid(); work.next(), ++item_count) {
+  for (Work<kMerge> work(params); work.valid(); work.next(), ++item_count) {
     const Item item = work.item(params);
     float maximum[2] = {kMaximumFloor, kMaximumFloor};
     float sum[2] = {0, 0};
@@ -248,7 +243,7 @@ __device__ void score_role(const SparseMlaParams& params, SharedStorage<kFormat>
       sum[r] += __shfl_xor_sync(0xffffffff, sum[r], 1);
       sum[r] += __shfl_xor_sync(0xffffffff, sum[r], 2);
     }
-    if constexpr (kClustered) {
+    if constexpr (kMerge == Merge::kCluster) {
       const std::uint32_t cluster = ptx::cluster_size();
       // Every CTA of the cluster gets the statistics of all; lane quads share a row and split it.
       const std::uint32_t rank = ptx::cluster_rank();
@@ -258,6 +253,13 @@ __device__ void score_role(const SparseMlaParams& params, SharedStorage<kFormat>
         for (std::uint32_t other = quad; other < cluster; other += 4)
           ptx::store_cluster_f32x2(ptx::cluster_address(here, other), maximum[r], sum[r]);
       }
+      continue;
+    }
+    if constexpr (kMerge == Merge::kParts) {
+      float2* stats = params.stats + first_partial_row(params, item, work.part());
+      if (quad < 2 && row + 8 * quad < item.heads)
+        stats[row + 8 * quad] =
+            make_float2(quad == 0 ? maximum[0] : maximum[1], quad == 0 ? sum[0] : sum[1]);
       continue;
     }
     ptx::mbarrier_wait(ptx::shared_address(&shared.sum_free), (item_count & 1) ^ 1);
@@ -310,9 +312,8 @@ __device__ inline void store_rows(const float (&o)[128], int r, float factor, __
   }
 }
 
-template <KvRows::Format kFormat, bool kClustered>
-__device__ void value_role(const SparseMlaParams& params, SharedStorage<kFormat>& shared,
-                           int half) {
+template <KvRows::Format kFormat, Merge kMerge, class Params>
+__device__ void value_role(const Params& params, SharedStorage<kFormat>& shared, int half) {
   const int warp = threadIdx.x / 32 % 4;
   const int lane = threadIdx.x % 32;
   const int row = 16 * warp + lane / 4;
@@ -323,7 +324,7 @@ __device__ void value_role(const SparseMlaParams& params, SharedStorage<kFormat>
   constexpr bool kCopiesRows = kFormat == KvRows::Format::kFp8;
   const int thread = threadIdx.x % kWarpgroup;
   std::conditional_t<kCopiesRows, RawCopy, int> rows{};
-  for (Work<kClustered> work(params); work.valid(); work.next(), ++item_count) {
+  for (Work<kMerge> work(params); work.valid(); work.next(), ++item_count) {
     const Item item = work.item(params);
     if constexpr (kCopiesRows) {
       rows.start(params, item, thread);
@@ -377,7 +378,20 @@ __device__ void value_role(const SparseMlaParams& params, SharedStorage<kFormat>
       right.advance();
       if constexpr (kCopiesRows) rows.copy(params, item, shared, half, thread);
     }
-    if constexpr (kClustered) {
+    if constexpr (kMerge == Merge::kParts) {
+      float* partial = params.partial + first_partial_row(params, item, work.part()) * kLatentDim;
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        if (row + 8 * r >= item.heads) continue;
+        float* here = partial + (row + 8 * r) * kLatentDim + 256 * half + 2 * quad;
+#pragma unroll
+        for (int j = 0; j < 32; ++j)
+          *reinterpret_cast<float2*>(here + 8 * j) =
+              make_float2(o[4 * j + 2 * r], o[4 * j + 2 * r + 1]);
+      }
+      continue;
+    }
+    if constexpr (kMerge == Merge::kCluster) {
       // All K rows are multiplied: their place takes the partial accumulators.
       ptx::named_barrier_sync(kValueBarrier, 2 * kWarpgroup);
       float* partial = shared.partial();
@@ -413,7 +427,7 @@ __device__ void merge_cluster(const SparseMlaParams& params, SharedStorage<kForm
                               int thread) {
   constexpr int kQuads = kLatentDim / 4;
   constexpr int kAtOnce = 8;
-  const Item item = Work<true>(params).item(params);
+  const Item item = Work<Merge::kCluster>(params).item(params);
   const int cluster = static_cast<int>(ptx::cluster_size());
   const int share = (item.heads * kQuads + cluster - 1) / cluster;
   const int first = static_cast<int>(ptx::cluster_rank()) * share;
@@ -456,10 +470,9 @@ __device__ void merge_cluster(const SparseMlaParams& params, SharedStorage<kForm
   }
 }
 
-template <KvRows::Format kFormat, bool kClustered>
-__global__ void __launch_bounds__(Roles<kFormat>::kThreads, 1)
-    sparse_mla_kernel(const __grid_constant__ SparseMlaParams params) {
-  using R = Roles<kFormat>;
+template <KvRows::Format kFormat, Merge kMerge, int kProducers, class Params>
+__device__ void run_cta(const Params& params) {
+  using R = Roles<kFormat, kProducers>;
   extern __shared__ std::byte shared_bytes[];
   auto& shared = *reinterpret_cast<SharedStorage<kFormat>*>(shared_bytes);
   const int warpgroup = threadIdx.x / kWarpgroup;
@@ -486,31 +499,44 @@ __global__ void __launch_bounds__(Roles<kFormat>::kThreads, 1)
   __syncthreads();
   ptx::launch_next_grid();
   ptx::wait_for_previous_grid();
-  if constexpr (kClustered) ptx::cluster_sync();  // all CTAs run before one writes to another
+  if constexpr (kMerge == Merge::kCluster)
+    ptx::cluster_sync();  // all CTAs run before one writes to another
 
   if (warpgroup == 0) {
     ptx::change_registers<R::kScoreRegisters, R::kLaunchRegisters>();
-    score_role<kFormat, kClustered>(params, shared);
-    if constexpr (kClustered) {
+    score_role<kFormat, kMerge>(params, shared);
+    if constexpr (kMerge == Merge::kCluster) {
       ptx::cluster_sync();
       ptx::cluster_sync();
     }
   } else if (warpgroup <= 2) {
     ptx::change_registers<R::kValueRegisters, R::kLaunchRegisters>();
-    value_role<kFormat, kClustered>(params, shared, warpgroup - 1);
-    if constexpr (kClustered) {
+    value_role<kFormat, kMerge>(params, shared, warpgroup - 1);
+    if constexpr (kMerge == Merge::kCluster) {
       ptx::cluster_sync();
       merge_cluster<2 * kWarpgroup>(params, shared, threadIdx.x - kWarpgroup);
       ptx::cluster_sync();  // nobody leaves while others read its shared memory
     }
   } else {
     ptx::change_registers<R::kProducerRegisters, R::kLaunchRegisters>();
-    Gather<kFormat>::template run<kClustered>(params, shared, threadIdx.x - 3 * kWarpgroup);
-    if constexpr (kClustered) {
+    Gather<kFormat, kProducers>::template run<kMerge>(params, shared, threadIdx.x - 3 * kWarpgroup);
+    if constexpr (kMerge == Merge::kCluster) {
       ptx::cluster_sync();
       ptx::cluster_sync();
     }
   }
+}
+
+template <KvRows::Format kFormat, Merge kMerge, int kProducers>
+__global__ void __launch_bounds__(Roles<kFormat, kProducers>::kThreads, 1)
+    sparse_mla_kernel(const __grid_constant__ SparseMlaParams params) {
+  run_cta<kFormat, kMerge, kProducers>(params);
+}
+
+template <KvRows::Format kFormat, int kProducers>
+__global__ void __launch_bounds__(Roles<kFormat, kProducers>::kThreads, 1)
+    sparse_mla_parts_kernel(const __grid_constant__ PartsParams params) {
+  run_cta<kFormat, Merge::kParts, kProducers>(params);
 }
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla

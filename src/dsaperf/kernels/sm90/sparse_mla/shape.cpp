@@ -40,8 +40,8 @@ Result<const Residents*> residents_of_device() {
       cudaDeviceGetAttribute(&residents.count[0][0], cudaDevAttrMultiProcessorCount, device));
   residents.count[1][0] = residents.count[0][0];  // one CTA an SM
   for (int c = 2; c <= kMaxClusterSize; ++c) {
-    DSAPERF_CUDA_TRY(resident_clusters<KvRows::Format::kBf16>(c, &residents.count[0][c - 1]));
-    DSAPERF_CUDA_TRY(resident_clusters<KvRows::Format::kFp8>(c, &residents.count[1][c - 1]));
+    DSAPERF_CUDA_TRY((resident_clusters<KvRows::Format::kBf16, 1>)(c, &residents.count[0][c - 1]));
+    DSAPERF_CUDA_TRY((resident_clusters<KvRows::Format::kFp8, 1>)(c, &residents.count[1][c - 1]));
   }
   residents.known = true;
   return &residents;

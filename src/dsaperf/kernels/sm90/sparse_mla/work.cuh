@@ -18,17 +18,24 @@ struct Item {
 
 // The items of this CTA (of its cluster), in the same order for every role. Lists that grow with
 // the token (causal prompts) are taken longest first, so that the last ones are short.
-template <bool kClustered>
+template <Merge kMerge>
 class Work {
  public:
-  __device__ explicit Work(const SparseMlaParams& params)
+  template <class Params>
+  __device__ explicit Work(const Params& params)
       : tiles_(params.heads > kHeadTile ? params.heads / kHeadTile : 1),
         count_(params.tokens * tiles_),
-        cluster_(kClustered ? ptx::cluster_size() : 1),
+        cluster_(ctas_of_item(params)),
         index_(blockIdx.x / cluster_) {}
 
   __device__ bool valid() const { return index_ < count_; }
-  __device__ void next() { index_ += gridDim.x / cluster_; }
+  __device__ void next() {
+    if constexpr (kMerge == Merge::kParts) {
+      index_ = count_;  // one item a CTA
+    } else {
+      index_ += gridDim.x / cluster_;
+    }
+  }
 
   __device__ Item item(const SparseMlaParams& params) const {
     Item item;
@@ -41,13 +48,26 @@ class Work {
       item.length = min(max(params.topk_length[item.token], 0), params.topk);
     }
     const int blocks = (item.length + kBlock - 1) / kBlock;
-    const int rank = kClustered ? static_cast<int>(ptx::cluster_rank()) : 0;
+    const int rank = part();
     item.first_block = blocks * rank / static_cast<int>(cluster_);
     item.last_block = blocks * (rank + 1) / static_cast<int>(cluster_);
     return item;
   }
 
+  // Which part of the list this CTA walks.
+  __device__ int part() const {
+    if constexpr (kMerge == Merge::kCluster) return static_cast<int>(ptx::cluster_rank());
+    return kMerge == Merge::kParts ? static_cast<int>(blockIdx.x % cluster_) : 0;
+  }
+
  private:
+  template <class Params>
+  static __device__ std::uint32_t ctas_of_item(const Params& params) {
+    if constexpr (kMerge == Merge::kCluster) return ptx::cluster_size();
+    if constexpr (kMerge == Merge::kParts) return static_cast<std::uint32_t>(params.parts);
+    return 1;
+  }
+
   std::int64_t tiles_;
   std::int64_t count_;
   std::uint32_t cluster_;
@@ -94,6 +114,18 @@ __device__ inline __nv_bfloat16* output_row(const SparseMlaParams& params, const
                                             int head) {
   return static_cast<__nv_bfloat16*>(params.out) + item.token * params.out_token_stride +
          (item.head0 + head) * params.out_head_stride;
+}
+
+__device__ inline std::uint32_t pack_bf16(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const std::uint32_t*>(&pair);
+}
+
+// Where the partial result of one part of an item begins, in rows of heads.
+__device__ inline std::int64_t first_partial_row(const PartsParams& params, const Item& item,
+                                                 int part) {
+  const int tiles = params.heads > kHeadTile ? params.heads / kHeadTile : 1;
+  return ((item.token * tiles + item.head0 / kHeadTile) * params.parts + part) * kHeadTile;
 }
 
 // largest in powers of two, total relative to it.

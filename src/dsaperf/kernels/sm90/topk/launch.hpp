@@ -29,4 +29,8 @@ cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_
 template <int kThreads, int kValues>
 cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream);
 
+// Rows of at most cluster * kThreads * kValues columns, each spread over a cluster: 1, 2, 4, 8, 16.
+template <int kThreads, int kValues>
+cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream);
+
 }  // namespace dsaperf::kernels::sm90

@@ -71,34 +71,43 @@ struct Range {
   __device__ bool holds(std::uint32_t value) const { return value - lo <= last; }
 };
 
-// One round: splits the range into at most 2048 bins and keeps the one with the threshold.
-// for_each(f) calls f(value) for elements of this thread. (Elements of one bin are counted at
-// once: an increment of shared memory adds up the lanes that name the same word.) Block barriers:
-// three; 256 threads sum the bins.
-template <int kThreads, class ForEach>
-__device__ Range narrow_once(const Range& range, TopkShared& shared, ForEach for_each) {
-  constexpr int kSummers = 256;
-  constexpr int kBinsOfThread = kTopkBins / kSummers;
-  static_assert(kThreads >= kSummers && kBinsOfThread == 8);
-  const int shift = max(0, 21 - __clz(static_cast<int>(range.last)));
-  for_each([&](std::uint32_t value) {
-    const std::uint32_t offset = value - range.lo;
-    if (offset <= range.last) atomicAdd(&shared.histogram[offset >> shift], 1u);
-  });
-  __syncthreads();
+// How many low bits of an offset share one of 2048 bins, for a range of last + 1 values.
+__device__ inline int bin_shift(std::uint32_t last) {
+  return max(0, 21 - __clz(static_cast<int>(last)));
+}
 
+// The part of `range` that the bin with its threshold covers: the bin's number, how many elements
+// stand above it and how many in it are left in shared by find_bin.
+__device__ inline Range range_of_found_bin(const Range& range, int shift,
+                                           const TopkShared& shared) {
+  const std::uint32_t offset = shared.found_bin << shift;
+  return {range.lo + offset, min(range.last - offset, (1u << shift) - 1), shared.found_count,
+          range.need - shared.found_above};
+}
+
+// Finds the bin that holds the need-th largest of the counted elements. Before: a block barrier
+// after the last count. kClear leaves the bins zero. Two block barriers; 256 threads sum the bins.
+template <int kThreads, bool kClear>
+__device__ void find_bin(std::uint32_t* histogram, std::uint32_t need, TopkShared& shared) {
+  constexpr int kSummers = kThreads < 256 ? kThreads : 256;
+  constexpr int kBinsOfThread = kTopkBins / kSummers;
+  constexpr int kFours = kBinsOfThread / 4;
+  static_assert(kBinsOfThread % 4 == 0);
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32;
   const bool sums = threadIdx.x < kSummers;
   // Descending: thread 0 has the highest bins.
   const int lowest = kTopkBins - kBinsOfThread * (static_cast<int>(threadIdx.x) + 1);
-  auto* bins = reinterpret_cast<uint4*>(&shared.histogram[lowest]);
+  auto* bins = reinterpret_cast<uint4*>(&histogram[lowest]);
   std::uint32_t own = 0;
   std::uint32_t through = 0;
   if (sums) {
-    const uint4 low = bins[0];
-    const uint4 high = bins[1];
-    own = high.w + high.z + high.y + high.x + low.w + low.z + low.y + low.x;
+    uint4 fours[kFours];
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) fours[i] = bins[i];
+#pragma unroll
+    for (int i = kFours - 1; i >= 0; --i)
+      own = own + fours[i].w + fours[i].z + fours[i].y + fours[i].x;
     through = warp_sum_through(own);
     if (lane == 31) shared.warp_sum[warp] = through;
   }
@@ -106,28 +115,46 @@ __device__ Range narrow_once(const Range& range, TopkShared& shared, ForEach for
   if (sums) {
     std::uint32_t above =
         __reduce_add_sync(~0u, lane < warp ? shared.warp_sum[lane] : 0) + through - own;
-    if (above < range.need && range.need <= above + own) {
-      const uint4 low = bins[0];
-      const uint4 high = bins[1];
-      const std::uint32_t counts[kBinsOfThread] = {high.w, high.z, high.y, high.x,
-                                                   low.w,  low.z,  low.y,  low.x};
+    if (above < need && need <= above + own) {
+      uint4 fours[kFours];
 #pragma unroll
-      for (int i = 0; i < kBinsOfThread; ++i) {
-        if (above < range.need && range.need <= above + counts[i]) {
-          shared.found_bin = static_cast<std::uint32_t>(lowest + kBinsOfThread - 1 - i);
-          shared.found_above = above;
-          shared.found_count = counts[i];
+      for (int i = 0; i < kFours; ++i) fours[i] = bins[i];
+#pragma unroll
+      for (int i = kFours - 1; i >= 0; --i) {
+        const std::uint32_t counts[4] = {fours[i].w, fours[i].z, fours[i].y, fours[i].x};
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          if (above < need && need <= above + counts[j]) {
+            shared.found_bin = static_cast<std::uint32_t>(lowest + 4 * i + 3 - j);
+            shared.found_above = above;
+            shared.found_count = counts[j];
+          }
+          above += counts[j];
         }
-        above += counts[i];
       }
     }
-    bins[0] = uint4{};
-    bins[1] = uint4{};
+    if constexpr (kClear) {
+#pragma unroll
+      for (int i = 0; i < kFours; ++i) bins[i] = uint4{};
+    }
   }
   __syncthreads();
-  const std::uint32_t offset = shared.found_bin << shift;
-  return {range.lo + offset, min(range.last - offset, (1u << shift) - 1), shared.found_count,
-          range.need - shared.found_above};
+}
+
+// One round: splits the range into at most 2048 bins and keeps the one with the threshold.
+// for_each(f) calls f(value) for elements of this thread. (Elements of one bin are counted at
+// once: an increment of shared memory adds up the lanes that name the same word.) Block barriers:
+// three.
+template <int kThreads, class ForEach>
+__device__ Range narrow_once(const Range& range, TopkShared& shared, ForEach for_each) {
+  const int shift = bin_shift(range.last);
+  for_each([&](std::uint32_t value) {
+    const std::uint32_t offset = value - range.lo;
+    if (offset <= range.last) atomicAdd(&shared.histogram[offset >> shift], 1u);
+  });
+  __syncthreads();
+  find_bin<kThreads, true>(shared.histogram, range.need, shared);
+  return range_of_found_bin(range, shift, shared);
 }
 
 // Rounds until the threshold lies among at most `few` elements, or all of the range is wanted, or

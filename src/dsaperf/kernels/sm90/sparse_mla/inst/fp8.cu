@@ -2,8 +2,8 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-template cudaError_t launch<KvRows::Format::kFp8>(const SparseMlaParams&, const Shape&,
-                                                  cudaStream_t);
-template cudaError_t resident_clusters<KvRows::Format::kFp8>(int, int*);
+template cudaError_t launch<KvRows::Format::kFp8, 1>(const SparseMlaParams&, const Shape&,
+                                                     cudaStream_t);
+template cudaError_t resident_clusters<KvRows::Format::kFp8, 1>(int, int*);
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla

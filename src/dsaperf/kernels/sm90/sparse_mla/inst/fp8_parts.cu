@@ -1,0 +1,8 @@
+#include "dsaperf/kernels/sm90/sparse_mla/launch.cuh"
+
+namespace dsaperf::kernels::sm90::sparse_mla {
+
+template cudaError_t launch_parts<KvRows::Format::kFp8, 1>(const SparseMlaParams&, int, void*,
+                                                           cudaStream_t);
+
+}  // namespace dsaperf::kernels::sm90::sparse_mla

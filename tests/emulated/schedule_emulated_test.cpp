@@ -1,0 +1,68 @@
+// A producer warp that finds its part of the work alone finds what the whole CTA finds.
+#include "dsaperf/kernels/sm90/indexer_scores/schedule.cuh"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+
+namespace dsaperf::kernels::sm90 {
+namespace {
+
+constexpr unsigned kCtas = 7;
+
+template <class Config>
+void expect_same_parts(const std::vector<std::int32_t>& lengths, int q_len, int keys) {
+  const ScoresArguments arguments{.context_length = lengths.data(),
+                                  .groups = static_cast<std::int32_t>(lengths.size()),
+                                  .rows = static_cast<std::int32_t>(lengths.size()) * q_len,
+                                  .q_len = q_len,
+                                  .keys = keys};
+  std::vector<LinePart> by_cta(kCtas), by_warp(kCtas);
+  emulated::launch(kCtas, Config::kThreads, 1, 1, [&] {
+    auto& shared = *reinterpret_cast<ScoresShared<Config>*>(dynamic_shared);
+    const LinePart part = part_of_cta<Config>(arguments, shared);
+    if (threadIdx.x == 0) by_cta[blockIdx.x] = part;
+  });
+  emulated::launch(kCtas, 32, 1, 1, [&] {
+    const LinePart part = part_of_cta_by_a_warp<Config>(arguments);
+    if (threadIdx.x == 0) by_warp[blockIdx.x] = part;
+  });
+  std::int64_t end = 0;
+  for (unsigned i = 0; i < kCtas; ++i) {
+    EXPECT_EQ(by_warp[i].begin, by_cta[i].begin);
+    EXPECT_EQ(by_warp[i].end, by_cta[i].end);
+    EXPECT_EQ(by_warp[i].begin, end) << "parts do not join";
+    end = by_warp[i].end;
+    if (by_cta[i].begin == by_cta[i].end) {
+      EXPECT_EQ(by_warp[i].group, arguments.groups);
+      continue;
+    }
+    EXPECT_EQ(by_warp[i].group, by_cta[i].group) << lengths.size() << " requests, CTA " << i;
+    EXPECT_EQ(by_warp[i].at, by_cta[i].at) << lengths.size() << " requests, CTA " << i;
+  }
+}
+
+TEST(ScheduleEmulatedTest, AProducerAloneFindsThePartThatItsCtaFinds) {
+  using OneRow = ScoresConfig<64, 64, 1, true, true>;
+  using TwoRows = ScoresConfig<64, 64, 2, true, true>;
+  std::mt19937 engine(7);
+  for (const std::size_t requests : {1, 2, 31, 33, 100, 256}) {
+    for (const int kind : {0, 1, 2, 3}) {
+      std::vector<std::int32_t> lengths(requests);
+      for (auto& length : lengths) {
+        length = kind == 0   ? 4096
+                 : kind == 1 ? static_cast<std::int32_t>(engine() % 5000)
+                 : kind == 2
+                     ? (engine() % 4 == 0 ? 100000 : static_cast<std::int32_t>(engine() % 3))
+                     : 0;
+      }
+      if (kind == 1) lengths[0] = -5;
+      expect_same_parts<OneRow>(lengths, 1, 70000);
+      expect_same_parts<TwoRows>(lengths, 2, 70000);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dsaperf::kernels::sm90

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "command.hpp"
+
+namespace dsaperf::tool {
+
+// `dsaperf man [COMMAND ...] [-o DIR]`: manual pages from the help texts of the program itself.
+void add_man(CLI::App& app, Run& run);
+
+}  // namespace dsaperf::tool
