@@ -51,7 +51,8 @@ endforeach()
 
 # CUDA parts, each with the headers and the library that it brings. A program may run where there is no
 # driver, so libcuda and NVML are opened at run time and only their headers are used here.
-#   CUDA::cudart_static CUDA::cublasLt  from the toolkit
+#   CUDA::cudart_static                 from the toolkit
+#   dsaperf_cublaslt                    cublasLt.h; opened at the first call (kernels/cublaslt.cpp)
 #   dsaperf_cuda_driver                 cuda.h, cudaTypedefs.h (cudaGetDriverEntryPoint gives the functions)
 #   dsaperf_cupti                       cupti.h and libcupti
 #   dsaperf_nvml                        nvml.h; dlopen("libnvidia-ml.so.1")
@@ -61,6 +62,9 @@ if(DSAPERF_CUDA)
 
   add_library(dsaperf_cuda_driver INTERFACE)
   target_include_directories(dsaperf_cuda_driver SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+
+  add_library(dsaperf_cublaslt INTERFACE)
+  target_link_libraries(dsaperf_cublaslt INTERFACE dsaperf_cuda_driver ${CMAKE_DL_LIBS})
 
   find_path(DSAPERF_CUPTI_INCLUDE cupti.h REQUIRED HINTS ${CUDAToolkit_INCLUDE_DIRS}
             PATHS ${CUDAToolkit_TARGET_DIR}/extras/CUPTI/include)

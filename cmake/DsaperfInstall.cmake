@@ -10,11 +10,7 @@ set(private_libdir ${CMAKE_INSTALL_LIBDIR}/dsaperf)
 file(RELATIVE_PATH bin_to_libraries /${CMAKE_INSTALL_BINDIR} /${private_libdir})
 
 # The program and what it opens.
-set(program_rpath "$ORIGIN/${bin_to_libraries}")
-if(DSAPERF_CUDA)
-  list(APPEND program_rpath ${CUDAToolkit_LIBRARY_DIR})
-endif()
-set_target_properties(dsaperf PROPERTIES INSTALL_RPATH "${program_rpath}")
+set_target_properties(dsaperf PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_libraries}")
 install(TARGETS dsaperf RUNTIME)
 set_target_properties(dsaperf_parquet_library PROPERTIES INSTALL_RPATH "$ORIGIN")
 install(TARGETS dsaperf_parquet_library LIBRARY DESTINATION ${private_libdir})

@@ -11,7 +11,7 @@
 #     CUDA_SOURCES   x.cu y.cpp ...  compiled only with DSAPERF_CUDA, which sources see as
 #                                    DSAPERF_WITH_CUDA=1 (0 without)
 #     CUDA_HEADERS   y.hpp ...       public headers that include CUDA's
-#     CUDA_LIBRARIES dsaperf_cute CUDA::cublasLt ...   private, only with DSAPERF_CUDA
+#     CUDA_LIBRARIES dsaperf_cute dsaperf_cublaslt ...   private, only with DSAPERF_CUDA
 #     GPU_TESTS  x_gpu_test.cpp ...  tests that need a GPU, one program <name>_gpu_test)
 function(dsaperf_module name)
   cmake_parse_arguments(
