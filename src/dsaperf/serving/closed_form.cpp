@@ -92,9 +92,11 @@ Result<ClosedForm> static_batch(const PassModel& model, const perfdb::SystemFile
     DSAPERF_TRY_ASSIGN(result.context, model.context(batch, fresh, work.prefix));
   }
   if (phase != StaticPhase::kContext) {
-    for (double i = 0; i < work.osl - 1; i += stride) {
-      DSAPERF_TRY_ASSIGN(const auto step, model.generation(batch, work.isl + i + 1));
-      add(result.generation, step, std::min(stride, work.osl - 1 - i));
+    double done = 0;
+    while (done < work.osl - 1) {
+      DSAPERF_TRY_ASSIGN(const auto step, model.generation(batch, work.isl + done + 1));
+      add(result.generation, step, std::min(stride, work.osl - 1 - done));
+      done += stride;
     }
   }
   MemoryLoad load{.sequences = batch,

@@ -191,7 +191,7 @@ class Estimator {
     if (result.waiting_share > 0.05)
       warn(fmt::format("{:.0f} % of the requests wait for room in the cache",
                        100 * result.waiting_share));
-    out_.simulation = std::move(result);
+    out_.simulation = result;
     return {};
   }
 
