@@ -6,6 +6,7 @@
 #include "completion.hpp"
 #include "db.hpp"
 #include "estimate.hpp"
+#include "integrate.hpp"
 #include "man.hpp"
 #include "profile.hpp"
 #include "query.hpp"
@@ -34,6 +35,7 @@ ExitCode execute(int argc, char** argv) {
   dsaperf::tool::add_completion(app, run);
   dsaperf::tool::add_db(app, run);
   dsaperf::tool::add_estimate(app, run);
+  dsaperf::tool::add_integrate(app, run);
   dsaperf::tool::add_man(app, run);
   dsaperf::tool::add_profile(app, run);
   dsaperf::tool::add_query(app, run);

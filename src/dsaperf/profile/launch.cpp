@@ -102,11 +102,16 @@ Result<std::filesystem::path> injection_library(const std::filesystem::path& pro
     return fail(Errc::kNotFound, "DSAPERF_INJECT names {}, which is no file", named.native());
   }
   const auto folder = program.parent_path();
-  for (const char* place : {".", "../lib", "../lib/dsaperf", "../lib64", "../lib64/dsaperf",
-                            "../../src/dsaperf/profile"}) {
-    const auto library = folder / place / kLibrary;
-    if (std::filesystem::is_regular_file(library, error)) {
-      return std::filesystem::canonical(library, error);
+  std::vector<std::filesystem::path> places = {folder, folder / "../lib", folder / "../lib/dsaperf",
+                                               folder / "../lib64/dsaperf",
+                                               folder / "../../src/dsaperf/profile"};
+  // A Debian package has it under the triplet: ../lib/x86_64-linux-gnu/dsaperf.
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "../lib", error)) {
+    places.push_back(entry.path() / "dsaperf");
+  }
+  for (const auto& place : places) {
+    if (std::filesystem::is_regular_file(place / kLibrary, error)) {
+      return std::filesystem::canonical(place / kLibrary, error);
     }
   }
   return fail(Errc::kUnsupported,

@@ -14,7 +14,7 @@ class InjectionLibraryTest : public testing::Test {
  protected:
   void SetUp() override {
     folder = std::filesystem::temp_directory_path() /
-              ("dsaperf_launch_test_" + std::to_string(getpid()));
+             ("dsaperf_launch_test_" + std::to_string(getpid()));
     std::filesystem::create_directories(folder);
   }
   void TearDown() override {
@@ -31,7 +31,8 @@ class InjectionLibraryTest : public testing::Test {
 };
 
 TEST_F(InjectionLibraryTest, IsFoundInAnInstalledPrefix) {
-  for (const char* place : {"lib/libdsaperf_inject.so", "lib/dsaperf/libdsaperf_inject.so"}) {
+  for (const char* place : {"lib/libdsaperf_inject.so", "lib/dsaperf/libdsaperf_inject.so",
+                            "lib/x86_64-linux-gnu/dsaperf/libdsaperf_inject.so"}) {
     const auto library = put(place);
     std::filesystem::create_directories(folder / "bin");
     EXPECT_EQ(injection_library(folder / "bin/dsaperf", "").value(),

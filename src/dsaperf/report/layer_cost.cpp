@@ -110,9 +110,17 @@ nlohmann::ordered_json json(const LayerCostReport& report) {
     requests.push_back({{"count", group.count},
                         {"new_tokens", group.new_tokens},
                         {"past_tokens", group.past_tokens}});
+  auto peaks = nlohmann::ordered_json::object();
+  for (int i = 0; i < cost::kMathFormatCount; ++i) {
+    const auto format = static_cast<cost::MathFormat>(i);
+    if (const auto peak = report.system.peak(format))
+      peaks[std::string(cost::name(format))] = *peak;
+  }
   return {{"format", "dsaperf.query.1"},
           {"model", report.model},
           {"system", report.system.name},
+          {"peak_flop_per_s", peaks},
+          {"peak_bytes_per_s", report.system.hbm_bytes_per_s},
           {"heads", report.shape.heads},
           {"kv_cache_dtype", report.shape.kv == model::KvFormat::kFp8 ? "fp8" : "bfloat16"},
           {"requests", requests},

@@ -1,0 +1,229 @@
+#include "dsaperf/integrate/integration.hpp"
+
+#include "dsaperf/core/file.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <system_error>
+
+namespace dsaperf::integrate {
+namespace {
+
+// Answers each command by its first word with a document that the test sets, and counts them.
+class FakeRunner : public CommandRunner {
+ public:
+  Result<Ended> run(const std::vector<std::string>& words) override {
+    lines.push_back(shell_line(words));
+    if (const auto failing = failures.find(words[0]); failing != failures.end()) {
+      return Ended{.exit_code = 1, .errors = "warning: x\nerror: " + failing->second + "\n"};
+    }
+    const auto found = answers.find(words[0]);
+    return Ended{.output = found == answers.end() ? "{}" : found->second};
+  }
+
+  std::vector<std::string> lines;
+  std::map<std::string, std::string> answers;
+  std::map<std::string, std::string> failures;
+};
+
+class IntegrationTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() /
+              ("dsaperf_integration_test_" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder_);
+    write("config.json", "{}");
+    options_.config = (folder_ / "config.json").native();
+    options_.directory = folder_ / "out";
+    options_.systems = {"h200_sxm"};
+    runner_.answers["analyze"] =
+        R"({"name": "some/Model", "facts": {"q_heads": 64, "index_topk": 512}})";
+    runner_.answers["run"] =
+        R"({"device": "cpu", "stages": [{"name": "topk", "time_us": 1, "passed": true}], "check": {"passed": true}})";
+  }
+  void TearDown() override {
+    std::error_code error;
+    std::filesystem::remove_all(folder_, error);
+  }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name) << text;
+  }
+  Outcome run() {
+    runner_.lines.clear();
+    auto outcome = integrate(options_, runner_, {});
+    EXPECT_TRUE(outcome) << (outcome ? "" : outcome.error().message());
+    return outcome ? *std::move(outcome) : Outcome{};
+  }
+  bool ran(std::string_view start) const {
+    return std::any_of(runner_.lines.begin(), runner_.lines.end(),
+                       [&](const std::string& line) { return line.starts_with(start); });
+  }
+
+  std::filesystem::path folder_;
+  Options options_;
+  FakeRunner runner_;
+};
+
+TEST_F(IntegrationTest, WritesThePageTheDocumentAndTheTables) {
+  const auto outcome = run();
+  for (const char* name : {"report.html", "report.md", "report.json", "aiconfigurator.md",
+                           "tables/run_stages.csv", "documents/analyze.json", "state.json"}) {
+    EXPECT_TRUE(std::filesystem::exists(options_.directory / name)) << name;
+  }
+  EXPECT_EQ(outcome.page, options_.directory / "report.html");
+  EXPECT_EQ(outcome.reused, 0U);
+}
+
+TEST_F(IntegrationTest, ASecondRunRunsNothing) {
+  const auto first = run();
+  const auto second = run();
+  EXPECT_TRUE(runner_.lines.empty()) << runner_.lines.front();
+  EXPECT_EQ(second.done, 0U);
+  EXPECT_EQ(second.reused, first.done);
+  EXPECT_EQ(second.text, first.text);
+}
+
+TEST_F(IntegrationTest, AChangedModelIsRunAgain) {
+  run();
+  write("config.json", R"({"hidden_size": 1})");
+  run();
+  EXPECT_TRUE(ran("analyze"));
+  EXPECT_TRUE(ran("run"));
+  EXPECT_FALSE(ran("db ls")) << "the tables do not depend on the model";
+}
+
+TEST_F(IntegrationTest, AnotherProgramRunsEverythingAgain) {
+  const auto first = run();
+  options_.environment = "another";
+  EXPECT_EQ(run().done, first.done);
+}
+
+TEST_F(IntegrationTest, ADamagedDocumentIsMadeAgain) {
+  run();
+  std::ofstream(options_.directory / "documents/run.json") << "cut";
+  run();
+  EXPECT_TRUE(ran("run"));
+  EXPECT_FALSE(ran("analyze"));
+}
+
+TEST_F(IntegrationTest, ADamagedStateIsAnEmptyOne) {
+  const auto first = run();
+  std::ofstream(options_.directory / "state.json") << "{\"format\": 7, \"steps\": [";
+  EXPECT_EQ(run().done, first.done);
+}
+
+TEST_F(IntegrationTest, ASkippedPhaseRunsNothingAndKeepsWhatWasThere) {
+  options_.skipped = {"run"};
+  auto outcome = run();
+  EXPECT_FALSE(ran("run"));
+  EXPECT_NE(outcome.text.find("not known"), std::string::npos);
+  options_.skipped = {};
+  run();
+  options_.skipped = {"run"};
+  outcome = run();
+  EXPECT_FALSE(ran("run"));
+  EXPECT_NE(outcome.text.find("Yes: 1 of 1 stages"), std::string::npos);
+}
+
+TEST_F(IntegrationTest, APhaseAfterASkippedOneIsDone) {
+  options_.skipped = {"run", "predict"};
+  run();
+  const auto text = read_file(options_.directory / "report.json", Bytes{1 << 24});
+  ASSERT_TRUE(text);
+  std::map<std::string, std::string> states;
+  const auto document = nlohmann::json::parse(*text);
+  for (const auto& phase : document["phases"]) {
+    states[phase["name"]] = phase["state"];
+  }
+  EXPECT_EQ(states["run"], "skipped");
+  EXPECT_EQ(states["align"], "done");
+  EXPECT_EQ(states["collect"], "done");
+}
+
+TEST_F(IntegrationTest, AFailureIsNamedAndRememberedAndTheRestGoesOn) {
+  runner_.failures["run"] = "no such layer";
+  auto outcome = run();
+  ASSERT_FALSE(outcome.failures.empty());
+  EXPECT_EQ(outcome.failures.front(), "run: run: no such layer");
+  EXPECT_TRUE(ran("sweep"));
+  outcome = run();
+  EXPECT_FALSE(ran("run"));
+  EXPECT_FALSE(outcome.failures.empty());
+}
+
+TEST_F(IntegrationTest, AModelThatCannotBeReadFailsTheWhole) {
+  runner_.failures["analyze"] = "config.json: not JSON";
+  const auto outcome = integrate(options_, runner_, {});
+  ASSERT_FALSE(outcome);
+  EXPECT_NE(outcome.error().message().find("not JSON"), std::string::npos);
+}
+
+TEST_F(IntegrationTest, FreshForgets) {
+  const auto first = run();
+  options_.fresh = true;
+  EXPECT_EQ(run().done, first.done);
+}
+
+TEST_F(IntegrationTest, TokensBeyondTopkAreRun) {
+  run();
+  EXPECT_TRUE(
+      ran("run " + options_.config + " --batch 1 --new 4 --past 768 --heads 16 --device cpu"));
+}
+
+TEST_F(IntegrationTest, AReferenceIsShownAndAlignedWithTheMock) {
+  write("served.json", "{}");
+  write("layer.json", "{}");
+  options_.reference = (folder_ / "served.json").native();
+  run();
+  EXPECT_TRUE(ran("trace show " + options_.reference));
+  EXPECT_FALSE(ran("align"));
+  options_.mock = (folder_ / "layer.json").native();
+  run();
+  EXPECT_TRUE(ran("align " + options_.mock + " " + options_.reference));
+}
+
+TEST_F(IntegrationTest, ALayoutThatMissesTheLimitIsSimulatedWithFewerRequests) {
+  options_.ttft_limit_ms = 100;
+  runner_.answers["sweep"] =
+      R"({"candidates": [{"backend": "sglang", "concurrency": 8, "tp": 8}]})";
+  runner_.answers["estimate"] = R"({"ttft_ms": 200, "tpot_ms": 1})";
+  run();
+  for (const char* size : {"8", "4", "2", "1"}) {
+    EXPECT_TRUE(std::any_of(runner_.lines.begin(), runner_.lines.end(), [&](const auto& line) {
+      return line.find(std::string("--concurrency ") + size + " ") != std::string::npos;
+    })) << size;
+  }
+}
+
+TEST_F(IntegrationTest, AnUnknownPhaseIsAnError) {
+  options_.skipped = {"guess"};
+  EXPECT_FALSE(integrate(options_, runner_, {}));
+}
+
+TEST(ShellLineTest, QuotesWhatAShellWouldTakeApart) {
+  EXPECT_EQ(shell_line({"db", "loo", "--table", "a b", "it's", ""}),
+            "db loo --table 'a b' 'it'\\''s' ''");
+}
+
+TEST(ProcessRunnerTest, GivesOutputErrorsAndExitCode) {
+  const auto scratch =
+      std::filesystem::temp_directory_path() / ("dsaperf_runner_test_" + std::to_string(getpid()));
+  ProcessRunner runner("/bin/sh", scratch);
+  const auto ended = runner.run({"-c", "echo out; echo err >&2; exit 3"});
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(ended->output, "out\n");
+  EXPECT_EQ(ended->errors, "err\n");
+  EXPECT_EQ(ended->exit_code, 3);
+  EXPECT_EQ(runner.run({"-c", "kill -9 $$"})->exit_code, 128 + 9);
+  EXPECT_FALSE(ProcessRunner("/no/such/program", scratch).run({}));
+  std::error_code error;
+  std::filesystem::remove_all(scratch, error);
+}
+
+}  // namespace
+}  // namespace dsaperf::integrate

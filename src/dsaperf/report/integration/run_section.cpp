@@ -1,0 +1,73 @@
+// Whether the layer computes what it should, and where its time goes on the machine at hand.
+
+#include "dsaperf/report/integration/section.hpp"
+
+#include <fmt/format.h>
+
+namespace dsaperf::report::integration {
+namespace {
+
+std::string where(const Json& run) {
+  return fmt::format("run on {} ({})", text_at(run, {"device"}), text_at(run, {"device_name"}));
+}
+
+Json stage_rows(const Json& run) {
+  auto rows = Json::array();
+  const auto source = "measured: " + where(run) + "; bound: " + text_at(run, {"bound_source"});
+  for (const auto& stage : list_at(run, {"stages"})) {
+    const auto& passed = at(stage, {"passed"});
+    rows.push_back({{"stage", spaced(text_at(stage, {"name"}))},
+                    {"time_us", at(stage, {"time_us"})},
+                    {"bound_us", at(stage, {"bound_us"})},
+                    {"bound_by", at(stage, {"bound_by"})},
+                    {"error", at(stage, {"error"})},
+                    {"tolerance", at(stage, {"tolerance"})},
+                    {"check", passed.is_boolean() ? Json(passed == true ? "passed" : "failed")
+                                                  : Json("not checked")},
+                    {"source", source}});
+  }
+  return rows;
+}
+
+}  // namespace
+
+Section run_section(const Json& evidence) {
+  Section section("run", "Is the layer right?");
+  const auto& run = document_of(evidence, "run");
+  auto rows = stage_rows(run);
+  if (rows.empty()) return section;
+  section.say(fmt::format(
+      "Layer {} alone, {} heads, {} x {} new tokens after {} in a {} cache, {}: {} in all. Each "
+      "stage is computed again in double precision on the input it had.",
+      number_at(run, {"layer"}), number_at(run, {"heads"}), number_at(run, {"batch"}),
+      number_at(run, {"new_tokens"}), number_at(run, {"past_tokens"}), text_at(run, {"kv"}),
+      where(run), duration(number_at(run, {"time_us"}))));
+  const std::vector<Section::Column> columns = {
+      {"stage", "stage"},       {"time_us", "us"},  {"bound_us", "bound, us"},
+      {"bound_by", "bound by"}, {"error", "error"}, {"tolerance", "tolerated"},
+      {"check", "check"}};
+  const auto stage_axis =
+      Json{{"field", "stage"}, {"type", "nominal"}, {"title", nullptr}, {"sort", nullptr}};
+  section.picture(
+      "run_stages", "Stages as run, against their bounds",
+      "A bar is the measured time of a stage, the tick its lower bound on the same machine.",
+      picture_of(rows, 280,
+                 {{"encoding", {{"y", stage_axis}, {"tooltip", tooltip(columns)}}},
+                  {"layer",
+                   {{{"mark", "bar"},
+                     {"encoding",
+                      {{"x", field("time_us", "quantitative", "us")},
+                       {"color",
+                        {{"field", "check"},
+                         {"type", "nominal"},
+                         {"title", "check"},
+                         {"scale",
+                          {{"domain", {"passed", "failed", "not checked"}},
+                           {"range", {"#4c9f70", "#d1495b", "#8d99ae"}}}}}}}}},
+                    {{"mark", {{"type", "tick"}, {"thickness", 3}, {"color", "#e09f3e"}}},
+                     {"encoding", {{"x", field("bound_us", "quantitative", "us")}}}}}}}));
+  section.table("run_stages", "Stages as run", columns, std::move(rows));
+  return section;
+}
+
+}  // namespace dsaperf::report::integration

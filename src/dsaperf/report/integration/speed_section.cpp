@@ -1,0 +1,398 @@
+// How fast one layer is on the chosen systems: by stage against the bounds, over context length,
+// and how close to what the card can do.
+
+#include "dsaperf/report/integration/section.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace dsaperf::report::integration {
+namespace {
+
+struct Pass {
+  const char* name;   // "prefill": of documents
+  const char* title;  // "Prefill"
+};
+constexpr Pass kPasses[] = {{"prefill", "Prefill"}, {"decode", "Decode"}};
+
+std::string shape_of(const Json& stages) {
+  std::string text;
+  for (const auto& group : list_at(stages, {"requests"})) {
+    text += fmt::format("{}{} x {} new tokens after {}", text.empty() ? "" : ", ",
+                        number_at(group, {"count"}), number_at(group, {"new_tokens"}),
+                        number_at(group, {"past_tokens"}));
+  }
+  return fmt::format("{}, {} heads", text, number_at(stages, {"heads"}));
+}
+
+// Time that the stage model gives a stage; NaN where it gives none.
+double modelled_us(const Json& model, const std::string& stage) {
+  for (const auto& each : list_at(model, {"explanation", "stages"})) {
+    if (text_at(each, {"name"}) == stage) return 1e3 * number_at(each, {"time_ms"});
+  }
+  return std::nan("");
+}
+
+std::string model_source(const Json& model) {
+  return fmt::format("time: modelled from {} {} rows of the whole layer; bound: data/systems",
+                     text_at(model, {"backend"}), text_at(model, {"version"}));
+}
+
+Json stage_rows(const Json& stages, const Json& model) {
+  auto rows = Json::array();
+  const std::string source =
+      model.is_object() ? model_source(model) : "bound: FLOPs and bytes over data/systems' peaks";
+  for (const auto& stage : list_at(stages, {"stages"})) {
+    const auto name = text_at(stage, {"name"});
+    rows.push_back({{"stage", spaced(name)},
+                    {"bound_us", at(stage, {"bound_us"})},
+                    {"bound_by", at(stage, {"binds"})},
+                    {"time_us", cell(modelled_us(model, name))},
+                    {"gflop", number_at(stage, {"flops"}) / 1e9},
+                    {"mb", number_at(stage, {"bytes"}) / 1e6},
+                    {"source", source}});
+  }
+  const double launches = modelled_us(model, "launches");
+  if (!rows.empty() && std::isfinite(launches)) {
+    rows.push_back({{"stage", "launches"},
+                    {"bound_us", 0},
+                    {"bound_by", "host"},
+                    {"time_us", launches},
+                    {"gflop", 0},
+                    {"mb", 0},
+                    {"source", source}});
+  }
+  return rows;
+}
+
+void add_stages(const Json& evidence, const Pass& pass, const std::string& system,
+                Section& section) {
+  const auto& stages = document_of(evidence, fmt::format("{}.{}", pass.name, system));
+  const auto& model = document_of(evidence, fmt::format("{}_model.{}", pass.name, system));
+  auto rows = stage_rows(stages, model);
+  if (rows.empty()) return;
+  const std::vector<Section::Column> columns = {
+      {"stage", "stage"},       {"time_us", "modelled, us"}, {"bound_us", "bound, us"},
+      {"bound_by", "bound by"}, {"gflop", "GFLOP"},          {"mb", "MB moved"}};
+  const auto title = fmt::format("{} on {}, by stage", pass.title, system);
+  const auto name = fmt::format("stages_{}_{}", pass.name, system);
+  section.picture(
+      name, title,
+      "A bar is the lower bound of a stage, coloured by what bounds it; the tick is its modelled "
+      "time.",
+      picture_of(
+          rows, 290,
+          {{"encoding",
+            {{"y",
+              {{"field", "stage"}, {"type", "nominal"}, {"title", nullptr}, {"sort", nullptr}}},
+             {"tooltip", tooltip(columns)}}},
+           {"layer",
+            {{{"mark", {{"type", "bar"}}},
+              {"encoding",
+               {{"x", field("bound_us", "quantitative", "us")},
+                {"color",
+                 {{"field", "bound_by"},
+                  {"type", "nominal"},
+                  {"title", "bound by"},
+                  {"scale",
+                   {{"domain", {"math", "memory", "host"}},
+                    {"range", {"#d1495b", "#3d7ea6", "#8d99ae"}}}}}}}}},
+             {{"mark", {{"type", "tick"}, {"thickness", 3}, {"color", "#e09f3e"}}},
+              {"encoding", {{"x", field("time_us", "quantitative", "us")}}}}}}}));
+  section.table(name, fmt::format("{} ({})", title, shape_of(stages)), columns, std::move(rows));
+}
+
+void add_measured(const Json& evidence, Section& section) {
+  auto rows = Json::array();
+  for (const auto& system : systems_of(evidence)) {
+    for (const auto& pass : kPasses) {
+      const auto& stages = document_of(evidence, fmt::format("{}.{}", pass.name, system));
+      const double bound = number_at(stages, {"bound_us"});
+      for (const auto& measured : list_at(stages, {"measured"})) {
+        const double us = number_at(measured, {"latency_us"});
+        rows.push_back(
+            {{"system", system},
+             {"pass", pass.title},
+             {"shape", shape_of(stages)},
+             {"backend", text_at(measured, {"backend"}) + " " + text_at(measured, {"version"})},
+             {"kv", at(measured, {"kv_cache_dtype"})},
+             {"gemm", at(measured, {"gemm_dtype"})},
+             {"us", cell(us)},
+             {"bound_us", cell(bound)},
+             {"times", cell(us / bound)},
+             {"source", text_at(measured, {"source"}) + ": AIConfigurator's table"}});
+      }
+    }
+  }
+  section.table("layer", "The whole layer in AIConfigurator's tables",
+                {{"system", "system"},
+                 {"pass", "pass"},
+                 {"shape", "shape"},
+                 {"backend", "backend"},
+                 {"kv", "cache"},
+                 {"gemm", "GEMMs"},
+                 {"us", "us"},
+                 {"bound_us", "bound, us"},
+                 {"times", "of the bound"}},
+                std::move(rows));
+}
+
+double topk_of(const Json& evidence) {
+  return number_at(document_of(evidence, "analyze"), {"facts", "index_topk"});
+}
+
+void add_latency(const Json& evidence, const std::string& system, const Pass& pass,
+                 Section& section) {
+  auto rows = Json::array();
+  const bool context = std::string_view(pass.name) == "prefill";
+  for (const auto& row : list_at(document_of(evidence, "latency." + system), {"rows"})) {
+    if (!at(row, {"predicted_ms"}).is_number() ||
+        (text_at(row, {"phase"}) == "context") != context) {
+      continue;
+    }
+    const auto source = text_at(row, {"predicted_source"});
+    rows.push_back(
+        {{"tokens", number_at(row, {"new_tokens_or_seq"})},
+         {"ms", at(row, {"predicted_ms"})},
+         {"low_ms", at(row, {"predicted_low_ms"})},
+         {"high_ms", at(row, {"predicted_high_ms"})},
+         {"table",
+          fmt::format("{}, {} cache", text_at(row, {"backend"}), text_at(row, {"kv_cache_dtype"}))},
+         {"measured", source == "measured"},
+         {"source", source + ": " + text_at(row, {"backend"}) + " " + text_at(row, {"version"})}});
+  }
+  if (rows.empty()) return;
+  const auto x = Json{{"field", "tokens"},
+                      {"type", "quantitative"},
+                      {"title", context ? "tokens of a prompt" : "tokens in context, batch 16"},
+                      {"scale", {{"type", "log"}, {"base", 2}, {"nice", false}}},
+                      {"axis", {{"format", ","}, {"tickCount", 6}, {"labelOverlap", true}}}};
+  const auto y = [](const char* name) {
+    return Json{{"field", name},
+                {"type", "quantitative"},
+                {"title", "ms a layer"},
+                {"scale", {{"type", "log"}, {"nice", false}}},
+                {"axis", {{"format", "~g"}, {"tickCount", 6}}}};
+  };
+  const std::vector<Section::Column> columns = {{"table", "table"},
+                                                {"tokens", "tokens"},
+                                                {"ms", "ms"},
+                                                {"low_ms", "5 %, ms"},
+                                                {"high_ms", "95 %, ms"}};
+  auto layers = Json::array({
+      Json{{"mark", {{"type", "area"}, {"opacity", 0.18}}},
+           {"encoding", {{"y", y("low_ms")}, {"y2", {{"field", "high_ms"}}}}}},
+      Json{{"mark", {{"type", "line"}, {"strokeWidth", 1.5}}}, {"encoding", {{"y", y("ms")}}}},
+      Json{{"transform", {{{"filter", "datum.measured"}}}},
+           {"mark", {{"type", "point"}, {"filled", true}, {"size", 60}}},
+           {"encoding", {{"y", y("ms")}, {"tooltip", tooltip(columns)}}}},
+      Json{{"transform", {{{"filter", "!datum.measured"}}}},
+           {"mark", {{"type", "point"}, {"size", 18}}},
+           {"encoding", {{"y", y("ms")}, {"tooltip", tooltip(columns)}}}},
+  });
+  if (const double topk = topk_of(evidence); topk > 0) {
+    const Json at_topk = {
+        {"values", {{{"tokens", topk}, {"label", fmt::format("top-k {}", topk)}}}}};
+    const Json here = {{"field", "tokens"}, {"type", "quantitative"}};
+    layers.push_back({{"data", at_topk},
+                      {"mark", {{"type", "rule"}, {"strokeDash", {4, 4}}, {"color", "#808080"}}},
+                      {"encoding", {{"x", here}, {"color", {{"value", "#808080"}}}}}});
+    layers.push_back(
+        {{"data", at_topk},
+         {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 4}, {"baseline", "top"}}},
+         {"encoding",
+          {{"x", here},
+           {"y", {{"value", 2}}},
+           {"text", {{"field", "label"}}},
+           {"color", {{"value", "#808080"}}}}}});
+  }
+  const auto title = fmt::format("{} of one layer over context, {}", pass.title, system);
+  const auto name = fmt::format("latency_{}_{}", pass.name, system);
+  section.picture(name, title,
+                  "Lines are predictions with their 90 % interval, filled points measurements; the "
+                  "dashed line is where selection starts.",
+                  picture_of(rows, 300,
+                             {{"encoding",
+                               {{"x", x},
+                                {"color",
+                                 {{"field", "table"},
+                                  {"type", "nominal"},
+                                  {"title", nullptr},
+                                  {"legend", {{"symbolType", "circle"}, {"symbolOpacity", 1}}}}}}},
+                              {"layer", std::move(layers)}}));
+  section.table(name, title, columns, std::move(rows));
+}
+
+// FLOP/s over FLOPs a byte. Stages that compute nothing have no place in it.
+void add_roofline(const Json& evidence, const std::string& system, Section& section) {
+  auto points = Json::array();
+  auto roof = Json::array();
+  for (const auto& pass : kPasses) {
+    const auto& stages = document_of(evidence, fmt::format("{}.{}", pass.name, system));
+    const auto& model = document_of(evidence, fmt::format("{}_model.{}", pass.name, system));
+    for (const auto& stage : list_at(stages, {"stages"})) {
+      const double flops = number_at(stage, {"flops"});
+      const double bytes = number_at(stage, {"bytes"});
+      const auto name = text_at(stage, {"name"});
+      if (!(flops > 0) || !(bytes > 0)) continue;
+      const auto add = [&](const char* what, double us, const std::string& source) {
+        if (!(us > 0)) return;
+        points.push_back({{"stage", spaced(name)},
+                          {"pass", pass.title},
+                          {"intensity", flops / bytes},
+                          {"tflop_per_s", flops / us / 1e6},
+                          {"what", what},
+                          {"source", source}});
+      };
+      add("bound", number_at(stage, {"bound_us"}), "bound: data/systems");
+      add("modelled", modelled_us(model, name), model_source(model));
+    }
+    if (!roof.empty()) continue;
+    const double bandwidth = number_at(stages, {"peak_bytes_per_s"});
+    for (const auto& [format, peak] : at(stages, {"peak_flop_per_s"}).items()) {
+      if ((format != "bf16" && format != "fp8") || !peak.is_number()) continue;
+      const double ridge = peak.get<double>() / bandwidth;
+      for (const double intensity : {1.0, ridge, 1e4}) {
+        roof.push_back({{"intensity", intensity},
+                        {"tflop_per_s", std::min(intensity * bandwidth, peak.get<double>()) / 1e12},
+                        {"format", format + " peak"}});
+      }
+    }
+  }
+  if (points.empty() || roof.empty()) return;
+  const auto axis = [](const char* name, const char* title) {
+    return Json{{"field", name},
+                {"type", "quantitative"},
+                {"title", title},
+                {"scale", {{"type", "log"}, {"nice", false}}},
+                {"axis", {{"format", "~g"}, {"tickCount", 6}}}};
+  };
+  const auto x = axis("intensity", "FLOP a byte");
+  const auto y = axis("tflop_per_s", "TFLOP/s");
+  const std::vector<Section::Column> columns = {{"stage", "stage"},
+                                                {"pass", "pass"},
+                                                {"what", "time"},
+                                                {"intensity", "FLOP a byte"},
+                                                {"tflop_per_s", "TFLOP/s"}};
+  const auto title = "Roofline, " + system;
+  const auto name = "roofline_" + system;
+  section.picture(
+      name, title,
+      "Stages by their arithmetic intensity: at their bounds they lie on the roof, by modelled "
+      "times below it.",
+      picture_of(
+          points, 320,
+          {{"layer",
+            {{{"data", {{"values", roof}}},
+              {"mark", {{"type", "line"}, {"color", "#808080"}}},
+              {"encoding", {{"x", x}, {"y", y}, {"strokeDash", field("format", "nominal", "")}}}},
+             {{"mark", {{"type", "point"}, {"size", 60}}},
+              {"encoding",
+               {{"x", x},
+                {"y", y},
+                {"color", field("what", "nominal", "time")},
+                {"shape", field("pass", "nominal", "pass")},
+                {"tooltip", tooltip(columns)}}}}}}}));
+  section.table(name, title, columns, std::move(points));
+}
+
+// Stages one after the other, as shares of their lane, so that lanes of any speed compare.
+void add_lane(const std::string& lane, const Json& stages, const char* key,
+              const std::string& source, Json& rows) {
+  double total = 0;
+  for (const auto& stage : stages) total += std::max(0.0, number_at(stage, {key}));
+  double start = 0;
+  for (const auto& stage : stages) {
+    const double us = number_at(stage, {key});
+    if (!(us > 0) || !(total > 0)) continue;
+    rows.push_back({{"lane", lane + ", " + duration(total)},
+                    {"stage", spaced(text_at(stage, {"name"}))},
+                    {"start", 100 * start / total},
+                    {"end", 100 * (start + us) / total},
+                    {"us", us},
+                    {"percent", 100 * us / total},
+                    {"source", source}});
+    start += us;
+  }
+}
+
+void add_timeline(const Json& evidence, Section& section) {
+  auto rows = Json::array();
+  const auto& run = document_of(evidence, "run");
+  add_lane("as run on " + text_at(run, {"device"}), list_at(run, {"stages"}), "time_us",
+           "measured: run on " + text_at(run, {"device"}), rows);
+  for (const auto& system : systems_of(evidence)) {
+    for (const auto& pass : kPasses) {
+      const auto& stages = document_of(evidence, fmt::format("{}.{}", pass.name, system));
+      add_lane(fmt::format("{} {}, bound", system, pass.name), list_at(stages, {"stages"}),
+               "bound_us", "bound: data/systems", rows);
+      auto modelled = Json::array();
+      const auto& model = document_of(evidence, fmt::format("{}_model.{}", pass.name, system));
+      for (const auto& stage : list_at(model, {"explanation", "stages"})) {
+        modelled.push_back(
+            {{"name", at(stage, {"name"})}, {"us", 1e3 * number_at(stage, {"time_ms"})}});
+      }
+      add_lane(fmt::format("{} {}, {}", system, pass.name, text_at(model, {"backend"})), modelled,
+               "us", model_source(model), rows);
+    }
+  }
+  auto reference = Json::array();
+  for (const auto& stage : list_at(document_of(evidence, "align"), {"stages"})) {
+    reference.push_back({{"name", at(stage, {"title"})},
+                         {"us", number_at(stage, {"times", "reference_ns"}) / 1e3}});
+  }
+  add_lane("served model", reference, "us", "measured: the reference recording", rows);
+  if (rows.empty()) return;
+  const std::vector<Section::Column> columns = {
+      {"lane", "lane"}, {"stage", "stage"}, {"us", "us"}, {"percent", "% of the layer"}};
+  section.picture(
+      "timeline", "Timeline of one layer",
+      "The stages of a layer one after the other, each lane drawn to its own length.",
+      picture_of(
+          rows, 220,
+          {{"mark", {{"type", "bar"}, {"stroke", "var(--paper, white)"}, {"strokeWidth", 0.5}}},
+           {"encoding",
+            {{"y",
+              {{"field", "lane"},
+               {"type", "nominal"},
+               {"title", nullptr},
+               {"sort", nullptr},
+               {"axis", {{"labelLimit", 260}}}}},
+             {"x",
+              {{"field", "start"},
+               {"type", "quantitative"},
+               {"title", "% of the layer's time"},
+               {"scale", {{"domain", {0, 100}}, {"nice", false}}}}},
+             {"x2", {{"field", "end"}}},
+             {"color",
+              {{"field", "stage"},
+               {"type", "nominal"},
+               {"title", nullptr},
+               {"sort", nullptr},
+               {"scale", {{"scheme", "tableau20"}}},
+               {"legend", {{"orient", "bottom"}, {"columns", 4}}}}},
+             {"tooltip", tooltip(columns)}}}}));
+  section.table("timeline", "Timeline of one layer", columns, std::move(rows));
+}
+
+}  // namespace
+
+Section speed_section(const Json& evidence) {
+  Section section("speed", "How fast, and what limits it?");
+  for (const auto& system : systems_of(evidence)) {
+    for (const auto& pass : kPasses) add_stages(evidence, pass, system, section);
+    for (const auto& pass : kPasses) add_latency(evidence, system, pass, section);
+    add_roofline(evidence, system, section);
+  }
+  if (section.empty()) return section;
+  section.say(
+      "Bounds take each stage's FLOPs at the card's peak or its bytes at the card's bandwidth, "
+      "whichever is longer. Tables measure whole layers; times of single stages are the stage "
+      "model's reading of them, so their sum is firmer than each of them.");
+  add_timeline(evidence, section);
+  add_measured(evidence, section);
+  return section;
+}
+
+}  // namespace dsaperf::report::integration

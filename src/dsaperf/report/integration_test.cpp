@@ -1,0 +1,273 @@
+#include "dsaperf/report/integration.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <set>
+
+namespace dsaperf::report {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json stage(const char* name, double us) {
+  return {{"name", name},      {"time_us", us},    {"bound_us", us / 2}, {"bound_by", "memory"},
+          {"binds", "math"},   {"error", 1e-4},    {"tolerance", 1e-3},  {"passed", true},
+          {"flops", us * 1e6}, {"bytes", us * 1e3}};
+}
+
+// What the commands print of a model with two layers, shortened to what the report reads.
+Json documents() {
+  const Json stages = Json::array({stage("q_b_projection", 10), stage("attention", 30)});
+  const Json layer = {{"index", 0},
+                      {"is_mtp", false},
+                      {"attention", "dsa"},
+                      {"indexer_role", "full"},
+                      {"mlp", "moe"},
+                      {"indexer", {{"heads", 64}, {"dim", 128}, {"topk", 2048}}},
+                      {"stages", {"q_b_projection", "attention"}}};
+  const Json measured = Json::array({{{"backend", "sglang"},
+                                      {"version", "0.5.14"},
+                                      {"kv_cache_dtype", "fp8"},
+                                      {"gemm_dtype", "fp8_block"},
+                                      {"latency_us", 100.0},
+                                      {"source", "measured"}}});
+  const Json pass = {
+      {"stages", stages},
+      {"bound_us", 20.0},
+      {"heads", 16},
+      {"requests", Json::array({{{"count", 1}, {"new_tokens", 4096}, {"past_tokens", 0}}})},
+      {"peak_bytes_per_s", 4e12},
+      {"peak_flop_per_s", {{"bf16", 1e15}}},
+      {"measured", measured}};
+  const Json candidate = {{"backend", "sglang"},
+                          {"version", "0.5.14"},
+                          {"layout", "tp8"},
+                          {"tp", 8},
+                          {"gpus", 8},
+                          {"concurrency", 16},
+                          {"ttft_ms", 500.0},
+                          {"tpot_ms", 20.0},
+                          {"output_tok_s_per_user", 50.0},
+                          {"output_tok_s_per_cluster_gpu", 100.0},
+                          {"binds", "tpot"},
+                          {"launch", "sglang --tp 8"}};
+  return {
+      {"analyze",
+       {{"name", "some/Model"},
+        {"facts",
+         {{"sparse", true},
+          {"sparse_layers", 1},
+          {"layers", 1},
+          {"index_topk", 2048},
+          {"architecture", "SomeForCausalLM"}}},
+        {"layers", Json::array({layer})},
+        {"layer_runs", Json::array({{{"first", 0}, {"last", 0}, {"count", 1}}})},
+        {"weights",
+         {{"parts", Json::array({{{"part", "attention"}, {"parameters", 7}, {"bytes", 14}}})},
+          {"total", {{"parameters", 7e9}, {"active_parameters", 1e9}}}}},
+        {"aiconfigurator",
+         {{"architecture", "SomeForCausalLM"}, {"family", ""}, {"needs", {"a table"}}}},
+        {"warnings", {"a field was not understood"}}}},
+      {"run",
+       {{"layer", 0},
+        {"device", "cpu"},
+        {"device_name", "2 threads"},
+        {"regime", "sparse"},
+        {"heads", 16},
+        {"time_us", 40.0},
+        {"stages", stages},
+        {"check", {{"passed", true}, {"tokens", 4}}}}},
+      {"prefill.h200_sxm", pass},
+      {"decode.h200_sxm", pass},
+      {"latency.h200_sxm",
+       {{"rows", Json::array({{{"phase", "context"},
+                               {"backend", "sglang"},
+                               {"new_tokens_or_seq", 1024},
+                               {"predicted_ms", 0.8},
+                               {"predicted_low_ms", 0.7},
+                               {"predicted_high_ms", 0.9},
+                               {"predicted_source", "measured"}}})}}},
+      {"sweep.h200_sxm",
+       {{"candidates", Json::array({candidate})}, {"pareto", Json::array({candidate})}}},
+      {"estimate.h200_sxm",
+       {{"backend", "sglang"},
+        {"version", "0.5.14"},
+        {"concurrency", 8},
+        {"ttft_ms", 600.0},
+        {"tpot_ms", 21.0},
+        {"output_tok_s_per_gpu", 90.0},
+        {"memory", {{"total", 100.0}, {"weights", 80.0}, {"kv_cache", 20.0}}},
+        {"capacity", {{"card_gib", 141.0}}}}},
+      {"accuracy",
+       {{"rows", Json::array({{{"left_out", "point"},
+                               {"method", "stages"},
+                               {"architecture", "SomeForCausalLM"},
+                               {"gemm_dtype", "fp8_block"},
+                               {"measured_ms", 1.0},
+                               {"predicted_ms", 1.02}}})}}},
+  };
+}
+
+Json evidence() {
+  return {{"model", "some/Model"},
+          {"config", "model.json"},
+          {"program", "dsaperf test"},
+          {"options", {{"systems", {"h200_sxm"}}, {"gpus", 8}, {"isl", 4096.0}, {"osl", 1024.0}}},
+          {"phases", Json::array({{{"name", "run"},
+                                   {"state", "done"},
+                                   {"reason", ""},
+                                   {"commands", Json::array({{{"line", "dsaperf run"}}})}}})},
+          {"documents", documents()}};
+}
+
+const Json& answer(const Json& document, std::string_view name) {
+  for (const auto& each : document["answers"]) {
+    if (each["name"] == name) return each;
+  }
+  static const Json none;
+  return none;
+}
+
+std::set<std::string> picture_names(const Json& document) {
+  std::set<std::string> names;
+  for (const auto& section : document["sections"]) {
+    for (const auto& picture : section["pictures"])
+      names.insert(picture["name"].get<std::string>());
+  }
+  return names;
+}
+
+TEST(IntegrationReportTest, AnswersSixQuestions) {
+  const auto document = integration_document(evidence());
+  ASSERT_EQ(document["answers"].size(), 6U);
+  EXPECT_EQ(answer(document, "model")["answer"],
+            "Sparse attention in 1 of 1 layers, top 2048 tokens");
+  EXPECT_EQ(answer(document, "right")["answer"], "Yes: 2 of 2 stages");
+  EXPECT_EQ(answer(document, "align")["tone"], "good");
+  EXPECT_EQ(answer(document, "speed")["answer"], "First token 600 ms, then 21.0 ms a token");
+  EXPECT_EQ(answer(document, "limits")["answer"], "Prefill: attention (75 % of the bound, math)");
+  EXPECT_EQ(answer(document, "deploy")["answer"], "sglang on 8 x h200_sxm: tp 8");
+}
+
+TEST(IntegrationReportTest, DrawsEveryPictureFromDataThatItHolds) {
+  const auto document = integration_document(evidence());
+  EXPECT_EQ(picture_names(document),
+            (std::set<std::string>{"layers", "weights", "run_stages", "stage_list",
+                                   "stages_prefill_h200_sxm", "stages_decode_h200_sxm",
+                                   "latency_prefill_h200_sxm", "roofline_h200_sxm", "timeline",
+                                   "memory", "pareto_h200_sxm", "accuracy"}));
+  for (const auto& section : document["sections"]) {
+    for (const auto& picture : section["pictures"]) {
+      const auto& spec = picture["spec"];
+      EXPECT_EQ(spec["$schema"], "https://vega.github.io/schema/vega-lite/v6.json");
+      EXPECT_FALSE(spec["data"]["values"].empty()) << picture["name"];
+      EXPECT_TRUE(spec.contains("mark") || spec.contains("layer")) << picture["name"];
+      EXPECT_FALSE(spec["description"].empty());
+    }
+  }
+}
+
+TEST(IntegrationReportTest, EveryRowNamesItsSource) {
+  const auto document = integration_document(evidence());
+  for (const auto& section : document["sections"]) {
+    for (const auto& table : section["tables"]) {
+      EXPECT_EQ(table["columns"].back()["key"], "source") << table["name"];
+      for (const auto& row : table["rows"]) {
+        ASSERT_TRUE(row.contains("source")) << table["name"];
+        EXPECT_FALSE(row["source"].get<std::string>().empty()) << table["name"];
+      }
+    }
+  }
+}
+
+TEST(IntegrationReportTest, AStageThatIsNotRunIsMissing) {
+  auto given = evidence();
+  given["documents"]["run"]["stages"].erase(1);
+  const auto document = integration_document(given);
+  EXPECT_EQ(answer(document, "align")["tone"], "bad");
+}
+
+TEST(IntegrationReportTest, AReferenceIsComparedBeforeTheRun) {
+  auto given = evidence();
+  given["documents"]["reference"] = {
+      {"file", "served.json"},
+      {"stages",
+       Json::array({{{"name", "gemm"}, {"calls", 1}, {"time_ns", 5.0}, {"share", 0.5}},
+                    {{"name", "attention"}, {"calls", 1}, {"time_ns", 5.0}, {"share", 0.5}}})}};
+  const auto document = integration_document(given);
+  EXPECT_EQ(answer(document, "align")["source"], "served.json");
+  EXPECT_EQ(answer(document, "align")["tone"], "good");
+  EXPECT_TRUE(picture_names(document).contains("reference"));
+}
+
+TEST(IntegrationReportTest, WithoutAPhaseSaysWhyAndDrawsTheRest) {
+  auto given = evidence();
+  given["documents"].erase("run");
+  given["phases"][0] = {{"name", "run"},
+                        {"state", "failed"},
+                        {"reason", "out of memory"},
+                        {"commands", Json::array()}};
+  const auto document = integration_document(given);
+  EXPECT_EQ(answer(document, "right")["tone"], "unknown");
+  EXPECT_EQ(answer(document, "right")["detail"], "out of memory");
+  EXPECT_TRUE(picture_names(document).contains("layers"));
+}
+
+// Replaces every value of a document, one at a time, by something of another type.
+void each_damage(Json& root, Json& here, int depth) {
+  if (depth > 4) return;
+  for (auto& [key, value] : here.items()) {
+    const Json whole = value;
+    for (const Json& other :
+         {Json(), Json("text"), Json(-1), Json::array({1, "x"}), Json::object()}) {
+      value = other;
+      const auto document = integration_document(root);
+      EXPECT_EQ(document["answers"].size(), 6U) << key;
+      EXPECT_FALSE(integration_markdown(document).empty());
+    }
+    value = whole;
+    if (value.is_structured()) each_damage(root, value, depth + 1);
+  }
+}
+
+TEST(IntegrationReportTest, SurvivesDocumentsOfAnyShape) {
+  auto given = evidence();
+  each_damage(given, given, 0);
+}
+
+TEST(IntegrationPageTest, HoldsEverythingAndNothingFromForeignText) {
+  auto given = evidence();
+  given["model"] = "<script>alert(1)</script>";
+  given["documents"]["analyze"]["warnings"] = {"</script><b>"};
+  const auto page = integration_page(integration_document(given));
+  EXPECT_LT(page.size(), 3U << 20);
+  EXPECT_EQ(page.find("<script>alert"), std::string::npos);
+  EXPECT_EQ(page.find("</script><b>"), std::string::npos);
+  EXPECT_NE(page.find("window.vegaEmbed"), std::string::npos);
+  EXPECT_EQ(page.find("src=\"http"), std::string::npos);
+  EXPECT_EQ(page.find("href=\"http"), std::string::npos);
+}
+
+TEST(IntegrationTablesTest, AreCsvWithASource) {
+  const auto tables = integration_tables(integration_document(evidence()));
+  ASSERT_FALSE(tables.empty());
+  for (const auto& table : tables) {
+    const auto header = table.text.substr(0, table.text.find('\n'));
+    EXPECT_TRUE(header.ends_with(",source")) << table.name;
+  }
+}
+
+TEST(AiconfiguratorChangeTest, OfAnUnknownArchitectureNamesTablesKeysFormulasAndMemory) {
+  const auto text = aiconfigurator_change(evidence());
+  ASSERT_TRUE(text.has_value());
+  for (const char* needed : {"`SomeForCausalLM` is not known", "dsa_context_module_perf.parquet",
+                             "`latency` | DOUBLE | ms", "2 P heads (2 kv_lora + rope)",
+                             "index_topk | 2048", "Grid", "Memory", "a table"}) {
+    EXPECT_NE(text->find(needed), std::string::npos) << needed;
+  }
+  EXPECT_FALSE(aiconfigurator_change(Json::object()).has_value());
+}
+
+}  // namespace
+}  // namespace dsaperf::report

@@ -1,0 +1,202 @@
+#include "integrate.hpp"
+
+#include "dsaperf/core/data_dir.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/integrate/integration.hpp"
+#include "dsaperf/op/gpu_backend.hpp"
+#include "dsaperf/perfdb/systems_tree.hpp"
+
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <vector>
+
+namespace dsaperf::tool {
+namespace {
+
+struct Flags {
+  integrate::Options options;
+  std::string output;
+  std::string device = "auto";
+  std::string collect = "none";
+  std::vector<std::string> skip, only;
+  bool json = false;
+};
+
+// Size and time of every file below a folder: changes when a table does, without reading them.
+std::string listing(const std::filesystem::path& folder) {
+  std::vector<std::string> lines;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator file(folder, error), end; file != end;
+       file.increment(error)) {
+    if (!file->is_regular_file(error)) continue;
+    lines.push_back(fmt::format("{} {} {}", file->path().native(), file->file_size(error),
+                                file->last_write_time(error).time_since_epoch().count()));
+  }
+  std::sort(lines.begin(), lines.end());
+  return fmt::format("{}", fmt::join(lines, "\n"));
+}
+
+// The program, the shipped data and the tables of the chosen systems.
+std::string environment_of(const integrate::Options& options, const std::filesystem::path& self) {
+  std::error_code error;
+  auto text = fmt::format("{} {} {}", self.native(), std::filesystem::file_size(self, error),
+                          std::filesystem::last_write_time(self, error).time_since_epoch().count());
+  if (const auto data = data_dir()) text += "\n" + listing(*data);
+  if (const auto tree = perfdb::SystemsTree::discover(options.systems_root)) {
+    for (const auto& system : options.systems) {
+      text += "\n" + listing(tree->root() / "data" / system);
+    }
+  }
+  return text;
+}
+
+Result<bool> use_gpu(const std::string& device) {
+  if (device == "cpu") return false;
+  const auto gpu = op::gpu_backend();
+  if (!gpu && device == "gpu") return tl::unexpected(gpu.error());
+  return gpu.has_value();
+}
+
+std::string json_text(const integrate::Outcome& outcome) {
+  const nlohmann::ordered_json json = {{"format", "dsaperf.integrate.1"},
+                                       {"report", outcome.page.native()},
+                                       {"commands_run", outcome.done},
+                                       {"commands_reused", outcome.reused},
+                                       {"failures", outcome.failures}};
+  return json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+Result<ExitCode> run_integrate(Flags flags) {
+  auto& options = flags.options;
+  options.directory = flags.output;
+  options.collect = flags.collect == "standard";
+  options.program = "dsaperf " DSAPERF_VERSION;
+  if (options.config == "-") {
+    return fail(Errc::kInvalidArgument,
+                "standard input cannot be read by several commands; give a file");
+  }
+  DSAPERF_TRY_ASSIGN(options.gpu, use_gpu(flags.device));
+  options.skipped.insert(flags.skip.begin(), flags.skip.end());
+  if (!flags.only.empty()) {
+    for (const auto phase : integrate::kPhases) {
+      const bool wanted = phase == "analyze" || std::find(flags.only.begin(), flags.only.end(),
+                                                          phase) != flags.only.end();
+      if (!wanted) options.skipped.emplace(phase);
+    }
+  }
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const auto environment = environment_of(options, self);
+  options.environment =
+      fmt::format("{:016x}", std::hash<std::string>{}(environment));  // of this program alone
+  const auto scratch =
+      std::filesystem::temp_directory_path(error) / fmt::format("dsaperf-integrate-{}", getpid());
+  integrate::ProcessRunner runner(self, scratch);
+  const auto start = std::chrono::steady_clock::now();
+  const auto outcome =
+      integrate::integrate(options, runner, [](std::string_view phase, const std::string& line) {
+        std::fputs(fmt::format("{:<8} {}\n", phase, line).c_str(), stderr);
+      });
+  std::filesystem::remove_all(scratch, error);
+  if (!outcome) return tl::unexpected(outcome.error());
+  for (const auto& failure : outcome->failures) {
+    std::fprintf(stderr, "warning: %s\n", failure.c_str());
+  }
+  if (flags.json) {
+    std::fputs(json_text(*outcome).c_str(), stdout);
+    return ExitCode::kDone;
+  }
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::fputs(fmt::format("{}\n{} commands run, {} reused, {:.1f} s\n{}\n", outcome->text,
+                         outcome->done, outcome->reused, seconds, outcome->page.native())
+                 .c_str(),
+             stdout);
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_integrate(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand(
+      "integrate",
+      "All phases for one model, and one report: what it is, whether the layer is "
+      "right, how fast, what to deploy");
+  auto flags = std::make_shared<Flags>();
+  auto& options = flags->options;
+  options.systems = {"h200_sxm"};
+  options.ttft_limit_ms = 3000;
+  options.tpot_limit_ms = 40;
+  command->add_option("CONFIG", options.config, "config.json, a folder with one, or a bundled name")
+      ->required();
+  command->add_option("-o,--output", flags->output, "Folder of the report")->required();
+  command
+      ->add_option("--system", options.systems,
+                   "Cards to predict for, as h200_sxm,b200_sxm; the first is collected for")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--systems", options.systems_root,
+                      "AIConfigurator's systems folder (else found by itself)");
+  command->add_option("--reference", options.reference,
+                      "Recording of the served model, to align with");
+  command->add_option("--mock", options.mock,
+                      "Recording of the layer alone (else it is profiled where there is a GPU)");
+  command->add_option("--device", flags->device, "Where the layer runs: auto, cpu or gpu")
+      ->check(CLI::IsMember({"auto", "cpu", "gpu"}))
+      ->capture_default_str();
+  command
+      ->add_option("--collect", flags->collect,
+                   "none: use the tables that are there; standard: measure the standard grid")
+      ->check(CLI::IsMember({"none", "standard"}))
+      ->capture_default_str();
+  command->add_option("--heads", options.heads, "Attention heads of one rank (default: 16, or all)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--gpus", options.gpus, "GPUs to deploy on")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--isl", options.isl, "Tokens of a prompt")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--osl", options.osl, "Tokens of an answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--ttft", options.ttft_limit_ms, "Longest time to the first token, ms; 0: none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--tpot", options.tpot_limit_ms, "Longest time a token, ms; 0: none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  const std::vector<std::string> phases(integrate::kPhases.begin(), integrate::kPhases.end());
+  auto* skip =
+      command
+          ->add_option("--skip", flags->skip,
+                       "Phases to leave out: analyze, run, align, predict, collect, export")
+          ->delimiter(',')
+          ->check(CLI::IsMember(phases));
+  command->add_option("--only", flags->only, "Phases to run alone (and analyze)")
+      ->delimiter(',')
+      ->check(CLI::IsMember(phases))
+      ->excludes(skip);
+  command->add_flag("--fresh", options.fresh, "Run everything again");
+  command->add_flag("--json", flags->json, "One JSON document");
+  command->footer(
+      "A second run repeats only what has changed. Exit code 0 once the report is written,\n"
+      "whatever it says.\n"
+      "Example:\n  dsaperf integrate deepseek-ai/DeepSeek-V3.2 -o report\n"
+      "  dsaperf integrate GLM-5.3/config.json -o glm --reference served.sqlite --system "
+      "h200_sxm,b200_sxm");
+  command->callback([flags, &run] { run = [flags] { return run_integrate(*flags); }; });
+}
+
+}  // namespace dsaperf::tool
