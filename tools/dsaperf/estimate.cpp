@@ -22,6 +22,7 @@ struct Options {
   std::string system = "h200_sxm", backend = "sglang", version;
   std::string mode = "agg", method = "model", quirks = "all";
   int moe_tp = 0;  // 0: tp * dp / ep
+  int prefill_moe_tp = 0, decode_moe_tp = 0;
   double rate = 0, memory_fraction = 0, max_batch = 0, chunk = 0, prefix_hit = 0, concurrency = 1;
   bool json = false;
   serving::EstimateInputs inputs;
@@ -53,6 +54,15 @@ Result<ExitCode> run_file(const Options& options, const Tree& tree) {
   return ExitCode::kDone;
 }
 
+Result<void> fill_moe_tp(serving::Layout& l, int given) {
+  const int width = l.tp * l.dp * l.cp;
+  if (given == 0 && width % l.moe_ep != 0)
+    return fail(Errc::kInvalidArgument, "tp * dp * cp = {} does not divide by ep {}", width,
+                l.moe_ep);
+  l.moe_tp = given > 0 ? given : width / l.moe_ep;
+  return {};
+}
+
 Result<ExitCode> run_estimate(Options options) {
   auto& in = options.inputs;
   DSAPERF_TRY_ASSIGN(in.engine, serving::engine_from_name(options.backend));
@@ -60,12 +70,16 @@ Result<ExitCode> run_estimate(Options options) {
   in.mode = mode_of(options.mode);
   in.method =
       options.method == "compatible" ? serving::Method::kCompatible : serving::Method::kModel;
-  auto& l = in.layout;
-  const int width = l.tp * l.dp * l.cp;
-  if (options.moe_tp == 0 && width % l.moe_ep != 0)
-    return fail(Errc::kInvalidArgument, "tp * dp * cp = {} does not divide by ep {}", width,
-                l.moe_ep);
-  l.moe_tp = options.moe_tp > 0 ? options.moe_tp : width / l.moe_ep;
+  DSAPERF_TRY(fill_moe_tp(in.layout, options.moe_tp));
+  for (auto* workers : {&in.prefill, &in.decode}) {
+    auto& l = workers->layout;  // 0: as without a prefix
+    if (l.tp == 0) l.tp = in.layout.tp;
+    if (l.pp == 0) l.pp = in.layout.pp;
+    if (l.dp == 0) l.dp = in.layout.dp;
+    if (l.moe_ep == 0) l.moe_ep = in.layout.moe_ep;
+    DSAPERF_TRY(
+        fill_moe_tp(l, workers == &in.prefill ? options.prefill_moe_tp : options.decode_moe_tp));
+  }
   in.rate_per_s = given(options.rate);
   if (!in.rate_per_s && options.from.empty()) in.concurrency = options.concurrency;
   in.memory_fraction = given(options.memory_fraction);
@@ -122,6 +136,25 @@ void add_deployment(CLI::App& command, Options& o) {
                      "launch_us=900,request_ms=60");
 }
 
+void add_workers(CLI::App& command, const std::string& which, serving::Workers& workers,
+                 int& moe_tp) {
+  auto& l = workers.layout;
+  l.tp = l.pp = l.dp = l.moe_ep = 0;
+  const std::string prefix = "--" + which + "-";
+  const auto sizes = CLI::Range(1, 1024);
+  const std::string as = " of a " + which + " worker (default: as without " + which + "-)";
+  command
+      .add_option(prefix + "workers", workers.count, "With --mode disagg: " + which + " workers")
+      ->check(sizes)
+      ->capture_default_str();
+  command.add_option(prefix + "tp", l.tp, "Tensor-parallel size" + as)->check(sizes);
+  command.add_option(prefix + "pp", l.pp, "Pipeline stages" + as)->check(sizes);
+  command.add_option(prefix + "dp", l.dp, "Copies of the attention" + as)->check(sizes);
+  command.add_option(prefix + "ep", l.moe_ep, "Expert-parallel size" + as)->check(sizes);
+  command.add_option(prefix + "moe-tp", moe_tp, "Tensor-parallel size of the experts" + as)
+      ->check(sizes);
+}
+
 void add_load(CLI::App& command, Options& o) {
   auto& in = o.inputs;
   command.add_option("--isl", in.isl, "Tokens of a prompt");
@@ -161,6 +194,8 @@ void add_estimate(CLI::App& app, Run& run) {
                    ->excludes(config);
   command->add_option("-o,--output", options->output, "Where --from writes its rows")->needs(from);
   add_deployment(*command, *options);
+  add_workers(*command, "prefill", options->inputs.prefill, options->prefill_moe_tp);
+  add_workers(*command, "decode", options->inputs.decode, options->decode_moe_tp);
   add_load(*command, *options);
   command
       ->add_option(
@@ -183,7 +218,9 @@ void add_estimate(CLI::App& app, Run& run) {
       "1024 --concurrency 16\n"
       "  dsaperf estimate --from deployments.csv -o estimated.csv\n"
       "  dsaperf estimate deepseek-ai/DeepSeek-V3.2 --backend vllm --tp 8 --ep 8 --isl 4096 --osl "
-      "512 --rate 2");
+      "512 --rate 2\n"
+      "  dsaperf estimate zai-org/GLM-5-FP8 --mode disagg --tp 8 --prefill-workers 2 --decode-dp 4 "
+      "--decode-tp 2 --isl 8192 --osl 1024 --concurrency 64");
   command->callback([options, config, from, command, &run] {
     if (from->count() == 0) {
       if (config->count() == 0) throw CLI::RequiredError("CONFIG (or --from)");

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdlib>
 #include <map>
+#include <mutex>
 #include <set>
 #include <system_error>
 
@@ -192,6 +193,15 @@ Result<SystemsTree> SystemsTree::discover(const fs::path& given) {
               "PATH and build/venv; `pip install aiconfigurator-core==0.12.0` brings them");
 }
 
+struct SystemsTree::Known {
+  std::mutex mutex;
+  std::map<std::string, SystemFile, std::less<>> files;
+};
+
+SystemsTree::SystemsTree(fs::path root)
+    : root_(std::move(root)), known_(std::make_shared<Known>()) {
+}
+
 std::vector<std::string> SystemsTree::systems() const {
   std::vector<std::string> found;
   std::error_code ignored;
@@ -213,7 +223,12 @@ Result<SystemFile> SystemsTree::system(std::string_view name) const {
     return fail(Errc::kNotFound, "{}: no system '{}' (have: {})", root_.native(), name,
                 fmt::join(systems(), ", "));
   }
-  return read_system_file(path);
+  const std::lock_guard lock(known_->mutex);
+  const auto found = known_->files.find(name);
+  if (found != known_->files.end()) return found->second;
+  DSAPERF_TRY_ASSIGN(auto file, read_system_file(path));
+  known_->files.emplace(name, file);
+  return file;
 }
 
 std::vector<SystemsTree::VersionFolder> SystemsTree::version_folders(

@@ -4,6 +4,7 @@
 #include "dsaperf/perfdb/system_file.hpp"
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -87,7 +88,9 @@ class SystemsTree {
                                         std::string_view table) const;
 
  private:
-  explicit SystemsTree(std::filesystem::path root) : root_(std::move(root)) {}
+  // Files of systems that were read already: each table asks again.
+  struct Known;
+  explicit SystemsTree(std::filesystem::path root);
 
   struct VersionFolder {
     std::string version;
@@ -113,6 +116,7 @@ class SystemsTree {
                                   std::string_view table) const;
 
   std::filesystem::path root_;
+  std::shared_ptr<Known> known_;
 };
 
 }  // namespace dsaperf::perfdb

@@ -69,6 +69,23 @@ ordered_json closed_form_json(const serving::ClosedForm& closed, const serving::
                                                              : "out_of_cache"}};
 }
 
+ordered_json layout_json(const serving::Layout& l) {
+  return {{"tp", l.tp},     {"pp", l.pp}, {"dp", l.dp},      {"moe_tp", l.moe_tp},
+          {"ep", l.moe_ep}, {"cp", l.cp}, {"gpus", l.gpus()}};
+}
+
+ordered_json workers_json(const serving::Workers& workers) {
+  return {{"workers", workers.count}, {"layout", layout_json(workers.layout)}};
+}
+
+ordered_json capacity_json(const serving::Capacity& capacity) {
+  return {{"cache_bytes_per_token", capacity.cache_bytes_per_token},
+          {"cache_tokens", std::max(capacity.cache_tokens, 0.0)},
+          {"cache_requests", capacity.cache_requests},
+          {"score_buffer_gib", capacity.score_buffer / kGibi},
+          {"card_gib", capacity.card_bytes / kGibi}};
+}
+
 std::string or_dash(const std::optional<double>& value, int digits) {
   return value ? fmt::format("{:.{}f}", *value, digits) : "-";
 }
@@ -94,25 +111,34 @@ std::string pass_text(const char* title, const serving::PassTime& pass, const Te
 
 std::string text(const serving::Estimate& e, const TextStyle& style) {
   const auto& in = e.inputs;
+  const bool disagg = in.mode == serving::Mode::kDisaggregated;
+  const auto layout =
+      disagg ? fmt::format("prefill {} x {}, decode {} x {}", in.prefill.count,
+                           in.prefill.layout.text(), in.decode.count, in.decode.layout.text())
+             : in.layout.text();
   std::string out = fmt::format(
       "{} on {} x {}, {} {}, {} ({})\n"
       "{:.0f} in, {:.0f} out, {:.1f} at a time; GEMMs {}, attention {}, experts {}, cache {}\n\n",
-      e.model, in.layout.gpus(), e.system, serving::name(in.engine), e.version, in.layout.text(),
-      mode_name(in.mode), in.isl, in.osl, e.concurrency, e.formats.gemm, e.formats.attention,
-      e.formats.moe, e.formats.kv);
+      e.model, e.gpus, e.system, serving::name(in.engine), e.version, layout, mode_name(in.mode),
+      in.isl, in.osl, e.concurrency, e.formats.gemm, e.formats.attention, e.formats.moe,
+      e.formats.kv);
   if (!e.fits) out += fmt::format("does not fit: {}\n", e.reason);
   if (e.fits) {
     const auto* sim = e.simulation ? &*e.simulation : nullptr;
     TextTable table({{.title = ""},
-                     {.title = sim != nullptr ? "median" : "", .align = Align::kRight},
+                     {.title = sim != nullptr ? "mean" : "", .align = Align::kRight},
+                     {.title = sim != nullptr ? "p50" : "", .align = Align::kRight},
                      {.title = sim != nullptr ? "p90" : "", .align = Align::kRight},
                      {.title = sim != nullptr ? "p99" : "", .align = Align::kRight},
                      {.title = "closed form", .align = Align::kRight}});
     const auto row = [&](const char* title, const std::optional<double>& value,
                          const serving::Percentiles* p, double closed) {
-      table.add_row({title, or_dash(value, 2), p != nullptr ? fmt::format("{:.2f}", p->p90) : "",
-                     p != nullptr ? fmt::format("{:.2f}", p->p99) : "",
-                     fmt::format("{:.2f}", closed)});
+      const auto part = [&](double serving::Percentiles::* which) {
+        return p != nullptr ? fmt::format("{:.2f}", p->*which) : "";
+      };
+      table.add_row({title, or_dash(value, 2), part(&serving::Percentiles::p50),
+                     part(&serving::Percentiles::p90), part(&serving::Percentiles::p99),
+                     e.closed_form ? fmt::format("{:.2f}", closed) : "-"});
     };
     row("time to first token, ms", e.ttft_ms, sim != nullptr ? &sim->ttft_ms : nullptr,
         e.closed_form ? e.closed_form->ttft_ms : 0);
@@ -136,6 +162,11 @@ std::string text(const serving::Estimate& e, const TextStyle& style) {
   if (e.capacity)
     out += fmt::format("\nThe cache holds {:.0f} tokens a rank, {:.0f} requests of this length.\n",
                        std::max(e.capacity->cache_tokens, 0.0), e.capacity->cache_requests);
+  if (e.disaggregated)
+    out += fmt::format(
+        "Prefill workers are busy {:.0f} % of the time, decode workers {:.0f} %; a prompt's cache "
+        "travels {:.1f} ms.\n",
+        100 * e.disaggregated->prefill_busy, 100 * e.disaggregated->decode_busy, e.transfer_ms);
   out += pass_text("prefill pass", e.context, style);
   out += pass_text("decode pass", e.generation, style);
   return out;
@@ -144,6 +175,7 @@ std::string text(const serving::Estimate& e, const TextStyle& style) {
 ordered_json json(const serving::Estimate& e) {
   const auto& in = e.inputs;
   const auto& l = in.layout;
+  const bool disagg = in.mode == serving::Mode::kDisaggregated;
   ordered_json document = {
       {"format", "dsaperf.estimate.1"},
       {"model", e.model},
@@ -152,14 +184,10 @@ ordered_json json(const serving::Estimate& e) {
       {"version", e.version},
       {"mode", mode_name(in.mode)},
       {"method", in.method == serving::Method::kCompatible ? "compatible" : "model"},
-      {"layout",
-       {{"tp", l.tp},
-        {"pp", l.pp},
-        {"dp", l.dp},
-        {"moe_tp", l.moe_tp},
-        {"ep", l.moe_ep},
-        {"cp", l.cp},
-        {"gpus", l.gpus()}}},
+      {"layout", disagg ? ordered_json(nullptr) : layout_json(l)},
+      {"prefill_workers", disagg ? workers_json(in.prefill) : ordered_json(nullptr)},
+      {"decode_workers", disagg ? workers_json(in.decode) : ordered_json(nullptr)},
+      {"gpus", e.gpus},
       {"formats",
        {{"gemm", e.formats.gemm},
         {"attention", e.formats.attention},
@@ -187,12 +215,8 @@ ordered_json json(const serving::Estimate& e) {
       {"memory", memory_json(e.memory)},
       {"fits", e.fits},
       {"reason", e.fits ? ordered_json(nullptr) : ordered_json(e.reason)}};
-  if (e.capacity)
-    document["capacity"] = {{"cache_bytes_per_token", e.capacity->cache_bytes_per_token},
-                            {"cache_tokens", std::max(e.capacity->cache_tokens, 0.0)},
-                            {"cache_requests", e.capacity->cache_requests},
-                            {"score_buffer_gib", e.capacity->score_buffer / kGibi},
-                            {"card_gib", e.capacity->card_bytes / kGibi}};
+  if (e.capacity) document["capacity"] = capacity_json(*e.capacity);
+  if (e.prefill_capacity) document["prefill_capacity"] = capacity_json(*e.prefill_capacity);
   if (e.simulation) {
     const auto& s = *e.simulation;
     // Time between tokens counts stalls of other requests' prefill where they fall; (latency -
@@ -205,6 +229,14 @@ ordered_json json(const serving::Estimate& e) {
                               {"mean_decode_batch", s.mean_batch},
                               {"waiting_share", s.waiting_share},
                               {"preempted", s.preempted}};
+  }
+  if (e.disaggregated) {
+    const auto& d = *e.disaggregated;
+    document["disaggregated"] = {{"transfer_ms", e.transfer_ms},
+                                 {"prefill_wait_ms", percentiles_json(d.prefill_wait_ms)},
+                                 {"decode_wait_ms", percentiles_json(d.transfer_wait_ms)},
+                                 {"prefill_busy", d.prefill_busy},
+                                 {"decode_busy", d.decode_busy}};
   }
   if (e.closed_form) document["closed_form"] = closed_form_json(*e.closed_form, l);
   document["context"] = pass_json(e.context);

@@ -30,6 +30,10 @@ std::string fit_reason(Fit fit, const MemoryUse& use, double card_bytes) {
       fit == Fit::kOutOfMemory ? "more than there is" : "the cache is beyond the engine's budget");
 }
 
+auto in_words(const char* which) {
+  return [which](Error error) { return std::move(error).with_context(which); };
+}
+
 class Estimator {
  public:
   Estimator(const model::ModelSpec& spec, predict::compatible::OperatorSet& operators,
@@ -37,17 +41,31 @@ class Estimator {
       : spec_(spec), set_(operators), in_(inputs) {}
 
   Result<Estimate> run() {
-    DSAPERF_TRY(check_layout(spec_, in_.layout));
     if (in_.concurrency && in_.rate_per_s)
       return fail(Errc::kInvalidArgument, "a concurrency and a rate exclude each other");
-    if (in_.mode == Mode::kDisaggregated)
-      return fail(Errc::kUnsupported,
-                  "one estimate of disaggregated workers; dsaperf sweep composes them");
     out_.inputs = in_;
     out_.model = spec_.name;
     out_.system = set_.system().name;
     out_.version = set_.version();
-    DSAPERF_TRY_ASSIGN(const auto model, passes());
+    out_.max_batch = in_.max_batch.value_or(default_max_batch(in_.engine));
+    return in_.mode == Mode::kDisaggregated ? disaggregated() : together();
+  }
+
+ private:
+  void warn(std::string text) { out_.warnings.push_back(std::move(text)); }
+  void warn_once(std::string text) {
+    if (std::find(out_.warnings.begin(), out_.warnings.end(), text) == out_.warnings.end())
+      warn(std::move(text));
+  }
+  Workload workload() const { return {.isl = in_.isl, .osl = in_.osl, .prefix = in_.prefix}; }
+  EngineOptions options() const {
+    return {.memory_fraction = in_.memory_fraction, .max_sequence = {}};
+  }
+
+  Result<Estimate> together() {
+    DSAPERF_TRY(check_layout(spec_, in_.layout));
+    out_.gpus = in_.layout.gpus();
+    DSAPERF_TRY_ASSIGN(const auto model, passes(in_.layout));
     const double copies = in_.layout.dp * in_.layout.pp;
     const double asked = in_.concurrency.value_or(1);
     batch_ = std::max(1.0, std::floor(asked / copies));
@@ -56,37 +74,29 @@ class Estimator {
           "a concurrency of {:.0f} is not a multiple of dp * pp = {:.0f}: {:.0f} are taken", asked,
           copies, batch_ * copies));
     out_.concurrency = batch_ * copies;
-    out_.max_batch = in_.max_batch.value_or(default_max_batch(in_.engine));
     return in_.method == Method::kCompatible ? compatible(model) : modelled(model);
   }
 
- private:
-  void warn(std::string text) { out_.warnings.push_back(std::move(text)); }
-  Workload workload() const { return {.isl = in_.isl, .osl = in_.osl, .prefix = in_.prefix}; }
-  EngineOptions options() const {
-    return {.memory_fraction = in_.memory_fraction, .max_sequence = {}};
-  }
-
-  Result<PassModel> passes() {
+  Result<PassModel> passes(const Layout& layout) {
     DSAPERF_TRY_ASSIGN(auto shape, ModelShape::of(spec_));
     const bool compatible = in_.method == Method::kCompatible;
     const Quirks quirks = compatible ? in_.quirks : Quirks::none();
     FormatChoice choice = in_.formats;
     if (choice.kv.empty() && !compatible && shape.attention == ModelShape::Attention::kDsa) {
       choice.kv = default_kv(in_.engine, set_.system().sm_version, shape.architecture);
-      warn(fmt::format("the cache is taken as {}, what {} does by itself on this card", choice.kv,
-                       name(in_.engine)));
+      warn_once(fmt::format("the cache is taken as {}, what {} does by itself on this card",
+                            choice.kv, name(in_.engine)));
     }
     out_.formats = formats_of(spec_, choice, quirks.has(Quirk::kGlmFp8AttentionAsBf16));
     if (shape.architecture != spec_.architecture)
-      warn(fmt::format("{} is priced with the tables of {}", spec_.architecture,
-                       shape.architecture));
+      warn_once(fmt::format("{} is priced with the tables of {}", spec_.architecture,
+                            shape.architecture));
     // Beyond a node the package knows DeepEP's exchanges alone.
     const bool deepep = compatible && in_.engine == Engine::kSglang &&
-                        shape.attention == ModelShape::Attention::kDsa && in_.layout.moe_tp == 1 &&
-                        in_.layout.moe_ep > set_.system().gpus_per_node;
+                        shape.attention == ModelShape::Attention::kDsa && layout.moe_tp == 1 &&
+                        layout.moe_ep > set_.system().gpus_per_node;
     return PassModel::make({.shape = std::move(shape),
-                            .layout = in_.layout,
+                            .layout = layout,
                             .formats = out_.formats,
                             .engine = in_.engine,
                             .quirks = quirks,
@@ -155,12 +165,7 @@ class Estimator {
 
   // One attention rank stands for all: each has its share of the requests.
   Result<void> simulate_worker(const PassModel& model) {
-    out_.length_ratio = in_.length_ratio.value_or(kClientLengthRatio);
-    if (!in_.length_ratio)
-      warn(
-          fmt::format("lengths are drawn from {} of isl and osl up to all of it, as load "
-                      "generators do; a length ratio of 1 makes them equal",
-                      kClientLengthRatio));
+    take_length_ratio();
     const double copies = in_.layout.dp * in_.layout.pp;
     SimulationInputs inputs{.engine = in_.engine,
                             .isl = in_.isl,
@@ -193,6 +198,97 @@ class Estimator {
                        100 * result.waiting_share));
     out_.simulation = result;
     return {};
+  }
+
+  void take_length_ratio() {
+    out_.length_ratio = in_.length_ratio.value_or(kClientLengthRatio);
+    if (!in_.length_ratio)
+      warn(
+          fmt::format("lengths are drawn from {} of isl and osl up to all of it, as load "
+                      "generators do; a length ratio of 1 makes them equal",
+                      kClientLengthRatio));
+  }
+
+  Result<Estimate> disaggregated() {
+    if (in_.method == Method::kCompatible)
+      return fail(Errc::kUnsupported, "disaggregated workers in --method compatible");
+    const Workers& p = in_.prefill;
+    const Workers& d = in_.decode;
+    if (p.count < 1 || d.count < 1)
+      return fail(Errc::kInvalidArgument, "{} prefill and {} decode workers: counts start at 1",
+                  p.count, d.count);
+    DSAPERF_TRY(check_layout(spec_, p.layout).map_error(in_words("prefill worker")));
+    DSAPERF_TRY(check_layout(spec_, d.layout).map_error(in_words("decode worker")));
+    out_.gpus = p.gpus() + d.gpus();
+    DSAPERF_TRY_ASSIGN(const auto prefill, passes(p.layout));
+    DSAPERF_TRY_ASSIGN(const auto decode, passes(d.layout));
+    const int prefill_ranks = p.count * p.layout.dp * p.layout.pp;
+    const int decode_ranks = d.count * d.layout.dp * d.layout.pp;
+    const double card = set_.system().mem_capacity;
+    out_.chunk = p.chunk.value_or(in_.chunk.value_or(default_chunk(in_.engine, p.layout, card)));
+    const auto held = [&](const PassModel& model, const Workers& workers, double osl,
+                          double chunk) {
+      return capacity(
+          spec_, model.inputs(), set_.system(), set_.version(),
+          {.isl = in_.isl, .osl = osl, .chunk = chunk, .draft_tokens = in_.draft_tokens},
+          workers.memory_fraction ? workers.memory_fraction : in_.memory_fraction);
+    };
+    const double most = d.max_batch.value_or(out_.max_batch);
+    out_.prefill_capacity = held(prefill, p, 1, out_.chunk);
+    out_.capacity = held(decode, d, in_.osl, std::min(most, out_.chunk));
+    out_.memory = out_.capacity->use;
+    out_.fits = out_.prefill_capacity->fits && out_.capacity->fits;
+    if (!out_.fits) {
+      const bool first = !out_.prefill_capacity->fits;
+      out_.reason = fmt::format("a {} worker: {}", first ? "prefill" : "decode",
+                                first ? out_.prefill_capacity->reason : out_.capacity->reason);
+      return std::move(out_);
+    }
+
+    const double asked = in_.concurrency.value_or(1);
+    batch_ = std::max(1.0, std::round(asked / decode_ranks));
+    out_.concurrency = asked;
+    DSAPERF_TRY_ASSIGN(out_.context, prefill.context(1, in_.isl - in_.prefix, in_.prefix));
+    DSAPERF_TRY_ASSIGN(out_.generation,
+                       decode.generation(batch_, in_.isl + std::floor(in_.osl / 2) + 1));
+    const bool one_node = out_.gpus <= set_.system().gpus_per_node;
+    const double link = one_node ? set_.system().intra_node_bw : set_.system().inter_node_bw;
+    const double transfer =
+        out_.prefill_capacity->cache_bytes_per_token * p.layout.pp / link * 1000;
+    out_.transfer_ms = transfer * in_.isl;
+    take_length_ratio();
+    DSAPERF_TRY_ASSIGN(out_.host, with_changes(host_costs(in_.engine), in_.host));
+    const DisaggregatedInputs inputs{
+        .isl = in_.isl,
+        .osl = in_.osl,
+        .cached_share = in_.prefix / in_.isl,
+        .length_ratio = out_.length_ratio,
+        .concurrency = in_.rate_per_s ? std::nullopt : std::optional(asked),
+        .rate_per_s = in_.rate_per_s,
+        .prefill = {.ranks = prefill_ranks, .chunk = out_.chunk},
+        .decode = {.ranks = decode_ranks,
+                   .max_batch = static_cast<int>(most),
+                   .cache_tokens = out_.capacity->cache_tokens},
+        .transfer_ms_per_token = transfer,
+        .host = out_.host,
+        .tokens_a_step = 1 + in_.draft_kept,
+        .prompts = in_.prompts};
+    DSAPERF_TRY_ASSIGN(auto result, simulate_disaggregated(inputs, WorkerSteps(prefill, out_.host),
+                                                           WorkerSteps(decode, out_.host)));
+    const auto& seen = result.requests;
+    out_.ttft_ms = seen.ttft_ms.mean;
+    out_.tpot_ms = seen.tpot_ms.mean;
+    out_.request_ms = seen.request_ms.mean;
+    out_.output_tok_s = seen.output_tok_s;
+    out_.output_tok_s_per_gpu = seen.output_tok_s / out_.gpus;
+    out_.requests_s = seen.requests_s;
+    if (in_.rate_per_s) out_.concurrency = seen.requests_s * seen.request_ms.mean / 1000;
+    if (seen.waiting_share > 0.05)
+      warn(fmt::format("{:.0f} % of the requests wait for room in the decode workers' cache",
+                       100 * seen.waiting_share));
+    out_.simulation = seen;
+    out_.disaggregated = std::move(result);
+    return std::move(out_);
   }
 
   const model::ModelSpec& spec_;

@@ -4,6 +4,7 @@
 #include "dsaperf/model/model_spec.hpp"
 #include "dsaperf/serving/capacity.hpp"
 #include "dsaperf/serving/closed_form.hpp"
+#include "dsaperf/serving/disaggregated.hpp"
 #include "dsaperf/serving/simulation.hpp"
 
 #include <optional>
@@ -22,12 +23,24 @@ enum class Method {
 // that start together would stay in step to the end, which no traffic does.
 inline constexpr double kClientLengthRatio = 0.8;
 
+// Workers of one kind, where prefill and decode have their own.
+struct Workers {
+  int count = 1;
+  Layout layout;
+  std::optional<double> memory_fraction;
+  std::optional<double> max_batch;  // of one attention rank
+  std::optional<double> chunk;      // prefill tokens a step, of one attention rank
+
+  int gpus() const { return count * layout.gpus(); }
+};
+
 // One deployment and what it is asked.
 struct EstimateInputs {
   Engine engine = Engine::kSglang;
   Mode mode = Mode::kInFlight;
   Method method = Method::kModel;
   Layout layout;
+  Workers prefill, decode;  // instead of `layout`, disaggregated
   FormatChoice formats;
   double isl = 0, osl = 0;
   double prefix = 0;  // cached tokens of a prompt
@@ -48,6 +61,7 @@ struct EstimateInputs {
 
 struct Estimate {
   EstimateInputs inputs;
+  int gpus = 0;  // of the whole deployment
   std::string model, system, version;
   Formats formats;
   bool fits = false;
@@ -59,9 +73,12 @@ struct Estimate {
   double concurrency = 0;  // asked, or seen by the simulation
   double chunk = 0, max_batch = 0, length_ratio = 1;
   MemoryUse memory;
-  std::optional<Capacity> capacity;            // method model
-  std::optional<SimulationResult> simulation;  // method model, in flight
-  HostCosts host;                              // method model
+  std::optional<Capacity> capacity;                  // method model
+  std::optional<SimulationResult> simulation;        // method model, in flight
+  HostCosts host;                                    // method model
+  std::optional<DisaggregatedResult> disaggregated;  // method model, disaggregated
+  std::optional<Capacity> prefill_capacity;          // the same; `capacity` is of a decode worker
+  double transfer_ms = 0;                            // the same: of the cache of a prompt of isl
   std::optional<ClosedForm> closed_form;
   PassTime context, generation;  // one pass of each, by operator
   std::vector<std::string> warnings;

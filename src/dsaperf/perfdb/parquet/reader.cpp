@@ -1,9 +1,11 @@
 #include "dsaperf/perfdb/parquet/library.hpp"
 
+#include <arrow/memory_pool.h>
 #include <parquet/column_reader.h>
 #include <parquet/exception.h>
 #include <parquet/file_reader.h>
 #include <parquet/metadata.h>
+#include <parquet/properties.h>
 #include <parquet/schema.h>
 
 #include <algorithm>
@@ -61,6 +63,13 @@ void read_all(parquet::ColumnReader& base, std::size_t first_row, std::string_vi
   }
 }
 
+struct TextHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const {
+    return std::hash<std::string_view>()(text);
+  }
+};
+
 // Interns text. Values of a dictionary page share their bytes, so the address tells most of them
 // apart without a look at the text.
 class Interner {
@@ -79,21 +88,24 @@ class Interner {
 
  private:
   std::int32_t find(std::string_view text) {
+    if (const auto found = codes_.find(text); found != codes_.end()) return found->second;
     const auto next = static_cast<std::int32_t>(column_.values.size());
-    const auto [found, is_new] = codes_.try_emplace(std::string(text), next);
-    if (is_new) column_.values.emplace_back(text);
-    return found->second;
+    codes_.emplace(text, next);
+    column_.values.emplace_back(text);
+    return next;
   }
 
   Column& column_;
-  std::unordered_map<std::string, std::int32_t> codes_;
+  std::unordered_map<std::string, std::int32_t, TextHash, std::equal_to<>> codes_;
   const std::uint8_t* last_ptr_ = nullptr;
   std::uint32_t last_len_ = 0;
   std::int32_t last_code_ = 0;
 };
 
 void read(const char* path, const ColumnRequest* requests, std::size_t count, Outcome& outcome) {
-  const auto file = parquet::ParquetFileReader::OpenFile(path, /*memory_map=*/true);
+  // Arrow's own pool starts arenas and gives pages back that the next column asks for again.
+  const parquet::ReaderProperties properties(arrow::system_memory_pool());
+  const auto file = parquet::ParquetFileReader::OpenFile(path, /*memory_map=*/true, properties);
   const auto metadata = file->metadata();
   const auto* schema = metadata->schema();
   outcome.columns.rows = static_cast<std::size_t>(metadata->num_rows());
@@ -118,6 +130,17 @@ void read(const char* path, const ColumnRequest* requests, std::size_t count, Ou
              parquet::TypeToString(physical(request.type)));
     }
     column.present = true;
+    switch (request.type) {
+      case ColumnType::kText:
+        column.codes.reserve(outcome.columns.rows);
+        break;
+      case ColumnType::kInt:
+        column.ints.reserve(outcome.columns.rows);
+        break;
+      case ColumnType::kReal:
+        column.reals.reserve(outcome.columns.rows);
+        break;
+    }
     Interner interner(column);
     std::size_t row = 0;
     std::vector<parquet::ByteArray> texts;
