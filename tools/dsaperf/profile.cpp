@@ -81,7 +81,8 @@ Result<ExitCode> profile_command(const Options& options) {
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error).native();
     command.insert(command.begin(), {self, "run"});
-    command.insert(command.end(), {"--device", "gpu"});
+    // Launched one by one: the ranges that name the stage of a kernel are the host's.
+    command.insert(command.end(), {"--device", "gpu", "--launch", "eager"});
     for (const auto& [flag, value] : {std::pair("--batch", &options.batch),
                                       {"--new", &options.new_tokens},
                                       {"--past", &options.past},

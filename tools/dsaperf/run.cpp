@@ -41,6 +41,8 @@ struct Options {
   std::vector<std::string> compare_kv;
   op::LayerChoice choice;
   op::RunOptions run;
+  std::string launch;
+  std::int64_t score_mib = op::PassOptions{}.score_bytes >> 20;
   bool check = false;
   bool json = false;
 };
@@ -49,6 +51,7 @@ KvFormat kv_format(const std::string& name) {
   return name == "fp8" ? KvFormat::kFp8 : KvFormat::kBf16;
 }
 
+// Of this process: weights, caches and tensors on the CPU are part of it.
 Bytes peak_memory() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -104,6 +107,7 @@ Result<void> add_bounds(const Options& options, const model::LayerPlan& plan, in
       return {};
     }
     system = *std::move(found);
+    report.system = system->name;
     report.peak_flop_per_s = system->peak(cost::MathFormat::kBf16).value_or(0);
     report.peak_bytes_per_s = system->hbm_bytes_per_s;
     report.bound_source =
@@ -131,7 +135,7 @@ Result<void> add_bounds(const Options& options, const model::LayerPlan& plan, in
   return {};
 }
 
-void add_stages(const op::LayerRun& run, report::RunReport& report) {
+void add_stages(const Options& options, const op::LayerRun& run, report::RunReport& report) {
   for (const op::StageTime& time : run.stages) {
     report::RunStage stage{.name = std::string(model::name(time.stage))};
     const auto& samples = time.warm_us.empty() ? time.cold_us : time.warm_us;
@@ -147,6 +151,11 @@ void add_stages(const op::LayerRun& run, report::RunReport& report) {
   report.weight_bytes = run.weights;
   report.cache_bytes = run.caches;
   report.activation_bytes = run.activations;
+  report.peak_memory = run.peak;
+  if (options.run.whole_passes) {
+    report.whole_cold = median(run.cold_us);
+    if (!run.warm_us.empty()) report.whole_warm = median(run.warm_us);
+  }
   report.regime = run.dense ? "dense" : "sparse";
   if (!run.check) return;
   report.check = {.passed = run.check->passed,
@@ -194,6 +203,15 @@ Result<ExitCode> run_layer(Options options) {
       options.gemm == "bf16" ? op::Projections::kBf16 : op::Projections::kFp8Block;
   DSAPERF_TRY_ASSIGN(const auto spec, op::layer_spec(model, options.choice));
   options.run.kv = kv_format(options.kv);
+  options.run.score_bytes = options.score_mib << 20;
+  if (options.device == "gpu") {
+    // A GPU's clocks and libraries want passes before the first sample.
+    options.run.launch = options.launch == "eager" ? op::Launch::kEager : op::Launch::kGraph;
+    options.run.warmup = 3;
+    options.run.whole_passes = true;
+  } else if (options.launch == "graph") {
+    return fail(Errc::kInvalidArgument, "--launch graph: only a GPU has graphs");
+  }
   if (options.check) options.run.check_tokens = kCheckTokens;
 
   report::RunReport report{
@@ -212,6 +230,7 @@ Result<ExitCode> run_layer(Options options) {
       .gemm = options.gemm,
       .scores = options.scores,
       .weights = options.weights.empty() ? "random" : options.weights,
+      .launch = options.run.launch == op::Launch::kGraph ? "graph" : "eager",
       .warnings = model.warnings};
   if (options.compare_kv.empty()) {
     op::LayerWeights weights;
@@ -223,7 +242,7 @@ Result<ExitCode> run_layer(Options options) {
     }
     DSAPERF_TRY_ASSIGN(const auto run,
                        op::run_layer(*backend, spec, weights, options.run, options.dump));
-    add_stages(run, report);
+    add_stages(options, run, report);
     DSAPERF_TRY(add_bounds(options, *plan, spec.heads, report));
     if (report.shares_selection && report.regime == "sparse")
       report.warnings.emplace_back(
@@ -232,7 +251,7 @@ Result<ExitCode> run_layer(Options options) {
     DSAPERF_TRY(add_comparison(options, *backend, spec, report));
     report.regime = "sparse";  // what selects nothing was refused
   }
-  report.peak_memory = peak_memory();
+  if (options.device == "cpu") report.peak_memory = peak_memory();
 
   for (const auto& warning : report.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
@@ -291,6 +310,15 @@ void add_run(CLI::App& app, Run& run) {
   command
       ->add_option("--seconds", options->run.seconds, "Time for repetitions beyond the first pass")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--launch", options->launch,
+                   "On a GPU: graph (default), the pass captured once and replayed, or eager")
+      ->check(CLI::IsMember({"graph", "eager"}));
+  command
+      ->add_option("--score-memory", options->score_mib,
+                   "MiB for index scores; what has more is taken in parts")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
       ->capture_default_str();
   command->add_flag("--check", options->check,
                     "Compare every stage with the double reference; exit 3 where one fails");

@@ -45,12 +45,18 @@ class GpuBackend final : public Backend {
 
   std::string device_name() const override { return name_; }
 
-  // Hopper's fp8 tensor cores keep 13 bits below the largest of the products that they add in one
-  // step; a score is four steps and their accumulation: 5 * 2^-13 of a head's sum, times ten as for
-  // f32 (Arithmetic). The root mean square is what eight such errors leave after they average over
-  // heads. Attention weights are rounded to bf16 before they multiply values: as large an error as
-  // the result's own rounding, which it is independent of, and which it may flip: sqrt(2), with
-  // room 1.5.
+  // Scores: Hopper's fp8 tensor cores align the 32 products of a step and the sum so far to the
+  // largest of them and drop what lies 13 bits below. Each of 33 terms loses up to 2^-13 of the
+  // largest, on either side: in root mean square sqrt(33 / 3) of it a step, twice that after four.
+  // The largest of 32 products of normal values is some 5 of their root mean square, a head's sum
+  // sqrt(128) of it: 6.6 * 5 / 11.3 = 3 of 2^-13, and heads of either sign keep that ratio. 8 is
+  // allowed, room for values with heavier tails (measured on an H200: 1.6); the largest of a
+  // million errors is 5 to 6 times their root mean square.
+  //
+  // Attention: weights are rounded to bf16 before they multiply values, which is as large an error
+  // of the result as its own rounding, 2^-8 / sqrt(3) / 1.44 = 0.8 * 2^-9, and independent of it.
+  // Where it decides how the result rounds, the result and the reference differ by three such
+  // errors at most: sqrt(3) * 0.8 * 2^-9 = 1.4 * 2^-9 (measured on an H200: 1.2).
   Arithmetic arithmetic() const override {
     return {.scores_rms = 8 * 0x1p-13,
             .scores_largest = 10 * 5 * 0x1p-13,

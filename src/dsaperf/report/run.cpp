@@ -60,7 +60,11 @@ std::string stage_table(const RunReport& report, const TextStyle& style) {
   table.add_rule();
   const Micros time = total(report, &RunStage::time);
   const Micros bound = total(report, &RunStage::bound);
-  table.add_row({"layer", time_text(time), "", time_text(bound), share(bound, time)});
+  table.add_row({report.whole_warm ? "sum of stages" : "layer", time_text(time), "",
+                 time_text(bound), share(bound, time)});
+  if (report.whole_warm)
+    table.add_row({"layer", time_text(*report.whole_warm), "", time_text(bound),
+                   share(bound, *report.whole_warm)});
   return table.str(style);
 }
 
@@ -96,13 +100,16 @@ std::string text(const RunReport& report, const TextStyle& style) {
   if (!report.stages.empty()) {
     out += stage_table(report, style);
     out += fmt::format(
-        "\n{} ({} cold, {} warm samples). Bound: {} and {}, {}.\nMemory: weights {:.2f} GiB, "
+        "\n{} ({} cold, {} warm samples; {} launches{}). Bound: {} and {}, {}.\nMemory: weights "
+        "{:.2f} GiB, "
         "caches "
         "{:.2f} GiB, activations {:.2f} GiB, peak {:.2f} GiB.\n",
         report.warm_samples > 0 ? "Warm medians" : "One cold pass or more, none warm",
-        report.cold_samples, report.warm_samples, rate_text(report.peak_flop_per_s, "FLOP/s"),
-        rate_text(report.peak_bytes_per_s, "B/s"), report.bound_source, report.weight_bytes.gib(),
-        report.cache_bytes.gib(), report.activation_bytes.gib(), report.peak_memory.gib());
+        report.cold_samples, report.warm_samples, report.launch,
+        report.whole_cold ? ", cold layer " + time_text(*report.whole_cold) : std::string(),
+        rate_text(report.peak_flop_per_s, "FLOP/s"), rate_text(report.peak_bytes_per_s, "B/s"),
+        report.bound_source, report.weight_bytes.gib(), report.cache_bytes.gib(),
+        report.activation_bytes.gib(), report.peak_memory.gib());
   }
   if (report.check) {
     out += toned(fmt::format("Check against the double reference, {} tokens: {}\n",
@@ -160,7 +167,13 @@ nlohmann::ordered_json json(const RunReport& report) {
       {"stages", std::move(stages)},
       {"time_us", total(report, &RunStage::time).value},
       {"bound_us", total(report, &RunStage::bound).value},
-      {"timing", {{"cold_samples", report.cold_samples}, {"warm_samples", report.warm_samples}}},
+      {"timing",
+       {{"launch", report.launch},
+        {"cold_samples", report.cold_samples},
+        {"warm_samples", report.warm_samples},
+        {"whole_cold_us", optional_us(report.whole_cold)},
+        {"whole_warm_us", optional_us(report.whole_warm)}}},
+      {"system", report.system.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(report.system)},
       {"peak_flop_per_s", report.peak_flop_per_s},
       {"peak_bytes_per_s", report.peak_bytes_per_s},
       {"bound_source", report.bound_source},

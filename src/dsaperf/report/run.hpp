@@ -58,14 +58,19 @@ struct RunReport {
   std::string scores = {};
   std::string regime = {};
   std::string weights = {};
+  std::string launch = {};  // "eager" or "graph"
+  std::string system = {};  // of data/systems, whose peaks the bounds use; empty: measured
   int cold_samples = 0, warm_samples = 0;
+  // A whole pass, gaps between stages included, where it was timed apart from them.
+  std::optional<Micros> whole_cold = {};
+  std::optional<Micros> whole_warm = {};
   double peak_flop_per_s = 0, peak_bytes_per_s = 0;
   std::string bound_source = {};  // where the two peaks come from
   std::vector<RunStage> stages = {};
   Bytes weight_bytes = {};
   Bytes cache_bytes = {};
   Bytes activation_bytes = {};
-  Bytes peak_memory = {};
+  Bytes peak_memory = {};  // of the process on the CPU, of the device's memory on a GPU
   std::optional<RunCheck> check = {};
   std::vector<RunComparison> comparison = {};
   std::vector<std::string> warnings = {};

@@ -46,6 +46,23 @@ TEST(RunReportTest, JsonHasTheKeysThatProgramsRelyOn) {
   EXPECT_FALSE(document.contains("compare_kv"));
 }
 
+TEST(RunReportTest, AWholePassIsShownBesideTheSumOfItsStages) {
+  RunReport report = example();
+  EXPECT_TRUE(json(report)["timing"]["whole_warm_us"].is_null());
+  EXPECT_TRUE(json(report)["system"].is_null());
+  EXPECT_THAT(text(report, {}), Not(HasSubstr("sum of stages")));
+  report.launch = "graph";
+  report.system = "h200_sxm";
+  report.whole_warm = Micros{3100};
+  report.whole_cold = Micros{4000};
+  EXPECT_EQ(json(report)["timing"]["whole_warm_us"], 3100);
+  EXPECT_EQ(json(report)["timing"]["launch"], "graph");
+  EXPECT_EQ(json(report)["system"], "h200_sxm");
+  EXPECT_EQ(json(report)["time_us"], 3000) << "stages alone, as before";
+  EXPECT_THAT(text(report, {}), HasSubstr("sum of stages"));
+  EXPECT_THAT(text(report, {}), HasSubstr("3100.0 us"));
+}
+
 TEST(RunReportTest, WithoutACheckThereIsNoVerdict) {
   RunReport report = example();
   report.check.reset();
