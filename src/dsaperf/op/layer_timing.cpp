@@ -139,6 +139,8 @@ Result<void> LayerTimer::record() {
   replay_stages_ = {};
   if (launch_ == Launch::kEager) return {};
   DSAPERF_TRY_ASSIGN(replay_, layer_.backend().record(pass));
+  DSAPERF_TRY(stamped_pass());  // once before, so that its stamps are there
+  DSAPERF_TRY(layer_.backend().synchronise());
   DSAPERF_TRY_ASSIGN(replay_stages_, layer_.backend().record(stamped_pass));
   return {};
 }
