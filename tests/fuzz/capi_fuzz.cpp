@@ -340,7 +340,7 @@ constexpr int kHidden = 64;
 constexpr int kTopk = 64;
 
 const char* small_model() {
-  static const std::string path = [] {
+  static const std::string kPath = [] {
     std::string name = std::filesystem::temp_directory_path() / "capi_fuzz_XXXXXX";
     const int file = mkstemp(name.data());
     if (file < 0 || write(file, kSmallModel, sizeof kSmallModel - 1) < 0) std::abort();
@@ -348,7 +348,7 @@ const char* small_model() {
     std::filesystem::rename(name, name + ".json");
     return name + ".json";
   }();
-  return path.c_str();
+  return kPath.c_str();
 }
 
 dsaperf_layer* small_layer(int index) {

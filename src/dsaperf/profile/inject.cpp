@@ -64,8 +64,8 @@ struct Session {
 
 // Never destroyed: CUPTI's threads may still call in while the process ends.
 Session& session() {
-  static auto* const the_one = new Session;
-  return *the_one;
+  static auto* const kTheOne = new Session;
+  return *kTheOne;
 }
 
 void say(const char* what, const char* why) {
@@ -230,7 +230,7 @@ void CUPTIAPI buffer_completed(CUcontext context, std::uint32_t stream, std::uin
 
 void finish() {
   auto& state = session();
-  if (state.process != getpid()) return;
+  if (state.process != getpid() || state.cupti.flush_all == nullptr) return;
   state.cupti.flush_all(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED);
   std::uint64_t now = 0;
   state.cupti.timestamp(&now);
@@ -337,6 +337,8 @@ bool started() {
 
 }  // namespace
 
+// Names that the CUDA driver and NVTX look for.
+// NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 
 // Called by the CUDA driver; 1 is success.
@@ -352,3 +354,4 @@ __attribute__((visibility("default"))) int InitializeInjectionNvtx2(void* get_ex
   return initialize != nullptr ? initialize(get_export_table) : 0;
 }
 }
+// NOLINTEND(readability-identifier-naming)

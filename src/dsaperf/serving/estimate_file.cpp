@@ -25,7 +25,7 @@ std::string lower(std::string text) {
 // "64", "inf(500 at once)", "rate 10, 100 prompts".
 bool read_load(const std::string& text, EstimateInputs& inputs) {
   if (const auto plain = parse_double(text)) {
-    inputs.concurrency = *plain;
+    inputs.concurrency = plain;
     return *plain > 0;
   }
   const auto digits = [&](std::size_t from) {

@@ -557,14 +557,14 @@ Result<PassTime> PassModel::mixed(const Mixed& step) const {
     pass.ms += time.ms;
     pass.lines.push_back({.name = item.name, .time = time});
   }
-  const auto add = [&](std::string name, const std::vector<PassItem>& items, const PassSizes& sizes,
-                       double share) -> Result<void> {
+  const auto add = [&](const std::string& name, const std::vector<PassItem>& items,
+                       const PassSizes& sizes, double share) -> Result<void> {
     for (const PassItem& item : items) {
       if (!apart || !item.is_attention) continue;
       DSAPERF_TRY_ASSIGN(auto time, time_of(item, sizes));
       time.ms *= share;
       pass.ms += time.ms;
-      pass.lines.push_back({.name = std::move(name), .time = time});
+      pass.lines.push_back({.name = name, .time = time});
     }
     return {};
   };
