@@ -19,7 +19,9 @@ def commands(*path):
     """Names of the commands below `path`, as the help lists them."""
     text = run(*path, "--help").stdout
     below = text.split("Subcommands:\n", 1)
-    return re.findall(r"^  ([a-z]\S*)", below[1], re.MULTILINE) if len(below) == 2 else []
+    if len(below) != 2:
+        return []
+    return re.findall(r"^  ([a-z]\S*)", below[1].split("\n\n", 1)[0], re.MULTILINE)
 
 
 def every_command():

@@ -1,5 +1,6 @@
 #include "align.hpp"
 #include "analyze.hpp"
+#include "bench.hpp"
 #include "collect.hpp"
 #include "collect_source.hpp"
 #include "command.hpp"
@@ -32,6 +33,7 @@ ExitCode execute(int argc, char** argv) {
   dsaperf::tool::Run run;
   dsaperf::tool::add_align(app, run);
   dsaperf::tool::add_analyze(app, run);
+  dsaperf::tool::add_bench(app, run);
   dsaperf::tool::add_collect(app, run);
   dsaperf::tool::add_collect_worker(app, run);
   dsaperf::tool::add_completion(app, run);

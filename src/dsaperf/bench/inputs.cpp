@@ -1,0 +1,336 @@
+#include "dsaperf/bench/inputs.hpp"
+
+#include "dsaperf/gpu/device.hpp"
+#include "dsaperf/kernels/formats.hpp"
+#include "dsaperf/kernels/indexer_scores.hpp"
+#include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/sparse_mla.hpp"
+#include "dsaperf/kernels/topk.hpp"
+#include "dsaperf/kernels/variants.hpp"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <random>
+
+namespace dsaperf::bench {
+namespace {
+
+using gpu::DeviceArray;
+using kernels::TunedKernel;
+using kernels::TunedShape;
+using kernels::Variant;
+
+constexpr unsigned char kPoison = 0xcd;
+constexpr std::size_t kComparedBytes = std::size_t{4} << 20;  // at each end of an output
+constexpr std::int64_t kTopk = 2048;
+
+template <typename T>
+using Array = DeviceArray<T>;
+
+// Device memory filled with copies of a pattern.
+template <typename T>
+Result<Array<T>> repeated(const std::vector<T>& pattern, std::size_t size) {
+  DSAPERF_TRY_ASSIGN(auto array, Array<T>::uninitialized(size));
+  std::size_t filled = std::min(pattern.size(), size);
+  DSAPERF_TRY(array.assign(std::span<const T>(pattern).first(filled)));
+  while (filled < size) {  // doubles what is there
+    const std::size_t more = std::min(filled, size - filled);
+    DSAPERF_CUDA_TRY(cudaMemcpy(array.data() + filled, array.data(), more * sizeof(T),
+                                cudaMemcpyDeviceToDevice));
+    filled += more;
+  }
+  return array;
+}
+
+std::vector<float> normal_floats(std::size_t size) {
+  std::vector<float> values(size);
+  std::minstd_rand engine(5);
+  std::normal_distribution<float> normal;
+  for (auto& value : values) value = normal(engine);
+  return values;
+}
+
+std::vector<std::uint8_t> normal_e4m3(std::size_t size) {
+  std::vector<std::uint8_t> bytes(size);
+  std::ranges::transform(normal_floats(size), bytes.begin(),
+                         [](float x) { return kernels::e4m3_from(x); });
+  return bytes;
+}
+
+Result<std::vector<std::uint8_t>> ends_of(const void* data, std::size_t bytes) {
+  const std::size_t first = std::min(bytes, kComparedBytes);
+  const std::size_t last = std::min(bytes - first, kComparedBytes);
+  std::vector<std::uint8_t> host(first + last);
+  DSAPERF_CUDA_TRY(cudaDeviceSynchronize());
+  DSAPERF_CUDA_TRY(cudaMemcpy(host.data(), data, first, cudaMemcpyDeviceToHost));
+  DSAPERF_CUDA_TRY(cudaMemcpy(host.data() + first,
+                              static_cast<const std::uint8_t*>(data) + bytes - last, last,
+                              cudaMemcpyDeviceToHost));
+  return host;
+}
+
+class AttentionInputs final : public Inputs {
+ public:
+  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
+    auto inputs = std::make_unique<AttentionInputs>();
+    const int heads = shape.heads;
+    // Decode: a cache of its own for each of up to 32 requests, so that no row is met twice soon.
+    const std::int64_t rows_of_request = 8192;
+    const std::int64_t rows = shape.kernel == TunedKernel::kSparseDecode
+                                  ? rows_of_request * std::min<std::int64_t>(shape.rows, 32)
+                                  : 32768;
+    const int row_bytes = shape.fp8 ? kernels::kKvRowBytesFp8 : kernels::kKvRowBytesBf16;
+    constexpr std::int64_t kPatternRows = 1021;  // prime: rows at a distance of 2^n differ
+    std::vector<std::uint8_t> pattern(kPatternRows * row_bytes);
+    const auto floats = normal_floats(kPatternRows * kernels::kKeyDim);
+    for (std::int64_t r = 0; r < kPatternRows; ++r) {
+      std::uint8_t* row = &pattern[r * row_bytes];
+      const auto put_bf16 = [&](std::int64_t at, float value) {
+        const std::uint16_t bits = kernels::bf16_from(value / 8);
+        std::memcpy(row + at, &bits, sizeof bits);
+      };
+      const float* source = &floats[r * kernels::kKeyDim];
+      if (!shape.fp8) {
+        for (int d = 0; d < kernels::kKeyDim; ++d) put_bf16(2 * d, source[d]);
+        continue;
+      }
+      for (int d = 0; d < kernels::kLatentDim; ++d) row[d] = kernels::e4m3_from(source[d]);
+      const std::vector<float> scales(kernels::kKvFp8Scales, 0.125F);
+      std::memcpy(row + kernels::kKvFp8ScaleOffset, scales.data(), 4 * scales.size());
+      for (int d = 0; d < kernels::kRopeDim; ++d)
+        put_bf16(kernels::kKvFp8RopeOffset + 2 * d, source[kernels::kLatentDim + d]);
+    }
+    std::vector<std::uint16_t> queries(1 << 20);
+    std::ranges::transform(normal_floats(queries.size()), queries.begin(),
+                           [](float x) { return kernels::bf16_from(x / 8); });
+    // Lists: a random order of a request's rows, another start for each token.
+    const std::int64_t span = std::min(rows, rows_of_request);
+    std::vector<std::int32_t> order(span);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), std::minstd_rand(7));
+    std::vector<std::int32_t> lists(shape.rows * kTopk);
+    for (std::int64_t t = 0; t < shape.rows; ++t) {
+      const std::int64_t base = shape.kernel == TunedKernel::kSparseDecode
+                                    ? t % std::min<std::int64_t>(shape.rows, 32) * span
+                                    : t * 97 % (rows - span + 1);
+      for (std::int64_t i = 0; i < kTopk; ++i)
+        lists[t * kTopk + i] = static_cast<std::int32_t>(base + order[(t * 613 + i) % span]);
+    }
+    DSAPERF_TRY_ASSIGN(inputs->kv_, repeated(pattern, rows * row_bytes));
+    DSAPERF_TRY_ASSIGN(inputs->q_, repeated(queries, shape.rows * heads * kernels::kKeyDim));
+    DSAPERF_TRY_ASSIGN(inputs->lists_, Array<std::int32_t>::copy_of(lists));
+    DSAPERF_TRY_ASSIGN(inputs->out_, Array<std::uint16_t>::uninitialized(shape.rows * heads *
+                                                                         kernels::kLatentDim));
+    inputs->params_ = {
+        .q = inputs->q_.data(),
+        .kv = {.data = inputs->kv_.data(),
+               .format = shape.fp8 ? kernels::KvRows::Format::kFp8 : kernels::KvRows::Format::kBf16,
+               .rows = rows,
+               .row_stride_bytes = row_bytes},
+        .indices = inputs->lists_.data(),
+        .out = inputs->out_.data(),
+        .tokens = shape.rows,
+        .heads = heads,
+        .topk = static_cast<int>(kTopk),
+        .q_token_stride = std::int64_t{heads} * kernels::kKeyDim,
+        .q_head_stride = kernels::kKeyDim,
+        .indices_stride = kTopk,
+        .out_token_stride = std::int64_t{heads} * kernels::kLatentDim,
+        .out_head_stride = kernels::kLatentDim,
+        .lse_stride = heads,
+        .scale = 1.0F / 24};
+    return inputs;
+  }
+
+  Result<void> prepare(Variant variant) override {
+    DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
+    const std::size_t bytes = kernels::sparse_mla_variant_workspace(params_, variant, sm_count);
+    if (bytes > workspace_.size()) {
+      DSAPERF_TRY_ASSIGN(workspace_, Array<std::uint8_t>::uninitialized(bytes));
+    }
+    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
+    return {};
+  }
+  Result<void> run(Variant variant, CUstream_st* stream) override {
+    return kernels::sparse_mla_variant(params_, variant, workspace_.data(), workspace_.size(),
+                                       stream);
+  }
+  Result<std::vector<std::uint8_t>> output() const override {
+    return ends_of(out_.data(), out_.size_bytes());
+  }
+
+ private:
+  Array<std::uint8_t> kv_, workspace_;
+  Array<std::uint16_t> q_, out_;
+  Array<std::int32_t> lists_;
+  kernels::SparseMlaParams params_;
+};
+
+class ScoresInputs final : public Inputs {
+ public:
+  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
+    auto inputs = std::make_unique<ScoresInputs>();
+    const auto bytes = normal_e4m3(std::size_t{1} << 20);
+    const auto floats = normal_floats(std::size_t{1} << 16);
+    DSAPERF_TRY_ASSIGN(inputs->q_, repeated(bytes, shape.rows * shape.heads * kernels::kIndexDim));
+    DSAPERF_TRY_ASSIGN(inputs->k_, repeated(bytes, shape.columns * kernels::kIndexDim));
+    DSAPERF_TRY_ASSIGN(inputs->weights_, repeated(floats, shape.rows * shape.heads));
+    DSAPERF_TRY_ASSIGN(inputs->scales_, repeated(std::vector<float>(1024, 0.75F), shape.columns));
+    DSAPERF_TRY_ASSIGN(inputs->start_, Array<std::int32_t>::filled_with_byte(shape.rows, 0));
+    const std::vector<std::int32_t> end(shape.rows, static_cast<std::int32_t>(shape.columns));
+    DSAPERF_TRY_ASSIGN(inputs->end_, Array<std::int32_t>::copy_of(end));
+    DSAPERF_TRY_ASSIGN(inputs->out_, Array<float>::uninitialized(shape.rows * shape.columns));
+    inputs->params_ = {.q = inputs->q_.data(),
+                       .weights = inputs->weights_.data(),
+                       .k = inputs->k_.data(),
+                       .k_scales = inputs->scales_.data(),
+                       .start = inputs->start_.data(),
+                       .end = inputs->end_.data(),
+                       .scores = inputs->out_.data(),
+                       .tokens = shape.rows,
+                       .keys = shape.columns,
+                       .heads = shape.heads,
+                       .dim = kernels::kIndexDim,
+                       .scores_stride = shape.columns};
+    return inputs;
+  }
+
+  Result<void> prepare(Variant /*variant*/) override {
+    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
+    return {};
+  }
+  Result<void> run(Variant variant, CUstream_st* stream) override {
+    return kernels::indexer_scores_variant(params_, variant, stream);
+  }
+  Result<std::vector<std::uint8_t>> output() const override {
+    return ends_of(out_.data(), out_.size_bytes());
+  }
+
+ private:
+  Array<std::uint8_t> q_, k_;
+  Array<float> weights_, scales_, out_;
+  Array<std::int32_t> start_, end_;
+  kernels::IndexerScoresParams params_;
+};
+
+class PagedScoresInputs final : public Inputs {
+ public:
+  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
+    auto inputs = std::make_unique<PagedScoresInputs>();
+    const std::int64_t rows = shape.rows * shape.q_len;
+    const std::int64_t pages_of_request = shape.columns / kernels::kPageTokens;
+    const std::int64_t page_count = shape.rows * pages_of_request;
+    std::vector<std::uint8_t> pattern(std::size_t{127} * kernels::kIndexPageBytes);
+    const auto bytes = normal_e4m3(pattern.size());
+    const std::vector<float> scales(kernels::kPageTokens, 0.75F);
+    for (std::size_t at = 0; at < pattern.size(); at += kernels::kIndexPageBytes) {
+      std::memcpy(&pattern[at], &bytes[at], kernels::kIndexPageScaleOffset);
+      std::memcpy(&pattern[at + kernels::kIndexPageScaleOffset], scales.data(),
+                  scales.size() * sizeof(float));
+    }
+    std::vector<std::int32_t> table(page_count);
+    std::iota(table.begin(), table.end(), 0);
+    DSAPERF_TRY_ASSIGN(inputs->pages_, repeated(pattern, page_count * kernels::kIndexPageBytes));
+    DSAPERF_TRY_ASSIGN(inputs->q_, repeated(bytes, rows * shape.heads * kernels::kIndexDim));
+    DSAPERF_TRY_ASSIGN(inputs->weights_, repeated(normal_floats(1 << 16), rows * shape.heads));
+    DSAPERF_TRY_ASSIGN(inputs->table_, Array<std::int32_t>::copy_of(table));
+    const std::vector<std::int32_t> lengths(shape.rows, static_cast<std::int32_t>(shape.columns));
+    DSAPERF_TRY_ASSIGN(inputs->lengths_, Array<std::int32_t>::copy_of(lengths));
+    DSAPERF_TRY_ASSIGN(inputs->out_, Array<float>::uninitialized(rows * shape.columns));
+    inputs->params_ = {.q = inputs->q_.data(),
+                       .weights = inputs->weights_.data(),
+                       .pages = inputs->pages_.data(),
+                       .block_table = inputs->table_.data(),
+                       .context_length = inputs->lengths_.data(),
+                       .scores = inputs->out_.data(),
+                       .batch = shape.rows,
+                       .q_len = shape.q_len,
+                       .heads = shape.heads,
+                       .dim = kernels::kIndexDim,
+                       .max_context = shape.columns,
+                       .page_stride_bytes = kernels::kIndexPageBytes,
+                       .block_table_stride = pages_of_request,
+                       .scores_stride = shape.columns};
+    return inputs;
+  }
+
+  Result<void> prepare(Variant /*variant*/) override {
+    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
+    return {};
+  }
+  Result<void> run(Variant variant, CUstream_st* stream) override {
+    return kernels::paged_indexer_scores_variant(params_, variant, stream);
+  }
+  Result<std::vector<std::uint8_t>> output() const override {
+    return ends_of(out_.data(), out_.size_bytes());
+  }
+
+ private:
+  Array<std::uint8_t> q_, pages_;
+  Array<float> weights_, out_;
+  Array<std::int32_t> table_, lengths_;
+  kernels::PagedIndexerScoresParams params_;
+};
+
+class TopkInputs final : public Inputs {
+ public:
+  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
+    auto inputs = std::make_unique<TopkInputs>();
+    // A prime number of values: rows differ.
+    DSAPERF_TRY_ASSIGN(inputs->scores_,
+                       repeated(normal_floats(1048573), shape.rows * shape.columns));
+    DSAPERF_TRY_ASSIGN(inputs->out_, Array<std::int32_t>::uninitialized(shape.rows * kTopk));
+    inputs->params_ = {.scores = inputs->scores_.data(),
+                       .indices = inputs->out_.data(),
+                       .rows = shape.rows,
+                       .columns = shape.columns,
+                       .topk = static_cast<int>(kTopk),
+                       .scores_stride = shape.columns,
+                       .indices_stride = kTopk};
+    return inputs;
+  }
+
+  Result<void> prepare(Variant /*variant*/) override {
+    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
+    return {};
+  }
+  Result<void> run(Variant variant, CUstream_st* stream) override {
+    return kernels::topk_variant(params_, variant, stream);
+  }
+  Result<std::vector<std::uint8_t>> output() const override {
+    return ends_of(out_.data(), out_.size_bytes());
+  }
+
+ private:
+  Array<float> scores_;
+  Array<std::int32_t> out_;
+  kernels::TopkParams params_;
+};
+
+}  // namespace
+
+Equality equality_of(TunedKernel kernel) {
+  return kernel == TunedKernel::kSparsePrefill || kernel == TunedKernel::kSparseDecode
+             ? Equality::kBf16
+             : Equality::kBits;
+}
+
+Result<std::unique_ptr<Inputs>> make_inputs(const TunedShape& shape) {
+  switch (shape.kernel) {
+    case TunedKernel::kSparsePrefill:
+    case TunedKernel::kSparseDecode:
+      return AttentionInputs::make(shape);
+    case TunedKernel::kScores:
+      return ScoresInputs::make(shape);
+    case TunedKernel::kPagedScores:
+      return PagedScoresInputs::make(shape);
+    case TunedKernel::kTopk:
+      break;
+  }
+  return TopkInputs::make(shape);
+}
+
+}  // namespace dsaperf::bench
