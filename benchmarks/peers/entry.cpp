@@ -1,15 +1,19 @@
 // C functions over the kernels' entry points: device pointers, sizes, a stream; 0 or -1, and the
 // reason of the last failure on this thread. For benchmarks/peers/peers.py (ctypes).
 #include "dsaperf/kernels/layout.hpp"
-#include "dsaperf/kernels/sm90/sparse_mla/launch.hpp"
 #include "dsaperf/kernels/sparse_mla.hpp"
+#include "dsaperf/kernels/variants.hpp"
+#include "variant.hpp"
 
-#include <algorithm>
 #include <string>
+#include <vector>
 
 namespace {
 
 thread_local std::string last_error;
+thread_local std::string last_variants;
+thread_local void* workspace = nullptr;
+thread_local std::size_t workspace_size = 0;
 
 int report(const dsaperf::Result<void>& result) {
   if (result) return 0;
@@ -19,18 +23,58 @@ int report(const dsaperf::Result<void>& result) {
 
 }  // namespace
 
+namespace dsaperf::peers {
+
+std::optional<kernels::Variant>& forced_variant() {
+  thread_local std::optional<kernels::Variant> variant;
+  return variant;
+}
+
+}  // namespace dsaperf::peers
+
 extern "C" {
 
 const char* dsaperf_peers_error() {
   return last_error.c_str();
 }
 
-// Packed tensors. fp8 != 0: rows of 656 bytes, else 1152. decode != 0: sparse_mla_decode. cluster 0
-// leaves the choice of variant to the library; otherwise that many CTAs share a list (tuning).
+// The variant that all functions here run from now on; an empty name: what the library chooses.
+int dsaperf_peers_variant(const char* name) {
+  auto& forced = dsaperf::peers::forced_variant();
+  forced = dsaperf::kernels::variant_from_name(name);
+  if (forced || *name == '\0') return 0;
+  last_error = "no variant " + std::string(name);
+  return -1;
+}
+
+// Names of the variants that can run a shape, separated by spaces; null for an unknown kernel.
+const char* dsaperf_peers_variants(const char* kernel, int fp8, int heads, int q_len,
+                                   long long rows, long long columns, int sm_count) {
+  const auto known = dsaperf::kernels::tuned_kernel_from_name(kernel);
+  if (!known) return nullptr;
+  last_variants.clear();
+  for (const auto variant : dsaperf::kernels::variants_of({.kernel = *known,
+                                                           .fp8 = fp8 != 0,
+                                                           .heads = heads,
+                                                           .q_len = q_len,
+                                                           .rows = rows,
+                                                           .columns = columns},
+                                                          sm_count))
+    last_variants += (last_variants.empty() ? "" : " ") + std::string(name(variant));
+  return last_variants.c_str();
+}
+
+// Device memory for lists that are split; the caller keeps it.
+void dsaperf_peers_workspace(void* memory, long long size) {
+  workspace = memory;
+  workspace_size = static_cast<std::size_t>(size);
+}
+
+// Packed tensors. fp8 != 0: rows of 656 bytes, else 1152. decode != 0: sparse_mla_decode.
 int dsaperf_peers_sparse_mla(const void* q, const void* kv, int fp8, long long rows,
                              const int* indices, const int* topk_length, void* out, float* lse,
                              long long tokens, int heads, int topk, float scale, int decode,
-                             int cluster, CUstream_st* stream) {
+                             CUstream_st* stream) {
   using namespace dsaperf::kernels;
   const SparseMlaParams params{
       .q = q,
@@ -52,20 +96,9 @@ int dsaperf_peers_sparse_mla(const void* q, const void* kv, int fp8, long long r
       .out_head_stride = kLatentDim,
       .lse_stride = heads,
       .scale = scale};
-  if (cluster > 0) {
-    const std::int64_t items = tokens * sm90::sparse_mla::head_tiles(heads);
-    const sm90::sparse_mla::Shape shape{
-        .cluster = cluster,
-        .grid =
-            static_cast<int>(cluster == 1 ? std::min<std::int64_t>(items, 132) : items * cluster)};
-    const cudaError_t code =
-        fp8 != 0 ? sm90::sparse_mla::launch<KvRows::Format::kFp8, 1>(params, shape, stream)
-                 : sm90::sparse_mla::launch<KvRows::Format::kBf16, 1>(params, shape, stream);
-    if (code == cudaSuccess) return 0;
-    last_error = cudaGetErrorString(code);
-    return -1;
-  }
-  return report(decode != 0 ? sparse_mla_decode(params, nullptr, 0, stream)
+  if (const auto variant = dsaperf::peers::forced_variant())
+    return report(sparse_mla_variant(params, *variant, workspace, workspace_size, stream));
+  return report(decode != 0 ? sparse_mla_decode(params, workspace, workspace_size, stream)
                             : sparse_mla_prefill(params, stream));
 }
 

@@ -3,6 +3,8 @@
 #include "dsaperf/kernels/indexer_select.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/topk.hpp"
+#include "dsaperf/kernels/variants.hpp"
+#include "variant.hpp"
 
 #include <string>
 
@@ -66,30 +68,36 @@ const char* dsaperf_peers_indexer_error() {
 int dsaperf_peers_scores(const void* q, const float* weights, const void* k, const float* k_scales,
                          const int* start, const int* end, float* scores, long long tokens,
                          long long keys, int heads, CUstream_st* stream) {
-  return report(dsaperf::kernels::indexer_scores(
-      prefill(q, weights, k, k_scales, start, end, scores, tokens, keys, heads), stream));
+  const auto params = prefill(q, weights, k, k_scales, start, end, scores, tokens, keys, heads);
+  if (const auto variant = dsaperf::peers::forced_variant())
+    return report(dsaperf::kernels::indexer_scores_variant(params, *variant, stream));
+  return report(dsaperf::kernels::indexer_scores(params, stream));
 }
 
 int dsaperf_peers_paged_scores(const void* q, const float* weights, const void* pages,
                                const int* table, const int* lengths, float* scores, long long batch,
                                int q_len, int heads, long long context, CUstream_st* stream) {
-  return report(dsaperf::kernels::paged_indexer_scores(
-      paged(q, weights, pages, table, lengths, scores, batch, q_len, heads, context), nullptr, 0,
-      stream));
+  const auto params =
+      paged(q, weights, pages, table, lengths, scores, batch, q_len, heads, context);
+  if (const auto variant = dsaperf::peers::forced_variant())
+    return report(dsaperf::kernels::paged_indexer_scores_variant(params, *variant, stream));
+  return report(dsaperf::kernels::paged_indexer_scores(params, nullptr, 0, stream));
 }
 
 // end: one a row, or null for all columns.
 int dsaperf_peers_topk(const float* scores, const int* end, int* indices, long long rows,
                        long long columns, int topk, CUstream_st* stream) {
-  return report(dsaperf::kernels::topk({.scores = scores,
-                                        .end = end,
-                                        .indices = indices,
-                                        .rows = rows,
-                                        .columns = columns,
-                                        .topk = topk,
-                                        .scores_stride = columns,
-                                        .indices_stride = topk},
-                                       nullptr, 0, stream));
+  const dsaperf::kernels::TopkParams params{.scores = scores,
+                                            .end = end,
+                                            .indices = indices,
+                                            .rows = rows,
+                                            .columns = columns,
+                                            .topk = topk,
+                                            .scores_stride = columns,
+                                            .indices_stride = topk};
+  if (const auto variant = dsaperf::peers::forced_variant())
+    return report(dsaperf::kernels::topk_variant(params, *variant, stream));
+  return report(dsaperf::kernels::topk(params, nullptr, 0, stream));
 }
 
 int dsaperf_peers_select(const void* q, const float* weights, const void* k, const float* k_scales,

@@ -47,7 +47,8 @@ def case(context, heads, batch, q_len, ctx, cache):
     ours = ours_call(context, q.view(-1, heads, 576), cache, rows, listed.view(-1, TOPK), None, out, lse, fp8=1, decode=1)
     return Case("sparse_decode_fp8", "h %d, b %d, q %d, ctx %d" % (heads, batch, q_len, ctx), ours, peer, compare,
                 flop=2 * batch * q_len * heads * TOPK * 1088, byte=batch * q_len * TOPK * 656,
-                extra={"heads": heads, "batch": batch, "q_len": q_len, "ctx": ctx})
+                extra={"heads": heads, "batch": batch, "q_len": q_len, "ctx": ctx},
+                shape=("sparse_decode", 1, heads, 1, batch * q_len, TOPK))
 
 
 def cases(context):
@@ -69,4 +70,5 @@ def bf16_case(context, heads, batch, ctx):
     out = torch.empty(batch, heads, 512, dtype=torch.bfloat16, device=DEVICE)
     return Case("sparse_decode_bf16", "h %d, b %d, q 1, ctx %d" % (heads, batch, ctx),
                 ours_call(context, q, kv, batch * ctx, listed, None, out, None, decode=1),
-                flop=2 * batch * heads * TOPK * 1088, byte=batch * TOPK * 1152)
+                flop=2 * batch * heads * TOPK * 1088, byte=batch * TOPK * 1152,
+                shape=("sparse_decode", 0, heads, 1, batch, TOPK))

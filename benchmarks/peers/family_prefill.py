@@ -37,11 +37,11 @@ def difference(ours, peer):
     return worst
 
 
-def ours_call(context, q, kv, rows, indices, lengths, out, lse, fp8=0, decode=0, cluster=0):
+def ours_call(context, q, kv, rows, indices, lengths, out, lse, fp8=0, decode=0):
     tokens, heads = q.shape[0], q.shape[1]
     arguments = (pointer(q), pointer(kv), fp8, ctypes.c_longlong(rows), pointer(indices), pointer(lengths),
                  pointer(out), pointer(lse), ctypes.c_longlong(tokens), heads, indices.shape[1],
-                 ctypes.c_float(576 ** -0.5), decode, cluster)
+                 ctypes.c_float(576 ** -0.5), decode)
     # The default argument keeps the tensors alive: the library sees only their addresses.
     return lambda kept=(q, kv, indices, lengths, out, lse): context.call("dsaperf_peers_sparse_mla", *arguments, stream())
 
@@ -72,7 +72,8 @@ def case(context, kernel, heads, s_q, s_kv, causal):
             return difference(out, peer()[0].view(s_q, -1, 512)[:, :heads])
     name = "h %d, %d x %d" % (heads, s_q, s_kv) + (", topk_length" if causal else "")
     return Case(kernel, name, ours_call(context, q, kv, s_kv, indices, lengths, out, lse), peer, compare,
-                flop=2 * heads * pairs * 1088, extra={"heads": heads, "s_q": s_q, "s_kv": s_kv})
+                flop=2 * heads * pairs * 1088, extra={"heads": heads, "s_q": s_q, "s_kv": s_kv},
+                shape=("sparse_prefill", 0, heads, 1, s_q, TOPK))
 
 
 def cases(context):
@@ -95,6 +96,6 @@ def fp8_cases(context):
             out = torch.empty(s_q, heads, 512, dtype=torch.bfloat16, device=DEVICE)
             yield Case("sparse_prefill_fp8", "h %d, %d x %d" % (heads, s_q, s_kv),
                        ours_call(context, q, kv, s_kv, indices, None, out, None, fp8=1),
-                       flop=2 * heads * s_q * TOPK * 1088)
+                       flop=2 * heads * s_q * TOPK * 1088, shape=("sparse_prefill", 1, heads, 1, s_q, TOPK))
 
 

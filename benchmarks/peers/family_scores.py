@@ -24,7 +24,8 @@ def prefill_case(context, module, heads, tokens, keys, causal):
     return Case("scores", "h %d, %d x %d %s" % (heads, tokens, keys, "causal" if causal else "full"), ours,
                 peer if module else None, lambda: scores_apart(out, peer(), x.end), SCORES_ALLOWED,
                 flop=256 * heads * x.pairs, byte=4 * x.pairs,
-                extra={"heads": heads, "tokens": tokens, "keys": keys, "causal": causal})
+                extra={"heads": heads, "tokens": tokens, "keys": keys, "causal": causal},
+                shape=("scores", 0, heads, 1, tokens, keys))
 
 
 def paged_case(context, module, heads, batch, q_len, ctx):
@@ -53,7 +54,8 @@ def paged_case(context, module, heads, batch, q_len, ctx):
     pairs = batch * q_len * ctx
     return Case("paged_scores", "h %d, b %d, q %d, ctx %d" % (heads, batch, q_len, ctx), ours,
                 peer if module else None, compare, SCORES_ALLOWED, flop=256 * heads * pairs, byte=batch * ctx * 132 + 4 * pairs,
-                extra={"heads": heads, "batch": batch, "q_len": q_len, "ctx": ctx})
+                extra={"heads": heads, "batch": batch, "q_len": q_len, "ctx": ctx},
+                shape=("paged_scores", 0, heads, q_len, batch, ctx))
 
 
 def cases(context):

@@ -59,7 +59,8 @@ def topk_case(context, distribution, rows, columns):
     return Case("topk", "%s, %d x %d" % (distribution, rows, columns),
                 lambda: call(context, "dsaperf_peers_topk", (x, None, out), Long(rows), Long(columns), TOPK),
                 lambda: peers.run(name, x), lambda: rows_not_best(out, x, lengths), 0, byte=4 * rows * columns,
-                extra={"rows": rows, "columns": columns, "distribution": distribution, "peer": name})
+                extra={"rows": rows, "columns": columns, "distribution": distribution, "peer": name},
+                shape=("topk", 0, 0, 1, rows, columns))
 
 
 def fused_case(context, name, scores, rows, columns, lengths, ours):

@@ -25,6 +25,8 @@ class Case:
     flop: float = 0
     byte: float = 0
     extra: dict = dataclasses.field(default_factory=dict)
+    # What the choice of a variant depends on: kernel, fp8, heads, q_len, rows, columns.
+    shape: tuple | None = None
 
 
 class Context:
@@ -33,6 +35,10 @@ class Context:
     def __init__(self, library, peers):
         self.ours = ctypes.CDLL(library)
         self.ours.dsaperf_peers_error.restype = ctypes.c_char_p
+        self.ours.dsaperf_peers_variants.restype = ctypes.c_char_p
+        # Split lists of a decode step: at most one part an SM, of 64 heads.
+        self._workspace = torch.empty(160 * 64 * 2056, dtype=torch.uint8, device=DEVICE)
+        self.ours.dsaperf_peers_workspace(pointer(self._workspace), ctypes.c_longlong(self._workspace.numel()))
         self.peers = peers
         self._flashmla = None
         if peers:
@@ -45,6 +51,18 @@ class Context:
     @property
     def flashmla(self):
         return self._flashmla
+
+    def variants(self, shape):
+        """Names of the variants beside the default that can run a shape."""
+        kernel, fp8, heads, q_len, rows, columns = shape
+        sms = torch.cuda.get_device_properties(0).multi_processor_count
+        names = self.ours.dsaperf_peers_variants(kernel.encode(), fp8, heads, q_len, ctypes.c_longlong(rows),
+                                                 ctypes.c_longlong(columns), sms)
+        return [] if names is None else [name for name in names.decode().split() if name != "default"]
+
+    def use_variant(self, name):
+        """What ours runs from now on; "" leaves the choice to the library."""
+        self.call("dsaperf_peers_variant", name.encode())
 
     def call(self, name, *arguments):
         """Calls a C function of ours; raises with its reason."""
@@ -104,8 +122,41 @@ def _spread(samples):
     return (high - low) / 2 / statistics.median(samples)
 
 
-def race(case, quick=False):
-    """Checks, then times ours and the peer's in turn: one sample of each, alternately."""
+def compared(case, row):
+    """Whether the last results of ours and of the peer agree, and how far they are apart. A comparison
+    that gives no number (True, None) is an error of the family: it would pass for a distance."""
+    apart = case.compare()
+    if isinstance(apart, bool) or not isinstance(apart, (int, float)):
+        raise TypeError("compare of %s %s gives %r, no distance" % (case.kernel, case.name, apart))
+    row["agree"], row["difference"] = apart <= case.allowed, apart
+
+
+def time_variants(context, case, has_peer, quick):
+    """Each variant beside the default, checked and timed as ours is: a row each, without the peer's time."""
+    rows = []
+    for name in context.variants(case.shape) if case.shape else ():
+        row = {"variant": name, "agree": None}
+        try:
+            context.use_variant(name)
+            case.ours()
+            torch.cuda.synchronize()
+            if case.compare is not None and has_peer:
+                compared(case, row)
+            row["cold_us"] = round(statistics.median(_cold_once(case.ours) for _ in range(5 if quick else 9)), 2)
+            graph = _graph(case.ours)
+            _warm_once(graph)
+            row["warm_us"] = round(statistics.median(_warm_once(graph) for _ in range(3)), 2)
+        except Exception as error:  # noqa: BLE001 - one variant must not end the case
+            row["error"] = str(error).splitlines()[0][:160]
+        finally:
+            context.use_variant("")
+        rows.append(row)
+    return rows
+
+
+def race(case, quick=False, context=None):
+    """Checks, then times ours and the peer's in turn: one sample of each, alternately. With a context,
+    our other variants too."""
     row = {"kernel": case.kernel, "case": case.name, **case.extra}
     calls = {"ours": case.ours}
     if case.peer is not None:
@@ -119,8 +170,7 @@ def race(case, quick=False):
     torch.cuda.synchronize()
     row["agree"] = None
     if case.compare is not None and "peer" in calls:
-        apart = case.compare()
-        row["agree"], row["difference"] = apart <= case.allowed, apart
+        compared(case, row)
     cold = {who: [] for who in calls}
     for call in calls.values():
         for _ in range(2):
@@ -153,6 +203,8 @@ def race(case, quick=False):
         row["ours_tflops"] = round(case.flop / row["ours_cold_us"] / 1e6, 1)
     if case.byte:
         row["ours_gbs"] = round(case.byte / row["ours_cold_us"] / 1e3, 1)
+    if context is not None:
+        row["variants"] = time_variants(context, case, "peer" in calls, quick)
     return row
 
 
@@ -164,6 +216,34 @@ def line(row):
         row.get("peer_warm_us", "-"), row["cold_ratio"], row["warm_ratio"],
         "" if row["agree"] is None else "%s %.1e" % ("same" if row["agree"] else "DIFFERS", row["difference"]),
         "  %.0f TFLOP/s" % row["ours_tflops"] if "ours_tflops" in row else "")
+
+
+def variant_lines(row):
+    """What the variants of a row took, and their ratio to the peer."""
+    for variant in row.get("variants", ()):
+        if "error" in variant:
+            yield "    %-30s %s" % (variant["variant"], variant["error"])
+            continue
+        ratios = ["%6.3f" % (row["peer_%s_us" % t] / variant["%s_us" % t]) if row.get("peer_%s_us" % t) else "     -"
+                  for t in ("cold", "warm")]
+        yield "    %-52s %9.2f %9.2f  ratio %s %s  %s" % (
+            variant["variant"], variant["cold_us"], variant["warm_us"], *ratios,
+            {None: "", True: "same", False: "DIFFERS"}[variant["agree"]])
+
+
+def merged(old, new):
+    """Rows of an earlier document that the new one has not measured are kept, with the revision they are of;
+    the note goes when no row's agreement is without a measured difference."""
+    result = dict(new)
+    for part in ("rows", "rows_without_peer"):
+        fresh = {(row["kernel"], row["case"]) for row in new[part]}
+        kept = [{"commit": old["commit"], **row} for row in old[part] if (row["kernel"], row["case"]) not in fresh]
+        result[part] = [{"commit": new["commit"], **row} for row in new[part]] + kept
+    by_hand = sum(row["agree"] is not None and "difference" not in row for row in result["rows"])
+    result.pop("note", None)
+    if by_hand:
+        result["note"] = "agree of %d rows is without a measured difference; to be run again" % by_hand
+    return result
 
 
 def summary(document):

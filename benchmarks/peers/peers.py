@@ -60,9 +60,19 @@ def main():
     parser.add_argument("--budget", type=float, default=1e9, help="seconds; cases left over are named in the output")
     parser.add_argument("--match", default="", help="only cases whose kernel and name match this regular expression")
     parser.add_argument("--quick", action="store_true", help="fewer samples")
+    parser.add_argument("--variants", action="store_true", help="our other variants of each case too")
+    parser.add_argument("--merge", default="", help="an earlier document: its rows that this run has not measured are kept")
     args = parser.parse_args()
 
     started = time.monotonic()
+    earlier = json.load(open(args.merge)) if args.merge else None
+
+    def write():
+        whole = measure.merged(earlier, document) if earlier else document
+        with open(args.out + ".part", "w") as file:
+            json.dump(whole, file, indent=1)
+        os.replace(args.out + ".part", args.out)  # a run that is cut short leaves a whole document
+
     folder = "/tmp/dsaperf-peers"
     os.makedirs(folder, exist_ok=True)
     for archive in filter(None, args.archive.split(",")):
@@ -85,16 +95,16 @@ def main():
                 document["left_out"].append(case.kernel + " " + case.name)
                 continue
             try:
-                row = measure.race(case, quick=args.quick)
+                row = measure.race(case, quick=args.quick, context=context if args.variants else None)
             except Exception as error:  # noqa: BLE001 - one case must not end the run
                 torch.cuda.synchronize()
                 row = {"kernel": case.kernel, "case": case.name, "error": str(error)[:300]}
             document["rows" if row.get("peer_cold_us") else "rows_without_peer"].append(row)
-            print(measure.line(row), flush=True)
-            json.dump(document, open(args.out, "w"), indent=1)
+            print("\n".join([measure.line(row), *measure.variant_lines(row)]), flush=True)
+            write()
         torch.cuda.empty_cache()
     document["clocks_after"] = environment(args)["clocks"]
-    json.dump(document, open(args.out, "w"), indent=1)
+    write()
     print(measure.summary(document))
 
 
