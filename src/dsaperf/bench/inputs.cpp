@@ -45,19 +45,38 @@ Result<Array<T>> repeated(const std::vector<T>& pattern, std::size_t size) {
   return array;
 }
 
-std::vector<float> normal_floats(std::size_t size) {
-  std::vector<float> values(size);
-  std::minstd_rand engine(5);
-  std::normal_distribution<float> normal;
-  for (auto& value : values) value = normal(engine);
+// Drawn once: more values would tell nothing more, and drawing takes longer than measuring.
+constexpr std::size_t kDrawn = 1048573;  // prime: rows at a distance of 2^n differ
+
+const std::vector<float>& normal_floats() {
+  static const std::vector<float> values = [] {
+    std::vector<float> drawn(kDrawn);
+    std::minstd_rand engine(5);
+    std::normal_distribution<float> normal;
+    for (auto& value : drawn) value = normal(engine);
+    return drawn;
+  }();
   return values;
 }
 
-std::vector<std::uint8_t> normal_e4m3(std::size_t size) {
-  std::vector<std::uint8_t> bytes(size);
-  std::ranges::transform(normal_floats(size), bytes.begin(),
-                         [](float x) { return kernels::e4m3_from(x); });
+const std::vector<std::uint8_t>& normal_e4m3() {
+  static const std::vector<std::uint8_t> bytes = [] {
+    std::vector<std::uint8_t> converted(kDrawn);
+    std::ranges::transform(normal_floats(), converted.begin(),
+                           [](float x) { return kernels::e4m3_from(x); });
+    return converted;
+  }();
   return bytes;
+}
+
+const std::vector<std::uint16_t>& normal_bf16() {
+  static const std::vector<std::uint16_t> values = [] {
+    std::vector<std::uint16_t> converted(kDrawn);
+    std::ranges::transform(normal_floats(), converted.begin(),
+                           [](float x) { return kernels::bf16_from(x / 8); });
+    return converted;
+  }();
+  return values;
 }
 
 Result<std::vector<std::uint8_t>> ends_of(const void* data, std::size_t bytes) {
@@ -83,29 +102,20 @@ class AttentionInputs final : public Inputs {
                                   ? rows_of_request * std::min<std::int64_t>(shape.rows, 32)
                                   : 32768;
     const int row_bytes = shape.fp8 ? kernels::kKvRowBytesFp8 : kernels::kKvRowBytesBf16;
-    constexpr std::int64_t kPatternRows = 1021;  // prime: rows at a distance of 2^n differ
+    constexpr std::int64_t kPatternRows = 1021;
     std::vector<std::uint8_t> pattern(kPatternRows * row_bytes);
-    const auto floats = normal_floats(kPatternRows * kernels::kKeyDim);
+    const std::vector<float> scales(kernels::kKvFp8Scales, 0.125F);
     for (std::int64_t r = 0; r < kPatternRows; ++r) {
       std::uint8_t* row = &pattern[r * row_bytes];
-      const auto put_bf16 = [&](std::int64_t at, float value) {
-        const std::uint16_t bits = kernels::bf16_from(value / 8);
-        std::memcpy(row + at, &bits, sizeof bits);
-      };
-      const float* source = &floats[r * kernels::kKeyDim];
+      const std::uint16_t* source = &normal_bf16()[r * kernels::kKeyDim];
       if (!shape.fp8) {
-        for (int d = 0; d < kernels::kKeyDim; ++d) put_bf16(2 * d, source[d]);
+        std::memcpy(row, source, kernels::kKvRowBytesBf16);
         continue;
       }
-      for (int d = 0; d < kernels::kLatentDim; ++d) row[d] = kernels::e4m3_from(source[d]);
-      const std::vector<float> scales(kernels::kKvFp8Scales, 0.125F);
+      std::memcpy(row, &normal_e4m3()[r * kernels::kLatentDim], kernels::kLatentDim);
       std::memcpy(row + kernels::kKvFp8ScaleOffset, scales.data(), 4 * scales.size());
-      for (int d = 0; d < kernels::kRopeDim; ++d)
-        put_bf16(kernels::kKvFp8RopeOffset + 2 * d, source[kernels::kLatentDim + d]);
+      std::memcpy(row + kernels::kKvFp8RopeOffset, source, 2 * kernels::kRopeDim);
     }
-    std::vector<std::uint16_t> queries(1 << 20);
-    std::ranges::transform(normal_floats(queries.size()), queries.begin(),
-                           [](float x) { return kernels::bf16_from(x / 8); });
     // Lists: a random order of a request's rows, another start for each token.
     const std::int64_t span = std::min(rows, rows_of_request);
     std::vector<std::int32_t> order(span);
@@ -120,7 +130,7 @@ class AttentionInputs final : public Inputs {
         lists[t * kTopk + i] = static_cast<std::int32_t>(base + order[(t * 613 + i) % span]);
     }
     DSAPERF_TRY_ASSIGN(inputs->kv_, repeated(pattern, rows * row_bytes));
-    DSAPERF_TRY_ASSIGN(inputs->q_, repeated(queries, shape.rows * heads * kernels::kKeyDim));
+    DSAPERF_TRY_ASSIGN(inputs->q_, repeated(normal_bf16(), shape.rows * heads * kernels::kKeyDim));
     DSAPERF_TRY_ASSIGN(inputs->lists_, Array<std::int32_t>::copy_of(lists));
     DSAPERF_TRY_ASSIGN(inputs->out_, Array<std::uint16_t>::uninitialized(shape.rows * heads *
                                                                          kernels::kLatentDim));
@@ -173,11 +183,10 @@ class ScoresInputs final : public Inputs {
  public:
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<ScoresInputs>();
-    const auto bytes = normal_e4m3(std::size_t{1} << 20);
-    const auto floats = normal_floats(std::size_t{1} << 16);
+    const auto& bytes = normal_e4m3();
     DSAPERF_TRY_ASSIGN(inputs->q_, repeated(bytes, shape.rows * shape.heads * kernels::kIndexDim));
     DSAPERF_TRY_ASSIGN(inputs->k_, repeated(bytes, shape.columns * kernels::kIndexDim));
-    DSAPERF_TRY_ASSIGN(inputs->weights_, repeated(floats, shape.rows * shape.heads));
+    DSAPERF_TRY_ASSIGN(inputs->weights_, repeated(normal_floats(), shape.rows * shape.heads));
     DSAPERF_TRY_ASSIGN(inputs->scales_, repeated(std::vector<float>(1024, 0.75F), shape.columns));
     DSAPERF_TRY_ASSIGN(inputs->start_, Array<std::int32_t>::filled_with_byte(shape.rows, 0));
     const std::vector<std::int32_t> end(shape.rows, static_cast<std::int32_t>(shape.columns));
@@ -223,8 +232,8 @@ class PagedScoresInputs final : public Inputs {
     const std::int64_t rows = shape.rows * shape.q_len;
     const std::int64_t pages_of_request = shape.columns / kernels::kPageTokens;
     const std::int64_t page_count = shape.rows * pages_of_request;
-    std::vector<std::uint8_t> pattern(std::size_t{127} * kernels::kIndexPageBytes);
-    const auto bytes = normal_e4m3(pattern.size());
+    const auto& bytes = normal_e4m3();
+    std::vector<std::uint8_t> pattern(std::size_t{113} * kernels::kIndexPageBytes);
     const std::vector<float> scales(kernels::kPageTokens, 0.75F);
     for (std::size_t at = 0; at < pattern.size(); at += kernels::kIndexPageBytes) {
       std::memcpy(&pattern[at], &bytes[at], kernels::kIndexPageScaleOffset);
@@ -235,7 +244,7 @@ class PagedScoresInputs final : public Inputs {
     std::iota(table.begin(), table.end(), 0);
     DSAPERF_TRY_ASSIGN(inputs->pages_, repeated(pattern, page_count * kernels::kIndexPageBytes));
     DSAPERF_TRY_ASSIGN(inputs->q_, repeated(bytes, rows * shape.heads * kernels::kIndexDim));
-    DSAPERF_TRY_ASSIGN(inputs->weights_, repeated(normal_floats(1 << 16), rows * shape.heads));
+    DSAPERF_TRY_ASSIGN(inputs->weights_, repeated(normal_floats(), rows * shape.heads));
     DSAPERF_TRY_ASSIGN(inputs->table_, Array<std::int32_t>::copy_of(table));
     const std::vector<std::int32_t> lengths(shape.rows, static_cast<std::int32_t>(shape.columns));
     DSAPERF_TRY_ASSIGN(inputs->lengths_, Array<std::int32_t>::copy_of(lengths));
@@ -279,9 +288,7 @@ class TopkInputs final : public Inputs {
  public:
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<TopkInputs>();
-    // A prime number of values: rows differ.
-    DSAPERF_TRY_ASSIGN(inputs->scores_,
-                       repeated(normal_floats(1048573), shape.rows * shape.columns));
+    DSAPERF_TRY_ASSIGN(inputs->scores_, repeated(normal_floats(), shape.rows * shape.columns));
     DSAPERF_TRY_ASSIGN(inputs->out_, Array<std::int32_t>::uninitialized(shape.rows * kTopk));
     inputs->params_ = {.scores = inputs->scores_.data(),
                        .indices = inputs->out_.data(),
