@@ -92,7 +92,8 @@ typedef enum dsaperf_outside { DSAPERF_UNTOUCHED = 0, DSAPERF_MINUS_INFINITY = 1
 
 /* ---- Stages. Each has dsaperf_NAME and dsaperf_NAME_workspace, the bytes of workspace it needs for these sizes. ---- */
 
-/* y[b][m][n] = sum_k x[b][m][k] w[b][n][k]; bf16 in, f32 sums. Projections, absorb (in_out) and v_up. */
+/* y[b][m][n] = sum_k x[b][m][k] w[b][n][k]; bf16 in, f32 sums. Projections, absorb (in_out) and v_up. On the GPU
+ * cuBLASLt's handle, which takes a millisecond to make, is kept for each thread and device. */
 typedef struct dsaperf_gemm_params {
   size_t struct_size;
   const uint16_t* x;

@@ -56,6 +56,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"heads_8", {.batch = 2, .new_tokens = 9, .past = 100}, 8},
                       Case{
                           "heads_128", {.batch = 2, .new_tokens = 9, .past = 100, .kv = kFp8}, 128},
+                      Case{"batch_1024", {.batch = 1024, .new_tokens = 1, .past = 70, .kv = kFp8}},
                       Case{"shared", {.batch = 2, .new_tokens = 9, .past = 100}, 16, false},
                       Case{"fp8_projections",
                            {.batch = 2, .new_tokens = 40, .past = 100, .kv = kFp8},
@@ -63,6 +64,34 @@ INSTANTIATE_TEST_SUITE_P(
                            true,
                            Projections::kFp8Block}),
     [](const auto& tested) { return std::string(tested.param.name); });
+
+// A chunk, a request with nothing new, and a prefill from nothing in one batch; run twice, every
+// bit the same.
+TEST(GpuLayerBatchTest, RaggedBatchesWithAnEmptyRequestAgreeWithTheReference) {
+  DSAPERF_REQUIRE_GPU();
+  auto spec = testing::small_spec();
+  spec.heads = 16;
+  const auto weights = random_weights(spec, 1, ScoreDistribution::kNormal);
+  const auto backend = gpu_backend().value();
+  const auto layer = DsaLayer::create(*backend, spec, weights).value();
+  auto cache = CacheManager::create(*backend, {.pages = 32, .kv = kFp8}).value();
+  std::vector<BatchRequest> batch;
+  for (const auto& [past, added] : {std::pair{150, 5}, {20, 0}, {0, 80}}) {
+    batch.push_back({.request = cache.add_request(), .new_tokens = added});
+    ASSERT_TRUE(fill_past(*backend, cache, spec, weights, batch.back().request, past,
+                          {.seed = 3, .stream = batch.size()}));
+  }
+  auto pass = layer.prepare(cache, batch, testing::random_x(spec, 85)).value();
+  ASSERT_TRUE(layer.keep_scores(pass, tokens_to_check(pass, 12)));
+  ASSERT_TRUE(layer.run(pass, cache));
+  const auto first = testing::host<std::uint16_t>(*backend, pass.at("y"));
+  const auto check = check_layer(layer, weights, pass, cache, 0).value();
+  for (const auto& stage : check.stages) {
+    EXPECT_TRUE(stage.passed) << model::name(stage.stage) << ": " << stage.detail;
+  }
+  ASSERT_TRUE(layer.run(pass, cache));
+  EXPECT_EQ(testing::host<std::uint16_t>(*backend, pass.at("y")), first);
+}
 
 }  // namespace
 }  // namespace dsaperf::op

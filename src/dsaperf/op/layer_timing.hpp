@@ -54,7 +54,7 @@ class LayerTimer {
 
   // One pass that finds nothing of its data in the processor's caches.
   Result<Micros> cold();
-  // `passes` back to back; the time of one.
+  // `passes` back to back, right after one that is not timed; the time of one.
   Result<Micros> warm(int passes);
   // The stages of one pass, as pass().stages lists them, without the time that it takes to note a
   // time (on a GPU a microsecond or two). A stage that runs in parts (scores, top-k) is their sum.
