@@ -68,18 +68,23 @@ def on_gpu(array: Any) -> bool:
     return device is not None and int(device()[0]) in (2, 13)
 
 
+def stream_number(stream: Any) -> int:
+    """A CUDA stream of torch, CuPy or cuda.core, or its address, as a number."""
+    if isinstance(stream, int):
+        return stream
+    for attribute in ("cuda_stream", "ptr"):
+        if hasattr(stream, attribute):
+            return int(getattr(stream, attribute))
+    if hasattr(stream, "__cuda_stream__"):
+        return int(stream.__cuda_stream__()[1])
+    raise Error(f"stream: a {type(stream).__name__} is no CUDA stream", "invalid_argument")
+
+
 def stream_of(array: Any, stream: Any) -> int:
     """A CUDA stream as a number: the one given (a number, or a stream of torch, CuPy or cuda.core), else the current one
     of the array's library."""
     if stream is not None:
-        if isinstance(stream, int):
-            return stream
-        for attribute in ("cuda_stream", "ptr"):
-            if hasattr(stream, attribute):
-                return int(getattr(stream, attribute))
-        if hasattr(stream, "__cuda_stream__"):
-            return int(stream.__cuda_stream__()[1])
-        raise Error(f"stream: a {type(stream).__name__} is no CUDA stream", "invalid_argument")
+        return stream_number(stream)
     if not on_gpu(array):
         return 0
     if library(array) == "torch":

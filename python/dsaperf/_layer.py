@@ -22,7 +22,8 @@ class DsaLayer:
 
     ``config`` is a path, a folder or a bundled name; ``weights`` a safetensors file or checkpoint folder (None: random
     ones from ``seed``); ``layer`` its index (None: the first sparse one with an indexer); ``heads`` those of this rank
-    (0: all); ``device`` ``"cpu"``, ``"cpu_reference"`` or ``"gpu"``. Not thread-safe.
+    (0: all); ``device`` ``"cpu"``, ``"cpu_reference"`` or ``"gpu"``, where ``stream`` (a number, or a stream of
+    torch, CuPy or cuda.core; None: one of its own) orders the work. Not thread-safe.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class DsaLayer:
         projections: Literal["bf16", "fp8_block"] = "bf16",
         device: Literal["cpu", "cpu_reference", "gpu"] = "cpu",
         threads: int = 0,
+        stream: Any = None,
     ) -> None:
+        self._stream = stream  # it must outlive the layer
         self._native = _native.Layer(
             os.fspath(config),
             None if weights is None else os.fspath(weights),
@@ -46,6 +49,7 @@ class DsaLayer:
             projections == "fp8_block",
             device,
             threads,
+            0 if stream is None else _arrays.stream_number(stream),
         )
 
     @property

@@ -86,6 +86,7 @@ class Layer:
         fp8_projections: bool,
         device: str,
         threads: int,
+        stream: int,
     ) -> None: ...
     @property
     def layer(self) -> int: ...

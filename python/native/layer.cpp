@@ -26,7 +26,8 @@ dsaperf_device device_of(const std::string& name) {
 class Layer {
  public:
   Layer(const std::string& config, const std::optional<std::string>& weights, std::uint64_t seed,
-        int layer, int heads, bool fp8_projections, const std::string& device, int threads) {
+        int layer, int heads, bool fp8_projections, const std::string& device, int threads,
+        std::uintptr_t stream) {
     auto options = DSAPERF_INIT(dsaperf_layer_options);
     options.config = config.c_str();
     options.weights = weights ? weights->c_str() : nullptr;
@@ -36,6 +37,7 @@ class Layer {
     options.fp8_projections = fp8_projections ? 1 : 0;
     options.device = device_of(device);
     options.threads = threads;
+    options.stream = reinterpret_cast<CUstream_st*>(stream);
     dsaperf_layer* made = nullptr;
     dsaperf_error error;
     dsaperf_status status = DSAPERF_OK;
@@ -169,9 +171,10 @@ class Cache {
 void bind_layer(nb::module_& module) {
   nb::class_<Layer>(module, "Layer")
       .def(nb::init<const std::string&, const std::optional<std::string>&, std::uint64_t, int, int,
-                    bool, const std::string&, int>(),
+                    bool, const std::string&, int, std::uintptr_t>(),
            nb::arg("config"), nb::arg("weights").none(), nb::arg("seed"), nb::arg("layer"),
-           nb::arg("heads"), nb::arg("fp8_projections"), nb::arg("device"), nb::arg("threads"))
+           nb::arg("heads"), nb::arg("fp8_projections"), nb::arg("device"), nb::arg("threads"),
+           nb::arg("stream"))
       .def_prop_ro("layer", [](const Layer& l) { return l.info().layer; })
       .def_prop_ro("hidden", [](const Layer& l) { return l.info().hidden; })
       .def_prop_ro("heads", [](const Layer& l) { return l.info().heads; })

@@ -35,7 +35,7 @@ std::shared_ptr<const perfdb::SystemsTree> open_systems(const std::string& root)
   return std::make_shared<const perfdb::SystemsTree>(take(perfdb::SystemsTree::discover(root)));
 }
 
-std::string table_format(std::string name) {
+std::string table_format(const std::string& name) {
   return name == "bf16" ? "bfloat16" : name;
 }
 

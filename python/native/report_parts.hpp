@@ -31,6 +31,6 @@ model::ModelSpec load(std::string_view config);
 std::shared_ptr<const perfdb::SystemsTree> open_systems(const std::string& root);
 
 // The tables' name of a format: "bf16" is "bfloat16" there.
-std::string table_format(std::string name);
+std::string table_format(const std::string& name);
 
 }  // namespace dsaperf::python
