@@ -10,6 +10,7 @@ Every fenced block says what it is:
     ```python    a doctest where it has >>>, else it must compile
     ```json, yaml   parsed
     ```text, cmake, c   not looked at
+    ```             console where it has "$ ", sh where a line begins with dsaperf, else text
 
 A comment before a block changes that:
 
@@ -49,7 +50,10 @@ def blocks(document):
     """(line number, kind, mark, text) of every fenced block."""
     text = document.read_text()
     for found in BLOCK.finditer(text):
-        yield text[: found.start("body")].count("\n"), found["kind"], found["mark"] or "", found["body"]
+        kind, body = found["kind"], found["body"]
+        if not kind:
+            kind = "console" if body.startswith("$ ") else "sh" if re.search(r"^dsaperf ", body, re.M) else "text"
+        yield text[: found.start("body")].count("\n"), kind, found["mark"] or "", body
 
 
 def commands(text):
