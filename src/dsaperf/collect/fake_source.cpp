@@ -34,7 +34,7 @@ bool named(const std::string& part, std::string_view id) {
 }  // namespace
 
 FakeSource::FakeSource(model::LayerPlan layer, cost::SystemSpec system, Options options)
-    : layer_(std::move(layer)),
+    : layer_(layer),
       system_(std::move(system)),
       options_(std::move(options)),
       info_{.framework = "dsaperf",

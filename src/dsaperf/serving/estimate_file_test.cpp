@@ -16,15 +16,15 @@ class EstimateFileTest : public ::testing::Test {
   void SetUp() override {
     const auto systems = dsaperf::testing::systems_tree();
     if (!systems) GTEST_SKIP() << dsaperf::testing::kNoSystems;
-    tree_ = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
+    tree = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
   }
   Result<FileEstimate> read(const std::filesystem::path& path) {
     return estimate_file(path, {}, [&](const std::string& system, Engine engine) {
-      return predict::compatible::OperatorSet::open(tree_, system, std::string(name(engine)), "");
+      return predict::compatible::OperatorSet::open(tree, system, std::string(name(engine)), "");
     });
   }
 
-  std::shared_ptr<const perfdb::SystemsTree> tree_;
+  std::shared_ptr<const perfdb::SystemsTree> tree;
 };
 
 TEST_F(EstimateFileTest, WhatCannotBeExpressedIsLeftOutByName) {

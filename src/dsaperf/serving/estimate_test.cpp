@@ -14,11 +14,11 @@ class EstimateTest : public ::testing::Test {
   void SetUp() override {
     const auto systems = dsaperf::testing::systems_tree();
     if (!systems) GTEST_SKIP() << dsaperf::testing::kNoSystems;
-    tree_ = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
+    tree = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
   }
   Result<Estimate> ask(const EstimateInputs& inputs,
                        const std::string& model = "zai-org/GLM-5-FP8") {
-    auto set = predict::compatible::OperatorSet::open(tree_, "h200_sxm",
+    auto set = predict::compatible::OperatorSet::open(tree, "h200_sxm",
                                                       std::string(name(inputs.engine)), "");
     return estimate(*model::load_model(model), *set, inputs);
   }
@@ -31,7 +31,7 @@ class EstimateTest : public ::testing::Test {
     return inputs;
   }
 
-  std::shared_ptr<const perfdb::SystemsTree> tree_;
+  std::shared_ptr<const perfdb::SystemsTree> tree;
 };
 
 TEST_F(EstimateTest, MoreAtATimeIsSlowerForEachAndFasterForAll) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <ranges>
 
 namespace dsaperf::serving {
 namespace {
@@ -36,7 +37,11 @@ std::vector<double> chunks(double isl) {
   const double stride = std::max(isl, 512.0);
   const double large = std::ceil(std::max({1024.0, 512.0, std::floor(largest / 8)}) / isl) * isl;
   std::vector<double> list;
-  for (double c = stride; c <= largest; c += c < kNormal ? stride : large) list.push_back(c);
+  double next = stride;
+  while (next <= largest) {
+    list.push_back(next);
+    next += next < kNormal ? stride : large;
+  }
   for (const double c : {isl, 2 * isl})
     if (std::find(list.begin(), list.end(), c) == list.end()) list.push_back(c);
   std::sort(list.begin(), list.end());
@@ -267,10 +272,10 @@ class Sweeper {
     });
     std::vector<Candidate> front;
     double best = -1;
-    for (auto point = all_.rbegin(); point != all_.rend(); ++point) {
-      if (gpu(*point) <= best) continue;
-      best = gpu(*point);
-      front.push_back(*point);
+    for (const Candidate& candidate : std::ranges::reverse_view(all_)) {
+      if (gpu(candidate) <= best) continue;
+      best = gpu(candidate);
+      front.push_back(candidate);
     }
     std::reverse(front.begin(), front.end());
     return front;

@@ -17,22 +17,22 @@ class SweepTest : public ::testing::Test {
   void SetUp() override {
     const auto systems = dsaperf::testing::systems_tree();
     if (!systems) GTEST_SKIP() << dsaperf::testing::kNoSystems;
-    tree_ = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
+    tree = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
   }
   SweepResult run(const std::string& model, const std::vector<Engine>& engines,
                   const SweepInputs& inputs) {
     auto result = sweep(
         *model::load_model(model), engines,
         [&](Engine engine) {
-          return predict::compatible::OperatorSet::open(tree_, "h200_sxm",
-                                                        std::string(name(engine)), "");
+          return predict::compatible::OperatorSet::open(tree, "h200_sxm", std::string(name(engine)),
+                                                        "");
         },
         inputs);
     EXPECT_TRUE(result) << result.error().message();
     return *std::move(result);
   }
 
-  std::shared_ptr<const perfdb::SystemsTree> tree_;
+  std::shared_ptr<const perfdb::SystemsTree> tree;
 };
 
 TEST_F(SweepTest, TheFrontIsThePackages) {
