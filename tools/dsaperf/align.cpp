@@ -3,10 +3,12 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/report/align.hpp"
+#include "dsaperf/report/integration.hpp"
 #include "dsaperf/trace/align.hpp"
 #include "dsaperf/trace/read_trace.hpp"
 #include "trace.hpp"
 
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <cstdio>
@@ -25,6 +27,7 @@ struct Options {
   std::string phase = "auto";
   std::string range;
   std::string markdown;
+  std::string html;
   double max_ratio = 2;
   bool json = false;
 };
@@ -84,6 +87,11 @@ Result<ExitCode> align(const Options& options) {
   if (!options.markdown.empty()) {
     DSAPERF_TRY(write_file(options.markdown, report::align_markdown(report)));
   }
+  if (!options.html.empty()) {
+    const auto document = nlohmann::ordered_json::parse(report::align_json(report));
+    DSAPERF_TRY(
+        write_file(options.html, report::integration_page(report::alignment_document(document))));
+  }
   const std::string text =
       options.json ? report::align_json(report)
                    : report::align_text(report, TextStyle::of_descriptor(STDOUT_FILENO));
@@ -113,6 +121,7 @@ void add_align(CLI::App& app, Run& run) {
   command->add_option("--max-unclassified", options->max_unclassified,
                       "Warn of a larger share of GPU time without a stage (default 5%)");
   command->add_option("--markdown", options->markdown, "Write the table as Markdown here, too");
+  command->add_option("--html", options->html, "Write a page with a picture here, too");
   command->add_flag("--json", options->json, "One JSON document");
   command->footer(
       "Exit code 0: aligned, 3: not aligned.\n"

@@ -40,9 +40,9 @@ double number_of(const Json& json, std::string_view key) {
 }
 
 const Json& child(const Json& json, std::string_view key) {
-  static const Json none;
+  static const Json kNone;
   const auto found = json.is_object() ? json.find(key) : json.end();
-  return found != json.end() ? *found : none;
+  return found != json.end() ? *found : kNone;
 }
 
 // All phases of one model. What a later phase asks depends on what an earlier one found.

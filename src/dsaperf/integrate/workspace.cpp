@@ -143,10 +143,10 @@ Result<bool> Workspace::step(const Step& step) {
 }
 
 const Json& Workspace::document(std::string_view name) const {
-  static const Json none;
+  static const Json kNone;
   const auto& documents = evidence_["documents"];
   const auto found = documents.find(name);
-  return found == documents.end() ? none : *found;
+  return found == documents.end() ? kNone : *found;
 }
 
 void Workspace::add_rows(const std::string& name, const std::filesystem::path& csv) {

@@ -211,32 +211,4 @@ std::string align_json(const AlignReport& report) {
   return dumped(json);
 }
 
-std::string align_picture(const AlignReport& report) {
-  Json values = Json::array();
-  for (const auto& stage : report.alignment.stages) {
-    values.push_back(
-        {{"stage", trace::title(stage.part)}, {"of", "mock"}, {"us", stage.mock_ns / 1e3}});
-    values.push_back({{"stage", trace::title(stage.part)},
-                      {"of", "reference"},
-                      {"us", stage.reference_ns / 1e3}});
-  }
-  const Json picture = {
-      {"$schema", "https://vega.github.io/schema/vega-lite/v5.json"},
-      {"title", "Time of a layer by stage"},
-      {"width", 480},
-      {"data", {{"values", std::move(values)}}},
-      {"mark", {{"type", "bar"}, {"tooltip", true}}},
-      {"encoding",
-       {{"y",
-         {{"field", "stage"},
-          {"type", "nominal"},
-          {"sort", nullptr},
-          {"title", nullptr},
-          {"axis", {{"labelLimit", 260}}}}},
-        {"yOffset", {{"field", "of"}}},
-        {"x", {{"field", "us"}, {"type", "quantitative"}, {"title", "us a layer"}}},
-        {"color", {{"field", "of"}, {"title", nullptr}}}}}};
-  return dumped(picture);
-}
-
 }  // namespace dsaperf::report

@@ -29,7 +29,4 @@ std::string align_markdown(const AlignReport& report);
 // One JSON document, format dsaperf.align.1 (docs/formats/json.md, "align").
 std::string align_json(const AlignReport& report);
 
-// A Vega-Lite specification: time a layer of each stage in both recordings, side by side.
-std::string align_picture(const AlignReport& report);
-
 }  // namespace dsaperf::report

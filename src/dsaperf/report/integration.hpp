@@ -28,6 +28,9 @@ namespace dsaperf::report {
 // `phases`, `warnings`.
 nlohmann::ordered_json integration_document(const nlohmann::ordered_json& evidence);
 
+// The same of an alignment alone (a document of `align --json`): its answer and its section.
+nlohmann::ordered_json alignment_document(const nlohmann::ordered_json& align);
+
 std::string integration_markdown(const nlohmann::ordered_json& document);
 
 // One self-contained HTML page: draws the pictures with the Vega bundle that is part of it; without

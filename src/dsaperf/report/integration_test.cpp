@@ -125,8 +125,8 @@ const Json& answer(const Json& document, std::string_view name) {
   for (const auto& each : document["answers"]) {
     if (each["name"] == name) return each;
   }
-  static const Json none;
-  return none;
+  static const Json kNone;
+  return kNone;
 }
 
 std::set<std::string> picture_names(const Json& document) {
@@ -247,6 +247,24 @@ TEST(IntegrationPageTest, HoldsEverythingAndNothingFromForeignText) {
   EXPECT_NE(page.find("window.vegaEmbed"), std::string::npos);
   EXPECT_EQ(page.find("src=\"http"), std::string::npos);
   EXPECT_EQ(page.find("href=\"http"), std::string::npos);
+}
+
+TEST(AlignmentPageTest, HasTheKernelsSideBySide) {
+  const Json align = {{"verdict", "not_aligned"},
+                      {"mock", {{"file", "layer.json"}}},
+                      {"reference", {{"file", "served.json"}}},
+                      {"stages", Json::array({{{"title", "top-k"},
+                                               {"state", "missing"},
+                                               {"times", {{"mock_ns", 0}, {"reference_ns", 5000}}},
+                                               {"decisive", true}}})}};
+  const auto document = alignment_document(align);
+  EXPECT_EQ(answer(document, "align")["answer"], "No");
+  EXPECT_EQ(picture_names(document), std::set<std::string>{"align"});
+  const auto& bars = document["sections"][0]["pictures"][0]["spec"]["data"]["values"];
+  ASSERT_EQ(bars.size(), 2U);
+  EXPECT_EQ(bars[1]["of"], "served model");
+  EXPECT_EQ(bars[1]["us"], 5.0);
+  EXPECT_EQ(bars[1]["source"], "measured: served.json");
 }
 
 TEST(IntegrationTablesTest, AreCsvWithASource) {

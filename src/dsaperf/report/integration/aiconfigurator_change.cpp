@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <vector>
 
 namespace dsaperf::report {
 namespace {
@@ -47,12 +48,12 @@ const Formula* formula_of(std::string_view stage) {
 
 // The layer that most of the work is for: one with an indexer of its own, else the first.
 const Json& typical(const Json& analyze) {
-  static const Json none;
+  static const Json kNone;
   const auto& layers = list_at(analyze, {"layers"});
   for (const auto& layer : layers) {
     if (text_at(layer, {"indexer_role"}) == "full") return layer;
   }
-  return layers.empty() ? none : layers[0];
+  return layers.empty() ? kNone : layers[0];
 }
 
 void bullets(const Json& lines, std::string& text) {
@@ -78,10 +79,11 @@ void write_standing(const Json& analyze, std::string& text) {
     text += fmt::format("The architecture `{}` is not known to it.\n",
                         architecture.empty() ? "(config.json names none)" : architecture);
   } else {
-    text += fmt::format("`{}` is known as {}{}.\n", architecture, family,
-                        at(mapping, {"exact"}) == true
-                            ? ", with the sizes that its tables assume: tables alone are needed"
-                            : ", with differences that change its numbers");
+    text += fmt::format(
+        "`{}` is known as {}{}.\n", architecture, family,
+        at(mapping, {"exact"}) == true
+            ? ", with the sizes that its tables assume: rows of its own are all that is needed"
+            : ", with differences that change its numbers");
   }
   const auto context = joined(list_at(mapping, {"context_operations"}));
   const auto generation = joined(list_at(mapping, {"generation_operations"}));
@@ -95,28 +97,60 @@ void write_standing(const Json& analyze, std::string& text) {
   bullets(list_at(mapping, {"notes"}), text);
 }
 
-void write_names(const Json& analyze, bool is_dsa, std::string& text) {
-  const auto kind = text_at(typical(analyze), {"attention"});
-  const std::string stem = is_dsa ? "dsa" : kind;
+// Tables of attention that aiconfigurator 0.12 ships, by what analyze calls the attention.
+struct KnownTables {
+  std::string_view kind;
+  std::string_view context, generation;
+};
+constexpr KnownTables kKnownTables[] = {
+    {"dsa", "dsa_context_module_perf.parquet", "dsa_generation_module_perf.parquet"},
+    {"gqa", "context_attention_perf.parquet", "generation_attention_perf.parquet"},
+    {"sliding_window", "context_attention_perf.parquet", "generation_attention_perf.parquet"},
+    {"block_sparse", "msa_context_module_perf.parquet", "msa_generation_module_perf.parquet"},
+    {"compressed_sparse", "dsv4_csa_context_module_perf.parquet",
+     "dsv4_csa_generation_module_perf.parquet"},
+    {"heavily_compressed", "dsv4_hca_context_module_perf.parquet",
+     "dsv4_hca_generation_module_perf.parquet"},
+};
+
+// One row a kind of attention in the model and phase.
+void write_tables(const Json& analyze, std::string& text) {
   const auto& mapping = at(analyze, {"aiconfigurator"});
-  const auto or_own = [&](const char* key, const char* phase) {
-    const auto known = joined(list_at(mapping, {key}));
-    return known.empty() ? fmt::format("a new one, as `{}DSAModule` is written", phase) : known;
-  };
-  text +=
-      "\n## Tables and operations\n\n| phase | operation | table | `op_name` |\n| --- | --- | --- "
-      "| --- |\n";
-  text += fmt::format("| prefill | {} | `{}_context_module_perf.parquet` | `{}_context` |\n",
-                      or_own("context_operations", "Context"), stem, stem);
-  text += fmt::format("| decode | {} | `{}_generation_module_perf.parquet` | `{}_generation` |\n",
-                      or_own("generation_operations", "Generation"), stem, stem);
-  text +=
-      "\nLayers that reuse another layer's selection have rows of their own, with `skip_indexer` "
-      "in "
-      "`op_name`. A row is found by architecture, the three dtypes, heads, batch, new and cached "
-      "tokens:\n\n"
-      "| field | type | unit and meaning |\n| --- | --- | --- |\n";
-  text += fmt::format("| `architecture` | string | `{}` |\n", text_at(mapping, {"architecture"}));
+  text += "| attention | phase | operation | table |\n| --- | --- | --- | --- |\n";
+  std::vector<std::string> kinds;
+  for (const auto& layer : list_at(analyze, {"layers"})) {
+    const auto kind = text_at(layer, {"attention"});
+    if (kind.empty() || std::find(kinds.begin(), kinds.end(), kind) != kinds.end()) continue;
+    kinds.push_back(kind);
+    const auto* known = std::find_if(std::begin(kKnownTables), std::end(kKnownTables),
+                                     [&](const KnownTables& each) { return each.kind == kind; });
+    const bool has = known != std::end(kKnownTables);
+    for (const bool context : {true, false}) {
+      const auto operations =
+          joined(list_at(mapping, {context ? "context_operations" : "generation_operations"}));
+      const auto own =
+          fmt::format("{}_{}_module_perf.parquet", kind, context ? "context" : "generation");
+      text += fmt::format(
+          "| {} | {} | {} | `{}`{} |\n", spaced(kind), context ? "prefill" : "decode",
+          has && !operations.empty() ? operations
+                                     : fmt::format("a new one, as `{}DSAModule` is written",
+                                                   context ? "Context" : "Generation"),
+          has ? std::string(context ? known->context : known->generation) : own,
+          has ? "" : " (new)");
+    }
+  }
+}
+
+void write_names(const Json& analyze, std::string& text) {
+  text += "\n## Tables and operations\n\n";
+  write_tables(analyze, text);
+  text += fmt::format(
+      "\nA row of a DSA table, and of a new one, is found by these fields. Layers that reuse "
+      "another "
+      "layer's selection have rows of their own, with `skip_indexer` in `op_name`.\n\n"
+      "| field | type | unit and meaning |\n| --- | --- | --- |\n"
+      "| `architecture` | string | `{}` |\n",
+      text_at(analyze, {"aiconfigurator", "architecture"}));
   text +=
       "| `mla_dtype` | string | arithmetic of attention: `bfloat16` or `fp8` |\n"
       "| `kv_cache_dtype` | string | `bfloat16` or `fp8` |\n"
@@ -126,6 +160,7 @@ void write_names(const Json& analyze, bool is_dsa, std::string& text) {
       "| `isl` | INT64 | prefill: new tokens a request; decode: 1 |\n"
       "| `step` | INT64 | tokens a request that are in the cache before |\n"
       "| `latency` | DOUBLE | ms, one layer, without the all-reduce |\n"
+      "| `op_name` | string | kind of layer |\n"
       "\nINT64 and DOUBLE are exact: other widths, nulls and gzip are refused by its reader.\n";
 }
 
@@ -235,7 +270,7 @@ std::optional<std::string> aiconfigurator_change(const nlohmann::ordered_json& e
   const bool is_dsa = text_at(layer, {"attention"}) == "dsa";
   auto text = fmt::format("# {} in AIConfigurator\n\n", text_at(analyze, {"name"}));
   write_standing(analyze, text);
-  write_names(analyze, is_dsa, text);
+  write_names(analyze, text);
   write_sizes(layer, text);
   write_formulas(layer, text);
   write_grid(evidence, is_dsa, text);

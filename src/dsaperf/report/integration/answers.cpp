@@ -35,8 +35,12 @@ Json what_it_is(const Json& evidence) {
   const auto& facts = at(analyze, {"facts"});
   std::string text;
   if (at(facts, {"sparse"}) == true) {
-    text = fmt::format("Sparse attention in {} of {} layers", number_at(facts, {"sparse_layers"}),
-                       number_at(facts, {"layers"}));
+    // Some models have two attention blocks in what they count as one layer.
+    const double sparse = number_at(facts, {"sparse_layers"});
+    const double layers = number_at(facts, {"layers"});
+    text = sparse > layers
+               ? fmt::format("Sparse attention in {} blocks of {} layers", sparse, layers)
+               : fmt::format("Sparse attention in {} of {} layers", sparse, layers);
     if (const double topk = number_at(facts, {"index_topk"}); topk > 0) {
       text += fmt::format(", top {} tokens", topk);
     }

@@ -41,18 +41,18 @@ Json point_row(const Json& candidate, const std::string& role) {
 }
 
 const std::vector<Section::Column>& point_columns() {
-  static const std::vector<Section::Column> columns = {{"role", ""},
-                                                       {"backend", "backend"},
-                                                       {"layout", "layout"},
-                                                       {"kv", "cache"},
-                                                       {"concurrency", "at a time"},
-                                                       {"ttft_ms", "TTFT, ms"},
-                                                       {"tpot_ms", "TPOT, ms"},
-                                                       {"user", "tok/s a user"},
-                                                       {"gpu", "tok/s a GPU"},
-                                                       {"memory_gib", "GiB a GPU"},
-                                                       {"binds", "limited by"}};
-  return columns;
+  static const std::vector<Section::Column> kColumns = {{"role", ""},
+                                                        {"backend", "backend"},
+                                                        {"layout", "layout"},
+                                                        {"kv", "cache"},
+                                                        {"concurrency", "at a time"},
+                                                        {"ttft_ms", "TTFT, ms"},
+                                                        {"tpot_ms", "TPOT, ms"},
+                                                        {"user", "tok/s a user"},
+                                                        {"gpu", "tok/s a GPU"},
+                                                        {"memory_gib", "GiB a GPU"},
+                                                        {"binds", "limited by"}};
+  return kColumns;
 }
 
 void add_front(const Json& sweep, const std::string& system, Section& section) {
@@ -131,12 +131,12 @@ void add_operators(const Json& estimate, const std::string& system, Section& sec
 
 // A measured row of the first system that has one: what its projections are stored in.
 const Json& gemm_source(const Json& evidence) {
-  static const Json none;
+  static const Json kNone;
   for (const auto& system : systems_of(evidence)) {
     const auto& measured = list_at(document_of(evidence, "prefill." + system), {"measured"});
     if (!measured.empty()) return measured[0];
   }
-  return none;
+  return kNone;
 }
 
 }  // namespace

@@ -4,6 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
 namespace dsaperf::report {
 namespace {
 
@@ -115,6 +119,20 @@ nlohmann::ordered_json integration_document(const nlohmann::ordered_json& eviden
           {"program", at(evidence, {"program"})}, {"options", at(evidence, {"options"})},
           {"answers", answers(evidence)},         {"sections", std::move(sections)},
           {"phases", at(evidence, {"phases"})},   {"warnings", warnings_of(evidence)}};
+}
+
+nlohmann::ordered_json alignment_document(const nlohmann::ordered_json& align) {
+  const Json evidence = {{"documents", {{"align", align}}}};
+  auto answered = Json::array();
+  for (auto& answer : answers(evidence)) {
+    if (answer["name"] == "align") answered.push_back(std::move(answer));
+  }
+  return {{"format", "dsaperf.integrate.1"},
+          {"model", "Alignment of two recordings"},
+          {"program", "dsaperf align"},
+          {"answers", std::move(answered)},
+          {"sections", Json::array({align_section(evidence).json()})},
+          {"warnings", warnings_of(evidence)}};
 }
 
 std::string integration_markdown(const nlohmann::ordered_json& document) {

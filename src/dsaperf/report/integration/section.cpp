@@ -8,21 +8,21 @@
 namespace dsaperf::report::integration {
 
 const Json& at(const Json& json, std::initializer_list<std::string_view> keys) {
-  static const Json nothing;
+  static const Json kNothing;
   const Json* here = &json;
   for (const auto key : keys) {
-    if (!here->is_object()) return nothing;
+    if (!here->is_object()) return kNothing;
     const auto found = here->find(key);
-    if (found == here->end()) return nothing;
+    if (found == here->end()) return kNothing;
     here = &*found;
   }
   return *here;
 }
 
 const Json& list_at(const Json& json, std::initializer_list<std::string_view> keys) {
-  static const Json none = Json::array();
+  static const Json kNone = Json::array();
   const auto& found = at(json, keys);
-  return found.is_array() ? found : none;
+  return found.is_array() ? found : kNone;
 }
 
 double number_at(const Json& json, std::initializer_list<std::string_view> keys) {
