@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dsaperf._layer import DsaCache as DsaCache, DsaLayer as DsaLayer
     from dsaperf._native import __version__ as __version__
     from dsaperf._reports import (
+        Workers as Workers,
         align as align,
         analyze as analyze,
         bundled_models as bundled_models,
@@ -44,7 +45,7 @@ _PLACES = {
     "dsaperf._error": ("AssumptionWarning", "Error"),
     "dsaperf._layer": ("DsaCache", "DsaLayer"),
     "dsaperf._native": ("__version__",),
-    "dsaperf._reports": ("align", "analyze", "bundled_models", "estimate", "query", "stages", "sweep", "trace"),
+    "dsaperf._reports": ("Workers", "align", "analyze", "bundled_models", "estimate", "query", "stages", "sweep", "trace"),
     "dsaperf.results": (
         "Alignment",
         "Analysis",
@@ -78,6 +79,7 @@ __all__ = [
     "Sweep",
     "Table",
     "Trace",
+    "Workers",
     "__version__",
     "align",
     "analyze",

@@ -17,6 +17,16 @@ class ArrowTable:
     def stream(self) -> object: ...
 
 @final
+class Workers:
+    count: int
+    tp: int
+    pp: int
+    dp: int
+    ep: int
+    moe_tp: int
+    def __init__(self) -> None: ...
+
+@final
 class Deployment:
     config: str
     systems: str
@@ -47,6 +57,8 @@ class Deployment:
     mtp: int
     mtp_accepted: float
     prompts: int
+    prefill: Workers
+    decode: Workers
     def __init__(self) -> None: ...
 
 @final

@@ -5,16 +5,37 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Union
 
 from dsaperf import _arrow, _native
 from dsaperf.results import Alignment, Analysis, Estimate, LayerTime, Stages, Sweep, Trace
 
-__all__ = ["Config", "align", "analyze", "bundled_models", "estimate", "query", "stages", "sweep", "trace"]
+__all__ = ["Config", "Workers", "align", "analyze", "bundled_models", "estimate", "query", "stages", "sweep", "trace"]
 
 Config = Union[str, "os.PathLike[str]", Mapping[str, Any]]
 """A model: a path of a config.json, a folder that holds one, a bundled name, or the config as a dict (transformers'
 ``config.to_dict()``)."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Workers of one kind, where prefill and decode have their own (``mode="disagg"``). None: as without."""
+
+    count: int = 1
+    tp: int | None = None
+    pp: int | None = None
+    dp: int | None = None
+    ep: int | None = None
+    moe_tp: int | None = None
+
+
+def _workers(workers: Workers) -> _native.Workers:
+    native = _native.Workers()
+    native.count = workers.count
+    native.tp, native.pp, native.dp = workers.tp or 0, workers.pp or 0, workers.dp or 0
+    native.ep, native.moe_tp = workers.ep or 0, workers.moe_tp or 0
+    return native
 
 
 def _config(config: Config) -> str:
@@ -151,6 +172,8 @@ def estimate(
     max_batch: float | None = None,
     chunk: float | None = None,
     prompts: int = 0,
+    prefill: Workers = Workers(),
+    decode: Workers = Workers(),
     host: str = "",
     quirks: str = "all",
     systems: str | os.PathLike[str] | None = None,
@@ -161,7 +184,8 @@ def estimate(
     ``concurrency`` requests are there at any time (default 1) or ``rate`` arrive a second. ``moe_tp`` 0 is
     tp * dp / ep. ``kv`` and ``gemm`` default to what the engine and the checkpoint use. Lengths are uniform from
     ``length_ratio`` (default 0.8) of isl and osl up to all of them; ``host`` replaces constants of the host that were
-    measured, for example ``"launch_us=900,request_ms=60"``.
+    measured, for example ``"launch_us=900,request_ms=60"``. With ``mode`` ``"disagg"``, ``prefill`` and ``decode`` are the two
+    kinds of workers.
     """
     deployment = _native.Deployment()
     deployment.config = _config(config)
@@ -177,6 +201,7 @@ def estimate(
     deployment.concurrency, deployment.rate = concurrency, rate
     deployment.memory_fraction, deployment.max_batch, deployment.chunk = memory_fraction, max_batch, chunk
     deployment.mtp, deployment.mtp_accepted, deployment.prompts = mtp, mtp_accepted, prompts
+    deployment.prefill, deployment.decode = _workers(prefill), _workers(decode)
     _arrow.load()
     result = Estimate(*_native.estimate(deployment))
     result._warn()

@@ -209,7 +209,7 @@ class Estimate(Report):
         return [Operator(o["name"], o["time_ms"], o["share"], o["source"]) for o in found.get("operators", [])]
 
     def _summary(self) -> str:
-        where = f"{self['model']} on {self['layout']['gpus']} x {self['system']}, {self['backend']} {self['version']}"
+        where = f"{self['model']} on {self['gpus']} x {self['system']}, {self['backend']} {self['version']}"
         if not self.fits:
             return f"{where}: does not fit"
         return f"{where}: TTFT {_html.number(self.ttft_ms)} ms, TPOT {_html.number(self.tpot_ms)} ms"

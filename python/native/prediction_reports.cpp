@@ -41,6 +41,12 @@ serving::Mode mode_of(const std::string& name) {
   refuse("mode '{}' is none of agg, static, disagg", name);
 }
 
+// Workers of one kind, disaggregated; 0: as the deployment has it.
+struct Workers {
+  int count = 1;
+  int tp = 0, pp = 0, dp = 0, ep = 0, moe_tp = 0;
+};
+
 struct Deployment {
   std::string config, systems, system, backend, version, mode, method, quirks, host, kv, gemm;
   int tp = 1, pp = 1, dp = 1, ep = 1, moe_tp = 0, cp = 1;
@@ -49,7 +55,31 @@ struct Deployment {
   int mtp = 0;
   double mtp_accepted = 0;
   int prompts = 0;
+  Workers prefill, decode;
 };
+
+serving::Layout layout_of(const Workers& workers, int cp) {
+  const int width = workers.tp * workers.dp * cp;
+  if (workers.ep < 1 || (workers.moe_tp <= 0 && width % workers.ep != 0))
+    refuse("tp * dp * cp = {} does not divide by ep {}", width, workers.ep);
+  return {.tp = workers.tp,
+          .pp = workers.pp,
+          .dp = workers.dp,
+          .moe_tp = workers.moe_tp > 0 ? workers.moe_tp : width / workers.ep,
+          .moe_ep = workers.ep,
+          .cp = cp};
+}
+
+serving::Workers workers_of(const Deployment& d, Workers workers) {
+  if (workers.tp == 0) workers.tp = d.tp;
+  if (workers.pp == 0) workers.pp = d.pp;
+  if (workers.dp == 0) workers.dp = d.dp;
+  if (workers.ep == 0) workers.ep = d.ep;
+  serving::Workers filled;
+  filled.count = workers.count;
+  filled.layout = layout_of(workers, 1);
+  return filled;
+}
 
 nb::tuple estimate(const Deployment& d) {
   const auto report = [&] {
@@ -75,15 +105,12 @@ nb::tuple estimate(const Deployment& d) {
     in.quirks = take(serving::Quirks::parse(d.quirks));
     if (d.concurrency && d.rate) refuse("concurrency and rate exclude each other");
     if (!d.concurrency && !d.rate) in.concurrency = 1;
-    const int width = d.tp * d.dp * d.cp;
-    if (d.ep < 1 || (d.moe_tp <= 0 && width % d.ep != 0))
-      refuse("tp * dp * cp = {} does not divide by ep {}", width, d.ep);
-    in.layout = {.tp = d.tp,
-                 .pp = d.pp,
-                 .dp = d.dp,
-                 .moe_tp = d.moe_tp > 0 ? d.moe_tp : width / d.ep,
-                 .moe_ep = d.ep,
-                 .cp = d.cp};
+    const Workers whole{.tp = d.tp, .pp = d.pp, .dp = d.dp, .ep = d.ep, .moe_tp = d.moe_tp};
+    in.layout = layout_of(whole, d.cp);
+    if (in.mode == serving::Mode::kDisaggregated) {
+      in.prefill = workers_of(d, d.prefill);
+      in.decode = workers_of(d, d.decode);
+    }
     const auto spec = load(d.config);
     auto operators =
         take(OperatorSet::open(open_systems(d.systems), d.system, d.backend, d.version));
@@ -247,6 +274,14 @@ nb::tuple stages(const std::string& config, const std::string& system, const std
 }  // namespace
 
 void bind_prediction_reports(nb::module_& module) {
+  nb::class_<Workers>(module, "Workers")
+      .def(nb::init<>())
+      .def_rw("count", &Workers::count)
+      .def_rw("tp", &Workers::tp)
+      .def_rw("pp", &Workers::pp)
+      .def_rw("dp", &Workers::dp)
+      .def_rw("ep", &Workers::ep)
+      .def_rw("moe_tp", &Workers::moe_tp);
   nb::class_<Deployment>(module, "Deployment")
       .def(nb::init<>())
       .def_rw("config", &Deployment::config)
@@ -277,7 +312,9 @@ void bind_prediction_reports(nb::module_& module) {
       .def_rw("chunk", &Deployment::chunk)
       .def_rw("mtp", &Deployment::mtp)
       .def_rw("mtp_accepted", &Deployment::mtp_accepted)
-      .def_rw("prompts", &Deployment::prompts);
+      .def_rw("prompts", &Deployment::prompts)
+      .def_rw("prefill", &Deployment::prefill)
+      .def_rw("decode", &Deployment::decode);
   module.def("estimate", &estimate, nb::arg("deployment"));
   module.def("sweep", &sweep, nb::arg("config"), nb::arg("systems"), nb::arg("system"),
              nb::arg("backend"), nb::arg("version"), nb::arg("gpus"), nb::arg("isl"),

@@ -103,6 +103,15 @@ class DocumentsTest(unittest.TestCase):
         self.assertAlmostEqual(sum(o.share for o in result.operators("context")), 1)
 
     @unittest.skipIf(SYSTEMS is None, "aiconfigurator-core is not installed (scripts/setup installs it)")
+    def test_an_estimate_of_disaggregated_workers_is_the_programs(self):
+        workers = {"prefill": dsaperf.Workers(count=2), "decode": dsaperf.Workers(tp=2, dp=4)}
+        result = dsaperf.estimate(GLM, mode="disagg", tp=8, isl=4096, osl=256, concurrency=16, **workers)
+        arguments = "--mode disagg --tp 8 --prefill-workers 2 --decode-tp 2 --decode-dp 4 --isl 4096 --osl 256 --concurrency 16"
+        document, _ = shown("estimate", GLM, "--systems", SYSTEMS, *arguments.split())
+        self.assertEqual(dict(result), document)
+        result._repr_html_()
+
+    @unittest.skipIf(SYSTEMS is None, "aiconfigurator-core is not installed (scripts/setup installs it)")
     def test_an_estimate_that_does_not_fit_is_an_answer(self):
         result = dsaperf.estimate(V32, tp=1, isl=4096, osl=256)
         self.assertFalse(result.fits)
