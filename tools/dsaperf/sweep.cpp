@@ -17,7 +17,7 @@ namespace {
 struct Options {
   std::string config, systems_root;
   std::string system = "h200_sxm", backend, version;
-  std::string method = "model", csv;
+  std::string method = "model", mode = "both", csv;
   double ttft = 0, tpot = 0;
   int top = 10;
   bool json = false;
@@ -29,6 +29,8 @@ Result<ExitCode> run_sweep(Options options) {
   auto& in = options.inputs;
   in.method =
       options.method == "compatible" ? serving::Method::kCompatible : serving::Method::kModel;
+  in.aggregated = options.mode != "disagg";
+  in.disaggregated = options.mode != "agg";
   if (options.ttft > 0) in.ttft_limit_ms = options.ttft;
   if (options.tpot > 0) in.tpot_limit_ms = options.tpot;
   std::vector<Engine> engines = {Engine::kSglang, Engine::kVllm, Engine::kTrtllm};
@@ -92,6 +94,19 @@ void add_sweep(CLI::App& app, Run& run) {
   command
       ->add_option("--method", options->method, "model, or compatible: aiconfigurator's own rows")
       ->check(CLI::IsMember({"model", "compatible"}))
+      ->capture_default_str();
+  command
+      ->add_option("--mode", options->mode,
+                   "agg: prefill and decode in one worker; disagg: in workers of their own; both")
+      ->check(CLI::IsMember({"agg", "disagg", "both"}))
+      ->capture_default_str();
+  command
+      ->add_option("--simulate", in.simulate,
+                   "Candidates that are simulated as well, the best first (percentiles)")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  command->add_option("--threads", in.threads, "0: as many as the machine has")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_option("--top", options->top, "Rows to print")->capture_default_str();
   command->add_option("--csv", options->csv,

@@ -32,7 +32,8 @@ ordered_json candidate_json(const Candidate& c, const serving::SweepResult& resu
       {"moe_tp", l.moe_tp},
       {"ep", l.moe_ep},
       {"cp", l.cp},
-      {"gpus", l.gpus()},
+      {"gpus", c.gpus()},
+      {"mode", c.prefill ? "disagg" : "agg"},
       {"workers", c.workers},
       {"batch_per_rank", c.batch},
       {"chunk_tokens", c.chunk},
@@ -47,11 +48,37 @@ ordered_json candidate_json(const Candidate& c, const serving::SweepResult& resu
       {"output_tok_s_per_user", c.tok_s_per_user()},
       {"memory_gib", c.form.memory.total() / kGibi},
       {"kv", c.formats.kv}};
+  if (c.prefill)
+    document["prefill"] = {{"layout", c.prefill->layout.text()},
+                           {"workers", c.prefill->workers},
+                           {"decode_workers", c.prefill->decode_workers},
+                           {"busy", c.prefill->busy}};
+  if (c.simulation) {
+    const auto percentiles = [](const serving::Percentiles& p) {
+      return ordered_json{{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}, {"mean", p.mean}};
+    };
+    document["simulation"] = {{"ttft_ms", percentiles(c.simulation->ttft_ms)},
+                              {"tpot_ms", percentiles(c.simulation->tpot_ms)},
+                              {"requests_s", c.simulation->requests_s}};
+  }
   if (!c.binds.empty()) {
     document["binds"] = c.binds;
     document["launch"] = serving::launch_command(c, result.model);
   }
   return document;
+}
+
+std::string layout_text(const Candidate& c) {
+  if (!c.prefill) return c.layout.text();
+  return fmt::format("{} x {} > {} x {}", c.prefill->workers, c.prefill->layout.text(),
+                     c.prefill->decode_workers, c.layout.text());
+}
+
+std::string indented_launch(const serving::SweepResult& result) {
+  std::string text = serving::launch_command(result.candidates.front(), result.model);
+  for (auto at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1))
+    text.insert(at + 1, "  ");
+  return text;
 }
 
 std::string number(double value) {
@@ -72,20 +99,23 @@ std::string text(const serving::SweepResult& result, int top, const TextStyle& s
                    {.title = "TPOT ms", .align = Align::kRight},
                    {.title = "tok/s a GPU", .align = Align::kRight},
                    {.title = "GiB", .align = Align::kRight},
+                   {.title = "p99 TTFT", .align = Align::kRight},
+                   {.title = "p99 TPOT", .align = Align::kRight},
                    {.title = "binds"}});
   int shown = 0;
   for (const auto& c : result.candidates) {
     if (shown++ == top) break;
-    table.add_row({std::string(serving::name(c.engine)), c.layout.text(),
+    table.add_row({std::string(serving::name(c.engine)), layout_text(c),
                    fmt::format("{:.0f}", c.form.concurrency * c.workers),
                    fmt::format("{:.0f}", c.form.ttft_ms), fmt::format("{:.1f}", c.form.tpot_ms),
                    fmt::format("{:.1f}", c.tok_s_per_cluster_gpu(in.gpus)),
-                   fmt::format("{:.1f}", c.form.memory.total() / kGibi), c.binds});
+                   fmt::format("{:.1f}", c.form.memory.total() / kGibi),
+                   c.simulation ? fmt::format("{:.0f}", c.simulation->ttft_ms.p99) : "",
+                   c.simulation ? fmt::format("{:.1f}", c.simulation->tpot_ms.p99) : "", c.binds});
   }
   out += table.empty() ? std::string("No layout meets the limits.\n") : table.str(style);
   if (!result.candidates.empty())
-    out += fmt::format("\nStart the first:\n  {}\n",
-                       serving::launch_command(result.candidates.front(), result.model));
+    out += fmt::format("\nStart the first:\n  {}\n", indented_launch(result));
   if (!result.rejected.empty()) {
     TextTable rejected({{.title = "rejected"}, {.title = "why"}});
     shown = 0;
@@ -169,6 +199,7 @@ std::string csv(const serving::SweepResult& result) {
   out.end_row();
   const auto& in = result.inputs;
   for (const auto& c : result.pareto) {
+    if (c.prefill) continue;  // other columns there
     const auto& l = c.layout;
     const auto& f = c.form;
     out.field(result.model);

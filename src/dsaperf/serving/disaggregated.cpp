@@ -23,6 +23,7 @@ struct Request {
   double decode_wait_ms = 0;
   double prompt = 0, cached = 0, prefilled = 0;
   double answer = 0, produced = 0;
+  bool waited = false;  // for room in a decode worker's cache
 
   double length() const { return prompt + produced; }
 };
@@ -234,7 +235,10 @@ class Simulator {
     while (!rank.waiting.empty() && static_cast<int>(rank.running.size()) < in_.decode.max_batch) {
       const std::size_t index = rank.waiting.front();
       Request& request = requests_[index];
-      if (held + request.prompt + request.answer > in_.decode.cache_tokens) break;
+      if (held + request.prompt + request.answer > in_.decode.cache_tokens) {
+        for (const std::size_t other : rank.waiting) requests_[other].waited = true;
+        break;
+      }
       rank.waiting.pop_front();
       request.decode_wait_ms = now_ - request.transferred_ms;
       if (request.produced >= request.answer) {
@@ -273,7 +277,7 @@ class Simulator {
         tpot.push_back((request.last_ms - request.first_ms) / (request.answer - 1));
       prefill_wait.push_back(request.prefill_wait_ms);
       decode_wait.push_back(request.decode_wait_ms);
-      waited += request.decode_wait_ms > 0 ? 1 : 0;
+      waited += request.waited ? 1 : 0;
       tokens += request.answer;
     }
     const auto n = static_cast<double>(requests_.size());

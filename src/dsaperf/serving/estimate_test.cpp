@@ -73,18 +73,89 @@ TEST_F(EstimateTest, AFractionOfMemoryTakesRequestsAway) {
   EXPECT_LT(less->capacity->cache_tokens, more->capacity->cache_tokens);
 }
 
-TEST_F(EstimateTest, QuirksChangeTheCompatibleAnswer) {
-  auto inputs = tp8(4);
-  inputs.method = Method::kCompatible;
-  const auto all = ask(inputs);
-  for (const Quirk quirk :
-       {Quirk::kGlmFp8AttentionAsBf16, Quirk::kDenseLayersAsMoe, Quirk::kQueueFactor}) {
-    inputs.quirks = Quirks::all();
-    inputs.quirks.set(quirk, false);
-    const auto without = ask(inputs);
-    ASSERT_TRUE(without) << without.error().message();
-    EXPECT_NE(*without->ttft_ms, *all->ttft_ms) << name(quirk);
+// What each flaw does: switched off, `what` is smaller or larger in a deployment that shows it.
+struct QuirkCase {
+  Quirk quirk;
+  bool smaller_without;
+  double (*what)(const Estimate&);
+  std::string model = "zai-org/GLM-5-FP8";
+  Layout layout = {.tp = 8, .moe_tp = 8};
+  Engine engine = Engine::kSglang;
+  double concurrency = 4;
+};
+
+TEST_F(EstimateTest, EachQuirkSwitchedOffChangesWhatItSaysAndInItsDirection) {
+  const auto ttft = [](const Estimate& e) { return *e.ttft_ms; };
+  const auto tpot = [](const Estimate& e) { return *e.tpot_ms; };
+  const auto prefill = [](const Estimate& e) { return e.context.ms; };
+  const auto cache = [](const Estimate& e) { return e.memory.kv_cache; };
+  const std::vector<QuirkCase> cases = {
+      {Quirk::kGlmFp8AttentionAsBf16, true, [](const Estimate& e) { return e.memory.weights; }},
+      {Quirk::kDenseLayersAsMoe, true, prefill},
+      {.quirk = Quirk::kSharedExpertByMoeTp,
+       .smaller_without = true,
+       .what = prefill,
+       .layout = {.tp = 8, .moe_ep = 8}},
+      {.quirk = Quirk::kPointToPointAcrossNodes,
+       .smaller_without = true,
+       .what = prefill,
+       .layout = {.tp = 4, .pp = 2, .moe_tp = 4}},
+      {Quirk::kDraftLayerFree, false, cache},
+      {Quirk::kPlainCacheRows, false, cache},
+      {Quirk::kWidthFromHeadDim, false, [](const Estimate& e) { return e.memory.activations; }},
+      {Quirk::kQueueFactor, true, ttft},
+      {.quirk = Quirk::kThreeStepsLess, .smaller_without = false, .what = tpot, .concurrency = 32},
+      {.quirk = Quirk::kAllReduceTwice,
+       .smaller_without = true,
+       .what = prefill,
+       .model = "deepseek-ai/DeepSeek-V3",
+       .engine = Engine::kVllm},
+  };
+  ASSERT_EQ(cases.size(), all_quirks().size());
+  for (const QuirkCase& test : cases) {
+    auto inputs = tp8(test.concurrency);
+    inputs.layout = test.layout;
+    inputs.engine = test.engine;
+    inputs.method = Method::kCompatible;
+    const auto with = ask(inputs, test.model);
+    inputs.quirks.set(test.quirk, false);
+    const auto without = ask(inputs, test.model);
+    ASSERT_TRUE(with && without) << name(test.quirk);
+    ASSERT_TRUE(with->fits && without->fits) << name(test.quirk) << with->reason;
+    if (test.smaller_without)
+      EXPECT_LT(test.what(*without), test.what(*with)) << name(test.quirk);
+    else
+      EXPECT_GT(test.what(*without), test.what(*with)) << name(test.quirk);
   }
+}
+
+TEST_F(EstimateTest, DisaggregatedWorkersAreSimulatedAndNamedWhereTheyDoNotFit) {
+  auto inputs = tp8(16);
+  inputs.mode = Mode::kDisaggregated;
+  inputs.prefill.layout = {.tp = 8, .moe_tp = 8};
+  inputs.decode.layout = {.tp = 2, .dp = 4, .moe_tp = 1, .moe_ep = 8};
+  const auto result = ask(inputs);
+  ASSERT_TRUE(result) << result.error().message();
+  ASSERT_TRUE(result->fits && result->disaggregated);
+  EXPECT_EQ(result->gpus, 16);
+  EXPECT_GT(*result->ttft_ms, result->context.ms);
+  EXPECT_NEAR(*result->output_tok_s_per_gpu * 16, *result->output_tok_s, 1e-9);
+  inputs.decode.layout = {.tp = 1, .moe_tp = 1};
+  const auto small = ask(inputs);
+  ASSERT_TRUE(small);
+  EXPECT_FALSE(small->fits || small->ttft_ms);
+  EXPECT_THAT(small->reason, ::testing::HasSubstr("a decode worker"));
+}
+
+TEST_F(EstimateTest, ConstantsOfTheHostMayBeGiven) {
+  auto inputs = tp8(1);
+  const auto before = ask(inputs);
+  inputs.host = "request_ms=180,text_us=25";
+  const auto after = ask(inputs);
+  ASSERT_TRUE(before && after);
+  EXPECT_NEAR(*after->ttft_ms - *before->ttft_ms, 100, 30);  // 0.5 to 1.5 of it, ten requests
+  inputs.host = "request=1";
+  EXPECT_THAT(ask(inputs).error().message(), ::testing::HasSubstr("request_ms"));
 }
 
 TEST_F(EstimateTest, ACachedPrefixBringsTheFirstTokenForward) {

@@ -1,12 +1,15 @@
 #include "dsaperf/serving/sweep.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/serving/disaggregated_plan.hpp"
 #include "dsaperf/serving/step_times.hpp"
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <ranges>
+#include <thread>
 
 namespace dsaperf::serving {
 namespace {
@@ -61,6 +64,33 @@ std::vector<double> tpot_targets() {
   return list;
 }
 
+// Calls `work` with 0 ... count - 1 on up to `threads` threads (0: as many as there are).
+template <typename Work>
+void for_each_index(std::size_t count, int threads, const Work& work) {
+  const auto most = threads > 0 ? static_cast<std::size_t>(threads)
+                                : std::max<std::size_t>(std::thread::hardware_concurrency(), 1);
+  std::atomic<std::size_t> next = 0;
+  const auto run = [&] {
+    for (std::size_t i = next++; i < count; i = next++) work(i);
+  };
+  std::vector<std::jthread> others;
+  for (std::size_t i = 1; i < std::min(most, count); ++i) others.emplace_back(run);
+  run();
+}
+
+// A layout of an engine, its passes and what came of it.
+struct Job {
+  Engine engine = Engine::kSglang;
+  Layout layout;
+  std::optional<PassModel> model;
+  std::optional<Capacity> capacity;  // method model
+  std::vector<Candidate> points;     // that fit
+  RoleTimes roles;                   // method model: as a worker of one kind
+  std::string rejected;
+  int priced = 0;
+  bool memory_ends = false;  // the list of points
+};
+
 class Sweeper {
  public:
   Sweeper(const model::ModelSpec& spec, const SweepInputs& inputs) : spec_(spec), in_(inputs) {
@@ -68,114 +98,313 @@ class Sweeper {
     out_.model = spec.name;
   }
 
-  Result<void> run(Engine engine, predict::compatible::OperatorSet& set) {
-    set_ = &set;
-    out_.system = set.system().name;
+  Result<SweepResult> run(const std::vector<Engine>& engines, const OpenTables& open) {
     DSAPERF_TRY_ASSIGN(shape_, ModelShape::of(spec_));
-    for (const Layout& layout : layouts(engine, shape_, in_.gpus, compatible())) {
-      const auto points = price(engine, layout);
-      if (!points) {
-        out_.rejected.push_back({engine, layout.text(), points.error().message()});
-        continue;
+    std::vector<std::optional<Result<predict::compatible::OperatorSet>>> sets(engines.size());
+    std::vector<std::vector<Job>> jobs(engines.size());
+    for_each_index(engines.size(), in_.threads, [&](std::size_t i) {
+      sets[i] = open(engines[i]);
+      if (*sets[i]) jobs[i] = make_jobs(engines[i], **sets[i]);
+    });
+    for (std::size_t i = 0; i < engines.size(); ++i) {
+      if (*sets[i]) {
+        sets_.push_back(&**sets[i]);
+        for (Job& job : jobs[i]) jobs_.push_back(std::move(job));
+      } else {
+        warn(fmt::format("{} is left out: {}", name(engines[i]), sets[i]->error().message()));
       }
-      take(engine, layout, *points);
     }
-    return {};
-  }
-
-  SweepResult result() {
-    std::stable_sort(out_.candidates.begin(), out_.candidates.end(),
-                     [&](const Candidate& a, const Candidate& b) {
-                       if (a.meets_limits != b.meets_limits) return a.meets_limits;
-                       return a.tok_s_per_cluster_gpu(in_.gpus) > b.tok_s_per_cluster_gpu(in_.gpus);
-                     });
-    out_.pareto = front();
+    if (sets_.empty()) return fail(Errc::kNotFound, "no backend has tables for this system");
+    out_.system = sets_.front()->system().name;
+    for_each_index(jobs_.size(), in_.threads, [&](std::size_t i) { price(jobs_[i]); });
+    for (const Job& job : jobs_) {
+      out_.points += job.priced;
+      if (!job.rejected.empty())
+        out_.rejected.push_back({job.engine, job.layout.text(), job.rejected});
+      else if (in_.aggregated)
+        take(job);
+    }
+    if (in_.disaggregated && !compatible())
+      for (const auto* set : sets_) add_disaggregated(*set);
+    rank();
+    simulate_best();
     return std::move(out_);
   }
 
-  void warn(std::string text) { out_.warnings.push_back(std::move(text)); }
-
  private:
+  void warn(std::string text) { out_.warnings.push_back(std::move(text)); }
   bool compatible() const { return in_.method == Method::kCompatible; }
 
-  Formats formats(Engine engine) const {
+  Formats formats(Engine engine, const perfdb::SystemFile& system) const {
     FormatChoice choice = in_.formats;
     if (choice.kv.empty() && !compatible() && shape_.attention == ModelShape::Attention::kDsa)
-      choice.kv = default_kv(engine, set_->system().sm_version, shape_.architecture);
+      choice.kv = default_kv(engine, system.sm_version, shape_.architecture);
     return formats_of(spec_, choice, compatible());
   }
 
+  std::vector<Job> make_jobs(Engine engine, predict::compatible::OperatorSet& set) const {
+    std::vector<Job> jobs;
+    for (const Layout& layout : layouts(engine, shape_, in_.gpus, compatible())) {
+      Job job;
+      job.engine = engine;
+      job.layout = layout;
+      if (auto model = passes(engine, layout, set))
+        job.model = *std::move(model);
+      else
+        job.rejected = model.error().message();
+      jobs.push_back(std::move(job));
+    }
+    return jobs;
+  }
+
   // Where DeepEP's exchanges were measured for a layout, aiconfigurator's sweep takes them.
-  Result<PassModel> passes(Engine engine, const Layout& layout) {
+  Result<PassModel> passes(Engine engine, const Layout& layout,
+                           predict::compatible::OperatorSet& set) const {
+    DSAPERF_TRY(check_layout(spec_, layout));
     PassModel::Inputs inputs{.shape = shape_,
                              .layout = layout,
-                             .formats = formats(engine),
+                             .formats = formats(engine, set.system()),
                              .engine = engine,
                              .quirks = compatible() ? Quirks::all() : Quirks::none()};
     inputs.deepep = compatible() && engine == Engine::kSglang &&
                     shape_.attention == ModelShape::Attention::kDsa && layout.moe_tp == 1 &&
-                    layout.moe_ep % set_->system().gpus_per_node == 0;
+                    layout.moe_ep % set.system().gpus_per_node == 0;
     if (inputs.deepep) {
-      if (auto model = PassModel::make(inputs, *set_)) return model;
+      if (auto model = PassModel::make(inputs, set)) return model;
       inputs.deepep = false;
     }
-    return PassModel::make(inputs, *set_);
+    return PassModel::make(inputs, set);
   }
 
-  // All operating points of a layout that fit. `stop_` says what ended the list.
-  Result<std::vector<Candidate>> price(Engine engine, const Layout& layout) {
-    DSAPERF_TRY(check_layout(spec_, layout));
-    DSAPERF_TRY_ASSIGN(const auto model, passes(engine, layout));
+  const predict::compatible::OperatorSet& set_of(Engine engine) const {
+    return **std::find_if(sets_.begin(), sets_.end(),
+                          [&](const auto* set) { return set->backend() == name(engine); });
+  }
+
+  void price(Job& job) const {
+    if (!job.model) return;
+    const auto done = price_points(job);
+    if (!done) job.rejected = done.error().message();
+  }
+
+  static double chunk_of(Engine engine, const Layout& layout) {
+    return engine == Engine::kSglang ? std::max(std::floor(8192.0 / layout.dp), 1.0) : 8192;
+  }
+
+  // All operating points of a layout that fit.
+  Result<void> price_points(Job& job) const {
+    const Engine engine = job.engine;
+    const Layout& layout = job.layout;
+    const PassModel& model = *job.model;
+    const auto& set = set_of(engine);
     const Workload work{.isl = in_.isl, .osl = in_.osl, .prefix = in_.prefix};
     double room = std::numeric_limits<double>::infinity();  // requests the cache holds
     std::vector<double> chunk_list = chunks(in_.isl);
     if (!compatible()) {
-      const double chunk =
-          engine == Engine::kSglang ? std::max(std::floor(8192.0 / layout.dp), 1.0) : 8192;
-      chunk_list = {chunk};
-      const auto fits =
-          capacity(spec_, model.inputs(), set_->system(), set_->version(),
-                   {.isl = in_.isl, .osl = in_.osl, .chunk = chunk, .draft_tokens = 0}, {});
-      if (!fits.fits) return fail(Errc::kOutOfMemory, "{}", fits.reason);
-      room = fits.cache_requests;
+      chunk_list = {chunk_of(engine, layout)};
+      job.capacity = capacity(
+          spec_, model.inputs(), set.system(), set.version(),
+          {.isl = in_.isl, .osl = in_.osl, .chunk = chunk_list.front(), .draft_tokens = 0}, {});
+      if (!job.capacity->fits) return fail(Errc::kOutOfMemory, "{}", job.capacity->reason);
+      room = job.capacity->cache_requests;
+      DSAPERF_TRY(price_roles(job));
     }
-    std::vector<Candidate> points;
     std::vector<double> seen_decode_requests;
-    memory_ends_ = false;
     for (const double batch : batches(in_.most_requests)) {
       for (const double chunk : chunk_list) {
         const double prompts = std::ceil(chunk / in_.isl);
         if (compatible() && (batch < prompts || (batch > 1 && batch - prompts < 1))) break;
         if (compatible() && repeats(batch, chunk, seen_decode_requests)) continue;
         DSAPERF_TRY_ASSIGN(auto form,
-                           in_flight(model, set_->system(), set_->version(), work, batch, chunk));
-        ++out_.points;
+                           in_flight(model, set.system(), set.version(), work, batch, chunk));
+        ++job.priced;
         if (compatible() ? form.fit != Fit::kFits : batch > room) {
-          memory_ends_ = true;
+          job.memory_ends = true;
           break;
         }
         if (!compatible()) add_host(engine, model, work, form);
-        points.push_back({.engine = engine,
-                          .version = set_->version(),
-                          .layout = layout,
-                          .formats = model.inputs().formats,
-                          .batch = batch,
-                          .chunk = chunk,
-                          .workers = in_.gpus / layout.gpus(),
-                          .form = std::move(form),
-                          .meets_limits = false,
-                          .binds = {}});
+        job.points.push_back({.engine = engine,
+                              .version = set.version(),
+                              .layout = layout,
+                              .formats = model.inputs().formats,
+                              .batch = batch,
+                              .chunk = chunk,
+                              .workers = in_.gpus / layout.gpus(),
+                              .form = std::move(form),
+                              .meets_limits = false,
+                              .binds = {},
+                              .prefill = {},
+                              .simulation = {}});
       }
-      if (memory_ends_ && !compatible()) break;
+      if (job.memory_ends && !compatible()) break;
     }
-    if (points.empty())
+    if (job.points.empty())
       return fail(Errc::kOutOfMemory,
                   "a worker of {} GPUs does not hold one request of {:.0f} + {:.0f} tokens",
                   layout.gpus(), in_.isl, in_.osl);
-    for (Candidate& point : points)
+    for (Candidate& point : job.points)
       point.meets_limits =
           point.form.ttft_ms <= in_.ttft_limit_ms && point.form.tpot_ms <= in_.tpot_limit_ms;
-    return points;
+    return {};
+  }
+
+  Result<void> price_roles(Job& job) const {
+    const PassModel& model = *job.model;
+    const HostCosts host = host_costs(job.engine);
+    const double layers = shape_.layers;
+    job.roles.layout = job.layout;
+    DSAPERF_TRY_ASSIGN(const auto prefill, model.context(1, in_.isl - in_.prefix, in_.prefix));
+    job.roles.prefill_ms = prefill.ms + host.launch_us / 1000 * layers;
+    for (const double batch : batches(in_.most_requests)) {
+      if (batch > job.capacity->cache_requests) break;
+      DSAPERF_TRY_ASSIGN(const auto step,
+                         model.generation(batch, in_.isl + std::floor(in_.osl / 2) + 1));
+      job.roles.decode.push_back(
+          {.batch = batch, .step_ms = step.ms + host.graph_gap_us / 1000 * layers});
+    }
+    return {};
+  }
+
+  void add_disaggregated(const predict::compatible::OperatorSet& set) {
+    std::vector<RoleTimes> roles;
+    std::vector<const Job*> of;
+    for (const Job& job : jobs_) {
+      if (name(job.engine) != set.backend() || !job.rejected.empty()) continue;
+      roles.push_back(job.roles);
+      of.push_back(&job);
+    }
+    if (roles.empty()) return;
+    const Engine engine = of.front()->engine;
+    const double prompt_bytes =
+        of.front()->capacity->cache_bytes_per_token * of.front()->layout.pp * in_.isl;
+    const auto plans =
+        best_plans(roles, {.gpus = in_.gpus,
+                           .osl = in_.osl,
+                           .delay_ms = host_delay_ms(host_costs(engine), in_.isl),
+                           .transfer_inside_ms = prompt_bytes / set.system().intra_node_bw * 1000,
+                           .transfer_outside_ms = prompt_bytes / set.system().inter_node_bw * 1000,
+                           .gpus_per_node = set.system().gpus_per_node,
+                           .ttft_ms = in_.ttft_limit_ms,
+                           .tpot_ms = in_.tpot_limit_ms});
+    if (plans.empty()) {
+      const auto smallest = std::min_element(of.begin(), of.end(), [](const Job* a, const Job* b) {
+        return a->layout.gpus() < b->layout.gpus();
+      });
+      const int least = (*smallest)->layout.gpus();
+      out_.rejected.push_back(
+          {engine, "disaggregated",
+           2 * least > in_.gpus
+               ? fmt::format("a prefill and a decode worker take {} GPUs each, and there are {}",
+                             least, in_.gpus)
+               : "no pair of prefill and decode workers meets the limits"});
+      return;
+    }
+    for (const auto& plan : plans) {
+      const Job& prefill = *of[plan.prefill];
+      const Job& decode = *of[plan.decode];
+      Candidate candidate{.engine = engine,
+                          .version = set.version(),
+                          .layout = decode.layout,
+                          .formats = decode.model->inputs().formats,
+                          .batch = plan.batch,
+                          .chunk = chunk_of(engine, prefill.layout),
+                          .workers = in_.gpus / plan.gpus,
+                          .form = {},
+                          .meets_limits = true,
+                          .binds = binding(plan, roles[plan.decode]),
+                          .prefill = PrefillSide{.layout = prefill.layout,
+                                                 .workers = plan.prefill_workers,
+                                                 .decode_workers = plan.decode_workers,
+                                                 .busy = plan.prefill_busy},
+                          .simulation = {}};
+      auto& form = candidate.form;
+      form.ttft_ms = plan.ttft_ms;
+      form.tpot_ms = plan.tpot_ms;
+      form.request_ms = plan.ttft_ms + plan.tpot_ms * std::max(in_.osl - 1, 0.0);
+      form.request_s = plan.requests_s;
+      form.output_tok_s = plan.requests_s * in_.osl;
+      form.concurrency = plan.batch * decode.roles.ranks() * plan.decode_workers;
+      form.memory = decode.capacity->use;
+      all_.push_back(candidate);
+      out_.candidates.push_back(std::move(candidate));
+    }
+  }
+
+  std::string binding(const DisaggregatedPlan& plan, const RoleTimes& decode) const {
+    const auto next =
+        std::find_if(decode.decode.begin(), decode.decode.end(),
+                     [&](const RoleTimes::Decode& point) { return point.batch > plan.batch; });
+    if (next == decode.decode.end()) return "memory";
+    if (next->step_ms > in_.tpot_limit_ms) return "tpot";
+    return "prefill";
+  }
+
+  void rank() {
+    std::stable_sort(out_.candidates.begin(), out_.candidates.end(),
+                     [&](const Candidate& a, const Candidate& b) {
+                       if (a.meets_limits != b.meets_limits) return a.meets_limits;
+                       return a.tok_s_per_cluster_gpu(in_.gpus) > b.tok_s_per_cluster_gpu(in_.gpus);
+                     });
+    out_.pareto = front();
+  }
+
+  // The closed form ranks; what it puts first is simulated.
+  void simulate_best() {
+    if (compatible()) return;
+    const auto count = std::min<std::size_t>(out_.candidates.size(),
+                                             static_cast<std::size_t>(std::max(in_.simulate, 0)));
+    for_each_index(count, in_.threads, [&](std::size_t i) { simulate_one(out_.candidates[i]); });
+  }
+
+  const Job& job_of(Engine engine, const Layout& layout) const {
+    return *std::find_if(jobs_.begin(), jobs_.end(), [&](const Job& job) {
+      return job.engine == engine && job.layout.text() == layout.text();
+    });
+  }
+
+  void simulate_one(Candidate& candidate) const {
+    const Job& job = job_of(candidate.engine, candidate.layout);
+    const HostCosts host = host_costs(candidate.engine);
+    const WorkerSteps steps(*job.model, host);
+    const int prompts = static_cast<int>(4 * candidate.form.concurrency);
+    if (candidate.prefill) {
+      const auto& side = *candidate.prefill;
+      const Job& first = job_of(candidate.engine, side.layout);
+      const auto& system = set_of(candidate.engine).system();
+      const double link =
+          candidate.gpus() <= system.gpus_per_node ? system.intra_node_bw : system.inter_node_bw;
+      const auto result = simulate_disaggregated(
+          {.isl = in_.isl,
+           .osl = in_.osl,
+           .cached_share = in_.prefix / in_.isl,
+           .length_ratio = kClientLengthRatio,
+           .concurrency = candidate.form.concurrency,
+           .prefill = {.ranks = static_cast<int>(side.workers * first.roles.ranks()),
+                       .chunk = candidate.chunk},
+           .decode = {.ranks = static_cast<int>(side.decode_workers * job.roles.ranks()),
+                      .max_batch = static_cast<int>(candidate.batch),
+                      .cache_tokens = job.capacity->cache_tokens},
+           .transfer_ms_per_token =
+               job.capacity->cache_bytes_per_token * job.layout.pp / link * 1000,
+           .host = host,
+           .prompts = prompts},
+          WorkerSteps(*first.model, host), steps);
+      if (result) candidate.simulation = result->requests;
+      return;
+    }
+    const auto result = simulate({.engine = candidate.engine,
+                                  .isl = in_.isl,
+                                  .osl = in_.osl,
+                                  .cached_share = in_.prefix / in_.isl,
+                                  .length_ratio = kClientLengthRatio,
+                                  .concurrency = candidate.batch,
+                                  .max_batch = static_cast<int>(candidate.batch),
+                                  .chunk = candidate.chunk,
+                                  .cache_tokens = job.capacity->cache_tokens,
+                                  .host = host,
+                                  .prompts = static_cast<int>(4 * candidate.batch)},
+                                 steps);
+    if (result) candidate.simulation = *result;
   }
 
   // aiconfigurator prices points whose steps would hold as many decode requests as one before only
@@ -209,21 +438,22 @@ class Sweeper {
     form.request_s *= before / after;
   }
 
-  void take(Engine engine, const Layout& layout, const std::vector<Candidate>& points) {
+  void take(const Job& job) {
+    const auto& points = job.points;
     const auto better = [&](const Candidate& a, const Candidate& b) {
       if (a.meets_limits != b.meets_limits) return b.meets_limits;
       return a.tok_s_per_gpu() < b.tok_s_per_gpu();
     };
     Candidate best = *std::max_element(points.begin(), points.end(), better);
     if (best.meets_limits) {
-      best.binds = binding(best, points);
+      best.binds = binding(best, job);
       out_.candidates.push_back(best);
     } else {
       const auto least = *std::min_element(
           points.begin(), points.end(),
           [](const auto& a, const auto& b) { return a.form.tpot_ms < b.form.tpot_ms; });
       out_.rejected.push_back(
-          {engine, layout.text(),
+          {job.engine, job.layout.text(),
            fmt::format(
                "at best {:.0f} ms to the first token and {:.1f} ms a token, beyond the limits",
                least.form.ttft_ms, least.form.tpot_ms)});
@@ -231,14 +461,14 @@ class Sweeper {
     keep_for_front(points);
   }
 
-  std::string binding(const Candidate& best, const std::vector<Candidate>& points) const {
-    for (const Candidate& point : points) {
+  std::string binding(const Candidate& best, const Job& job) const {
+    for (const Candidate& point : job.points) {
       if (point.batch <= best.batch || point.chunk != best.chunk) continue;
       if (point.form.tpot_ms > in_.tpot_limit_ms) return "tpot";
       if (point.form.ttft_ms > in_.ttft_limit_ms) return "ttft";
       return "throughput";  // more requests would not bring more
     }
-    return memory_ends_ ? "memory" : "batch";
+    return job.memory_ends ? "memory" : "batch";
   }
 
   void keep_for_front(const std::vector<Candidate>& points) {
@@ -283,9 +513,9 @@ class Sweeper {
 
   const model::ModelSpec& spec_;
   const SweepInputs& in_;
-  predict::compatible::OperatorSet* set_ = nullptr;
   ModelShape shape_;
-  bool memory_ends_ = false;
+  std::vector<const predict::compatible::OperatorSet*> sets_;  // of the run
+  std::vector<Job> jobs_;
   std::vector<Candidate> all_;
   SweepResult out_;
 };
@@ -319,23 +549,12 @@ std::vector<Layout> layouts(Engine engine, const ModelShape& shape, int gpus,
 
 Result<SweepResult> sweep(const model::ModelSpec& spec, const std::vector<Engine>& engines,
                           const OpenTables& open, const SweepInputs& inputs) {
-  Sweeper sweeper(spec, inputs);
-  bool any = false;
-  for (const Engine engine : engines) {
-    auto set = open(engine);
-    if (!set) {
-      sweeper.warn(fmt::format("{} is left out: {}", name(engine), set.error().message()));
-      continue;
-    }
-    DSAPERF_TRY(sweeper.run(engine, *set));
-    any = true;
-  }
-  if (!any) return fail(Errc::kNotFound, "no backend has tables for this system");
-  return sweeper.result();
+  return Sweeper(spec, inputs).run(engines, open);
 }
 
-std::string launch_command(const Candidate& c, const std::string& model) {
-  const auto& l = c.layout;
+namespace {
+
+std::string worker_command(const Candidate& c, const Layout& l, const std::string& model) {
   const double requests = c.batch * l.dp;
   switch (c.engine) {
     case Engine::kSglang: {
@@ -371,6 +590,29 @@ std::string launch_command(const Candidate& c, const std::string& model) {
     }
   }
   return "";
+}
+
+}  // namespace
+
+std::string launch_command(const Candidate& candidate, const std::string& model) {
+  const auto decode = worker_command(candidate, candidate.layout, model);
+  if (!candidate.prefill) return decode;
+  const auto prefill = worker_command(candidate, candidate.prefill->layout, model);
+  switch (candidate.engine) {
+    case Engine::kSglang:
+      return prefill + " --disaggregation-mode prefill\n" + decode +
+             " --disaggregation-mode decode";
+    case Engine::kVllm: {
+      constexpr auto kTransfer =
+          R"( --kv-transfer-config '{{"kv_connector":"NixlConnector","kv_role":"{}"}}')";
+      return prefill + fmt::format(kTransfer, "kv_producer") + "\n" + decode +
+             fmt::format(kTransfer, "kv_consumer");
+    }
+    case Engine::kTrtllm:
+      return prefill + "  # context server of trtllm-serve disaggregated\n" + decode +
+             "  # generation server";
+  }
+  return decode;
 }
 
 }  // namespace dsaperf::serving

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,20 @@ struct SweepInputs {
   Method method = Method::kModel;
   FormatChoice formats;
   int most_requests = 512;  // of one attention rank
+  bool aggregated = true;
+  bool disaggregated = true;  // method model
+  // Best candidates that are simulated as well (method model): percentiles, and whether the limits
+  // hold then too.
+  int simulate = 3;
+  int threads = 0;  // 0: as many as the machine has
+};
+
+// Where a candidate prefills: workers of their own.
+struct PrefillSide {
+  Layout layout;
+  int workers = 0;
+  int decode_workers = 0;  // that they serve
+  double busy = 0;         // share of the time
 };
 
 // One way to use the GPUs: a layout of workers, how many requests each holds, and what comes of it.
@@ -30,16 +45,23 @@ struct Candidate {
   Formats formats;
   double batch = 0;  // requests of one attention rank
   double chunk = 0;  // prefill tokens a step
-  int workers = 0;   // of this layout on the GPUs
+  int workers = 0;   // of this layout (disaggregated: groups of workers) on the GPUs
   ClosedForm form;   // of one worker
   bool meets_limits = false;
-  std::string binds;  // what stops one more request: "ttft", "tpot", "memory", "batch"
+  std::string binds;  // what stops one more request: "ttft", "tpot", "memory", "batch", "prefill"
+  std::optional<PrefillSide> prefill;          // disaggregated; `layout` is of a decode worker
+  std::optional<SimulationResult> simulation;  // of one worker
 
+  int gpus() const {
+    return prefill
+               ? prefill->workers * prefill->layout.gpus() + prefill->decode_workers * layout.gpus()
+               : layout.gpus();
+  }
   double tok_s_per_user() const { return form.tpot_ms > 0 ? 1000 / form.tpot_ms : 0; }
-  double tok_s_per_gpu() const { return form.output_tok_s_per_gpu(layout); }
+  double tok_s_per_gpu() const { return form.output_tok_s / gpus(); }
   // Of all GPUs, those that no worker uses included.
   double tok_s_per_cluster_gpu(int gpus) const {
-    return tok_s_per_gpu() * workers * layout.gpus() / gpus;
+    return tok_s_per_gpu() * workers * this->gpus() / gpus;
   }
 };
 
@@ -65,12 +87,14 @@ struct SweepResult {
 std::vector<Layout> layouts(Engine engine, const ModelShape& shape, int gpus,
                             bool with_context_parallel);
 
-// `open` gives the tables of an engine; one that fails is left out, with a warning.
+// `open` gives the tables of an engine, from several threads at once; one that fails is left out,
+// with a warning. The answer does not depend on the number of threads.
 using OpenTables = std::function<Result<predict::compatible::OperatorSet>(Engine)>;
 Result<SweepResult> sweep(const model::ModelSpec& spec, const std::vector<Engine>& engines,
                           const OpenTables& open, const SweepInputs& inputs);
 
-// Command lines that start a worker of this candidate.
+// Command lines that start a worker of this candidate, one a line; disaggregated: one of prefill
+// and one of decode.
 std::string launch_command(const Candidate& candidate, const std::string& model);
 
 }  // namespace dsaperf::serving

@@ -100,6 +100,46 @@ TEST_F(SweepTest, NoPointOfTheFrontBeatsAnother) {
   }
 }
 
+TEST_F(SweepTest, TheAnswerDoesNotDependOnThreads) {
+  SweepInputs inputs{.gpus = 16, .isl = 2048, .osl = 256, .formats = {}};
+  inputs.threads = 1;
+  const auto one = run("deepseek-ai/DeepSeek-V3.2", {Engine::kSglang, Engine::kVllm}, inputs);
+  inputs.threads = 5;
+  const auto five = run("deepseek-ai/DeepSeek-V3.2", {Engine::kSglang, Engine::kVllm}, inputs);
+  ASSERT_EQ(one.candidates.size(), five.candidates.size());
+  EXPECT_EQ(one.points, five.points);
+  for (std::size_t i = 0; i < one.candidates.size(); ++i) {
+    EXPECT_EQ(one.candidates[i].layout.text(), five.candidates[i].layout.text());
+    EXPECT_EQ(one.candidates[i].form.ttft_ms, five.candidates[i].form.ttft_ms);
+  }
+  EXPECT_EQ(one.candidates[0].simulation->ttft_ms.p99, five.candidates[0].simulation->ttft_ms.p99);
+}
+
+TEST_F(SweepTest, DisaggregatedWorkersFitTheirGpusAndTheLimits) {
+  SweepInputs inputs{.gpus = 16,
+                     .isl = 4096,
+                     .osl = 512,
+                     .ttft_limit_ms = 3000,
+                     .tpot_limit_ms = 40,
+                     .formats = {}};
+  inputs.aggregated = false;
+  const auto result = run("deepseek-ai/DeepSeek-V3.2", {Engine::kSglang}, inputs);
+  ASSERT_FALSE(result.candidates.empty());
+  for (const auto& candidate : result.candidates) {
+    ASSERT_TRUE(candidate.prefill);
+    EXPECT_LE(candidate.gpus() * candidate.workers, 16);
+    EXPECT_LE(candidate.form.ttft_ms, 3000);
+    EXPECT_LE(candidate.form.tpot_ms, 40);
+    EXPECT_LE(candidate.prefill->busy, 0.85);
+    EXPECT_THAT(launch_command(candidate, "m"),
+                ::testing::HasSubstr("--disaggregation-mode prefill"));
+  }
+  inputs.gpus = 8;  // the weights take a node
+  const auto none = run("deepseek-ai/DeepSeek-V3.2", {Engine::kSglang}, inputs);
+  EXPECT_TRUE(none.candidates.empty());
+  EXPECT_THAT(none.rejected.back().reason, ::testing::HasSubstr("and there are 8"));
+}
+
 TEST_F(SweepTest, LimitsThatNothingMeetsLeaveReasons) {
   const auto result = run(
       "zai-org/GLM-5-FP8", {Engine::kSglang},

@@ -1,0 +1,75 @@
+#include "dsaperf/serving/disaggregated_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dsaperf::serving {
+namespace {
+
+constexpr double kBusiest = 0.85;
+
+// Mean wait of a queue with `servers` of `service_ms` each: that of M/D/1 at the same utilisation,
+// brought to more servers as the wait of M/M/c is (Sakasegawa).
+double wait_ms(double service_ms, double servers, double busy) {
+  return service_ms / (2 * servers) * std::pow(busy, std::sqrt(2 * (servers + 1)) - 1) / (1 - busy);
+}
+
+std::optional<DisaggregatedPlan> best_of(const RoleTimes& prefill, const RoleTimes& decode,
+                                         const PlanLimits& limits) {
+  std::optional<DisaggregatedPlan> best;
+  const int p_gpus = prefill.layout.gpus();
+  const int d_gpus = decode.layout.gpus();
+  for (int p = 1; p * p_gpus < limits.gpus; ++p) {
+    const double servers = p * prefill.ranks();
+    const double most = servers / *prefill.prefill_ms * 1000;  // requests a second
+    for (int d = 1; p * p_gpus + d * d_gpus <= limits.gpus; ++d) {
+      const int gpus = p * p_gpus + d * d_gpus;
+      for (const auto& point : decode.decode) {
+        if (point.step_ms > limits.tpot_ms) break;
+        const double rate = d * decode.ranks() * point.batch /
+                            (point.step_ms * std::max(limits.osl - 1, 1.0)) * 1000;
+        const double busy = rate / most;
+        if (busy > kBusiest) break;
+        const bool one_node = gpus <= limits.gpus_per_node;
+        const double ttft =
+            limits.delay_ms + *prefill.prefill_ms + wait_ms(*prefill.prefill_ms, servers, busy) +
+            (one_node ? limits.transfer_inside_ms : limits.transfer_outside_ms) + point.step_ms / 2;
+        if (ttft > limits.ttft_ms) break;
+        const double groups = std::floor(static_cast<double>(limits.gpus) / gpus);
+        const double best_groups =
+            best ? std::floor(static_cast<double>(limits.gpus) / best->gpus) : 0;
+        if (best && rate * groups <= best->requests_s * best_groups) continue;
+        best = DisaggregatedPlan{.prefill_workers = p,
+                                 .decode_workers = d,
+                                 .gpus = gpus,
+                                 .batch = point.batch,
+                                 .ttft_ms = ttft,
+                                 .tpot_ms = point.step_ms,
+                                 .requests_s = rate,
+                                 .prefill_busy = busy};
+      }
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+std::vector<DisaggregatedPlan> best_plans(const std::vector<RoleTimes>& layouts,
+                                          const PlanLimits& limits) {
+  std::vector<DisaggregatedPlan> plans;
+  for (std::size_t p = 0; p < layouts.size(); ++p) {
+    if (!layouts[p].prefill_ms) continue;
+    for (std::size_t d = 0; d < layouts.size(); ++d) {
+      if (layouts[d].decode.empty()) continue;
+      if (auto plan = best_of(layouts[p], layouts[d], limits)) {
+        plan->prefill = p;
+        plan->decode = d;
+        plans.push_back(*plan);
+      }
+    }
+  }
+  return plans;
+}
+
+}  // namespace dsaperf::serving
