@@ -13,6 +13,7 @@ namespace {
 
 // These runs of InferenceX had equal lengths; its client otherwise draws them, as others do.
 constexpr std::string_view kEqualLengths = "InferenceX@";
+constexpr std::string_view kDisaggregated = "disagg";
 // Kept of one draft token where a row only says that speculation was on.
 constexpr double kDraftKept = 0.6;
 
@@ -133,7 +134,9 @@ class FileReader {
 
   // Empty, or why the row cannot be expressed.
   std::string read(const CsvReader& csv, MeasuredRow& row) const {
-    if (row.mode != "agg") return "not aggregated: " + row.mode;
+    const bool disaggregated = row.mode.starts_with(kDisaggregated);
+    if (row.mode != "agg" && !disaggregated)
+      return "neither aggregated nor disaggregated: " + row.mode;
     if (row.gpu.find_first_of(" (,") != std::string::npos)
       return "the card is not plain: " + row.gpu;
     const auto engine = engine_from_name(row.framework);
@@ -148,19 +151,23 @@ class FileReader {
       return static_cast<int>(parse_double(text(csv, name)).value_or(0));
     };
     const int gpus = size("n_gpus");
-    auto& l = in.layout;
-    l.tp = size("tp");
-    l.dp = std::max(size("dp"), 1);
-    l.moe_ep = std::max(size("ep"), 1);
-    if (l.tp == 0) {
-      l.tp = std::max(gpus, 1);
-      row.assumed.push_back("tp = n_gpus");
+    if (disaggregated) {
+      if (auto why = read_workers(csv, row); !why.empty()) return why;
+    } else {
+      auto& l = in.layout;
+      l.tp = size("tp");
+      l.dp = std::max(size("dp"), 1);
+      l.moe_ep = std::max(size("ep"), 1);
+      if (l.tp == 0) {
+        l.tp = std::max(gpus, 1);
+        row.assumed.push_back("tp = n_gpus");
+      }
+      // SGLang's tp counts the ranks of all data-parallel groups.
+      if (in.engine == Engine::kSglang && l.dp > 1 && l.tp * l.dp > gpus && l.tp % l.dp == 0)
+        l.tp /= l.dp;
+      if (l.tp * l.dp % l.moe_ep != 0) return "tp * dp does not divide by ep";
+      l.moe_tp = l.tp * l.dp / l.moe_ep;
     }
-    // SGLang's tp counts the ranks of all data-parallel groups.
-    if (in.engine == Engine::kSglang && l.dp > 1 && l.tp * l.dp > gpus && l.tp % l.dp == 0)
-      l.tp /= l.dp;
-    if (l.tp * l.dp % l.moe_ep != 0) return "tp * dp does not divide by ep";
-    l.moe_tp = l.tp * l.dp / l.moe_ep;
     if (!in.length_ratio && row.source.starts_with(kEqualLengths)) {
       in.length_ratio = 1;
       row.assumed.push_back("equal lengths");
@@ -169,6 +176,40 @@ class FileReader {
       in.draft_tokens = 1;
       in.draft_kept = kDraftKept;
       row.assumed.push_back("one draft token, 0.6 of it kept");
+    }
+    return "";
+  }
+
+  // "disagg 2P+1D" with sizes "4/8": of a prefill and of a decode worker (one number: of both).
+  std::string read_workers(const CsvReader& csv, MeasuredRow& row) const {
+    const auto count = [&](char kind) {
+      const auto end = row.mode.find(kind, kDisaggregated.size());
+      if (end == std::string::npos) return 0;
+      const auto begin = row.mode.find_last_not_of("0123456789", end - 1) + 1;
+      return static_cast<int>(parse_double(row.mode.substr(begin, end - begin)).value_or(0));
+    };
+    auto& in = row.inputs;
+    in.mode = Mode::kDisaggregated;
+    in.prefill.count = count('P');
+    in.decode.count = count('D');
+    if (in.prefill.count < 1 || in.decode.count < 1)
+      return "disaggregated, and the numbers of workers are not stated: " + row.mode;
+    const auto size = [&](const char* name, bool decode) {
+      const std::string pair = text(csv, name);
+      const auto slash = pair.find('/');
+      const auto part = slash == std::string::npos ? pair
+                        : decode                   ? pair.substr(slash + 1)
+                                                   : pair.substr(0, slash);
+      return std::max(static_cast<int>(parse_double(part).value_or(0)), 1);
+    };
+    for (Workers* workers : {&in.prefill, &in.decode}) {
+      const bool decode = workers == &in.decode;
+      auto& l = workers->layout;
+      l.tp = size("tp", decode);
+      l.dp = size("dp", decode);
+      l.moe_ep = size("ep", decode);
+      if (l.tp * l.dp % l.moe_ep != 0) return "tp * dp does not divide by ep";
+      l.moe_tp = l.tp * l.dp / l.moe_ep;
     }
     return "";
   }

@@ -32,17 +32,22 @@ TEST_F(EstimateFileTest, WhatCannotBeExpressedIsLeftOutByName) {
   std::ofstream(path)
       << "model,precision,gpu,n_gpus,framework,mode,tp,dp,ep,isl,osl,concurrency,note\n"
          "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,4,kept\n"
-         "GLM-5,fp8,h200_sxm,8,sglang,disagg 1P+1D,8,1,1,1024,64,4,\n"
+         "GLM-5,fp8,h200_sxm,8,sglang,disagg 0P+0D,8,1,1,1024,64,4,\n"
          "GLM-5,fp8,\"h200 (maybe)\",8,sglang,agg,8,1,1,1024,64,4,\n"
          "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,many,\n"
          "GLM-9,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,4,\n"
-         "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,inf(3 at once),\n";
+         "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,inf(3 at once),\n"
+         "GLM-5,fp8,h200_sxm,24,sglang,disagg 2P+1D,8/2,1/4,1/8,1024,64,4,\n";
   const auto result = read(path);
   ASSERT_TRUE(result) << result.error().message();
-  ASSERT_EQ(result->rows.size(), 6U);
+  ASSERT_EQ(result->rows.size(), 7U);
   EXPECT_TRUE(result->rows[0].estimated_ttft_ms);
   for (const std::size_t i : {1, 2, 3, 4}) EXPECT_FALSE(result->rows[i].left_out.empty()) << i;
   EXPECT_TRUE(result->rows[5].estimated_ttft_ms);
+  const auto& disaggregated = result->rows[6];
+  EXPECT_TRUE(disaggregated.estimated_ttft_ms) << disaggregated.left_out;
+  EXPECT_EQ(disaggregated.inputs.prefill.count, 2);
+  EXPECT_EQ(disaggregated.inputs.decode.layout.text(), "tp2pp1dp4etp1ep8");
   EXPECT_THAT(result->csv, ::testing::HasSubstr("kept"));
   EXPECT_THAT(result->csv, ::testing::HasSubstr("estimated_error"));
 }
