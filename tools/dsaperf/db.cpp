@@ -9,6 +9,7 @@ void add_db(CLI::App& app, Run& run) {
   add_db_lint(*db, run);
   add_db_loo(*db, run);
   add_db_ls(*db, run);
+  add_db_prepare(*db, run);
 }
 
 }  // namespace dsaperf::tool

@@ -12,5 +12,6 @@ void add_db_journals(CLI::App& db, Run& run);
 void add_db_lint(CLI::App& db, Run& run);
 void add_db_loo(CLI::App& db, Run& run);
 void add_db_ls(CLI::App& db, Run& run);
+void add_db_prepare(CLI::App& db, Run& run);
 
 }  // namespace dsaperf::tool

@@ -2,7 +2,10 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
+#include "dsaperf/model/load_model.hpp"
+#include "dsaperf/predict/layer_pass.hpp"
 #include "dsaperf/report/query.hpp"
+#include "dsaperf/serving/pass_model.hpp"
 #include "query_stages.hpp"
 
 #include <nlohmann/json.hpp>
@@ -10,6 +13,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace dsaperf::tool {
 namespace {
@@ -23,6 +27,8 @@ struct Options {
   std::string method = "stages";
   std::string from, output;
   std::string vary;
+  std::string requests;
+  std::int64_t chunk = 0, cached = 0;
   std::string config;
   bool stages = false;
   bool kv_is_given = false;
@@ -33,12 +39,26 @@ Result<ExitCode> answer_one(Options options, predict::LayerPredictor& predictor,
                             predict::Method method) {
   options.shape.phase =
       options.phase == "context" ? perfdb::Phase::kContext : perfdb::Phase::kGeneration;
+  options.shape = predict::after_cache_hit(options.shape, options.cached);
   report::LayerAnswer answer{
       .tables = options.tables, .kind = options.kind, .shape = options.shape, .method = method};
-  DSAPERF_TRY_ASSIGN(answer.latency, predictor.at(options.tables, options.kind, options.shape));
-  DSAPERF_TRY_ASSIGN(answer.peer_bound,
-                     predictor.peer_bound(options.tables, options.kind, options.shape));
-  if (method == predict::Method::kStages && options.shape.context_parallel <= 1) {
+  const bool plain = options.requests.empty() && options.chunk == 0;
+  if (!options.requests.empty()) {
+    DSAPERF_TRY_ASSIGN(answer.requests, predict::parse_requests(options.requests));
+    DSAPERF_TRY_ASSIGN(answer.latency, predict::at_requests(predictor, options.tables, options.kind,
+                                                            options.shape, answer.requests));
+  } else if (options.chunk > 0) {
+    DSAPERF_TRY_ASSIGN(auto chunked, predict::at_chunks(predictor, options.tables, options.kind,
+                                                        options.shape, options.chunk));
+    answer.latency = std::move(chunked.total);
+    answer.chunks = std::move(chunked.chunks);
+  } else {
+    DSAPERF_TRY_ASSIGN(answer.latency, predictor.at(options.tables, options.kind, options.shape));
+  }
+  // aiconfigurator has no bound of what it has no table for.
+  const auto bound = predictor.peer_bound(options.tables, options.kind, options.shape);
+  if (bound && plain) answer.peer_bound = *bound;
+  if (plain && method == predict::Method::kStages && options.shape.context_parallel <= 1) {
     DSAPERF_TRY_ASSIGN(answer.explanation,
                        predictor.explain(options.tables, options.kind, options.shape));
   }
@@ -47,7 +67,11 @@ Result<ExitCode> answer_one(Options options, predict::LayerPredictor& predictor,
     DSAPERF_TRY_ASSIGN(answer.variations, predict::vary(predictor, options.tables, options.kind,
                                                         options.shape, changes));
   }
-  DSAPERF_TRY_ASSIGN(answer.tables.version, predictor.version(options.tables));
+  if (auto version = predictor.version(options.tables)) {
+    answer.tables.version = *std::move(version);
+  } else if (answer.explanation) {
+    answer.tables.version = answer.explanation->version;
+  }
   for (const auto& warning : answer.latency.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (options.json) {
@@ -58,7 +82,33 @@ Result<ExitCode> answer_one(Options options, predict::LayerPredictor& predictor,
   return ExitCode::kDone;
 }
 
-Result<ExitCode> query(const Options& options) {
+// Architecture and sizes from a model's config; sizes only where aiconfigurator holds others or
+// none for the name.
+Result<void> take_model(const std::string& config, predict::LayerKind& kind) {
+  DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(config));
+  DSAPERF_TRY_ASSIGN(const auto shape, serving::ModelShape::of(spec));
+  const auto& layer = model::typical_layer(spec);
+  if (!layer.indexer)
+    return fail(Errc::kUnsupported, "{}: its attention has no indexer", spec.name);
+  kind.architecture = shape.architecture;
+  const auto& g = layer.geometry;
+  const auto size = [](int value) { return static_cast<double>(value); };
+  const predict::LayerSizes sizes{.hidden = size(g.hidden),
+                                  .q_lora = size(g.q_lora),
+                                  .kv_lora = size(g.kv_lora),
+                                  .nope = size(g.nope),
+                                  .rope = size(g.rope),
+                                  .v = size(g.v),
+                                  .topk = size(layer.indexer->topk),
+                                  .index_dim = size(layer.indexer->dim),
+                                  .index_heads = size(layer.indexer->heads)};
+  if (!(sizes == predict::known_sizes(kind.architecture))) kind.sizes = sizes;
+  return {};
+}
+
+Result<ExitCode> query(Options options) {
+  if (!options.config.empty() && !options.stages)
+    DSAPERF_TRY(take_model(options.config, options.kind));
   if (options.stages)
     return query_stages({.config = options.config,
                          .systems_root = options.systems_root,
@@ -132,6 +182,16 @@ void add_query(CLI::App& app, Run& run) {
       "--vary", options->vary,
       "What a change would cost: topk=512..4096,heads=8|16,kv=fp8 (heads, batch, new, "
       "past, topk, index_heads, kv)");
+  command->add_option("--requests", options->requests,
+                      "A pass of unlike requests, COUNTxNEW+PAST each: 3x512+4096,1x2048");
+  command
+      ->add_option("--chunk", options->chunk,
+                   "Prefill in chunks of so many tokens, each after all before it")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--cached", options->cached,
+                   "Of --new tokens, how many a prefix-cache hit spares")
+      ->check(CLI::NonNegativeNumber);
   auto* from =
       command->add_option("--from", options->from, "Answer every row of a CSV file (or .csv.gz)");
   auto* output =
@@ -139,17 +199,18 @@ void add_query(CLI::App& app, Run& run) {
   from->needs(output);
   output->needs(from);
   auto* config = command->add_option("CONFIG", options->config,
-                                     "Model, with --stages: config.json or a bundled name");
+                                     "Model: config.json or a bundled name (else --arch)");
   auto* stages =
       command->add_flag("--stages", options->stages,
                         "What each stage must compute and move, its bound, and the tables' rows");
-  config->needs(stages);
   stages->needs(config);
   command->add_flag("--json", options->json, "One JSON document");
   command->footer(
       "Example:\n  dsaperf query --system h200_sxm --backend sglang --heads 16 --new 4096\n"
       "  dsaperf query --phase generation --heads 16 --batch 16 --past 8192 --kv bf16\n"
       "  dsaperf query --heads 16 --new 4096 --past 32768 --vary topk=512..4096,heads=8..128\n"
+      "  dsaperf query --heads 16 --new 32768 --cached 4096 --chunk 8192\n"
+      "  dsaperf query --phase generation --heads 16 --requests 8x1+4096,2x1+65536\n"
       "  dsaperf query --from operators.csv.gz -o answers.csv\n"
       "  dsaperf query deepseek-ai/DeepSeek-V3.2 --stages --heads 16 --new 4096");
   auto* kv = command->get_option("--kv");

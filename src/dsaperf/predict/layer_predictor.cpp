@@ -1,11 +1,17 @@
 #include "dsaperf/predict/layer_predictor.hpp"
 
+#include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/cost/system_spec.hpp"
 #include "dsaperf/predict/compatible/dsa_layer.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <initializer_list>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace dsaperf::predict {
 namespace {
@@ -17,6 +23,11 @@ void append(std::string& key, std::initializer_list<std::string_view> words) {
     key += '\n';
   }
 }
+
+// Half-widths in log that another card's or framework's rows add (docs/predict.md, held-out cards).
+constexpr double kSameGeneration = 0.15;
+constexpr double kOtherGeneration = 0.6;
+constexpr double kOtherFramework = 0.8;
 
 }  // namespace
 
@@ -62,6 +73,85 @@ struct LayerPredictor::State {
     return stage_tables.emplace(key, std::move(opened)).first->second;
   }
 
+  // Figures of a card that the tree knows, else of one that has a specification alone.
+  Result<perfdb::SystemFile> card(const std::string& name) const {
+    auto known = tree->system(name);
+    if (known) return known;
+    const auto data = data_dir();
+    if (!data) return known;
+    const auto spec = cost::find_system(*data, name);
+    if (!spec) return known;
+    perfdb::SystemFile file;
+    file.name = name;
+    file.mem_bw = spec->hbm_bytes_per_s;
+    const std::array<std::pair<const char*, cost::MathFormat>, 4> rates = {
+        {{"bfloat16", cost::MathFormat::kBf16},
+         {"fp8", cost::MathFormat::kFp8},
+         {"int8", cost::MathFormat::kInt8},
+         {"fp4", cost::MathFormat::kFp4}}};
+    for (const auto& [rate, format] : rates) {
+      if (const auto peak = spec->peak(format)) file.rates[rate] = *peak;
+    }
+    file.sm_version = spec->sm_version.value_or(0);
+    return file;
+  }
+
+  // Tables whose rows can stand in, the nearest first: the same framework on another card, then
+  // another framework on this one, then the rest.
+  struct StandIn {
+    Tables tables;
+    stages::Move move;
+    double distance = 0;
+  };
+  std::vector<StandIn> stand_ins(const Tables& asked, const perfdb::SystemFile& card) const {
+    std::vector<StandIn> found;
+    for (const auto& system : tree->systems()) {
+      const auto other = tree->system(system);
+      const auto backends = tree->backends(system);
+      if (!other || !backends || other->mem_bw <= 0) continue;
+      const bool same_card = system == asked.system;
+      const bool same_generation = other->sm_version / 10 == card.sm_version / 10;
+      const double rates = std::abs(std::log(other->mem_bw / card.mem_bw));
+      const double card_doubt = same_card         ? 0
+                                : same_generation ? kSameGeneration
+                                                  : kOtherGeneration;
+      for (const auto& backend : *backends) {
+        const bool same_backend = backend == asked.backend;
+        if (same_card && same_backend) continue;
+        StandIn one{.tables = {.system = system, .backend = backend, .version = ""},
+                    .move = {.card = card,
+                             .doubt = std::hypot(card_doubt, same_backend ? 0 : kOtherFramework),
+                             .text = fmt::format("rows of {} on {}", backend, system)}};
+        one.distance = one.move.doubt + (same_card ? 0 : 0.01 + 0.1 * rates);
+        found.push_back(std::move(one));
+      }
+    }
+    std::stable_sort(found.begin(), found.end(),
+                     [](const auto& a, const auto& b) { return a.distance < b.distance; });
+    return found;
+  }
+
+  // What `ask` says of the first tables that can stand in for those asked; `failure` where none
+  // can.
+  template <typename Answer, typename Ask>
+  Result<Answer> by_stand_in(const Tables& asked, const Error& failure, const Ask& ask) {
+    const auto figures = card(asked.system);
+    // A version that does not exist is a mistake, not a question about what was not measured.
+    const auto backends = tree->backends(asked.system);
+    const bool has_backend =
+        backends && std::find(backends->begin(), backends->end(), asked.backend) != backends->end();
+    if (!figures ||
+        (has_backend && !tree->resolve_version(asked.system, asked.backend, asked.version)))
+      return tl::unexpected(failure);
+    for (const auto& stand_in : stand_ins(asked, *figures)) {
+      auto& opened = open_stages(stand_in.tables);
+      if (!opened) continue;
+      auto answer = ask(*opened, stand_in.move);
+      if (answer) return answer;
+    }
+    return tl::unexpected(failure);
+  }
+
   Result<compatible::DsaLayer>& layer(const Tables& asked, const LayerKind& kind,
                                       perfdb::Phase phase) {
     key.clear();
@@ -89,8 +179,13 @@ Result<LayerLatency> LayerPredictor::at(const Tables& tables, const LayerKind& k
   // Context parallelism is aiconfigurator's composition of measured kernels in both methods.
   if (state_->method == Method::kStages && shape.context_parallel <= 1) {
     auto& opened = state_->open_stages(tables);
-    if (!opened) return tl::unexpected(opened.error());
-    return opened->at(kind, shape);
+    auto answer =
+        opened ? opened->at(kind, shape) : Result<LayerLatency>(tl::unexpected(opened.error()));
+    if (answer || answer.error().code() != Errc::kNotFound) return answer;
+    return state_->by_stand_in<LayerLatency>(
+        tables, answer.error(), [&](stages::StageTables& rows, const stages::Move& move) {
+          return rows.at(kind, shape, &move);
+        });
   }
   const auto& layer = state_->layer(tables, kind, shape.phase);
   if (!layer) return tl::unexpected(layer.error());
@@ -103,8 +198,13 @@ Result<stages::Explanation> LayerPredictor::explain(const Tables& tables, const 
     return fail(Errc::kUnsupported, "only the stage model explains its answers");
   }
   auto& opened = state_->open_stages(tables);
-  if (!opened) return tl::unexpected(opened.error());
-  return opened->explain(kind, shape);
+  auto answer = opened ? opened->explain(kind, shape)
+                       : Result<stages::Explanation>(tl::unexpected(opened.error()));
+  if (answer || answer.error().code() != Errc::kNotFound) return answer;
+  return state_->by_stand_in<stages::Explanation>(
+      tables, answer.error(), [&](stages::StageTables& rows, const stages::Move& move) {
+        return rows.explain(kind, shape, &move);
+      });
 }
 
 Result<Micros> LayerPredictor::peer_bound(const Tables& tables, const LayerKind& kind,

@@ -36,8 +36,10 @@ class LayerPredictor {
   LayerPredictor& operator=(LayerPredictor&&) noexcept;
   ~LayerPredictor();
 
-  // Fails with kNotFound where the tables named cannot answer: never another backend's or version's
-  // number.
+  // The compatible method fails with kNotFound where the tables named cannot answer: never another
+  // backend's or version's number. The stage model then moves the rows nearest to the question
+  // (another format, card or framework) by the ratio of the stages, and says "modelled", from what,
+  // and a wider interval. A system may be one that only data/systems knows.
   Result<LayerLatency> at(const Tables& tables, const LayerKind& kind, const LayerShape& shape);
 
   // aiconfigurator's bound at the same point.

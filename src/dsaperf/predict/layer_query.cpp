@@ -1,5 +1,7 @@
 #include "dsaperf/predict/layer_query.hpp"
 
+#include "dsaperf/predict/compatible/dsa_bound.hpp"
+
 namespace dsaperf::predict {
 
 std::string_view name(Source source) {
@@ -16,6 +18,19 @@ std::string_view name(Source source) {
       break;
   }
   return "bound";
+}
+
+LayerSizes known_sizes(std::string_view architecture) {
+  const auto& known = compatible::dsa_dims(architecture);
+  return {.hidden = known.hidden,
+          .q_lora = known.q_lora,
+          .kv_lora = known.kv_lora,
+          .nope = known.nope,
+          .rope = known.rope,
+          .v = known.v,
+          .topk = known.topk,
+          .index_dim = known.index_dim,
+          .index_heads = known.index_heads};
 }
 
 }  // namespace dsaperf::predict

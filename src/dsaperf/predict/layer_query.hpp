@@ -21,12 +21,25 @@ enum class Source {
 };
 std::string_view name(Source source);
 
+// Sizes of a layer that tables need not know.
+struct LayerSizes {
+  double hidden = 0, q_lora = 0, kv_lora = 0, nope = 0, rope = 0, v = 0;
+  double topk = 0, index_dim = 0, index_heads = 0;
+  bool operator==(const LayerSizes&) const = default;
+};
+
+// What aiconfigurator holds for an architecture; DeepSeek-V3.2's for a name it does not know.
+LayerSizes known_sizes(std::string_view architecture);
+
 // What decides which rows can answer: the tables and the kind of layer.
 struct LayerKind {
   std::string architecture;  // "DeepseekV32ForCausalLM"
   std::string kv_dtype = "fp8";
   std::string fmha_dtype = "bfloat16";
   std::string gemm_dtype = "fp8_block";
+  // Of an architecture without rows; empty: those that aiconfigurator holds for the name. The
+  // compatible method has no use for them.
+  std::optional<LayerSizes> sizes = {};
   bool operator==(const LayerKind&) const = default;
 };
 
@@ -45,6 +58,9 @@ struct LayerShape {
   // The stage model answers ("modelled"); the compatible method refuses.
   std::int64_t topk = 0;
   std::int64_t index_heads = 0;
+  // Visible tokens of the longest request of the pass, where this is one of several kinds of
+  // requests: kernels are chosen for all of them. 0: this one's own.
+  std::int64_t longest_total = 0;
 };
 
 struct LayerLatency {

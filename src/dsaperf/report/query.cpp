@@ -9,7 +9,16 @@
 namespace dsaperf::report {
 namespace {
 
-std::string shape_text(const predict::LayerShape& shape) {
+std::string shape_text(const predict::LayerShape& shape,
+                       const std::vector<predict::RequestGroup>& requests = {}) {
+  if (!requests.empty()) {
+    auto text = fmt::format("{} heads", shape.heads);
+    for (const auto& group : requests) {
+      text +=
+          fmt::format(", {} x {} new after {}", group.count, group.new_tokens, group.past_tokens);
+    }
+    return text;
+  }
   auto text = fmt::format("{} heads, batch {}, {} new after {} cached", shape.heads, shape.batch,
                           shape.new_tokens, shape.past_tokens);
   if (shape.full_layer_share < 1) {
@@ -31,12 +40,15 @@ std::string explanation_text(const predict::stages::Explanation& e, Micros answe
   constexpr int kBar = 20;
   TextTable stages({{.title = "stage"},
                     {.title = "ms", .align = Align::kRight},
+                    {.title = "bound", .align = Align::kRight},
+                    {.title = "binds"},
                     {.title = "share", .align = Align::kRight},
                     {.title = ""}});
   for (const auto& share : e.stages) {
     const double part = share.time / answer;
     stages.add_row({share.stage, fmt::format("{:.4f}", share.time.millis()),
-                    fmt::format("{:.0f} %", 100 * part), share_bar(part, kBar)});
+                    share.bound.value > 0 ? fmt::format("{:.4f}", share.bound.millis()) : "",
+                    share.binds, fmt::format("{:.0f} %", 100 * part), share_bar(part, kBar)});
   }
   TextTable nearest({{.title = "nearest rows"},
                      {.title = "ms", .align = Align::kRight},
@@ -45,15 +57,25 @@ std::string explanation_text(const predict::stages::Explanation& e, Micros answe
     nearest.add_row({shape_text(row.shape), fmt::format("{:.4f}", row.measured.millis()),
                      fmt::format("{:.2f}", row.distance)});
   }
-  return fmt::format("\n{}\n{}\nrows of {}, kernel {}, {} regime; the stages alone say {:.4f} ms\n",
-                     stages.str(style), nearest.str(style), e.version, e.kernel_source, e.regime,
-                     e.stage_model.millis());
+  auto text =
+      fmt::format("\n{}\n{}\nrows of {}, kernel {}, {} regime; the stages alone say {:.4f} ms\n",
+                  stages.str(style), nearest.str(style), e.version, e.kernel_source, e.regime,
+                  e.stage_model.millis());
+  if (e.host_floor.value > 0) {
+    text += fmt::format(
+        "launched kernel by kernel: the host takes {:.3f} ms at least, whatever the GPU does\n",
+        e.host_floor.millis());
+  }
+  return text;
 }
 
 nlohmann::ordered_json explanation_json(const predict::stages::Explanation& e) {
   auto stages = nlohmann::ordered_json::array();
   for (const auto& share : e.stages)
-    stages.push_back({{"name", share.stage}, {"time_ms", share.time.millis()}});
+    stages.push_back({{"name", share.stage},
+                      {"time_ms", share.time.millis()},
+                      {"bound_ms", share.bound.millis()},
+                      {"binds", share.binds}});
   auto nearest = nlohmann::ordered_json::array();
   for (const auto& row : e.nearest) {
     nearest.push_back({{"heads", row.shape.heads},
@@ -66,28 +88,56 @@ nlohmann::ordered_json explanation_json(const predict::stages::Explanation& e) {
   return {{"rows_of_version", e.version},
           {"kernel_source", e.kernel_source},
           {"regime", e.regime},
+          {"moved", e.moved},
+          {"defects", e.defects},
           {"stage_model_ms", e.stage_model.millis()},
+          {"host_floor_ms", e.host_floor.millis()},
           {"relative_variance", e.relative_variance},
           {"stages", std::move(stages)},
           {"nearest", std::move(nearest)}};
 }
 
-// A row a change, with a bar against the longest answer.
+// An axis from 0 to `longest` as text: the interval a line, the answer a dot.
+std::string interval_plot(const predict::LayerLatency& latency, double longest_ms,
+                          std::size_t width) {
+  const auto column = [&](double ms) {
+    const auto at =
+        static_cast<std::size_t>(ms / longest_ms * static_cast<double>(width - 1) + 0.5);
+    return std::min(at, width - 1);
+  };
+  std::vector<std::string_view> cells(width, " ");
+  if (latency.low && latency.high) {
+    const auto low = column(latency.low->millis());
+    const auto high = column(latency.high->millis());
+    for (auto i = low; i <= high; ++i) cells[i] = "─";
+    cells[low] = "├";
+    cells[high] = "┤";
+  }
+  cells[column(latency.time.millis())] = "●";
+  std::string out;
+  for (const auto cell : cells) out += cell;
+  return out;
+}
+
+// A row a change, with the answers and their intervals on one axis.
 std::string variations_text(const LayerAnswer& answer, const TextStyle& style) {
   using Align = TextTable::Align;
-  constexpr int kBar = 24;
-  double longest = answer.latency.time.millis();
+  constexpr std::size_t kPlot = 32;
+  const auto end_of = [](const predict::LayerLatency& l) {
+    return l.high ? l.high->millis() : l.time.millis();
+  };
+  double longest = end_of(answer.latency);
   for (const auto& v : answer.variations) {
-    if (v.latency) longest = std::max(longest, v.latency->time.millis());
+    if (v.latency) longest = std::max(longest, end_of(*v.latency));
   }
   TextTable table({{.title = "what if"},
                    {.title = "ms", .align = Align::kRight},
                    {.title = "90 %", .align = Align::kRight},
                    {.title = "change", .align = Align::kRight},
-                   {.title = ""},
+                   {.title = fmt::format("0 ... {:.3g} ms", longest)},
                    {.title = "who pays"}});
   table.add_row({"as asked", fmt::format("{:.4f}", answer.latency.time.millis()), "", "",
-                 share_bar(answer.latency.time.millis() / longest, kBar), ""});
+                 interval_plot(answer.latency, longest, kPlot), ""});
   for (const auto& v : answer.variations) {
     const auto name = v.change.axis + " " + v.change.value;
     if (!v.latency) {
@@ -102,7 +152,7 @@ std::string variations_text(const LayerAnswer& answer, const TextStyle& style) {
     table.add_row(
         {name, fmt::format("{:.4f}", ms), interval,
          fmt::format("{:+.1f} %", 100 * (ms / answer.latency.time.millis() - 1)),
-         share_bar(ms / longest, kBar),
+         interval_plot(*v.latency, longest, kPlot),
          v.payer.empty() ? "" : fmt::format("{} {:+.4f} ms", v.payer, v.payer_change.millis())});
   }
   return "\n" + table.str(style);
@@ -134,10 +184,11 @@ std::string text(const LayerAnswer& answer, const TextStyle& style) {
                   answer.tables.backend, answer.tables.version);
   out += fmt::format("{}, cache {}, attention {}, GEMMs {}\n\n", answer.tables.system,
                      answer.kind.kv_dtype, answer.kind.fmha_dtype, answer.kind.gemm_dtype);
-  TextTable table({{.title = shape_text(answer.shape)},
+  TextTable table({{.title = shape_text(answer.shape, answer.requests)},
                    {.title = "ms", .align = TextTable::Align::kRight},
                    {.title = "source"}});
-  table.add_row({"one layer", fmt::format("{:.4f}", answer.latency.time.millis()),
+  table.add_row({answer.requests.empty() ? "one layer" : "one layer, all requests",
+                 fmt::format("{:.4f}", answer.latency.time.millis()),
                  std::string(predict::name(answer.latency.source))});
   if (answer.latency.low && answer.latency.high) {
     table.add_row({"90 % interval",
@@ -151,6 +202,14 @@ std::string text(const LayerAnswer& answer, const TextStyle& style) {
   }
   out += table.str(style);
   if (answer.explanation) out += explanation_text(*answer.explanation, answer.latency.time, style);
+  if (!answer.chunks.empty()) {
+    TextTable chunks({{.title = "chunk"}, {.title = "ms", .align = TextTable::Align::kRight}});
+    for (const auto& chunk : answer.chunks) {
+      chunks.add_row({fmt::format("{} new after {}", chunk.new_tokens, chunk.past_tokens),
+                      fmt::format("{:.4f}", chunk.latency.time.millis())});
+    }
+    out += "\n" + chunks.str(style);
+  }
   if (!answer.variations.empty()) out += variations_text(answer, style);
   return out;
 }
@@ -180,6 +239,17 @@ nlohmann::ordered_json json(const LayerAnswer& answer) {
                                 {"peer_bound_ms", optional_ms(answer.peer_bound)},
                                 {"warnings", answer.latency.warnings}};
   if (answer.explanation) out["explanation"] = explanation_json(*answer.explanation);
+  for (const auto& group : answer.requests) {
+    out["requests"].push_back({{"count", group.count},
+                               {"new_tokens", group.new_tokens},
+                               {"past_tokens", group.past_tokens}});
+  }
+  for (const auto& chunk : answer.chunks) {
+    out["chunks"].push_back({{"new_tokens", chunk.new_tokens},
+                             {"past_tokens", chunk.past_tokens},
+                             {"latency_ms", chunk.latency.time.millis()},
+                             {"source", predict::name(chunk.latency.source)}});
+  }
   if (!answer.variations.empty()) out["vary"] = variations_json(answer.variations);
   return out;
 }

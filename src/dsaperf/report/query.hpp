@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/core/text_table.hpp"
+#include "dsaperf/predict/layer_pass.hpp"
 #include "dsaperf/predict/layer_predictor.hpp"
 #include "dsaperf/predict/query_file.hpp"
 #include "dsaperf/predict/what_if.hpp"
@@ -23,6 +24,8 @@ struct LayerAnswer {
   std::optional<Micros> peer_bound = {};
   std::optional<predict::stages::Explanation> explanation = {};
   std::vector<predict::Variation> variations = {};
+  std::vector<predict::RequestGroup> requests = {};         // of a pass of unlike requests
+  std::vector<predict::ChunkedPrefill::Chunk> chunks = {};  // of a prefill in chunks
 };
 
 std::string text(const LayerAnswer& answer, const TextStyle& style);

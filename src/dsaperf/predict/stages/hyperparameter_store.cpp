@@ -18,17 +18,18 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kHeader =
-    "hash,length_1,length_2,length_3,length_4,length_5,length_6,signal,noise,near_variance,near_"
-    "width,far_variance,"
-    "far_width,what\n";
-constexpr std::size_t kNumbers = kMaxCoordinates + 6;
+    "hash,length_1,length_2,length_3,length_4,length_5,length_6,step_1,step_2,step_3,step_4,signal,"
+    "noise,variance_1,width_1,"
+    "variance_2,width_2,variance_3,width_3,host_floor_ms,defects,what\n";
+constexpr std::size_t kNumbers = kMaxCoordinates + kStepAxes + 9;
 
 std::array<double*, kNumbers> numbers_of(PartParameters& p) {
   auto& h = p.hyper;
-  auto& c = p.calibration;
-  return {&h.length[0],     &h.length[1],  &h.length[2],    &h.length[3],
-          &h.length[4],     &h.length[5],  &h.signal,       &h.noise,
-          &c.near_variance, &c.near_width, &c.far_variance, &c.far_width};
+  auto& k = p.calibration.knots;
+  return {&h.length[0], &h.length[1],   &h.length[2],   &h.length[3],    &h.length[4],
+          &h.length[5], &h.step[0],     &h.step[1],     &h.step[2],      &h.step[3],
+          &h.signal,    &h.noise,       &k[0].variance, &k[0].width,     &k[1].variance,
+          &k[1].width,  &k[2].variance, &k[2].width,    &p.host_floor_ms};
 }
 
 std::optional<std::uint64_t> parse_hash(std::string_view text) {
@@ -72,9 +73,10 @@ void HyperparameterStore::read(const fs::path& path) {
     const auto more = csv->next();
     if (!more || !*more) return;
     const auto hash = parse_hash(csv->field(0));
-    if (!hash || csv->fields().size() != kNumbers + 2) continue;
+    if (!hash || csv->fields().size() != kNumbers + 3) continue;
     Entry entry;
-    entry.what = csv->field(kNumbers + 1);
+    entry.defects = csv->field(kNumbers + 1);
+    entry.what = csv->field(kNumbers + 2);
     bool complete = true;
     std::size_t column = 1;
     for (double* number : numbers_of(entry.parameters)) {
@@ -89,14 +91,24 @@ void HyperparameterStore::read(const fs::path& path) {
 PartParameters HyperparameterStore::of(const Part& part,
                                        const std::function<void(const Part&)>& note) {
   const auto found = known_.find(part.hash);
-  if (found != known_.end()) return found->second.parameters;
+  if (found != known_.end()) {
+    if (found->second.defects.empty()) found->second.defects = part.defects;
+    return found->second.parameters;
+  }
   if (note) note(part);
   auto& entry = known_[part.hash];
-  entry = {.parameters = PartModel::fit(part.setting, part.observations), .what = what_of(part)};
+  entry = {.parameters = PartModel::fit(part.setting, part.observations),
+           .defects = part.defects,
+           .what = what_of(part)};
   ++fitted_;
   // A cache that cannot be written costs the next run the same fit, no more.
   if (!cache_.empty()) static_cast<void>(write(cache_));
   return entry.parameters;
+}
+
+std::string_view HyperparameterStore::defects_of(const Part& part) const {
+  const auto found = known_.find(part.hash);
+  return found == known_.end() ? std::string_view() : std::string_view(found->second.defects);
 }
 
 Result<void> HyperparameterStore::write(const fs::path& path) const {
@@ -105,7 +117,7 @@ Result<void> HyperparameterStore::write(const fs::path& path) const {
     out.field(fmt::format("{:016x}", hash));
     auto parameters = entry.parameters;
     for (const double* number : numbers_of(parameters)) out.field(fmt::format("{:.4g}", *number));
-    out.field(entry.what);
+    out.field(entry.defects).field(entry.what);
     out.end_row();
   }
   return write_file(path, std::string(kHeader) + out.text());

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 
 namespace dsaperf::predict::stages {
 
@@ -15,7 +16,8 @@ namespace dsaperf::predict::stages {
 // (data/predict/parameters.csv) and those that were fitted here before ($XDG_CACHE_HOME or
 // ~/.cache, dsaperf/parameters.csv). One line a part:
 //
-//   hash,length_1 .. length_6,signal,noise,near_variance,near_width,far_variance,far_width,what
+//   hash,length_1 .. length_6,step_1 .. step_4,signal,noise,variance_1,width_1 .. variance_3,
+//   width_3,host_floor_ms,defects,what
 //
 // A file that is missing, of another format or damaged is as good as empty: its parts are fitted
 // again.
@@ -29,6 +31,10 @@ class HyperparameterStore {
   // What is kept for the part, else fitted now and kept. `note` is told before a part is fitted.
   PartParameters of(const Part& part, const std::function<void(const Part&)>& note = {});
 
+  bool knows(const Part& part) const { return known_.contains(part.hash); }
+  // What lint found when the part was fitted; empty: nothing, or the part is not known.
+  std::string_view defects_of(const Part& part) const;
+
   std::size_t fitted() const { return fitted_; }  // parts fitted by this object
 
   // Writes all it knows, as data/predict/parameters.csv is.
@@ -39,6 +45,7 @@ class HyperparameterStore {
 
   struct Entry {
     PartParameters parameters;
+    std::string defects;
     std::string what;  // for people: architecture, dtypes, kernel, regime
   };
   std::map<std::uint64_t, Entry> known_;

@@ -1,5 +1,7 @@
 #include "dsaperf/predict/stages/nearest_process.hpp"
 
+#include "dsaperf/predict/stages/matern.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -18,9 +20,10 @@ double squared_distance(const Coordinates& a, const Coordinates& b) {
   return sum;
 }
 
-double matern52(double squared) {
-  const double a = std::sqrt(5 * squared);
-  return (1 + a + a * a / 3) * std::exp(-a);
+// About 1 / matern52, without the root and the exponential: it only orders.
+double decay(double squared) {
+  const double a = 5 * squared;
+  return 1 + a / 6 + a * a / 24;
 }
 
 }  // namespace
@@ -31,8 +34,21 @@ NearestProcess::NearestProcess(std::vector<Coordinates> at, std::vector<double> 
       observed_(std::move(observed)),
       hyper_(hyper),
       neighbours_(std::min(neighbours, kMaxNeighbours)) {
+  double steps = 1;
+  for (std::size_t a = 0; a < kStepAxes; ++a) {
+    step_squared_[a] = hyper_.length[a] > 0 ? hyper_.step[a] * hyper_.step[a] : 0;
+    steps += step_squared_[a];
+  }
+  prior_ = hyper_.signal * hyper_.signal * steps;
   scaled_.reserve(at_.size());
   for (const auto& point : at_) scaled_.push_back(scaled(point));
+}
+
+double NearestProcess::covariance(std::size_t i, std::size_t j) const {
+  if (i == j) return prior_ + hyper_.noise * hyper_.noise + kJitter;
+  const auto& a = scaled_[i];
+  const auto& b = scaled_[j];
+  return hyper_.signal * hyper_.signal * agreement(a, b) * matern52(squared_distance(a, b));
 }
 
 Coordinates NearestProcess::scaled(const Coordinates& point) const {
@@ -50,7 +66,8 @@ std::vector<std::uint32_t> NearestProcess::nearest(const Coordinates& point, std
   found.reserve(scaled_.size());
   for (std::size_t i = 0; i < scaled_.size(); ++i) {
     if (left_out && left_out(i)) continue;
-    found.emplace_back(static_cast<float>(squared_distance(here, scaled_[i])),
+    const double squared = squared_distance(here, scaled_[i]);
+    found.emplace_back(static_cast<float>(decay(squared) / agreement(here, scaled_[i])),
                        static_cast<std::uint32_t>(i));
   }
   count = std::min(count, found.size());
@@ -81,11 +98,12 @@ NearestProcess::Local NearestProcess::local(std::vector<std::uint32_t> on) const
   double* row = out.factor.data();
   for (std::size_t i = 0; i < n; ++i) {
     const auto& at = scaled_[out.on[i]];
-    double diagonal = signal + noise + kJitter;
+    double diagonal = prior_ + noise + kJitter;
     double y = observed_[out.on[i]];
     const double* other = out.factor.data();
     for (std::size_t j = 0; j < i; ++j) {
-      double value = signal * matern52(squared_distance(at, scaled_[out.on[j]]));
+      const auto& there = scaled_[out.on[j]];
+      double value = signal * agreement(at, there) * matern52(squared_distance(at, there));
       for (std::size_t l = 0; l < j; ++l) value -= row[l] * other[l];
       value /= other[j];
       row[j] = value;
@@ -105,7 +123,7 @@ Posterior NearestProcess::posterior(const Coordinates& point, const Local& local
   const double signal = hyper_.signal * hyper_.signal;
   const double noise = hyper_.noise * hyper_.noise;
   const std::size_t n = local.on.size();
-  if (n == 0) return {.mean = 0, .variance = signal + noise, .nearest = 0, .distance = 0};
+  if (n == 0) return {.mean = 0, .variance = prior_ + noise, .nearest = 0, .distance = 0};
   const auto here = scaled(point);
   std::array<double, kMaxNeighbours> k{};
   double mean = 0;
@@ -114,12 +132,13 @@ Posterior NearestProcess::posterior(const Coordinates& point, const Local& local
   std::size_t nearest_index = 0;
   const double* row = local.factor.data();
   for (std::size_t i = 0; i < n; ++i) {
-    const double squared = squared_distance(here, scaled_[local.on[i]]);
+    const auto& there = scaled_[local.on[i]];
+    const double squared = squared_distance(here, there);
     if (squared < nearest) {
       nearest = squared;
       nearest_index = local.on[i];
     }
-    double value = signal * matern52(squared);
+    double value = signal * agreement(here, there) * matern52(squared);
     for (std::size_t j = 0; j < i; ++j) value -= row[j] * k[j];
     value /= row[i];
     k[i] = value;
@@ -128,7 +147,7 @@ Posterior NearestProcess::posterior(const Coordinates& point, const Local& local
     row += i + 1;
   }
   return {.mean = mean,
-          .variance = std::max(signal - explained, 0.0) + noise,
+          .variance = std::max(prior_ - explained, 0.0) + noise,
           .nearest = nearest_index,
           .distance = std::sqrt(nearest)};
 }

@@ -1,3 +1,4 @@
+#include "dsaperf/predict/stages/left_out_likelihood.hpp"
 #include "dsaperf/predict/stages/part_model.hpp"
 
 #include <algorithm>
@@ -14,23 +15,21 @@ namespace {
 
 using perfdb::Phase;
 
-constexpr std::size_t kSample = 240;        // left-out points of each sort
+constexpr std::size_t kSample = 200;        // left-out points of each sort
 constexpr std::size_t kFitNeighbours = 24;  // of 64 used later: lengths depend little on it
 constexpr std::size_t kSmallPart = 2000;    // rows; such a part can afford 36, and two starts
 constexpr std::size_t kSmallPartNeighbours = 36;
 constexpr double kLongPast = 40;
 constexpr std::size_t kPastAxis = 3;  // in prefill's coordinates
-constexpr double kSliceWeight = 0.35;
+constexpr double kSliceWeight = 0.7;
 constexpr int kRounds = 3;  // neighbours are chosen anew for the lengths of the round before
+constexpr std::array<int, kRounds> kSteps = {24, 16, 16};  // of the search, each round
 constexpr double kPriorLength = 3;  // log2 units; a weak pull where the data say nothing
+constexpr double kStep = 0.1;       // of the signal, to begin with
 constexpr double kPriorWeight = 0.005;
-constexpr double kStudent = 4;  // degrees of freedom: tables have outliers
 constexpr std::uint64_t kSeed = 20250701;
 
-struct LeftOutPoint {
-  std::size_t index = 0;
-  std::vector<std::uint32_t> on;  // what it is predicted from
-};
+using LeftOutPoint = LeftOutLikelihood::Case;
 
 // Values of the axes a slice is made of: heads, batch, new, past.
 std::array<double, 4> axes_of(const Sizes& z) {
@@ -55,19 +54,45 @@ std::array<bool, 4> inner_axes(const std::vector<Observation>& observations, std
   return inner;
 }
 
+// Rows whose kernels would take less than an eighth of their latency, all alike and long: what they
+// show is the host. (A replayed graph of a layer's 20 to 40 kernels takes 0.1 to 0.3 ms at least;
+// as many launches from a framework 0.5 ms and more: aiconfigurator's tables for H100 to GB300.)
+double host_floor(const Setting& setting, const std::vector<Observation>& observations) {
+  constexpr double kIdle = 8;
+  constexpr double kAlike = 1.6;  // 9th to 1st decile
+  constexpr double kShortestMs = 0.4;
+  constexpr std::size_t kEnough = 12;
+  const auto list = terms(setting.phase, setting.regime);
+  std::vector<double> idle;
+  for (const auto& o : observations) {
+    const auto values = term_values(setting, o.sizes);
+    double usual = 0;
+    for (std::size_t i = 0; i < list.size(); ++i) usual += values[i] * list[i].usual;
+    if (o.latency_ms > kIdle * usual) idle.push_back(o.latency_ms);
+  }
+  if (idle.size() < kEnough) return 0;
+  std::sort(idle.begin(), idle.end());
+  const double low = idle[idle.size() / 10];
+  const double high = idle[idle.size() * 9 / 10];
+  return low >= kShortestMs && high <= kAlike * low ? low : 0;
+}
+
 class Fit {
  public:
   Fit(const Setting& setting, const std::vector<Observation>& observations)
       : observations_(observations),
-        plain_(setting, observations, {.hyper = unit_hyper(setting), .calibration = {}}) {
+        floor_(host_floor(setting, observations)),
+        plain_(setting, observations,
+               {.hyper = unit_hyper(setting), .calibration = {}, .host_floor_ms = floor_}),
+        axes_(setting.phase == Phase::kGeneration ? 3 : 6),
+        likelihood_(axes_, at_, remainders_) {
     for (const auto& o : observations_) at_.push_back(coordinates(setting, o.sizes));
-    remainders_.reserve(at_.size());
     for (const auto& o : observations_) {
       double stage_ms = 0;
       for (const double ms : plain_.split(o.sizes)) stage_ms += ms;
+      stage_ms = with_host_floor(floor_, stage_ms);
       remainders_.push_back(std::log(o.latency_ms / std::max(stage_ms, 1e-9)));
     }
-    axes_ = setting.phase == Phase::kGeneration ? 3 : 6;
     choose_points();
   }
 
@@ -80,7 +105,8 @@ class Fit {
       auto other = from(kLongPast, 0.002);
       if (other.second < best.second) best = std::move(other);
     }
-    PartParameters found{.hyper = hyper_of(best.first), .calibration = {}};
+    PartParameters found{
+        .hyper = likelihood_.hyper_of(best.first), .calibration = {}, .host_floor_ms = floor_};
     found.calibration = calibrate(found.hyper);
     return found;
   }
@@ -88,32 +114,27 @@ class Fit {
  private:
   // The place that a search from these values ends at, and its loss.
   std::pair<std::vector<double>, double> from(double past_length, double noise) {
-    std::vector<double> x(axes_ + 2, std::log(kPriorLength));
+    std::vector<double> x(likelihood_.size(), std::log(kPriorLength));
+    std::fill_n(x.begin() + static_cast<std::ptrdiff_t>(likelihood_.steps_at()),
+                likelihood_.steps(), std::log(kStep));
     if (axes_ > kPastAxis) x[kPastAxis] = std::log(past_length);
     double spread = 0;
     for (const double r : remainders_) spread += r * r;
     spread = std::sqrt(spread / static_cast<double>(std::max<std::size_t>(remainders_.size(), 1)));
-    x[axes_] = std::log(std::max(spread, 0.02));
-    x[axes_ + 1] = std::log(noise);
+    x[likelihood_.signal_at()] = std::log(std::max(spread, 0.02));
+    x[likelihood_.noise_at()] = std::log(noise);
+    double reached = INFINITY;
     for (int round = 0; round < kRounds; ++round) {
-      find_neighbours(hyper_of(x));
-      search(x, round == 0 ? 0.8 : 0.4, round + 1 == kRounds ? 0.05 : 0.15);
+      find_neighbours(likelihood_.hyper_of(x));
+      reached = search(x, kSteps[static_cast<std::size_t>(round)]);
     }
-    return {x, loss(x)};
+    return {x, reached};
   }
 
   static Hyperparameters unit_hyper(const Setting& setting) {
     Hyperparameters hyper;
     for (std::size_t a = 0; a < (setting.phase == Phase::kGeneration ? 3U : 6U); ++a)
       hyper.length[a] = kPriorLength;
-    return hyper;
-  }
-
-  Hyperparameters hyper_of(const std::vector<double>& x) const {
-    Hyperparameters hyper;
-    for (std::size_t a = 0; a < axes_; ++a) hyper.length[a] = std::exp(x[a]);
-    hyper.signal = std::exp(x[axes_]);
-    hyper.noise = std::exp(x[axes_ + 1]);
     return hyper;
   }
 
@@ -140,7 +161,7 @@ class Fit {
   void find_neighbours(const Hyperparameters& hyper) {
     const NearestProcess process(at_, remainders_, hyper, neighbours_);
     for (auto& point : points_) {
-      point.on = process.nearest(at_[point.index], kFitNeighbours,
+      point.on = process.nearest(at_[point.index], neighbours_,
                                  [&](std::size_t i) { return i == point.index; });
     }
     for (std::size_t s = 0; s < slices_.size(); ++s) {
@@ -153,78 +174,83 @@ class Fit {
     }
   }
 
-  // Mean of -log p over the left-out points, Student-t, plus the prior.
-  double loss(const std::vector<double>& x) const {
-    const auto hyper = hyper_of(x);
-    const NearestProcess process(at_, remainders_, hyper, neighbours_);
-    const auto mean_of = [&](const std::vector<LeftOutPoint>& points) {
-      double sum = 0;
-      for (const auto& point : points) {
-        const auto posterior = process.conditioned(at_[point.index], point.on);
-        const double error = remainders_[point.index] - posterior.mean;
-        sum += 0.5 * std::log(posterior.variance) +
-               (kStudent + 1) / 2 * std::log1p(error * error / posterior.variance / kStudent);
-      }
-      return points.empty() ? 0 : sum / static_cast<double>(points.size());
+  double loss(const std::vector<double>& x, std::vector<double>& gradient) const {
+    std::fill(gradient.begin(), gradient.end(), 0.0);
+    double sum = likelihood_.loss(x, points_, 1, gradient) +
+                 kSliceWeight * likelihood_.loss(x, slices_, kSliceWeight, gradient);
+    const auto pull = [&](std::size_t i, double to) {
+      const double d = x[i] - std::log(to);
+      sum += kPriorWeight * d * d;
+      gradient[i] += 2 * kPriorWeight * d;
     };
-    double prior = 0;
-    for (std::size_t a = 0; a < axes_; ++a) {
-      const double d = x[a] - std::log(kPriorLength);
-      prior += d * d;
-    }
-    return mean_of(points_) + kSliceWeight * mean_of(slices_) + kPriorWeight * prior;
+    for (std::size_t a = 0; a < axes_; ++a) pull(a, kPriorLength);
+    return sum;
   }
 
-  // Pattern search, one coordinate after the other, the step halved when none helps.
-  void search(std::vector<double>& x, double step, double last_step) const {
-    double best = loss(x);
-    while (step > last_step) {
-      bool improved = false;
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        for (const double direction : {1.0, -1.0}) {
-          auto next = x;
-          next[i] += direction * step;
-          if (i < axes_) next[i] = std::clamp(next[i], std::log(0.2), std::log(40.0));
-          if (i == axes_ + 1) next[i] = std::clamp(next[i], std::log(2e-4), std::log(0.3));
-          if (i == axes_) next[i] = std::clamp(next[i], std::log(5e-3), std::log(2.0));
-          const double value = loss(next);
-          if (value < best - 1e-5) {
-            best = value;
-            x = next;
-            improved = true;
-            break;
-          }
-        }
+  std::pair<double, double> limits(std::size_t i) const {
+    if (i < axes_) return {0.2, 40};
+    if (i == likelihood_.signal_at()) return {5e-3, 2};
+    if (i == likelihood_.noise_at()) return {2e-4, 0.3};
+    return {0.01, 3};
+  }
+
+  // Each coordinate has its own step, which grows while the slope keeps its sign and shrinks when
+  // it turns (Riedmiller and Braun, 1993): slopes of different units need no common scale. Ends at
+  // the best place seen.
+  double search(std::vector<double>& x, int steps) const {
+    constexpr double kFirst = 0.25;
+    constexpr double kGrow = 1.2;
+    constexpr double kShrink = 0.5;
+    constexpr double kMost = 0.6;
+    std::vector<double> gradient(x.size());
+    std::vector<double> before(x.size(), 0);
+    std::vector<double> step(x.size(), kFirst);
+    auto best = x;
+    double least = INFINITY;
+    for (int s = 0; s < steps; ++s) {
+      const double here = loss(x, gradient);
+      if (here < least) {
+        least = here;
+        best = x;
       }
-      if (!improved) step /= 2;
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double turn = gradient[i] * before[i];
+        if (turn < 0) {
+          step[i] *= kShrink;
+          before[i] = 0;  // stay for one step
+          continue;
+        }
+        if (turn > 0) step[i] = std::min(step[i] * kGrow, kMost);
+        const auto [low, high] = limits(i);
+        x[i] = std::clamp(x[i] - (gradient[i] > 0 ? step[i] : -step[i]), std::log(low),
+                          std::log(high));
+        before[i] = gradient[i];
+      }
     }
+    x = best;
+    return least;
   }
 
-  struct Spread {
-    double variance = 0;  // median, relative to the signal
-    double width = 0;     // 9 of 10 standardised errors are below it
-  };
+  using Standardised = std::vector<std::pair<double, double>>;  // relative variance, error
 
-  Spread spread_of(const std::vector<std::pair<double, double>>& variance_and_error) const {
-    std::vector<double> variances;
-    std::vector<double> errors;
-    for (const auto& [variance, error] : variance_and_error) {
-      variances.push_back(variance);
-      errors.push_back(error);
-    }
-    std::sort(variances.begin(), variances.end());
-    std::sort(errors.begin(), errors.end());
-    return {.variance = std::max(variances[variances.size() / 2], 1e-6),
-            .width = errors[std::min(errors.size() - 1, errors.size() * 9 / 10)]};
+  // The median variance of these, and the width that 9 of 10 errors are below.
+  static Calibration::Knot knot_of(Standardised::iterator begin, Standardised::iterator end) {
+    const auto count = end - begin;
+    std::nth_element(begin, begin + count / 2, end);
+    const double variance = std::max((begin + count / 2)->first, 1e-9);
+    const auto tenth = std::min(count - 1, count * 9 / 10);
+    std::nth_element(begin, begin + tenth, end,
+                     [](const auto& a, const auto& b) { return a.second < b.second; });
+    return {.variance = variance, .width = (begin + tenth)->second};
   }
 
   // With the neighbours that predictions use, and weights fitted without what is left out.
   Calibration calibrate(const Hyperparameters& hyper) const {
-    const PartModel model(plain_.setting(), observations_, {.hyper = hyper, .calibration = {}});
-    std::vector<std::pair<double, double>> near;
-    std::vector<std::pair<double, double>> far;
-    const auto add = [&](std::vector<std::pair<double, double>>& out, const PartPrediction& p,
-                         std::size_t index) {
+    const PartModel model(plain_.setting(), observations_,
+                          {.hyper = hyper, .calibration = {}, .host_floor_ms = floor_});
+    Standardised near;
+    Standardised far;
+    const auto add = [&](Standardised& out, const PartPrediction& p, std::size_t index) {
       const double deviation =
           std::log(p.high_ms / p.latency_ms) / Calibration().width(p.relative_variance);
       const double error = std::abs(std::log(observations_[index].latency_ms / p.latency_ms));
@@ -259,22 +285,27 @@ class Fit {
       }
     }
     Calibration calibration;
-    if (near.empty()) return calibration;
-    const auto near_spread = spread_of(near);
-    calibration.near_variance = near_spread.variance;
-    calibration.near_width = near_spread.width;
-    const auto far_spread =
-        far.empty() ? Spread{.variance = 1, .width = 2 * near_spread.width} : spread_of(far);
-    calibration.far_variance = far_spread.variance;
-    calibration.far_width = far_spread.width;
+    if (near.size() < 2) return calibration;
+    std::sort(near.begin(), near.end());
+    const auto middle = near.begin() + static_cast<std::ptrdiff_t>(near.size() / 2);
+    auto& knots = calibration.knots;
+    knots[0] = knot_of(near.begin(), middle);
+    knots[1] = knot_of(middle, near.end());
+    // Without slices nothing is known of what lies beyond: twice as wide.
+    knots[2] = far.empty() ? Calibration::Knot{.variance = 1, .width = 2 * knots[1].width}
+                           : knot_of(far.begin(), far.end());
+    std::sort(knots.begin(), knots.end(),
+              [](const auto& a, const auto& b) { return a.variance < b.variance; });
     return calibration;
   }
 
   const std::vector<Observation>& observations_;
+  double floor_;
   PartModel plain_;
   std::vector<Coordinates> at_;
   std::vector<double> remainders_;
-  std::size_t axes_ = 6;
+  std::size_t axes_;
+  LeftOutLikelihood likelihood_;
   std::size_t neighbours_ = kFitNeighbours;
   std::vector<LeftOutPoint> points_;
   std::vector<LeftOutPoint> slices_;

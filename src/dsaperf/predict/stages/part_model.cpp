@@ -1,5 +1,6 @@
 #include "dsaperf/predict/stages/part_model.hpp"
 
+#include "dsaperf/predict/stages/matern.hpp"
 #include "dsaperf/predict/stages/nnls.hpp"
 
 #include <algorithm>
@@ -12,9 +13,8 @@ namespace {
 
 using perfdb::Phase;
 
-constexpr double kUsualPull = 3e-3;
-constexpr double kCellLengths = 0.25;    // side of a cell whose points share their neighbours
-constexpr std::size_t kMaxCells = 2000;  // 17 kB each
+constexpr double kMisfit = 0.05;  // relative error that halves what a row counts
+constexpr double kUsualPull = 2e-3;
 
 double dot(const TermValues& values, const std::vector<double>& weights) {
   double sum = 0;
@@ -31,44 +31,69 @@ std::vector<TermValues> values_of(const Setting& setting,
   return values;
 }
 
-// Each row divided by its latency: the relative error counts.
+// Each row divided by its latency: the relative error counts. Rows on the host's floor say little
+// of the kernels, and count by what a change of the kernels' time changes in them.
 std::vector<double> fit_weights(const Setting& setting,
                                 const std::vector<Observation>& observations,
-                                const std::vector<TermValues>& values,
+                                const std::vector<TermValues>& values, double floor,
                                 const std::function<bool(std::size_t)>& left_out) {
   const auto count = static_cast<Eigen::Index>(terms(setting.phase, setting.regime).size());
   Eigen::MatrixXd rows(static_cast<Eigen::Index>(values.size()), count);
+  Eigen::VectorXd right(static_cast<Eigen::Index>(values.size()));
+  Eigen::VectorXd said = Eigen::VectorXd::Constant(count, 1e-12);  // by each column, floor or not
   Eigen::Index kept = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (left_out && left_out(i)) continue;
+    const double latency = observations[i].latency_ms;
+    const double gpu = without_host_floor(floor, latency);
+    const double share = gpu / latency;
+    const double counts = floor > 0 ? share * share * share * share : 1;
+    right[kept] = counts;
     for (Eigen::Index c = 0; c < count; ++c) {
-      rows(kept, c) = values[i][static_cast<std::size_t>(c)] / observations[i].latency_ms;
+      const double value = values[i][static_cast<std::size_t>(c)];
+      rows(kept, c) = gpu > 0 ? counts * value / gpu : 0;
+      said[c] += value * value / (latency * latency);
     }
     ++kept;
   }
   const auto used = rows.topRows(kept);
-  Eigen::MatrixXd gram = used.transpose() * used;
-  Eigen::VectorXd moment = used.colwise().sum().transpose();
-  // The pull to the usual weights: a small part of what each column has to say.
   const auto list = terms(setting.phase, setting.regime);
-  for (Eigen::Index c = 0; c < count; ++c) {
-    const double pull = kUsualPull * gram(c, c);
-    gram(c, c) += pull;
-    moment[c] += pull * list[static_cast<std::size_t>(c)].usual;
-  }
-  const Eigen::VectorXd weights = non_negative_least_squares(gram, moment);
+  const auto solve = [&](const Eigen::VectorXd& trust) -> Eigen::VectorXd {
+    const Eigen::MatrixXd weighted = trust.asDiagonal() * used;
+    Eigen::MatrixXd gram = weighted.transpose() * used;
+    Eigen::VectorXd moment = weighted.transpose() * right.head(kept);
+    // The pull to the usual weights: a small part of what each column has to say.
+    for (Eigen::Index c = 0; c < count; ++c) {
+      const double pull = kUsualPull * said[c];
+      gram(c, c) += pull;
+      moment[c] += pull * list[static_cast<std::size_t>(c)].usual;
+    }
+    return non_negative_least_squares(gram, moment);
+  };
+  Eigen::VectorXd weights = solve(Eigen::VectorXd::Ones(kept));
+  // Rows that the terms cannot follow (another kernel, a defect) count less in a second pass.
+  const Eigen::ArrayXd wrong = (used * weights - right.head(kept)).array() / kMisfit;
+  weights = solve((1 / (1 + wrong.square())).matrix());
   return {weights.data(), weights.data() + weights.size()};
 }
 
 // What the stage model leaves, in log. A model of nothing (all weights 0) leaves everything.
 std::vector<double> remainders(const std::vector<Observation>& observations,
                                const std::vector<TermValues>& values,
-                               const std::vector<double>& weights) {
+                               const std::vector<double>& weights, double floor) {
   std::vector<double> out(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
-    out[i] = std::log(observations[i].latency_ms / std::max(dot(values[i], weights), 1e-9));
+    const double stage = with_host_floor(floor, dot(values[i], weights));
+    out[i] = std::log(observations[i].latency_ms / std::max(stage, 1e-9));
   }
   return out;
+}
+
+std::vector<Sizes> sizes_of(const std::vector<Observation>& observations) {
+  std::vector<Sizes> sizes;
+  sizes.reserve(observations.size());
+  for (const auto& observation : observations) sizes.push_back(observation.sizes);
+  return sizes;
 }
 
 std::vector<Coordinates> coordinates_of(const Setting& setting,
@@ -82,6 +107,20 @@ std::vector<Coordinates> coordinates_of(const Setting& setting,
 
 }  // namespace
 
+double with_host_floor(double floor, double gpu) {
+  if (floor <= 0) return gpu;
+  const double f = floor * floor;
+  const double g = gpu * gpu;
+  return std::sqrt(std::sqrt(f * f + g * g));
+}
+
+double without_host_floor(double floor, double latency) {
+  if (floor <= 0) return latency;
+  const double f = floor * floor;
+  const double l = latency * latency;
+  return std::sqrt(std::sqrt(std::max(l * l - f * f, 0.0)));
+}
+
 Coordinates coordinates(const Setting& setting, const Sizes& z) {
   const auto log2 = [](double x) { return std::log2(std::max(x, 0.5)); };
   if (setting.phase == Phase::kGeneration)
@@ -91,12 +130,16 @@ Coordinates coordinates(const Setting& setting, const Sizes& z) {
 }
 
 double Calibration::width(double relative_variance) const {
-  const double low = std::log(near_variance);
-  const double high = std::log(far_variance);
-  if (!(high > low)) return std::max(near_width, far_width);
-  const double t =
-      std::clamp((std::log(std::max(relative_variance, 1e-12)) - low) / (high - low), 0.0, 1.0);
-  return near_width + (far_width - near_width) * t;
+  if (relative_variance <= knots.front().variance) return knots.front().width;
+  for (std::size_t i = 1; i < knots.size(); ++i) {
+    const auto& low = knots[i - 1];
+    const auto& high = knots[i];
+    if (relative_variance > high.variance) continue;
+    const double span = std::log(high.variance / low.variance);
+    const double t = span > 0 ? std::log(relative_variance / low.variance) / span : 1;
+    return low.width + (high.width - low.width) * t;
+  }
+  return knots.back().width;
 }
 
 PartModel::PartModel(Setting setting, std::vector<Observation> observations,
@@ -105,14 +148,22 @@ PartModel::PartModel(Setting setting, std::vector<Observation> observations,
       observations_(std::move(observations)),
       parameters_(parameters),
       values_(values_of(setting_, observations_)),
-      weights_(fit_weights(setting_, observations_, values_, {})),
+      weights_(fit_weights(setting_, observations_, values_, parameters_.host_floor_ms, {})),
       process_(coordinates_of(setting_, observations_),
-               remainders(observations_, values_, weights_), parameters_.hyper, neighbours()) {
+               remainders(observations_, values_, weights_, parameters_.host_floor_ms),
+               parameters_.hyper, neighbours()),
+      neighbourhoods_(process_),
+      grid_(sizes_of(observations_)) {
+  prepare_grid();
+}
+
+double PartModel::stage_ms(const TermValues& values, const std::vector<double>& weights) const {
+  return std::max(with_host_floor(parameters_.host_floor_ms, dot(values, weights)), 1e-9);
 }
 
 PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms) const {
   const auto& hyper = parameters_.hyper;
-  const double signal = hyper.signal * hyper.signal;
+  const double signal = process_.prior_variance();
   const double relative =
       std::clamp((posterior.variance - hyper.noise * hyper.noise) / signal, 0.0, 1.0);
   const double half = parameters_.calibration.width(relative) * std::sqrt(posterior.variance);
@@ -124,50 +175,89 @@ PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms) co
           .nearest = posterior.nearest};
 }
 
-PartPrediction PartModel::at(const Sizes& sizes) const {
-  const double stage_ms = std::max(dot(term_values(setting_, sizes), weights_), 1e-9);
-  const auto point = coordinates(setting_, sizes);
-  const auto scaled = process_.scaled(point);
-  Cell cell{};
-  Coordinates center{};
-  for (std::size_t a = 0; a < kMaxCoordinates; ++a) {
-    const double number = std::clamp(std::round(scaled[a] / kCellLengths), -30000.0, 30000.0);
-    cell[a] = static_cast<std::int16_t>(number);
-    center[a] = number * kCellLengths * process_.hyper().length[a];
+void PartModel::prepare_grid() {
+  const auto& hyper = parameters_.hyper;
+  const double signal = hyper.signal * hyper.signal;
+  // Which coordinate an axis of the grid is; decode has no new tokens of its own.
+  constexpr std::array<std::size_t, PartGrid::kAxes> kContext = {0, 1, 2, 3};
+  constexpr std::array<std::size_t, PartGrid::kAxes> kDecode = {0, 1, 1, 2};
+  const auto& coordinate = setting_.phase == Phase::kGeneration ? kDecode : kContext;
+  for (std::size_t a = 0; a < PartGrid::kAxes; ++a) {
+    const auto c = coordinate[a];
+    const double length = hyper.length[c];
+    const auto lines = grid_.lines(a);
+    step_variance_[a] = signal * hyper.step[c] * hyper.step[c];
+    for (std::size_t i = 0; i + 1 < lines.size(); ++i) {
+      const double past = a == 3 ? 1 : 0;
+      const double h = std::log2((lines[i + 1] + past) / (lines[i] + past)) / length;
+      // Of the mean of two ends as a guess of the middle.
+      const double unknown = 1.5 + 0.5 * matern52(h * h) - 2 * matern52(h * h / 4);
+      bend_variance_[a].push_back(signal * std::max(unknown, 0.0));
+    }
   }
-  auto found = cells_.find(cell);
-  if (found == cells_.end()) {
-    if (cells_.size() >= kMaxCells) cells_.clear();
-    found = cells_.emplace(cell, process_.local(process_.nearest(center, neighbours(), {}))).first;
-  }
-  return finish(process_.posterior(point, found->second), stage_ms);
+  smoothed_.resize(observations_.size());
 }
 
-PartPrediction PartModel::at(const Sizes& sizes, const Setting& other) const {
+bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
+  PartGrid::Cell cell;
+  if (!grid_.cell(sizes, cell)) return false;
+  double mean = 0;
+  for (std::size_t c = 0; c < cell.corners; ++c) {
+    auto& node = smoothed_[cell.row[c]];
+    if (!node.known) {
+      node.parts = neighbourhoods_.mean_parts(process_, process_.at()[cell.row[c]]);
+      node.known = true;
+    }
+    double value = node.parts.smooth;
+    for (std::size_t a = 0; a < kStepAxes; ++a) {
+      // Coordinates and axes of the grid have the same order but in decode, where the past is
+      // third.
+      const bool decode = setting_.phase == Phase::kGeneration;
+      const std::size_t axis = decode && a == 2 ? 3 : a;
+      if (cell.on_line[axis]) value += node.parts.step[a];
+    }
+    mean += cell.weight[c] * value;
+  }
+  double variance = parameters_.hyper.noise * parameters_.hyper.noise;
+  for (std::size_t a = 0; a < PartGrid::kAxes; ++a) {
+    if (cell.on_line[a]) continue;
+    variance += step_variance_[a] + cell.bend[a] * bend_variance_[a][cell.interval[a]];
+  }
+  out = {.mean = mean, .variance = variance, .nearest = cell.row[0], .distance = 0};
+  return true;
+}
+
+PartPrediction PartModel::at(const Sizes& sizes) const {
+  Posterior posterior;
+  if (!in_cell(sizes, posterior)) return at_neighbourhood(sizes);
+  return finish(posterior, this->stage_ms(term_values(setting_, sizes), weights_));
+}
+
+PartPrediction PartModel::at_neighbourhood(const Sizes& sizes) const {
+  return finish(neighbourhoods_.at(process_, coordinates(setting_, sizes)),
+                this->stage_ms(term_values(setting_, sizes), weights_));
+}
+
+PartPrediction PartModel::at(const Sizes& sizes, const Setting& other, double doubt) const {
   constexpr double kDoubt = 0.25;
   auto p = at(sizes);
-  const double stage_ms = std::max(dot(term_values(other, sizes), weights_), 1e-9);
+  const double stage_ms = this->stage_ms(term_values(other, sizes), weights_);
   const double ratio = stage_ms / p.stage_ms;
-  const double wider = std::exp(kDoubt * std::abs(std::log(ratio)));
+  const double own = std::log(p.high_ms / p.latency_ms);
+  const double moved = kDoubt * std::log(ratio);
+  const double half = std::sqrt(own * own + moved * moved + doubt * doubt);
   p.latency_ms *= ratio;
-  p.low_ms *= ratio / wider;
-  p.high_ms *= ratio * wider;
+  p.low_ms = p.latency_ms * std::exp(-half);
+  p.high_ms = p.latency_ms * std::exp(half);
   p.stage_ms = stage_ms;
   return p;
-}
-
-std::size_t PartModel::CellHash::operator()(const Cell& cell) const {
-  std::uint64_t hash = 0;
-  for (const auto number : cell)
-    hash = (hash ^ static_cast<std::uint16_t>(number)) * 0x9E3779B97F4A7C15U;
-  return hash ^ (hash >> 31);
 }
 
 PartPrediction PartModel::without(std::size_t index) const {
   if (left_out_.empty()) left_out_.resize(observations_.size());
   auto& kept = left_out_[index];
   if (!kept) {
-    const double stage_ms = std::max(dot(values_[index], weights_), 1e-9);
+    const double stage_ms = this->stage_ms(values_[index], weights_);
     const auto posterior = process_.posterior(coordinates(setting_, observations_[index].sizes),
                                               [&](std::size_t i) { return i == index; });
     kept = finish(posterior, stage_ms);
@@ -226,15 +316,17 @@ PartModel::Without::Without(const PartModel& part, std::function<bool(std::size_
     : part_(part),
       left_out_(std::move(left_out)),
       extent_(extent),
-      weights_(fit_weights(part.setting_, part.observations_, part.values_, left_out_)),
-      process_({part.process_.at().begin(), part.process_.at().end()},
-               remainders(part.observations_, part.values_, weights_), part.parameters_.hyper,
-               part.neighbours()) {
+      weights_(fit_weights(part.setting_, part.observations_, part.values_,
+                           part.parameters_.host_floor_ms, left_out_)),
+      process_(
+          {part.process_.at().begin(), part.process_.at().end()},
+          remainders(part.observations_, part.values_, weights_, part.parameters_.host_floor_ms),
+          part.parameters_.hyper, part.neighbours()) {
 }
 
 PartPrediction PartModel::Without::at(const Sizes& sizes,
                                       std::optional<std::size_t> left_out) const {
-  const double stage_ms = std::max(dot(term_values(part_.setting_, sizes), weights_), 1e-9);
+  const double stage_ms = part_.stage_ms(term_values(part_.setting_, sizes), weights_);
   const auto posterior = process_.posterior(coordinates(part_.setting_, sizes), [&](std::size_t i) {
     return i == left_out || (extent_ == Extent::kSlice && left_out_(i));
   });

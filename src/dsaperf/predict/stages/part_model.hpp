@@ -1,6 +1,8 @@
 #pragma once
 
 #include "dsaperf/predict/stages/nearest_process.hpp"
+#include "dsaperf/predict/stages/neighbourhoods.hpp"
+#include "dsaperf/predict/stages/part_grid.hpp"
 #include "dsaperf/predict/stages/terms.hpp"
 
 #include <array>
@@ -8,7 +10,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -20,12 +21,14 @@ struct Observation {
 };
 
 // How wide an interval must be, in posterior standard deviations, so that 9 of 10 left-out
-// measurements lie in it: `near` at the relative variance that single left-out points have, `far`
-// at that of whole slices left out; between them by the logarithm of the variance, beyond them
-// constant.
+// measurements lie in it, by the relative variance of the posterior: measured where it is small and
+// where it is large among single left-out points, and among points left out with their whole slice.
+// Between knots by the logarithm of the variance, beyond them constant.
 struct Calibration {
-  double near_variance = 0.01, near_width = 1.645;
-  double far_variance = 0.3, far_width = 1.645;
+  struct Knot {
+    double variance = 0.1, width = 1.645;
+  };
+  std::array<Knot, 3> knots{};  // by rising variance
 
   double width(double relative_variance) const;
 };
@@ -34,7 +37,15 @@ struct Calibration {
 struct PartParameters {
   Hyperparameters hyper;
   Calibration calibration;
+  // Where every kernel is launched from the host, a layer takes at least the time of its launches.
+  // 0: no such floor was recognised.
+  double host_floor_ms = 0;
 };
+
+// What a layer takes whose launches take `floor` and whose kernels take `gpu`: the longer of the
+// two, rounded where they meet. And the reverse: the kernels' time, 0 where the floor hides it.
+double with_host_floor(double floor, double gpu);
+double without_host_floor(double floor, double latency);
 
 // A latency with its 90 % interval.
 struct PartPrediction {
@@ -46,7 +57,7 @@ struct PartPrediction {
 
 // The measurements of one kind of layer, kernel and regime, and the model of them:
 //
-//   latency = (sum of weight * term) * exp(process)
+//   latency = with_host_floor(sum of weight * term) * exp(process)
 //
 // The weights are non-negative least squares of the relative error; the process takes what remains,
 // in the log2 of the sizes. docs/predict.md has the formulas.
@@ -64,16 +75,20 @@ class PartModel {
   // 4,000.
   static PartParameters fit(const Setting& setting, const std::vector<Observation>& observations);
 
-  // Costs about 2 us where a point near it was asked before, 100 us where none was. Points near
-  // each other are answered from the same neighbours. Not safe to use from several threads.
+  // Within a cell of measured rows the correction is interpolated between the smoothed ones at its
+  // corners (0.2 us); anywhere else the process answers from the neighbourhood (1 us). The first
+  // question near a row costs 100 us more. Not safe to use from several threads.
   PartPrediction at(const Sizes& sizes) const;
+  // The process itself, everywhere: what at() approximates within cells.
+  PartPrediction at_neighbourhood(const Sizes& sizes) const;
   // What the model says of a setting that differs from the part's (another topk, other index
-  // heads): its stages, the correction of the part, an interval wider by a quarter of the change.
-  PartPrediction at(const Sizes& sizes, const Setting& other) const;
+  // heads, another card): its stages, the correction of the part, an interval wider by a quarter of
+  // the change and by `doubt` (in log, of the move itself).
+  PartPrediction at(const Sizes& sizes, const Setting& other, double doubt = 0) const;
   // The same without the measurement of exactly these sizes; `index` of it. Kept once computed.
   PartPrediction without(std::size_t index) const;
   std::optional<std::size_t> find(const Sizes& sizes) const;
-  // Milliseconds of each term at `sizes`, in the order of terms(); their sum is the stage model.
+  // Milliseconds of each term at `sizes`, in the order of terms(); their sum is the kernels' time.
   std::vector<double> split(const Sizes& sizes, const Setting& other) const;
   std::vector<double> split(const Sizes& sizes) const { return split(sizes, setting_); }
 
@@ -110,6 +125,9 @@ class PartModel {
     return observations_.size() < kSmallPart ? kSmallPartNeighbours : kNeighbours;
   }
   PartPrediction finish(const Posterior& posterior, double stage_ms) const;
+  bool in_cell(const Sizes& sizes, Posterior& out) const;
+  void prepare_grid();
+  double stage_ms(const TermValues& values, const std::vector<double>& weights) const;
 
   Setting setting_;
   std::vector<Observation> observations_;
@@ -118,11 +136,17 @@ class PartModel {
   std::vector<double> weights_;
   NearestProcess process_;
 
-  using Cell = std::array<std::int16_t, kMaxCoordinates>;
-  struct CellHash {
-    std::size_t operator()(const Cell& cell) const;
+  Neighbourhoods neighbourhoods_;
+  PartGrid grid_;
+  // By axis and interval between lines: what interpolation in its middle does not know of the
+  // smooth part, and of what belongs to one value alone.
+  std::array<std::vector<double>, PartGrid::kAxes> bend_variance_;
+  std::array<double, PartGrid::kAxes> step_variance_{};
+  struct Smoothed {
+    bool known = false;
+    Neighbourhoods::MeanParts parts;
   };
-  mutable std::unordered_map<Cell, NearestProcess::Local, CellHash> cells_;
+  mutable std::vector<Smoothed> smoothed_;                       // by observation
   mutable std::vector<std::optional<PartPrediction>> left_out_;  // by observation
 };
 

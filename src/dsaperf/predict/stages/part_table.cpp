@@ -1,6 +1,9 @@
 #include "dsaperf/predict/stages/part_table.hpp"
 
+#include "dsaperf/perfdb/lint.hpp"
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
@@ -25,7 +28,7 @@ std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
 }
 
 std::uint64_t hash_of(const Part& part) {
-  std::uint64_t hash = 0x5D5B;  // format of this hash: raise it when terms or fit change
+  std::uint64_t hash = 0x5D61;  // format of this hash: raise it when terms or fit change
   for (const auto& text : {part.kind.architecture, part.kind.kv_dtype, part.kind.fmha_dtype,
                            part.kind.gemm_dtype, part.kernel_source}) {
     hash = mixed(hash, text);
@@ -189,6 +192,51 @@ Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::
   split_by_launch(parts);
   for (auto& part : parts) part.hash = hash_of(part);
   return parts;
+}
+
+void find_defects(std::vector<Part>& parts, const perfdb::DsaTable& table,
+                  std::string_view backend) {
+  constexpr double kWorthMentioning = 0.05;
+  const perfdb::LintPhysics physics{
+      .topk =
+          [](const perfdb::DsaSlice& slice) {
+            return static_cast<int>(compatible::dsa_dims(slice.architecture).topk);
+          },
+      .bound = [](const auto&, Phase, const auto&) { return std::optional<Micros>(); }};
+  std::map<std::pair<std::size_t, perfdb::LintRule>, std::size_t> counts;
+  for (const auto& finding : perfdb::lint(table, physics)) {
+    if (perfdb::is_note(finding.rule) || finding.rule == perfdb::LintRule::kRepeatedKey) continue;
+    for (const auto index : finding.rows) {
+      const auto& row = table.rows[index];
+      const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
+      const double total =
+          row.new_tokens + real_past(backend, table.phase, static_cast<double>(row.past_tokens));
+      const auto regime =
+          total <= compatible::dsa_dims(slice.architecture).topk ? Regime::kDense : Regime::kSparse;
+      const LayerKind kind{.architecture = slice.architecture,
+                           .kv_dtype = slice.kv_dtype,
+                           .fmha_dtype = slice.mla_dtype,
+                           .gemm_dtype = slice.gemm_dtype};
+      for (std::size_t p = 0; p < parts.size(); ++p) {
+        const auto& part = parts[p];
+        if (part.source == row.source && part.setting.regime == regime &&
+            part.shares_selection == slice.shares_selection &&
+            part.kernel_source == slice.kernel_source && part.kind == kind &&
+            row.batch >= part.batch_from && row.batch <= part.batch_to) {
+          ++counts[{p, finding.rule}];
+          break;
+        }
+      }
+    }
+  }
+  for (const auto& [key, count] : counts) {
+    auto& part = parts[key.first];
+    if (static_cast<double>(count) <
+        kWorthMentioning * static_cast<double>(part.observations.size()))
+      continue;
+    part.defects += fmt::format("{}{} {} of {} rows", part.defects.empty() ? "" : "; ",
+                                perfdb::name(key.second), count, part.observations.size());
+  }
 }
 
 }  // namespace dsaperf::predict::stages

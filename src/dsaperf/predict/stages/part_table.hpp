@@ -26,6 +26,8 @@ struct Part {
   Setting setting;
   std::vector<Observation> observations;
   std::uint64_t hash = 0;  // of kind, kernel, regime, sizes and latencies
+  // What lint finds in its rows, where they were looked at: "spike 128 of 1304 rows; ...".
+  std::string defects;
 };
 
 // Splits a table. Of the sources that have rows of a kind the first counts, whole: versions are not
@@ -33,6 +35,11 @@ struct Part {
 // `backend` vllm: its decode rows count the new token twice, which is taken back (past_of_row).
 Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::SystemFile& system,
                                    std::string_view backend);
+
+// Runs lint over the table and writes what concerns each part into it: rules that at least one row
+// in twenty of a part breaks, notes and repeated keys apart.
+void find_defects(std::vector<Part>& parts, const perfdb::DsaTable& table,
+                  std::string_view backend);
 
 // Cached tokens that really were there, for the past of a row or a query.
 double real_past(std::string_view backend, perfdb::Phase phase, double past_tokens);

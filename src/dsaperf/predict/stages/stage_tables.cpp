@@ -68,18 +68,33 @@ bool is_what_if(const LayerShape& shape) {
   return shape.topk > 0 || shape.index_heads > 0;
 }
 
-// The part's setting with what the question changes.
-Setting setting_of(const Prepared& prepared, const LayerShape& shape) {
-  auto setting = prepared.part.setting;
-  if (shape.topk > 0) setting.topk = static_cast<double>(shape.topk);
-  if (shape.index_heads > 0) setting.index_heads = static_cast<double>(shape.index_heads);
-  return setting;
+// Half-widths in log that a move to another kind of layer adds: what 9 of 10 rows of h200_sxm's and
+// h100_sxm's tables stay within when they are predicted from the other kind (docs/predict.md).
+constexpr double kOtherCache = 0.15;
+constexpr double kOtherGemm = 0.2;
+constexpr double kOtherArchitecture = 0.2;
+constexpr double kOtherAttention = 0.2;
+constexpr double kSeveralTokens = 0.1;  // of decode, whose rows have one token a request
+
+// A part and how the question differs from its rows.
+struct Located {
+  Prepared* prepared = nullptr;
+  Setting setting;  // of the question
+  bool moved = false;
+  double doubt = 0;
+  std::string text;
+};
+
+double topk_of(const LayerKind& kind, const LayerShape& shape) {
+  if (shape.topk > 0) return static_cast<double>(shape.topk);
+  return kind.sizes ? kind.sizes->topk : compatible::dsa_dims(kind.architecture).topk;
 }
 
-Answer answer_of(const Prepared& prepared, const Sizes& sizes, const LayerShape& shape) {
+Answer answer_of(const Located& located, const Sizes& sizes) {
+  const auto& prepared = *located.prepared;
   const auto& model = *prepared.model;
-  if (is_what_if(shape)) {
-    const auto p = model.at(sizes, setting_of(prepared, shape));
+  if (located.moved) {
+    const auto p = model.at(sizes, located.setting, located.doubt);
     return {.ms = p.latency_ms,
             .low_ms = p.low_ms,
             .high_ms = p.high_ms,
@@ -102,7 +117,7 @@ Answer answer_of(const Prepared& prepared, const Sizes& sizes, const LayerShape&
               measured, others.low_ms, others.high_ms)};
     }
     const double spread =
-        std::exp(model.parameters().calibration.near_width * model.parameters().hyper.noise);
+        std::exp(model.parameters().calibration.width(0) * model.parameters().hyper.noise);
     return {.ms = measured,
             .low_ms = measured / spread,
             .high_ms = measured * spread,
@@ -135,6 +150,9 @@ struct StageTables::State {
     DSAPERF_TRY_ASSIGN(const auto table,
                        perfdb::load_dsa_table(*tree, system, backend, version, phase));
     DSAPERF_TRY_ASSIGN(auto parts, parts_of(table, figures, backend));
+    const bool all_known =
+        std::all_of(parts.begin(), parts.end(), [&](const Part& p) { return store->knows(p); });
+    if (!all_known) find_defects(parts, table, backend);
     PhaseParts loaded;
     loaded.sources = table.sources;
     loaded.parts.reserve(parts.size());
@@ -159,30 +177,96 @@ struct StageTables::State {
             .past_tokens = real_past(backend, shape.phase, static_cast<double>(shape.past_tokens))};
   }
 
-  void prepare(Prepared& prepared) {
+  void prepare(Prepared& prepared) const {
     if (prepared.model) return;
     const auto parameters = store->of(prepared.part);
+    prepared.part.defects = store->defects_of(prepared.part);
     prepared.model.emplace(prepared.part.setting, std::move(prepared.part.observations),
                            parameters);
   }
 
+  // The kind whose rows answer: the question's own, else the nearest that has rows of the regime.
+  struct Nearest {
+    std::vector<Prepared*> candidates;
+    double doubt = 0;
+    std::string text;
+  };
+  static Nearest nearest_kind(PhaseParts& loaded, const LayerKind& kind, Regime regime,
+                              bool shares) {
+    Nearest best;
+    double least = INFINITY;
+    const LayerKind* of = nullptr;
+    for (auto& prepared : loaded.parts) {
+      const auto& part = prepared.part;
+      if (part.shares_selection != shares || part.setting.regime != regime) continue;
+      const bool cache = part.kind.kv_dtype != kind.kv_dtype;
+      const bool gemm = part.kind.gemm_dtype != kind.gemm_dtype;
+      const bool attention = part.kind.fmha_dtype != kind.fmha_dtype;
+      const bool architecture = part.kind.architecture != kind.architecture;
+      const double doubt =
+          std::sqrt((cache ? kOtherCache * kOtherCache : 0) + (gemm ? kOtherGemm * kOtherGemm : 0) +
+                    (attention ? kOtherAttention * kOtherAttention : 0) +
+                    (architecture ? kOtherArchitecture * kOtherArchitecture : 0));
+      if (of != nullptr && part.kind == *of) {
+        best.candidates.push_back(&prepared);
+      } else if (doubt < least) {
+        least = doubt;
+        of = &part.kind;
+        best.candidates = {&prepared};
+        best.doubt = doubt;
+        best.text.clear();
+        const auto add = [&](bool differs, std::string_view what, std::string_view name) {
+          if (differs)
+            best.text += fmt::format("{}{} {}", best.text.empty() ? "" : ", ", what, name);
+        };
+        add(architecture, "architecture", part.kind.architecture);
+        add(cache, "cache", part.kind.kv_dtype);
+        add(gemm, "GEMMs", part.kind.gemm_dtype);
+        add(attention, "attention", part.kind.fmha_dtype);
+      }
+    }
+    return best;
+  }
+
+  // The part that answers, and what the question changes of it.
+  Result<Located> locate(const LayerKind& kind, const LayerShape& shape, const Sizes& sizes,
+                         bool shares, const Move* move) {
+    const double total = std::max(sizes.total(), static_cast<double>(shape.longest_total));
+    const auto regime = total <= topk_of(kind, shape) ? Regime::kDense : Regime::kSparse;
+    Located out;
+    DSAPERF_TRY_ASSIGN(out.prepared, find(kind, shape.phase, sizes, regime, shares, out));
+    const auto& own = out.prepared->part.setting;
+    const bool several = shape.phase == Phase::kGeneration && sizes.new_tokens > 1 &&
+                         out.prepared->high.new_tokens <= 1;
+    out.moved = !out.text.empty() || move != nullptr || is_what_if(shape) ||
+                kind.sizes.has_value() || several;
+    if (!out.moved) return out;
+    DSAPERF_TRY_ASSIGN(out.setting, make_setting(move != nullptr ? move->card : figures, kind,
+                                                 shape.phase, regime, own.own_indexer));
+    if (shape.topk > 0) out.setting.topk = static_cast<double>(shape.topk);
+    if (shape.index_heads > 0) out.setting.index_heads = static_cast<double>(shape.index_heads);
+    if (!out.text.empty()) out.text = "rows of " + out.text;
+    if (move != nullptr) {
+      out.doubt = std::hypot(out.doubt, move->doubt);
+      out.text = move->text + (out.text.empty() ? "" : ", " + out.text);
+    }
+    if (several) {
+      out.doubt = std::hypot(out.doubt, kSeveralTokens);
+      out.text += fmt::format("{}rows of one token a request", out.text.empty() ? "" : ", ");
+    }
+    return out;
+  }
+
   // Several kernels may serve one regime (small batches, large ones): the one measured nearest
   // answers.
-  Result<Prepared*> find(const LayerKind& kind, const LayerShape& shape, const Sizes& sizes,
-                         bool shares) {
-    const auto phase = shape.phase;
-    const double topk = shape.topk > 0 ? static_cast<double>(shape.topk) : dims_topk(kind);
+  Result<Prepared*> find(const LayerKind& kind, Phase phase, const Sizes& sizes, Regime regime,
+                         bool shares, Located& located) {
     auto& loaded = phase_parts(phase);
     if (!loaded) return tl::unexpected(loaded.error());
-    std::vector<Prepared*> candidates;
-    bool any = false;
-    for (auto& prepared : loaded->parts) {
-      if (prepared.part.shares_selection != shares || !(prepared.part.kind == kind)) continue;
-      any = true;
-      const auto& setting = prepared.part.setting;
-      const auto regime = sizes.total() <= topk ? Regime::kDense : Regime::kSparse;
-      if (setting.regime == regime) candidates.push_back(&prepared);
-    }
+    auto rows = nearest_kind(*loaded, kind, regime, shares);
+    auto& candidates = rows.candidates;
+    located.doubt = rows.doubt;
+    located.text = std::move(rows.text);
     // Graph or eager by the batch; where a regime has rows of one alone, those.
     const auto serves = [&](const Prepared* p) {
       return sizes.batch >= p->part.batch_from && sizes.batch <= p->part.batch_to;
@@ -191,12 +275,9 @@ struct StageTables::State {
       std::erase_if(candidates, [&](const Prepared* p) { return !serves(p); });
     }
     if (candidates.empty()) {
-      return fail(Errc::kNotFound,
-                  "{} {} on {}: no {} rows{} of {} with {} cache, {} attention, {} GEMMs{}",
-                  backend, version, system, perfdb::name(phase),
-                  shares ? " of layers that share a selection" : "", kind.architecture,
-                  kind.kv_dtype, kind.fmha_dtype, kind.gemm_dtype,
-                  any ? (sizes.total() > topk ? " beyond topk" : " up to topk") : "");
+      return fail(Errc::kNotFound, "{} {} on {}: no {} rows{} {}", backend, version, system,
+                  perfdb::name(phase), shares ? " of layers that share a selection" : "",
+                  regime == Regime::kSparse ? "beyond topk" : "up to topk");
     }
     for (auto* candidate : candidates) prepare(*candidate);
     if (candidates.size() == 1) return candidates.front();
@@ -219,10 +300,6 @@ struct StageTables::State {
       }
     }
     return best;
-  }
-
-  static double dims_topk(const LayerKind& kind) {
-    return compatible::dsa_dims(kind.architecture).topk;
   }
 };
 
@@ -250,15 +327,20 @@ Result<StageTables> StageTables::open(std::shared_ptr<const perfdb::SystemsTree>
   return StageTables(std::move(state));
 }
 
-Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& shape) {
+Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& shape,
+                                     const Move* move) {
   DSAPERF_TRY(check(shape));
   const auto sizes = state_->sizes_of(shape);
   LayerLatency out;
   std::vector<std::pair<double, Answer>> parts;  // weight, answer
   const double share = shape.full_layer_share;
   const auto add = [&](bool shares, double weight) -> Result<void> {
-    DSAPERF_TRY_ASSIGN(const auto* prepared, state_->find(kind, shape, sizes, shares));
-    auto answer = answer_of(*prepared, sizes, shape);
+    DSAPERF_TRY_ASSIGN(const auto located, state_->locate(kind, shape, sizes, shares, move));
+    const auto* prepared = located.prepared;
+    auto answer = answer_of(located, sizes);
+    if (!located.text.empty()) out.warnings.push_back("modelled from " + located.text);
+    if (!prepared->part.defects.empty())
+      out.warnings.push_back("lint finds defects among the rows used: " + prepared->part.defects);
     const auto& source = (*state_->phases[static_cast<std::size_t>(shape.phase)])
                              ->sources[static_cast<std::size_t>(prepared->part.source)];
     if (source.backend != state_->backend || source.version != state_->version) {
@@ -294,41 +376,84 @@ Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& sh
   return out;
 }
 
-Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape& shape) {
+namespace {
+
+// The answer by stages: each has its bound, and what is left over is shared out as the model has
+// it. Where the host is waited for, the kernels keep the time that the model gives them.
+void split(Explanation& out, const Located& located, const Sizes& sizes, double answer_ms) {
+  const auto& model = *located.prepared->model;
+  const auto& setting = located.moved ? located.setting : located.prepared->part.setting;
+  const auto values = model.split(sizes, setting);
+  const auto list = terms(setting.phase, setting.regime);
+  std::array<double, model::kStageCount + 1> by_stage{};  // the last: launches
+  double kernels = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    by_stage[list[i].stage ? static_cast<std::size_t>(*list[i].stage) : model::kStageCount] +=
+        values[i];
+    kernels += values[i];
+  }
+  const auto bounds = stage_bounds(setting, sizes);
+  double bounded = 0;
+  for (const auto& bound : bounds) bounded += bound.ms();
+  const double floor = model.parameters().host_floor_ms;
+  double busy = answer_ms;
+  if (floor > 0) {
+    busy = std::max({without_host_floor(floor, answer_ms), std::min(kernels, answer_ms),
+                     std::min(bounded, answer_ms)});
+  }
+  // An answer below the sum of the bounds would beat the hardware: then the bounds are scaled.
+  const double squeeze = bounded > busy ? busy / bounded : 1;
+  double excess = 0;
+  for (std::size_t i = 0; i < by_stage.size(); ++i) {
+    excess += std::max(by_stage[i] - (i < bounds.size() ? bounds[i].ms() : 0), 0.0);
+  }
+  const double left = busy - bounded * squeeze;
+  const double scale = excess > 0 ? left / excess : 0;
+  const auto add = [&](std::string_view name, double ms, const StageBound& bound) {
+    if (ms <= 0) return;
+    out.stages.push_back({.stage = std::string(name),
+                          .time = Micros::from_millis(ms),
+                          .bound = Micros::from_millis(bound.ms()),
+                          .binds = bound.ms() <= 0                   ? ""
+                                   : bound.math_ms > bound.memory_ms ? "math"
+                                                                     : "memory"});
+  };
+  for (const auto stage : model::all_stages()) {
+    const auto i = static_cast<std::size_t>(stage);
+    const double bound = bounds[i].ms();
+    add(model::name(stage), bound * squeeze + scale * std::max(by_stage[i] - bound, 0.0),
+        bounds[i]);
+  }
+  const double gaps = scale * by_stage.back() + (excess > 0 ? 0 : left);
+  add("launches", gaps, {});
+  add("host", answer_ms - busy, {});
+}
+
+}  // namespace
+
+Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape& shape,
+                                         const Move* move) {
   DSAPERF_TRY(check(shape));
   const auto sizes = state_->sizes_of(shape);
-  DSAPERF_TRY_ASSIGN(const auto* prepared,
-                     state_->find(kind, shape, sizes, shape.full_layer_share <= 0));
+  DSAPERF_TRY_ASSIGN(const auto located,
+                     state_->locate(kind, shape, sizes, shape.full_layer_share <= 0, move));
+  const auto* prepared = located.prepared;
   const auto& model = *prepared->model;
-  const auto& setting = prepared->part.setting;
-  const auto answer = answer_of(*prepared, sizes, shape);
-  const auto other = setting_of(*prepared, shape);
-  const auto prediction = model.at(sizes, other);
+  const auto answer = answer_of(located, sizes);
+  const auto prediction =
+      located.moved ? model.at(sizes, located.setting, located.doubt) : model.at(sizes);
   Explanation out;
   out.kernel_source = prepared->part.kernel_source;
-  out.regime = name(setting.regime);
+  out.regime = name(prepared->part.setting.regime);
   out.version = (*state_->phases[static_cast<std::size_t>(shape.phase)])
                     ->sources[static_cast<std::size_t>(prepared->part.source)]
                     .version;
+  out.moved = located.text;
+  out.defects = prepared->part.defects;
   out.stage_model = Micros::from_millis(prediction.stage_ms);
-  out.relative_variance = model.find(sizes) ? 0 : prediction.relative_variance;
-  // Terms by stage, in order of execution; the correction is spread over all of them.
-  std::array<double, model::kStageCount> by_stage{};
-  double launches = 0;
-  const auto split = model.split(sizes, other);
-  const auto list = terms(setting.phase, setting.regime);
-  for (std::size_t i = 0; i < split.size(); ++i) {
-    (list[i].stage ? by_stage[static_cast<std::size_t>(*list[i].stage)] : launches) += split[i];
-  }
-  const double scale = answer.ms / prediction.stage_ms;
-  for (const auto stage : model::all_stages()) {
-    const double ms = by_stage[static_cast<std::size_t>(stage)];
-    if (ms > 0)
-      out.stages.push_back(
-          {.stage = std::string(model::name(stage)), .time = Micros::from_millis(ms * scale)});
-  }
-  if (launches > 0)
-    out.stages.push_back({.stage = "launches", .time = Micros::from_millis(launches * scale)});
+  out.host_floor = Micros::from_millis(model.parameters().host_floor_ms);
+  out.relative_variance = !located.moved && model.find(sizes) ? 0 : prediction.relative_variance;
+  split(out, located, sizes, answer.ms);
   for (const auto& [index, distance] : model.nearest(sizes, kShownNeighbours)) {
     const auto& o = model.observations()[index];
     LayerShape there = shape;
@@ -340,6 +465,19 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
         {.shape = there, .measured = Micros::from_millis(o.latency_ms), .distance = distance});
   }
   return out;
+}
+
+Result<std::size_t> prepare(const perfdb::SystemsTree& tree, std::string_view system,
+                            std::string_view backend, std::string_view version, Phase phase,
+                            HyperparameterStore& store,
+                            const std::function<void(const Part&)>& note) {
+  DSAPERF_TRY_ASSIGN(const auto figures, tree.system(system));
+  DSAPERF_TRY_ASSIGN(const auto table,
+                     perfdb::load_dsa_table(tree, system, backend, version, phase));
+  DSAPERF_TRY_ASSIGN(auto parts, parts_of(table, figures, backend));
+  find_defects(parts, table, backend);
+  for (const auto& part : parts) store.of(part, note);
+  return parts.size();
 }
 
 }  // namespace dsaperf::predict::stages

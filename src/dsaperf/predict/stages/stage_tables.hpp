@@ -6,6 +6,8 @@
 #include "dsaperf/predict/stages/hyperparameter_store.hpp"
 
 #include <array>
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,8 +19,10 @@ namespace dsaperf::predict::stages {
 // How an answer came about, for people.
 struct Explanation {
   struct Share {
-    std::string stage;  // a stage's name, "launches" for the host's part
-    Micros time;        // its part of the answer: of the stage model, scaled to the answer
+    std::string stage;  // a stage's name; "launches": gaps between kernels, "host": waiting for it
+    Micros time;        // its part of the answer, never below its bound; parts add up to the answer
+    Micros bound;       // arithmetic at peak rates or bytes at peak bandwidth
+    std::string binds;  // "math", "memory"; empty: no bound
   };
   struct Neighbour {
     LayerShape shape;
@@ -28,10 +32,21 @@ struct Explanation {
   std::string kernel_source;
   std::string regime;
   std::string version;           // of the rows that answered
+  std::string moved;             // how the question differs from the rows; empty: it does not
+  std::string defects;           // what lint finds in them
   Micros stage_model;            // before the correction by what was measured near it
+  Micros host_floor;             // least time of a layer's launches where they are not replayed
   double relative_variance = 0;  // 0: measured here, 1: nothing near
   std::vector<Share> stages;
   std::vector<Neighbour> nearest;
+};
+
+// What rows are asked for that are not those of the question: another card's figures, and how far
+// the interval must widen for what the rows do not know.
+struct Move {
+  perfdb::SystemFile card;  // that the question is about
+  double doubt = 0;         // half-width in log that the move adds
+  std::string text;         // "rows of h200_sxm", for people
 };
 
 // DSA latencies of one system, backend and version by the stage model. Rows are read and a part is
@@ -50,16 +65,27 @@ class StageTables {
   const std::string& version() const;
 
   // A row at the point itself answers unless its neighbours contradict it (a warning then says so);
-  // elsewhere the model does. Fails with kNotFound where no row is of the kind and regime.
-  Result<LayerLatency> at(const LayerKind& kind, const LayerShape& shape);
+  // elsewhere the model does. Where no row is of the kind, rows of the nearest other kind (cache
+  // format, then GEMM format, then architecture) answer by the ratio of the stage models, and the
+  // answer is "modelled" with a warning that says so; `move` does the same to another card's rows.
+  // Fails with kNotFound where no row is of the phase and regime at all.
+  Result<LayerLatency> at(const LayerKind& kind, const LayerShape& shape,
+                          const Move* move = nullptr);
 
   // Of the full layer's part (and the other where share is 0).
-  Result<Explanation> explain(const LayerKind& kind, const LayerShape& shape);
+  Result<Explanation> explain(const LayerKind& kind, const LayerShape& shape,
+                              const Move* move = nullptr);
 
  private:
   struct State;
   explicit StageTables(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// Fits every part of a table that the store does not know; how many there were.
+Result<std::size_t> prepare(const perfdb::SystemsTree& tree, std::string_view system,
+                            std::string_view backend, std::string_view version, perfdb::Phase phase,
+                            HyperparameterStore& store,
+                            const std::function<void(const Part&)>& note = {});
 
 }  // namespace dsaperf::predict::stages

@@ -16,7 +16,7 @@ constexpr double kBf16Bytes = 2;
 constexpr double kIndexRowBytes = 132;
 
 // Terms that every phase and regime has, in this order.
-constexpr std::array<Term, 13> kCommon = {{
+constexpr std::array<Term, 16> kCommon = {{
     {"launches", std::nullopt},
     {"requests", std::nullopt},
     {"token_bytes", Stage::kNormRope},
@@ -30,6 +30,9 @@ constexpr std::array<Term, 13> kCommon = {{
     {"absorb_flops", Stage::kAbsorb, 1.5},
     {"absorb_weights", Stage::kVUp, 1},
     {"cache_rows", Stage::kCacheWrite},
+    {"q_b_waves", Stage::kQBProjection},
+    {"o_waves", Stage::kOProjection},
+    {"head_tiles", Stage::kQBProjection},
 }};
 constexpr std::array<Term, 7> kDenseContext = {{
     {"attention_expanded", Stage::kAttention, 1.6},
@@ -53,10 +56,10 @@ constexpr std::array<Term, 11> kSparseContext = {{
     {"topk_rows", Stage::kTopk},
     {"context_tokens", std::nullopt},
 }};
-constexpr std::array<Term, 10> kGeneration = {{
+constexpr std::array<Term, 13> kGeneration = {{
     {"gather", Stage::kAttention, 0.5},
-    {"attention_pairs", Stage::kAttention, 0.9},
-    {"attention_padded", Stage::kAttention, 0.9},
+    {"attention_pairs", Stage::kAttention},
+    {"attention_padded", Stage::kAttention},
     {"attention_full_topk", Stage::kAttention},
     {"index_keys", Stage::kIndexerScores, 1},
     {"score_pairs", Stage::kIndexerScores, 2.2},
@@ -64,6 +67,9 @@ constexpr std::array<Term, 10> kGeneration = {{
     {"topk_length", Stage::kTopk},
     {"topk_passes", Stage::kTopk},
     {"topk_beyond_4096", Stage::kTopk},
+    {"attention_waves", Stage::kAttention, 0.9},
+    {"attention_waves_full_topk", Stage::kAttention},
+    {"topk_waves", Stage::kTopk},
 }};
 
 template <std::size_t kFirst, std::size_t kSecond>
@@ -101,6 +107,14 @@ double gemm_ms(const Setting& s, double m, double n, double k) {
   return std::hypot(arithmetic, traffic / kTrafficEfficiency) + kFixed;
 }
 
+// The same GEMM by 128 x 128 tiles, each a multiprocessor's: a wave that is not full takes as long
+// as one that is.
+double gemm_waves_ms(const Setting& s, double m, double n, double k) {
+  constexpr double kTile = 128;
+  const double waves = std::ceil(std::ceil(m / kTile) * std::ceil(n / kTile) / s.sms);
+  return waves * 2 * kTile * kTile * k / (s.gemm_flops / s.sms);
+}
+
 std::size_t common_terms(const Setting& s, const Sizes& z, TermValues& out) {
   const double t = z.tokens();
   const double h = z.heads;
@@ -119,6 +133,11 @@ std::size_t common_terms(const Setting& s, const Sizes& z, TermValues& out) {
   out[i++] = 2 * t * h * s.kv_lora * (s.nope + s.v) / s.bf16_flops;
   out[i++] = h * s.kv_lora * (s.nope + s.v) * kBf16Bytes / s.bytes;
   out[i++] = z.batch * z.total() * s.kv_row_bytes / s.bytes;
+  out[i++] = gemm_waves_ms(s, t, h * (s.nope + s.rope), s.q_lora);
+  out[i++] = gemm_waves_ms(s, t, s.hidden, h * s.v);
+  // Of few heads' GEMMs and copies each doubling costs about as much as the one before (H200's
+  // decode rows, 8 to 64 heads: 0.01 to 0.02 ms): more tiles run at once, but start later.
+  out[i++] = std::log2(h) * 1e-2;
   return i;
 }
 
@@ -175,9 +194,52 @@ void generation_terms(const Setting& s, const Sizes& z, TermValues& out, std::si
   out[i++] = own * length * 1e-6;
   out[i++] = own * std::log2(std::max(length, 1.0)) * 1e-3;
   out[i++] = own * std::max(length - 4096, 0.0) * 1e-6;
+  // A block takes one token's `padded_heads` heads, or one row of scores, and a multiprocessor.
+  const double blocks = t * std::ceil(z.heads / s.padded_heads);
+  const double waves = std::ceil(blocks / s.sms);
+  const double block_flops = 2 * s.padded_heads * absorbed / (s.bf16_flops / s.sms);
+  out[i++] = waves * attended * block_flops;
+  out[i++] = waves * s.topk * block_flops;
+  out[i++] = own * std::ceil(t / s.sms) * length * 1e-6;
+}
+
+StageBound gemm_bound(const Setting& s, double m, double n, double k) {
+  return {.math_ms = 2 * m * n * k / s.gemm_flops, .memory_ms = n * k * s.weight_bytes / s.bytes};
 }
 
 }  // namespace
+
+std::array<StageBound, model::kStageCount> stage_bounds(const Setting& s, const Sizes& z) {
+  std::array<StageBound, model::kStageCount> out{};
+  const auto at = [&](Stage stage) -> StageBound& { return out[static_cast<std::size_t>(stage)]; };
+  const double t = z.tokens();
+  const double h = z.heads;
+  at(Stage::kQkvAProjection) = gemm_bound(s, t, s.q_lora + s.kv_lora + s.rope, s.hidden);
+  at(Stage::kQBProjection) = gemm_bound(s, t, h * (s.nope + s.rope), s.q_lora);
+  at(Stage::kOProjection) = gemm_bound(s, t, s.hidden, h * s.v);
+  const bool dense_context = s.phase == Phase::kContext && s.regime == Regime::kDense;
+  const double visible = z.batch * pairs(z.past_tokens, z.total(), z.total());
+  const double attended =
+      s.regime == Regime::kDense ? visible : z.batch * pairs(z.past_tokens, z.total(), s.topk);
+  const double rows =
+      z.batch * std::min(z.total(), s.regime == Regime::kDense ? z.total() : s.topk);
+  // Dense prefill may multiply keys and values of each head, which is less than the latent.
+  const double width = dense_context ? s.nope + s.rope + s.v : 2 * s.kv_lora + s.rope;
+  at(Stage::kAttention) = {.math_ms = 2 * attended * h * width / s.bf16_flops,
+                           .memory_ms = rows * s.kv_row_bytes / s.bytes};
+  if (!dense_context) {
+    at(Stage::kAbsorb) = {.math_ms = 2 * t * h * s.kv_lora * s.nope / s.bf16_flops,
+                          .memory_ms = h * s.kv_lora * s.nope * kBf16Bytes / s.bytes};
+    at(Stage::kVUp) = {.math_ms = 2 * t * h * s.kv_lora * s.v / s.bf16_flops,
+                       .memory_ms = h * s.kv_lora * s.v * kBf16Bytes / s.bytes};
+  }
+  if (s.own_indexer && s.regime == Regime::kSparse) {
+    at(Stage::kIndexerProjection) = gemm_bound(s, t, s.index_heads * s.index_dim, s.q_lora);
+    at(Stage::kIndexerScores) = {.math_ms = 2 * visible * s.index_heads * s.index_dim / s.fp8_flops,
+                                 .memory_ms = z.batch * z.total() * kIndexRowBytes / s.bytes};
+  }
+  return out;
+}
 
 std::string_view name(Regime regime) {
   return regime == Regime::kDense ? "dense" : "sparse";
@@ -187,7 +249,7 @@ Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& 
                              Regime regime, bool own_indexer) {
   DSAPERF_TRY_ASSIGN(const auto gemm, compatible::dtype_traits(kind.gemm_dtype));
   Setting setting;
-  const auto& dims = compatible::dsa_dims(kind.architecture);
+  const auto dims = kind.sizes.value_or(known_sizes(kind.architecture));
   setting.hidden = dims.hidden;
   setting.q_lora = dims.q_lora;
   setting.kv_lora = dims.kv_lora;
@@ -212,6 +274,7 @@ Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& 
   setting.fp8_flops = system.rate("fp8").value_or(bf16_rate) * kPerMilli;
   setting.bytes = system.mem_bw * kPerMilli;
   setting.padded_heads = system.sm_version >= 100 ? 128 : 64;
+  setting.sms = system.sm_version >= 100 ? 148 : 132;
   setting.phase = phase;
   setting.regime = regime;
   return setting;

@@ -37,6 +37,7 @@ struct Setting {
   // Of the card, per millisecond.
   double gemm_flops = 0, bf16_flops = 0, fp8_flops = 0, bytes = 0;
   double padded_heads = 64;  // what the sparse kernels compute at least
+  double sms = 132;          // multiprocessors: blocks beyond them wait for the next wave
 
   perfdb::Phase phase = perfdb::Phase::kContext;
   Regime regime = Regime::kDense;
@@ -56,7 +57,15 @@ struct Term {
   double usual = 0;
 };
 
-inline constexpr std::size_t kMaxTerms = 28;
+// The least time of each stage: its arithmetic at the card's peak or its bytes at the peak
+// bandwidth, whichever is longer, each pair and each cache row counted once.
+struct StageBound {
+  double math_ms = 0, memory_ms = 0;
+  double ms() const { return math_ms > memory_ms ? math_ms : memory_ms; }
+};
+std::array<StageBound, model::kStageCount> stage_bounds(const Setting& setting, const Sizes& sizes);
+
+inline constexpr std::size_t kMaxTerms = 32;
 using TermValues = std::array<double, kMaxTerms>;
 
 // The terms of a phase and regime, in the order of term_values.

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "dsaperf/predict/stages/nearest_process.hpp"
+#include "dsaperf/predict/stages/terms.hpp"
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace dsaperf::predict::stages {
+
+// The rows of a part as a grid over heads, batch, new and past: which row is where, and the cell of
+// rows around a point. Tables are nearly full grids; values that few rows have (ceilings that
+// differ with the new tokens) are no lines of it, so that cells stay whole.
+class PartGrid {
+ public:
+  static constexpr std::size_t kAxes = 4;
+  static constexpr std::size_t kMostCorners = 16;
+
+  explicit PartGrid(std::span<const Sizes> rows);
+
+  struct Cell {
+    std::size_t corners = 0;
+    std::array<std::uint32_t, kMostCorners> row{};
+    std::array<double, kMostCorners> weight{};  // multilinear in log2; their sum is 1
+    std::array<bool, kAxes> on_line{};          // the point has a line's own value
+    std::array<double, kAxes> bend{};           // 4 t (1 - t): 1 in the middle between two lines
+    std::array<std::uint16_t, kAxes> interval{};
+  };
+  // False where the point lies outside or a corner is missing.
+  bool cell(const Sizes& sizes, Cell& out) const;
+
+  // Lines of an axis, ascending.
+  std::span<const double> lines(std::size_t axis) const { return lines_[axis]; }
+
+ private:
+  std::array<std::vector<double>, kAxes> lines_;
+  std::array<std::vector<double>, kAxes> logs_;
+  std::array<std::size_t, kAxes> stride_{};
+  std::vector<std::int32_t> rows_;  // -1: none
+};
+
+}  // namespace dsaperf::predict::stages

@@ -1,0 +1,81 @@
+#include "db.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/systems_tree.hpp"
+#include "dsaperf/predict/stages/stage_tables.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace dsaperf::tool {
+namespace {
+
+struct Options {
+  std::string systems_root, output;
+  std::vector<std::string> systems;
+  bool json = false;
+};
+
+Result<ExitCode> prepare(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
+  auto store = predict::stages::HyperparameterStore::open();
+  auto systems = options.systems;
+  if (systems.empty()) systems = tree.systems();
+  std::size_t parts = 0;
+  const auto note = [](const predict::stages::Part& part) {
+    std::fprintf(stderr, "fitting %s %s, %zu rows\n", part.kind.architecture.c_str(),
+                 part.kernel_source.c_str(), part.observations.size());
+  };
+  for (const auto& system : systems) {
+    const auto backends = tree.backends(system);
+    if (!backends) continue;
+    for (const auto& backend : *backends) {
+      DSAPERF_TRY_ASSIGN(const auto versions, tree.versions(system, backend));
+      for (const auto& version : versions) {
+        for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+          // Most versions have no DSA table of their own.
+          const auto sources =
+              tree.sources(system, backend, version, perfdb::dsa_table_file(phase));
+          if (!sources || sources->empty()) continue;
+          DSAPERF_TRY_ASSIGN(
+              const auto count,
+              predict::stages::prepare(tree, system, backend, version, phase, store, note));
+          parts += count;
+        }
+      }
+    }
+  }
+  if (!options.output.empty()) DSAPERF_TRY(store.write(options.output));
+  if (options.json) {
+    std::puts(nlohmann::ordered_json{{"format", "dsaperf.db.prepare.1"},
+                                     {"parts", parts},
+                                     {"fitted", store.fitted()},
+                                     {"warnings", nlohmann::ordered_json::array()}}
+                  .dump(2)
+                  .c_str());
+  } else {
+    std::printf("%zu parts of tables, %zu fitted now\n", parts, store.fitted());
+  }
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_db_prepare(CLI::App& db, Run& run) {
+  auto* command = db.add_subcommand(
+      "prepare", "Fit the stage model to DSA tables ahead of the first question about them");
+  auto options = std::make_shared<Options>();
+  command->add_option("--systems", options->systems_root,
+                      "AIConfigurator's systems folder (else found by itself)");
+  command->add_option("--system", options->systems, "Card, several times (default: all)");
+  command->add_option("-o,--output", options->output,
+                      "Also write all known parameters to a file (data/predict/parameters.csv)");
+  command->add_flag("--json", options->json, "One JSON document");
+  command->footer("Example:\n  dsaperf db prepare --system h200_sxm");
+  command->callback([options, &run] { run = [options] { return prepare(*options); }; });
+}
+
+}  // namespace dsaperf::tool
