@@ -287,7 +287,7 @@ class Estimator {
       warn(fmt::format("{:.0f} % of the requests wait for room in the decode workers' cache",
                        100 * seen.waiting_share));
     out_.simulation = seen;
-    out_.disaggregated = std::move(result);
+    out_.disaggregated = result;
     return std::move(out_);
   }
 
