@@ -8,7 +8,6 @@
 #include "dsaperf/kernels/sm90/ptx/mbarrier.cuh"
 #include "dsaperf/kernels/sm90/ptx/tensor_load.cuh"
 #include "dsaperf/kernels/sm90/ptx/wgmma.cuh"
-#include "dsaperf/kernels/sm90/ptx/wgmma_e4m3.cuh"
 
 #include <cstdint>
 

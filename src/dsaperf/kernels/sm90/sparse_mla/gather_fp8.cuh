@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/kernels/sm90/ptx/shared_memory.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/gather_bf16.cuh"
 
 #include <cuda_bf16.h>
@@ -23,21 +24,6 @@ __device__ inline void convert_16(const uint4& values, float scale, uint4& low, 
   }
   low = make_uint4(out[0], out[1], out[2], out[3]);
   high = make_uint4(out[4], out[5], out[6], out[7]);
-}
-
-__device__ inline uint4 load_shared_16(std::uint32_t address) {
-  uint4 v;
-  asm volatile("ld.shared::cta.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "r"(address)
-               : "memory");
-  return v;
-}
-
-__device__ inline void store_shared_16(std::uint32_t address, const uint4& v) {
-  asm volatile("st.shared::cta.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y),
-               "r"(v.z), "r"(v.w)
-               : "memory");
 }
 
 // Copies fp8 rows as they are, asynchronously, 8 lanes to 128 bytes of a row, in step with the
@@ -146,7 +132,7 @@ struct Gather<KvRows::Format::kFp8, kProducers> {
 #pragma unroll
     for (int i = 0; i < kHalfTiles; ++i)
       read.values[i] =
-          load_shared_16(raw + RawCopy::raw_offset(row, 4 * (kHalfTiles * half + i) + piece));
+          ptx::load_shared_16(raw + RawCopy::raw_offset(row, 4 * (kHalfTiles * half + i) + piece));
     return read;
   }
 
@@ -157,8 +143,8 @@ struct Gather<KvRows::Format::kFp8, kProducers> {
     for (int i = 0; i < kHalfTiles; ++i) {
       uint4 low, high;
       convert_16(read.values[i], i < 2 ? read.scales.x : read.scales.y, low, high);
-      store_shared_16(low_at + i * kTileBytes, low);
-      store_shared_16(high_at + i * kTileBytes, high);
+      ptx::store_shared_16(low_at + i * kTileBytes, low);
+      ptx::store_shared_16(high_at + i * kTileBytes, high);
     }
   }
 
