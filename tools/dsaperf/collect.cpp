@@ -4,6 +4,7 @@
 #include "dsaperf/collect/by_stage.hpp"
 #include "dsaperf/collect/collector.hpp"
 #include "dsaperf/collect/devices.hpp"
+#include "dsaperf/collect/gpu_source.hpp"
 #include "dsaperf/collect/json.hpp"
 #include "dsaperf/collect/method_csv.hpp"
 #include "dsaperf/collect/tables.hpp"
@@ -194,13 +195,17 @@ void print_work(const Subject& subject, const Work& work) {
   }
 }
 
-Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const CollectFlags& flags) {
+Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const CollectFlags& flags,
+                                                                       const Work& work) {
   const bool fake = flags.source.timing == "fake";
+  const int count = fake ? flags.fake_devices : collect::visible_gpus();
   const auto visible = fake ? std::string() : environment("CUDA_VISIBLE_DEVICES");
-  DSAPERF_TRY_ASSIGN(
-      const auto devices,
-      collect::devices_to_use(flags.devices, visible, fake ? flags.fake_devices : gpu_count()));
-  return start_workers(flags.source, devices);
+  DSAPERF_TRY_ASSIGN(const auto devices, collect::devices_to_use(flags.devices, visible, count));
+  auto source = flags.source;
+  for (const auto& what : work.cases) {
+    source.cache_pages = std::max(source.cache_pages, collect::pages_of(what));
+  }
+  return start_workers(source, devices);
 }
 
 // Tells how far the run is: a bar on a terminal, or one JSON object a line on stderr for programs.
@@ -312,8 +317,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
     return ExitCode::kDone;
   }
 
-  DSAPERF_TRY(check_timing(flags.source));
-  DSAPERF_TRY_ASSIGN(const auto sources, sources_of(flags));
+  DSAPERF_TRY_ASSIGN(const auto sources, sources_of(flags, work));
   const collect::JournalHeader header{.model = subject.spec.name,
                                       .architecture = subject.spec.architecture,
                                       .source = sources.front()->info(),
@@ -353,6 +357,7 @@ void add_collect(CLI::App& app, Run& run) {
   command->add_option("-o,--output", flags->directory, "folder of the journal and the tables")
       ->required();
   command->add_option("--grid", flags->grid, "standard, deep, or a YAML file")
+      ->take_last()
       ->capture_default_str();
   command->add_option("--heads", flags->heads, "heads of one rank (default: the model's)")
       ->delimiter(',');

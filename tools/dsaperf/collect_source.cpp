@@ -1,11 +1,13 @@
 #include "collect_source.hpp"
 
 #include "dsaperf/collect/fake_source.hpp"
+#include "dsaperf/collect/gpu_source.hpp"
 #include "dsaperf/collect/worker.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/model/load_model.hpp"
 
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <filesystem>
@@ -13,20 +15,27 @@
 namespace dsaperf::tool {
 namespace {
 
-std::unique_ptr<collect::TimingSource> fake_source(const SourceFlags& flags,
-                                                   const Subject& subject) {
-  return std::make_unique<collect::FakeSource>(
-      subject.layer, subject.system,
-      collect::FakeSource::Options{.delay = std::chrono::milliseconds(flags.fake_delay_ms),
-                                   .fails_on = flags.fake_fails_on,
-                                   .dies_on = flags.fake_dies_on});
+Result<std::unique_ptr<collect::TimingSource>> source_of(const SourceFlags& flags) {
+  DSAPERF_TRY_ASSIGN(auto subject, load_subject(flags));
+  if (flags.timing == "fake") {
+    return std::make_unique<collect::FakeSource>(
+        subject.layer, subject.system,
+        collect::FakeSource::Options{.delay = std::chrono::milliseconds(flags.fake_delay_ms),
+                                     .fails_on = flags.fake_fails_on,
+                                     .dies_on = flags.fake_dies_on});
+  }
+  return collect::gpu_source(std::move(subject.spec),
+                             {.cache_pages = flags.cache_pages, .version = DSAPERF_VERSION});
 }
 
 Result<ExitCode> run_worker(const SourceFlags& flags) {
-  DSAPERF_TRY(check_timing(flags));
-  DSAPERF_TRY_ASSIGN(const auto subject, load_subject(flags));
-  const auto source = fake_source(flags, subject);
-  DSAPERF_TRY(collect::serve_worker(*source, STDIN_FILENO, STDOUT_FILENO));
+  auto source = source_of(flags);
+  if (!source) {
+    // The collector waits for a first line: this one says why there is no other.
+    fmt::print("{}\n", nlohmann::json{{"error", source.error().message()}}.dump());
+    return ExitCode::kDone;
+  }
+  DSAPERF_TRY(collect::serve_worker(**source, STDIN_FILENO, STDOUT_FILENO));
   return ExitCode::kDone;
 }
 
@@ -55,18 +64,6 @@ Result<Subject> load_subject(const SourceFlags& flags) {
   return Subject{std::move(spec), std::move(layer), std::move(system)};
 }
 
-Result<void> check_timing(const SourceFlags& flags) {
-  if (flags.timing == "fake") return {};
-  return fail(
-      Errc::kUnsupported,
-      "there is no GPU timing in this build: --plan-only lists the cases, --timing fake tries "
-      "the collection without a GPU");
-}
-
-int gpu_count() {
-  return 0;
-}
-
 Result<std::vector<std::unique_ptr<collect::TimingSource>>> start_workers(
     const SourceFlags& flags, const std::vector<std::string>& devices) {
   std::error_code code;
@@ -79,7 +76,8 @@ Result<std::vector<std::unique_ptr<collect::TimingSource>>> start_workers(
                            {.command = {self.string(), "collect-worker", flags.config, "--system",
                                         flags.system, "--timing", flags.timing, "--fake-delay-ms",
                                         fmt::format("{}", flags.fake_delay_ms), "--fake-dies-on",
-                                        flags.fake_dies_on, "--fake-fails-on", flags.fake_fails_on},
+                                        flags.fake_dies_on, "--fake-fails-on", flags.fake_fails_on,
+                                        "--cache-pages", fmt::format("{}", flags.cache_pages)},
                             .environment = {fmt::format("CUDA_VISIBLE_DEVICES={}", device)}}));
     sources.push_back(std::move(worker));
   }
@@ -92,6 +90,7 @@ void add_collect_worker(CLI::App& app, Run& run) {
       app.add_subcommand("collect-worker", "Measures for collect, over stdin and stdout");
   worker->group("");  // not for people
   add_source_flags(*worker, *flags);
+  worker->add_option("--cache-pages", flags->cache_pages, "pages of the plan's largest case");
   worker->callback([flags, &run] { run = [flags] { return run_worker(*flags); }; });
 }
 

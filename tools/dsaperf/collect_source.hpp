@@ -17,6 +17,7 @@ struct SourceFlags {
   std::string config;
   std::string system = "h200_sxm";
   std::string timing = "gpu";
+  std::int64_t cache_pages = 0;  // of the plan's largest case
   int fake_delay_ms = 0;
   std::string fake_dies_on;
   std::string fake_fails_on;
@@ -29,12 +30,6 @@ struct Subject {
   cost::SystemSpec system;
 };
 Result<Subject> load_subject(const SourceFlags& flags);
-
-// Fails with kUnsupported where this build has no GPU part.
-Result<void> check_timing(const SourceFlags& flags);
-
-// GPUs that the driver shows to this process; 0 in a build without a GPU part.
-int gpu_count();
 
 // One worker for each value of CUDA_VISIBLE_DEVICES in `devices`.
 Result<std::vector<std::unique_ptr<collect::TimingSource>>> start_workers(

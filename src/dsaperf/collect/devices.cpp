@@ -24,7 +24,12 @@ Result<std::vector<std::string>> devices_to_use(std::string_view asked, std::str
                                                 int count) {
   auto all = names(visible);
   for (int i = 0; visible.empty() && i < count; ++i) all.push_back(fmt::format("{}", i));
-  if (all.empty()) return fail(Errc::kNotFound, "--devices {}: no GPU is visible here", asked);
+  if (all.empty()) {
+    return fail(Errc::kNotFound,
+                "--devices {}: no GPU is visible here; --plan-only lists the cases, --timing fake "
+                "tries a collection without one",
+                asked);
+  }
   if (asked == "all") return all;
   std::vector<std::string> chosen;
   for (const auto& text : names(asked)) {

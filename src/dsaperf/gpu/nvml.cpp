@@ -46,6 +46,10 @@ std::vector<std::string> GpuState::throttle_reasons() const {
   return reasons;
 }
 
+bool GpuState::clocks_set_by_application() const {
+  return (throttle_bits & nvmlClocksThrottleReasonApplicationsClocksSetting) != 0;
+}
+
 Result<Nvml> Nvml::load() {
   void* library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {

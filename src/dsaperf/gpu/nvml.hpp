@@ -21,6 +21,9 @@ struct GpuState {
   // Names of the reasons in throttle_bits that slow a measurement; idle and an application's own
   // clock setting do not count.
   std::vector<std::string> throttle_reasons() const;
+  // Whether someone has set the clocks (locked or application clocks) below what the card would
+  // run.
+  bool clocks_set_by_application() const;
 };
 
 // NVML, loaded when first asked for, so that programs start on machines without a driver. Reads

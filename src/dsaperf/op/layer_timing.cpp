@@ -119,19 +119,26 @@ Result<std::unique_ptr<LayerTimer>> LayerTimer::create(const DsaLayer& layer,
   if (!spec.has_indexer && longest > spec.topk)
     selection = random_selection(visible, spec.topk, shape.seed);
   DSAPERF_TRY_ASSIGN(auto pass, layer.prepare(cache, requests, x, selection, shape.pass));
-  std::unique_ptr<LayerTimer> timer(
-      new LayerTimer(layer, std::move(cache), std::move(pass), launch));
-  for (int i = 0; i < warmup; ++i) DSAPERF_TRY(layer.enqueue(timer->pass_, timer->cache_));
+  auto owned = std::make_unique<CacheManager>(std::move(cache));
+  DSAPERF_TRY_ASSIGN(auto timer, over(layer, *owned, std::move(pass), launch, warmup));
+  timer->owned_cache_ = std::move(owned);
+  return timer;
+}
+
+Result<std::unique_ptr<LayerTimer>> LayerTimer::over(const DsaLayer& layer, CacheManager& cache,
+                                                     ForwardPass pass, Launch launch, int warmup) {
+  std::unique_ptr<LayerTimer> timer(new LayerTimer(layer, &cache, std::move(pass), launch));
+  for (int i = 0; i < warmup; ++i) DSAPERF_TRY(layer.enqueue(timer->pass_, cache));
   DSAPERF_TRY(layer.backend().synchronise());
   DSAPERF_TRY(timer->record());
   return timer;
 }
 
 Result<void> LayerTimer::record() {
-  const auto pass = [this]() -> Result<void> { return layer_.enqueue(pass_, cache_); };
+  const auto pass = [this]() -> Result<void> { return layer_.enqueue(pass_, *cache_); };
   const auto stamped_pass = [this]() -> Result<void> {
     Stamps stamps(layer_.backend());
-    DSAPERF_TRY(layer_.enqueue(pass_, cache_, stamps));
+    DSAPERF_TRY(layer_.enqueue(pass_, *cache_, stamps));
     stamped_ = std::move(stamps).stamped();
     return {};
   };
@@ -146,7 +153,7 @@ Result<void> LayerTimer::record() {
 }
 
 Result<void> LayerTimer::enqueue() {
-  return replay_ ? replay_->replay() : layer_.enqueue(pass_, cache_);
+  return replay_ ? replay_->replay() : layer_.enqueue(pass_, *cache_);
 }
 
 Result<void> LayerTimer::run() {
@@ -191,7 +198,7 @@ Result<std::vector<Micros>> LayerTimer::stages() {
     DSAPERF_TRY(replay_stages_->replay());
   } else {
     Stamps stamps(backend);
-    DSAPERF_TRY(layer_.enqueue(pass_, cache_, stamps));
+    DSAPERF_TRY(layer_.enqueue(pass_, *cache_, stamps));
     stamped_ = std::move(stamps).stamped();
   }
   DSAPERF_TRY(backend.synchronise());

@@ -48,6 +48,10 @@ class LayerTimer {
                                                     const LayerWeights& weights,
                                                     const LayerShape& shape, Launch launch,
                                                     int warmup);
+  // The same over a pass that was prepared already, in a cache that outlives the timer and serves
+  // others after it.
+  static Result<std::unique_ptr<LayerTimer>> over(const DsaLayer& layer, CacheManager& cache,
+                                                  ForwardPass pass, Launch launch, int warmup);
   LayerTimer(const LayerTimer&) = delete;
   LayerTimer& operator=(const LayerTimer&) = delete;
   ~LayerTimer() = default;
@@ -68,13 +72,13 @@ class LayerTimer {
   const DsaLayer& layer() const { return layer_; }
   ForwardPass& pass() { return pass_; }
   const ForwardPass& pass() const { return pass_; }
-  CacheManager& cache() { return cache_; }
-  const CacheManager& cache() const { return cache_; }
+  CacheManager& cache() { return *cache_; }
+  const CacheManager& cache() const { return *cache_; }
   Bytes activation_bytes() const;
 
  private:
-  LayerTimer(const DsaLayer& layer, CacheManager cache, ForwardPass pass, Launch launch)
-      : layer_(layer), cache_(std::move(cache)), pass_(std::move(pass)), launch_(launch) {}
+  LayerTimer(const DsaLayer& layer, CacheManager* cache, ForwardPass pass, Launch launch)
+      : layer_(layer), cache_(cache), pass_(std::move(pass)), launch_(launch) {}
 
   class Stamps;
 
@@ -83,7 +87,8 @@ class LayerTimer {
   Result<std::vector<Micros>> stages();
 
   const DsaLayer& layer_;
-  CacheManager cache_;
+  std::unique_ptr<CacheManager> owned_cache_ = {};  // of create()
+  CacheManager* cache_;
   ForwardPass pass_;
   Launch launch_;
   std::vector<model::Stage> stamped_ = {};  // the stage of each pair of stamps

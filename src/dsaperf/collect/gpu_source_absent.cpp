@@ -1,0 +1,17 @@
+#include "dsaperf/collect/gpu_source.hpp"
+#include "dsaperf/core/fail.hpp"
+
+namespace dsaperf::collect {
+
+Result<std::unique_ptr<TimingSource>> gpu_source(model::ModelSpec, LayerSource::Options) {
+  return fail(
+      Errc::kUnsupported,
+      "this build has no GPU part: --plan-only lists the cases, --timing fake tries the collection "
+      "without a GPU");
+}
+
+int visible_gpus() {
+  return 0;
+}
+
+}  // namespace dsaperf::collect

@@ -1,0 +1,204 @@
+#include "dsaperf/collect/layer_arena.hpp"
+
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/op/layer_choice.hpp"
+#include "dsaperf/op/past_tokens.hpp"
+#include "dsaperf/op/random_normal.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <ranges>
+
+namespace dsaperf::collect {
+namespace {
+
+using kernels::kPageTokens;
+
+// Streams of random numbers; weights and past tokens have others (op/random_normal.hpp).
+constexpr std::uint64_t kXStream = 16;
+constexpr std::uint64_t kSelectionStream = 18;
+
+Result<op::ScoreDistribution> distribution_of(ScoreDistribution scores) {
+  switch (scores) {
+    case ScoreDistribution::kModelLike:
+      return op::ScoreDistribution::kNormal;
+    case ScoreDistribution::kFlat:
+      return op::ScoreDistribution::kFlat;
+    case ScoreDistribution::kPeaked:
+      break;
+  }
+  return fail(Errc::kUnsupported, "scores {}: no weights are known that make such scores",
+              name(scores));
+}
+
+kernels::KvRows::Format format_of(model::KvFormat kv) {
+  return kv == model::KvFormat::kBf16 ? kernels::KvRows::Format::kBf16
+                                      : kernels::KvRows::Format::kFp8;
+}
+
+}  // namespace
+
+SpecOfCase spec_of_model(model::ModelSpec model) {
+  return [model = std::move(model)](const Case& what) -> Result<op::LayerSpec> {
+    int layer = -1;
+    if (model::typical_layer(model).indexer_role != what.role) {
+      const auto found =
+          std::ranges::find(model.layers, what.role, &model::LayerPlan::indexer_role);
+      if (found == model.layers.end()) {
+        return fail(Errc::kInvalidArgument, "{} has no layer of the kind '{}'", model.name,
+                    model::name(what.role));
+      }
+      layer = found->index;
+    }
+    const auto projections = what.gemm == model::WeightFormat::kBf16 ? op::Projections::kBf16
+                                                                     : op::Projections::kFp8Block;
+    return op::layer_spec(model, {.layer = layer, .heads = what.heads, .projections = projections});
+  };
+}
+
+std::int64_t pages_of(const Case& what) {
+  std::int64_t pages = 0;
+  for (const auto& group : what.requests) {
+    const auto tokens = group.past_tokens + group.new_tokens;
+    pages += group.count * ((tokens + kPageTokens - 1) / kPageTokens);
+  }
+  return pages;
+}
+
+std::vector<std::int32_t> spread_selection(std::span<const std::int32_t> visible, int topk,
+                                           std::uint64_t seed) {
+  const auto width = static_cast<std::size_t>(topk);
+  std::vector<std::int32_t> selection(visible.size() * width, -1);
+  for (std::size_t t = 0; t < visible.size(); ++t) {
+    const std::int32_t count = visible[t];
+    std::int32_t* list = &selection[t * width];
+    if (count <= topk) {
+      std::iota(list, list + count, 0);
+      continue;
+    }
+    // Steps of a length that shares no divisor with the number of positions meet none twice.
+    const auto random = op::bits_at(seed, kSelectionStream, t);
+    auto step = static_cast<std::int64_t>(random % static_cast<std::uint64_t>(count - 1)) + 1;
+    while (std::gcd(step, std::int64_t{count}) != 1) step = step % (count - 1) + 1;
+    auto position = static_cast<std::int64_t>((random >> 32) % static_cast<std::uint64_t>(count));
+    for (std::size_t i = 0; i < width; ++i) {
+      list[i] = static_cast<std::int32_t>(position);
+      position += step;
+      if (position >= count) position -= count;
+    }
+  }
+  return selection;
+}
+
+LayerArena::LayerArena(op::Backend& backend, SpecOfCase spec_of, Options options)
+    : backend_(backend), spec_of_(std::move(spec_of)), options_(options) {
+}
+
+Result<void> LayerArena::use_layer(const Case& what) {
+  const auto key =
+      fmt::format("{}/{}/{}/{}", what.heads, name(what.gemm), name(what.role), name(what.scores));
+  if (layer_ && layer_->key == key) return {};
+  layer_.reset();  // its memory is needed for the next
+  DSAPERF_TRY_ASSIGN(const auto spec, spec_of_(what));
+  DSAPERF_TRY_ASSIGN(const auto distribution, distribution_of(what.scores));
+  auto weights = op::random_weights(spec, options_.seed, distribution);
+  DSAPERF_TRY_ASSIGN(auto layer, op::DsaLayer::create(backend_, spec, weights));
+  layer_ = std::make_unique<Layer>(Layer{key, std::move(weights), std::move(layer)});
+  ++layers_made_;
+  return {};
+}
+
+Result<void> LayerArena::fill(op::CacheManager& cache) const {
+  const std::int64_t pages = cache.pool().pages();
+  const std::int64_t drawn =
+      std::min(pages, std::max<std::int64_t>(options_.distinct_tokens / kPageTokens, 1));
+  const auto request = cache.add_request();  // of a fresh pool: pages 0 ... drawn - 1
+  DSAPERF_TRY(op::fill_past(backend_, cache, layer_->layer.spec(), layer_->weights, request,
+                            drawn * kPageTokens, {.seed = options_.seed, .stream = 0}));
+  const auto rows = cache.kv_rows();
+  const std::int64_t kv_page = kPageTokens * rows.row_stride_bytes;
+  auto* const kv = static_cast<std::uint8_t*>(const_cast<void*>(rows.data));
+  for (std::int64_t page = drawn; page < pages; page += drawn) {
+    const std::int64_t count = std::min(drawn, pages - page);
+    DSAPERF_TRY(backend_.copy_rows(kv, kv_page, kv + page * kv_page, kv_page, kv_page, count));
+    if (!cache.options().index_keys) continue;
+    constexpr std::int64_t kPage = kernels::kIndexPageBytes;
+    DSAPERF_TRY(backend_.copy_rows(cache.index_pages(), kPage, cache.index_pages() + page * kPage,
+                                   kPage, kPage, count));
+  }
+  DSAPERF_TRY(backend_.synchronise());
+  return cache.remove_request(request);
+}
+
+Result<LayerArena::Cache*> LayerArena::use_cache(const Case& what, std::int64_t pages) {
+  const bool index_keys = layer_->layer.spec().has_indexer;
+  const auto key = fmt::format("{}/{}/{}", name(what.kv), name(what.scores), index_keys);
+  auto& cache = caches_[key];
+  if (cache.manager && cache.manager->pool().pages() >= pages) {
+    // In reverse, so that the pool hands out pages in the same order to every case.
+    for (const auto request : std::views::reverse(cache.requests)) {
+      DSAPERF_TRY(cache.manager->remove_request(request));
+    }
+    cache.requests.clear();
+    return &cache;
+  }
+  cache = {};
+  const auto create = [&]() -> Result<op::CacheManager> {
+    return op::CacheManager::create(backend_, {.pages = std::max(pages, options_.pages),
+                                               .kv = format_of(what.kv),
+                                               .index_keys = index_keys});
+  };
+  auto made = create();
+  if (!made && made.error().code() == Errc::kOutOfMemory) {
+    // The caches of other formats can be made again.
+    std::erase_if(caches_, [&](const auto& other) { return other.first != key; });
+    made = create();
+  }
+  if (!made) return tl::unexpected<Error>(std::move(made).error());
+  auto manager = std::make_unique<op::CacheManager>(*std::move(made));
+  DSAPERF_TRY(fill(*manager));
+  cache.manager = std::move(manager);
+  ++caches_made_;
+  return &cache;
+}
+
+std::span<const std::uint16_t> LayerArena::x_of(std::int64_t tokens) {
+  const auto needed = static_cast<std::size_t>(tokens * layer_->layer.spec().hidden);
+  if (const auto have = x_.size(); have < needed) {
+    x_.resize(needed);
+    op::fill_normal_bf16(options_.seed, kXStream, static_cast<std::int64_t>(have),
+                         static_cast<std::int64_t>(needed - have), 1, x_.data() + have);
+  }
+  return {x_.data(), needed};
+}
+
+Result<LayerArena::Prepared> LayerArena::prepare(const Case& what) {
+  DSAPERF_TRY(use_layer(what));
+  DSAPERF_TRY_ASSIGN(Cache* const cache, use_cache(what, pages_of(what)));
+  const auto& spec = layer_->layer.spec();
+  std::vector<op::BatchRequest> batch;
+  std::vector<std::int32_t> visible;
+  std::int64_t longest = 0;
+  for (const auto& group : what.requests) {
+    longest = std::max(longest, group.past_tokens + group.new_tokens);
+    for (std::int64_t r = 0; r < group.count; ++r) {
+      const auto request = cache->manager->add_request();
+      cache->requests.push_back(request);
+      DSAPERF_TRY(cache->manager->append(request, group.past_tokens));
+      batch.push_back({.request = request, .new_tokens = group.new_tokens});
+      for (std::int64_t i = 0; i < group.new_tokens; ++i) {
+        visible.push_back(static_cast<std::int32_t>(group.past_tokens + i + 1));
+      }
+    }
+  }
+  std::vector<std::int32_t> selection;
+  if (!spec.has_indexer && longest > spec.topk) {
+    selection = spread_selection(visible, spec.topk, options_.seed);
+  }
+  const auto x = x_of(static_cast<std::int64_t>(visible.size()));
+  DSAPERF_TRY_ASSIGN(auto pass, layer_->layer.prepare(*cache->manager, batch, x, selection));
+  return Prepared{&layer_->layer, cache->manager.get(), std::move(pass)};
+}
+
+}  // namespace dsaperf::collect

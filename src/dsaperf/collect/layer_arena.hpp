@@ -1,0 +1,94 @@
+#pragma once
+
+#include "dsaperf/collect/case.hpp"
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/model/model_spec.hpp"
+#include "dsaperf/op/backend.hpp"
+#include "dsaperf/op/cache_manager.hpp"
+#include "dsaperf/op/dsa_layer.hpp"
+#include "dsaperf/op/forward_pass.hpp"
+#include "dsaperf/op/layer_spec.hpp"
+#include "dsaperf/op/layer_weights.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace dsaperf::collect {
+
+// The layer of a case, less its sizes.
+using SpecOfCase = std::function<Result<op::LayerSpec>(const Case& what)>;
+
+// Of a model: its typical layer, or its first that shares a selection, with the case's heads and
+// projections. Fails with kInvalidArgument where the model has no such layer.
+SpecOfCase spec_of_model(model::ModelSpec model);
+
+// What cases of one process share, so that none of them pays for it: layers with their weights, and
+// caches whose every page holds random past tokens. A case takes pages and gives them back.
+//
+// Of the layers the last is kept, of the caches one for each format: plans go through sizes first.
+class LayerArena {
+ public:
+  struct Options {
+    std::int64_t pages = 0;  // of a cache at least; it grows for a case that needs more
+    // Tokens of the caches that are drawn; behind them they repeat. Above the longest past, no
+    // request sees an index key twice, which would be a tie of scores.
+    std::int64_t distinct_tokens = std::int64_t{1} << 20;
+    std::uint64_t seed = 1;
+  };
+
+  // The backend must outlive the arena.
+  LayerArena(op::Backend& backend, SpecOfCase spec_of, Options options);
+
+  struct Prepared {
+    const op::DsaLayer* layer;
+    op::CacheManager* cache;
+    op::ForwardPass pass;
+  };
+  // Ready to run; what the case before had is taken back. Layer and cache stay until the next call.
+  Result<Prepared> prepare(const Case& what);
+
+  // How often something was made that the next cases use again.
+  int layers_made() const { return layers_made_; }
+  int caches_made() const { return caches_made_; }
+
+ private:
+  struct Layer {
+    std::string key;
+    op::LayerWeights weights;
+    op::DsaLayer layer;
+  };
+  struct Cache {
+    std::unique_ptr<op::CacheManager> manager;
+    std::vector<op::RequestId> requests;  // of the case
+  };
+
+  Result<void> use_layer(const Case& what);
+  Result<Cache*> use_cache(const Case& what, std::int64_t pages);
+  Result<void> fill(op::CacheManager& cache) const;
+  std::span<const std::uint16_t> x_of(std::int64_t tokens);
+
+  op::Backend& backend_;
+  SpecOfCase spec_of_;
+  Options options_;
+  std::unique_ptr<Layer> layer_;
+  std::map<std::string, Cache> caches_;
+  std::vector<std::uint16_t> x_;
+  int layers_made_ = 0;
+  int caches_made_ = 0;
+};
+
+// Positions for layers that are handed a selection: for each token `topk` distinct ones of those
+// visible to it, spread over all of them in random order, or all and then -1. [visible.size(),
+// topk]
+std::vector<std::int32_t> spread_selection(std::span<const std::int32_t> visible, int topk,
+                                           std::uint64_t seed);
+
+// Pages of 64 tokens that a case's requests take.
+std::int64_t pages_of(const Case& what);
+
+}  // namespace dsaperf::collect

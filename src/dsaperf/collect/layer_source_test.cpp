@@ -1,0 +1,215 @@
+#include "dsaperf/collect/layer_source.hpp"
+
+#include "dsaperf/op/testing/small_layer.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+namespace dsaperf::collect {
+namespace {
+
+using model::Stage;
+using testing::HasSubstr;
+
+Case small_case(std::vector<cost::RequestGroup> requests,
+                perfdb::Phase phase = perfdb::Phase::kGeneration) {
+  return {.phase = phase,
+          .requests = std::move(requests),
+          .heads = 8,
+          .gemm = model::WeightFormat::kBf16};
+}
+
+Result<op::LayerSpec> small_spec_of(const Case& what) {
+  auto spec = op::testing::small_spec();
+  spec.heads = what.heads;
+  spec.has_indexer = what.role == model::IndexerRole::kFull;
+  return spec;
+}
+
+struct FakeReader : CardReader {
+  Result<CardReading> read() override {
+    ++reads;
+    return CardReading{.sm_mhz = 1900 + reads,
+                       .memory_mhz = 3200,
+                       .power_w = 100.0 * reads,
+                       .temperature_c = 40 + reads,
+                       .throttle_reasons = throttled ? std::vector<std::string>{"thermal"}
+                                                     : std::vector<std::string>{}};
+  }
+  int reads = 0;
+  bool throttled = false;
+};
+
+struct FakeWitness : KernelWitness {
+  Result<std::vector<std::string>> kernels_of(const std::function<Result<void>()>& work) override {
+    DSAPERF_TRY(work());
+    return kernels;
+  }
+  std::vector<std::string> kernels;
+};
+
+LayerSource::Options quick() {
+  return {.cache_pages = 16,
+          .distinct_tokens = 256,
+          .stopping = {.least = 5, .most = 7, .settle_seconds = 0},
+          .stage_samples = 3,
+          .version = "1"};
+}
+
+std::unique_ptr<LayerSource> source(std::unique_ptr<CardReader> reader = {},
+                                    std::unique_ptr<KernelWitness> witness = {}) {
+  return *LayerSource::create(op::cpu_backend(1), small_spec_of, quick(), std::move(reader),
+                              std::move(witness));
+}
+
+TEST(LayerSourceTest, MeasuresALayerColdAndWarmWithItsStages) {
+  auto timed = source();
+  const auto result = timed->measure(small_case({{3, 1, 100}}));
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_GT(result->warm.median.value, 0);
+  EXPECT_GT(result->cold.median.value, 0);
+  EXPECT_GE(result->warm.count, 5);
+  EXPECT_LE(result->warm.count, 7);
+  EXPECT_EQ(result->stages.size(), 13U) << "100 cached tokens are above topk 64: all stages run";
+  for (const auto& stage : result->stages) {
+    EXPECT_GE(stage.time.value, 0) << model::name(stage.stage);
+    EXPECT_GT(stage.cold.value + stage.time.value, 0) << model::name(stage.stage);
+  }
+  EXPECT_EQ(timed->info().method, "graph-1");
+}
+
+TEST(LayerSourceTest, OfStagesAloneOnlyTheseAreReported) {
+  auto what = small_case({{3, 1, 100}});
+  what.stages = {Stage::kTopk, Stage::kAttention};
+  const auto result = source()->measure(what);
+  ASSERT_TRUE(result) << result.error().message();
+  ASSERT_EQ(result->stages.size(), 2U);
+  EXPECT_EQ(result->stages[1].stage, Stage::kAttention);
+  EXPECT_LE(result->warm.p10, result->warm.median);
+
+  what = small_case({{3, 1, 10}});
+  what.stages = {Stage::kTopk};
+  const auto dense = source()->measure(what);
+  ASSERT_FALSE(dense);
+  EXPECT_THAT(dense.error().message(), HasSubstr("does not run stage topk"));
+}
+
+TEST(LayerSourceTest, RowsHoldTheCardsStateAndWhetherItWasThrottled) {
+  auto reader = std::make_unique<FakeReader>();
+  auto* card = reader.get();
+  auto timed = source(std::move(reader));
+  const auto result = timed->measure(small_case({{1, 1, 100}}));
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ(card->reads, 3);
+  EXPECT_EQ(result->card.sm_mhz, 1902) << "the middle one";
+  EXPECT_EQ(result->card.temperature_c, 43) << "the highest";
+  EXPECT_DOUBLE_EQ(result->card.power_w, 200);
+  EXPECT_FALSE(result->disturbed());
+  card->throttled = true;
+  EXPECT_TRUE(timed->measure(small_case({{1, 1, 100}}))->disturbed());
+}
+
+TEST(LayerSourceTest, KernelSourceIsWhatTheWitnessSaw) {
+  auto witness = std::make_unique<FakeWitness>();
+  auto* saw = witness.get();
+  auto timed = source(nullptr, std::move(witness));
+  saw->kernels = {"_ZN7dsaperf7kernels4sm9013scores_kernelEv", "dsaperf::kernels::topk_kernel()",
+                  "dsaperf::kernels::rows::selection_rows_kernel(int)",
+                  "void dsaperf::kernels::sm90::sparse_mla_kernel<64>(int)"};
+  const auto result = timed->measure(small_case({{1, 1, 100}}));
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_THAT(result->kernel_source, HasSubstr("sparse_mla_kernel"));
+  for (const auto& stage : result->stages) {
+    if (stage.stage != Stage::kTopk) continue;
+    EXPECT_THAT(stage.kernel, HasSubstr("topk_kernel"));
+  }
+  // A dense layer selects nothing: the same kernels are those of another row.
+  const auto dense = timed->measure(small_case({{1, 1, 10}}));
+  ASSERT_FALSE(dense);
+  EXPECT_THAT(dense.error().message(), HasSubstr("evidence"));
+  saw->kernels = {"dsaperf::kernels::rows::selection_rows_kernel(int)"};
+  EXPECT_THAT(timed->measure(small_case({{1, 1, 100}})).error().message(), HasSubstr("attention"));
+}
+
+TEST(LayerArenaTest, CasesShareWeightsAndCaches) {
+  auto backend = op::cpu_backend(1);
+  LayerArena arena(*backend, small_spec_of, {.pages = 64, .distinct_tokens = 256});
+  for (const std::int64_t past : {10, 100, 200, 400}) {
+    ASSERT_TRUE(arena.prepare(small_case({{4, 1, past}}))) << past;
+  }
+  EXPECT_EQ(arena.layers_made(), 1);
+  EXPECT_EQ(arena.caches_made(), 1);
+  auto fp8 = small_case({{4, 1, 100}});
+  fp8.kv = model::KvFormat::kFp8;
+  ASSERT_TRUE(arena.prepare(fp8));
+  ASSERT_TRUE(arena.prepare(small_case({{4, 1, 100}})));
+  EXPECT_EQ(arena.caches_made(), 2) << "one for each format stays";
+  ASSERT_TRUE(arena.prepare(small_case({{20, 1, 400}}))) << "more pages than there were";
+  EXPECT_EQ(arena.caches_made(), 3);
+  EXPECT_EQ(arena.layers_made(), 1);
+}
+
+// A pass over pages that were filled once gives finite, non-zero outputs for every request, also
+// for those whose pages repeat the drawn ones.
+TEST(LayerArenaTest, EveryRequestSeesRandomPastTokens) {
+  auto backend = op::cpu_backend(1);
+  LayerArena arena(*backend, small_spec_of, {.pages = 24, .distinct_tokens = 192});
+  auto prepared = arena.prepare(small_case({{3, 2, 190}, {2, 1, 300}}));
+  ASSERT_TRUE(prepared) << prepared.error().message();
+  ASSERT_TRUE(prepared->layer->run(prepared->pass, *prepared->cache));
+  const auto lse = op::testing::host<float>(*backend, prepared->pass.at("lse"));
+  ASSERT_EQ(lse.size(), 8U * 8U);
+  for (const float value : lse) {
+    EXPECT_TRUE(std::isfinite(value));
+    EXPECT_GT(value, 1) << "a softmax over at least 64 random rows";
+  }
+}
+
+TEST(LayerArenaTest, ALayerWithoutIndexerGetsItsSelection) {
+  auto backend = op::cpu_backend(1);
+  LayerArena arena(*backend, small_spec_of, {.pages = 24, .distinct_tokens = 192});
+  auto what = small_case({{2, 3, 190}});
+  what.role = model::IndexerRole::kShared;
+  auto prepared = arena.prepare(what);
+  ASSERT_TRUE(prepared) << prepared.error().message();
+  EXPECT_TRUE(prepared->layer->run(prepared->pass, *prepared->cache));
+}
+
+TEST(LayerArenaTest, ScoresThatNoWeightsMakeAreRefused) {
+  auto backend = op::cpu_backend(1);
+  LayerArena arena(*backend, small_spec_of, {});
+  auto what = small_case({{1, 1, 100}});
+  what.scores = ScoreDistribution::kPeaked;
+  EXPECT_THAT(arena.prepare(what).error().message(), HasSubstr("scores peaked"));
+}
+
+TEST(SpreadSelectionTest, PositionsAreDistinctAndVisible) {
+  const std::vector<std::int32_t> visible = {3, 64, 65, 1000, 4096, 100003};
+  const auto selection = spread_selection(visible, 64, 5);
+  for (std::size_t t = 0; t < visible.size(); ++t) {
+    std::set<std::int32_t> seen;
+    const int expected = std::min(visible[t], 64);
+    for (int i = 0; i < 64; ++i) {
+      const auto position = selection[t * 64 + static_cast<std::size_t>(i)];
+      if (i >= expected) {
+        EXPECT_EQ(position, -1);
+        continue;
+      }
+      EXPECT_GE(position, 0);
+      EXPECT_LT(position, visible[t]);
+      EXPECT_TRUE(seen.insert(position).second) << "token " << t << " position " << position;
+    }
+  }
+}
+
+TEST(PagesTest, EveryRequestHasItsOwnPages) {
+  EXPECT_EQ(pages_of(small_case({{1, 1, 63}})), 1);
+  EXPECT_EQ(pages_of(small_case({{1, 1, 64}})), 2);
+  EXPECT_EQ(pages_of(small_case({{3, 1, 64}, {2, 100, 0}})), 10);
+}
+
+}  // namespace
+}  // namespace dsaperf::collect

@@ -1,0 +1,149 @@
+#include "dsaperf/collect/row_lint.hpp"
+
+#include "dsaperf/core/fail.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dsaperf::collect {
+namespace {
+
+// Above every clock of these generations: SMs boost to 2.0 ... 2.6 GHz, HBM3e runs at up to 4 GHz.
+constexpr int kHighestSmMhz = 3000;
+constexpr int kHighestMemoryMhz = 5000;
+constexpr double kClockTolerance = 0.1;
+constexpr double kWidestInterval = 0.05;
+// Noting a time between stages costs what is taken off again; what is left of it may add up.
+constexpr double kStagesOverWhole = 1.1;
+
+int median_sm_mhz(const std::map<std::string, Entry>& entries) {
+  std::vector<int> clocks;
+  for (const auto& [id, entry] : entries) {
+    if (entry.error.empty() && !entry.composed) clocks.push_back(entry.measurement.card.sm_mhz);
+  }
+  if (clocks.empty()) return 0;
+  const auto middle = clocks.begin() + static_cast<std::ptrdiff_t>(clocks.size() / 2);
+  std::ranges::nth_element(clocks, middle);
+  return *middle;
+}
+
+bool positive(Micros time) {
+  return std::isfinite(time.value) && time.value > 0;
+}
+
+bool in_order(const Summary& summary) {
+  return positive(summary.p10) && positive(summary.median) && positive(summary.p90) &&
+         summary.p10 <= summary.median && summary.median <= summary.p90;
+}
+
+class RowLinter {
+ public:
+  explicit RowLinter(const std::map<std::string, Entry>& entries)
+      : entries_(entries), usual_mhz_(median_sm_mhz(entries)) {}
+
+  std::vector<RowFinding> run() {
+    for (const auto& [id, entry] : entries_) {
+      if (!entry.error.empty()) continue;
+      check_times(id, entry.measurement);
+      if (!entry.composed) check_card(id, entry.measurement);
+    }
+    std::vector<RowFinding> result;
+    for (auto& [rule, rows] : found_) result.push_back({rule, std::move(rows)});
+    return result;
+  }
+
+ private:
+  void add(RowRule rule, const std::string& id, std::string value) {
+    found_[rule].push_back(fmt::format("{}: {}", id, value));
+  }
+
+  void check_times(const std::string& id, const Measurement& row) {
+    for (const auto& [state, summary] : {std::pair{"warm", row.warm}, {"cold", row.cold}}) {
+      if (!in_order(summary)) {
+        add(RowRule::kDisorder, id,
+            fmt::format("{} {:.3f} <= {:.3f} <= {:.3f} us", state, summary.p10.value,
+                        summary.median.value, summary.p90.value));
+      }
+      if (summary.ci95 > kWidestInterval) {
+        add(RowRule::kUnsure, id, fmt::format("{} ±{:.1f} %", state, 100 * summary.ci95));
+      }
+    }
+    Micros sum;
+    for (const auto& stage : row.stages) sum += stage.time;
+    if (sum > row.warm.median * kStagesOverWhole) {
+      add(RowRule::kStagesAboveWhole, id,
+          fmt::format("{:.2f} of {:.2f} us", sum.value, row.warm.median.value));
+    }
+    if (row.kernel_source.empty() && std::ranges::any_of(row.stages, [](const StageTime& stage) {
+          return stage.stage == model::Stage::kAttention;
+        })) {
+      add(RowRule::kNoEvidence, id, "kernel_source is empty");
+    }
+  }
+
+  void check_card(const std::string& id, const Measurement& row) {
+    const auto& card = row.card;
+    if (card.sm_mhz <= 0 || card.sm_mhz > kHighestSmMhz || card.memory_mhz <= 0 ||
+        card.memory_mhz > kHighestMemoryMhz) {
+      add(RowRule::kImpossibleClock, id,
+          fmt::format("SM {} MHz, memory {} MHz", card.sm_mhz, card.memory_mhz));
+    } else if (std::abs(card.sm_mhz - usual_mhz_) > kClockTolerance * usual_mhz_) {
+      add(RowRule::kOtherClock, id, fmt::format("SM {} MHz, else {} MHz", card.sm_mhz, usual_mhz_));
+    }
+    if (row.disturbed()) {
+      add(RowRule::kSlowedDown, id, fmt::format("{}", fmt::join(card.throttle_reasons, ", ")));
+    }
+  }
+
+  const std::map<std::string, Entry>& entries_;
+  int usual_mhz_;
+  std::map<RowRule, std::vector<std::string>> found_;
+};
+
+}  // namespace
+
+std::string_view name(RowRule rule) {
+  switch (rule) {
+    case RowRule::kImpossibleClock:
+      return "impossible_clock";
+    case RowRule::kOtherClock:
+      return "other_clock";
+    case RowRule::kSlowedDown:
+      return "slowed_down";
+    case RowRule::kDisorder:
+      return "disorder";
+    case RowRule::kUnsure:
+      return "unsure";
+    case RowRule::kStagesAboveWhole:
+      return "stages_above_whole";
+    case RowRule::kNoEvidence:
+      return "no_evidence";
+  }
+  return "unknown";
+}
+
+std::string_view meaning(RowRule rule) {
+  switch (rule) {
+    case RowRule::kImpossibleClock:
+      return "a clock that no card has";
+    case RowRule::kOtherClock:
+      return "the SM clock is not that of the other rows";
+    case RowRule::kSlowedDown:
+      return "the card was slowed down while this was measured";
+    case RowRule::kDisorder:
+      return "times are not positive, or p10 <= median <= p90 does not hold";
+    case RowRule::kUnsure:
+      return "the median's 95 % interval is wide";
+    case RowRule::kStagesAboveWhole:
+      return "the stages take longer than the layer";
+    case RowRule::kNoEvidence:
+      return "no kernel was seen that did the attention";
+  }
+  return "unknown";
+}
+
+std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries) {
+  return RowLinter(entries).run();
+}
+
+}  // namespace dsaperf::collect

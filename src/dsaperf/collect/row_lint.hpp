@@ -1,0 +1,34 @@
+#pragma once
+
+#include "dsaperf/collect/journal.hpp"
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dsaperf::collect {
+
+// What a measurement says of itself that cannot be, beside what perfdb::lint sees in latencies.
+enum class RowRule {
+  kImpossibleClock,   // no clock, or one above what any Hopper or Blackwell card has
+  kOtherClock,        // SM clock more than a tenth off the collection's median
+  kSlowedDown,        // the card said that it was throttled
+  kDisorder,          // p10 <= median <= p90 does not hold, or a time is not positive and finite
+  kUnsure,            // the median's 95 % interval is above 5 %
+  kStagesAboveWhole,  // the stages add up to more than the layer that they are parts of
+  kNoEvidence,        // no kernel was seen that could be kernel_source
+};
+std::string_view name(RowRule rule);
+std::string_view meaning(RowRule rule);
+
+struct RowFinding {
+  RowRule rule = RowRule::kImpossibleClock;
+  std::vector<std::string> rows;  // case ids, with the value that is wrong
+};
+
+// In order of rule. Failed cases are not looked at. Composed rows have neither a spread nor a clock
+// of their own: only their times are.
+std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries);
+
+}  // namespace dsaperf::collect

@@ -1,0 +1,95 @@
+#include "dsaperf/collect/row_lint.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace dsaperf::collect {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Entry good(int past) {
+  Entry entry;
+  entry.what = {.phase = perfdb::Phase::kGeneration, .requests = {{1, 1, past}}, .heads = 16};
+  entry.measurement.warm = {.median = {50}, .p10 = {49}, .p90 = {52}, .count = 20, .ci95 = 0.005};
+  entry.measurement.cold = {.median = {60}, .p10 = {59}, .p90 = {63}, .count = 20, .ci95 = 0.005};
+  entry.measurement.stages = {{.stage = model::Stage::kAttention, .time = {30}}};
+  entry.measurement.card = {.sm_mhz = 1980, .memory_mhz = 3201};
+  entry.measurement.kernel_source = "attention";
+  return entry;
+}
+
+std::vector<RowFinding> lint_with(const Entry& odd) {
+  std::map<std::string, Entry> entries;
+  for (const int past : {1, 2, 3}) entries.emplace(good(past).what.id(), good(past));
+  entries.emplace(odd.what.id(), odd);
+  return lint_rows(entries);
+}
+
+void expect_only(const Entry& odd, RowRule rule, const char* value) {
+  const auto findings = lint_with(odd);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].rule, rule) << name(findings[0].rule);
+  EXPECT_THAT(findings[0].rows,
+              ElementsAre(testing::AllOf(HasSubstr("1x1+4095"), HasSubstr(value))));
+}
+
+TEST(RowLintTest, GoodRowsAreClean) {
+  EXPECT_TRUE(lint_with(good(4095)).empty());
+  auto failed = good(4095);
+  failed.error = "no";
+  failed.measurement = {};
+  EXPECT_TRUE(lint_with(failed).empty());
+}
+
+TEST(RowLintTest, NamesClocksThatNoCardHas) {
+  for (const auto& [sm, memory] : {std::pair{0, 3201}, {19800, 3201}, {1980, 0}}) {
+    auto odd = good(4095);
+    odd.measurement.card.sm_mhz = sm;
+    odd.measurement.card.memory_mhz = memory;
+    expect_only(odd, RowRule::kImpossibleClock, "MHz");
+  }
+}
+
+TEST(RowLintTest, NamesARowThatRanAtAnotherClock) {
+  auto odd = good(4095);
+  odd.measurement.card.sm_mhz = 1200;
+  expect_only(odd, RowRule::kOtherClock, "1200 MHz, else 1980");
+}
+
+TEST(RowLintTest, NamesTimesThatCannotBe) {
+  auto odd = good(4095);
+  odd.measurement.cold.p10 = {61};
+  expect_only(odd, RowRule::kDisorder, "cold");
+  odd = good(4095);
+  odd.measurement.warm.median = {std::nan("")};
+  expect_only(odd, RowRule::kDisorder, "warm");
+  odd = good(4095);
+  odd.measurement.stages.push_back({.stage = model::Stage::kTopk, .time = {30}});
+  expect_only(odd, RowRule::kStagesAboveWhole, "60.00 of 50.00");
+  odd = good(4095);
+  odd.measurement.warm.ci95 = 0.2;
+  expect_only(odd, RowRule::kUnsure, "20.0 %");
+}
+
+TEST(RowLintTest, NamesRowsWithoutEvidenceOrOfAThrottledCard) {
+  auto odd = good(4095);
+  odd.measurement.kernel_source.clear();
+  expect_only(odd, RowRule::kNoEvidence, "empty");
+  odd = good(4095);
+  odd.measurement.card.throttle_reasons = {"hardware thermal"};
+  expect_only(odd, RowRule::kSlowedDown, "thermal");
+}
+
+TEST(RowLintTest, OfASumOnlyTheTimesAreLookedAt) {
+  auto sum = good(4095);
+  sum.composed = true;
+  sum.measurement.card = {};
+  EXPECT_TRUE(lint_with(sum).empty());
+}
+
+}  // namespace
+}  // namespace dsaperf::collect

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "dsaperf/collect/timing_source.hpp"
+#include "dsaperf/core/error.hpp"
+#include "dsaperf/core/units.hpp"
+
+#include <chrono>
+#include <functional>
+#include <vector>
+
+// When a measurement is enough (docs/collect.md, "Timing").
+namespace dsaperf::collect {
+
+// Median, deciles and how sure the median is: its 95 % interval runs between two order statistics
+// of the samples (distribution-free, from the binomial with p = 1/2), and ci95 is half of it over
+// the median. Fewer than six samples have no such interval: ci95 is then half the range.
+Summary summarise(std::vector<double> samples_us);
+
+struct Stopping {
+  int least = 9;         // samples
+  int most = 2000;       // samples
+  double ci95 = 0.01;    // enough once the median is known to this
+  double seconds = 0.3;  // of sampling; then `least` samples do
+  double settle = 0.02;  // warm: two runs of samples whose medians differ by less
+  double settle_seconds = 0.1;
+};
+
+using Clock = std::function<std::chrono::steady_clock::time_point()>;
+using Sample = std::function<Result<Micros>()>;
+
+// Samples until `stopping` is content. The first error ends it.
+Result<std::vector<double>> sample_until(const Sample& sample, const Stopping& stopping,
+                                         const Clock& clock = std::chrono::steady_clock::now);
+
+// Runs `sample` until its times have settled: the clocks are up and the caches hold what they will.
+Result<void> settle(const Sample& sample, const Stopping& stopping,
+                    const Clock& clock = std::chrono::steady_clock::now);
+
+}  // namespace dsaperf::collect
