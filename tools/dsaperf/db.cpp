@@ -6,10 +6,12 @@ void add_db(CLI::App& app, Run& run) {
   auto* db = app.add_subcommand("db", "Tables of measurements");
   db->require_subcommand(1);
   add_db_journals(*db, run);
+  add_db_import(*db, run);
   add_db_lint(*db, run);
   add_db_loo(*db, run);
   add_db_ls(*db, run);
   add_db_prepare(*db, run);
+  add_db_show(*db, run);
 }
 
 }  // namespace dsaperf::tool

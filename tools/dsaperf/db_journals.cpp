@@ -1,15 +1,18 @@
 #include "db.hpp"
+#include "db_tables.hpp"
 #include "dsaperf/collect/tables.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/perfdb/aic_export.hpp"
 #include "dsaperf/perfdb/diff.hpp"
+#include "dsaperf/report/lint.hpp"
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -100,24 +103,6 @@ Result<ExitCode> export_tables(const Options& options) {
   return ExitCode::kDone;
 }
 
-// The tables of a place: one module table, or both phases of a folder of journals.
-Result<std::vector<perfdb::DsaTable>> tables_at(const std::filesystem::path& place) {
-  std::vector<perfdb::DsaTable> tables;
-  for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
-    const auto inside = place / perfdb::dsa_table_file(phase);
-    const bool is_file = place.filename() == perfdb::dsa_table_file(phase);
-    if (!is_file && !std::filesystem::exists(inside)) continue;
-    DSAPERF_TRY_ASSIGN(auto table, perfdb::read_dsa_file(is_file ? place : inside, phase));
-    tables.push_back(std::move(table));
-  }
-  if (!tables.empty()) return tables;
-  DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals({place}));
-  for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
-    tables.push_back(collect::dsa_table(merged.header, merged.entries, phase));
-  }
-  return tables;
-}
-
 std::string row_text(const perfdb::DsaTable& table, std::size_t index) {
   const auto& row = table.rows[index];
   const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
@@ -149,6 +134,14 @@ Result<ExitCode> diff(const Options& options) {
                   {"only A", TextTable::Align::kRight},
                   {"only B", TextTable::Align::kRight},
                   {"A / B", TextTable::Align::kRight}});
+  TextTable by_group({{"phase"},
+                      {"regime"},
+                      {"heads", TextTable::Align::kRight},
+                      {"rows", TextTable::Align::kRight},
+                      {"B not slower", TextTable::Align::kRight},
+                      {"A / B", TextTable::Align::kRight},
+                      {"least", TextTable::Align::kRight}});
+  const auto topk = report::lint_physics(std::nullopt).topk;
   std::size_t matched = 0;
   for (const auto& a : before) {
     for (const auto& b : after) {
@@ -160,9 +153,24 @@ Result<ExitCode> diff(const Options& options) {
                     fmt::format("{}", result.slower.size()), fmt::format("{}", result.only_before),
                     fmt::format("{}", result.only_after),
                     fmt::format("{:.3f}", result.geometric_mean())});
+      ordered_json groups = ordered_json::array();
+      for (const auto& group : perfdb::groups(a, result, topk)) {
+        by_group.add_row({std::string(perfdb::name(a.phase)), std::string(name(group.regime)),
+                          fmt::format("{}", group.heads), fmt::format("{}", group.rows),
+                          fmt::format("{}", group.ahead),
+                          fmt::format("{:.3f}", group.geometric_mean),
+                          fmt::format("{:.3f}", group.worst)});
+        groups.push_back({{"regime", name(group.regime)},
+                          {"heads", group.heads},
+                          {"rows", group.rows},
+                          {"not_slower", group.ahead},
+                          {"geometric_mean_ratio", group.geometric_mean},
+                          {"least_ratio", group.worst}});
+      }
       phases.push_back({{"phase", perfdb::name(a.phase)},
                         {"matched", result.matched()},
                         {"geometric_mean_ratio", result.geometric_mean()},
+                        {"groups", std::move(groups)},
                         {"faster", rows_to_json(a, b, result.faster)},
                         {"same", rows_to_json(a, b, result.same)},
                         {"slower", rows_to_json(a, b, result.slower)},
@@ -182,8 +190,9 @@ Result<ExitCode> diff(const Options& options) {
                                     {"warnings", ordered_json::array()}}
                            .dump(2));
   } else {
-    fmt::print("A: {}\nB: {}\n\n{}", options.before, options.after,
-               text.str(TextStyle::of_descriptor(STDOUT_FILENO)));
+    const auto style = TextStyle::of_descriptor(STDOUT_FILENO);
+    fmt::print("A: {}\nB: {}\n\n{}\n{}", options.before, options.after, text.str(style),
+               by_group.str(style));
   }
   return ExitCode::kDone;
 }

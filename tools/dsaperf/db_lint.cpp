@@ -1,12 +1,19 @@
 #include "db.hpp"
+#include "dsaperf/collect/row_lint.hpp"
+#include "dsaperf/collect/tables.hpp"
+#include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/report/lint.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace dsaperf::tool {
 namespace {
@@ -17,7 +24,89 @@ struct Options {
   bool json = false;
 };
 
+// The known system that a device's name begins with, less the maker: "NVIDIA H200" of h200_sxm.
+Result<std::optional<cost::SystemSpec>> card_of(const collect::SourceInfo& source) {
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  DSAPERF_TRY_ASSIGN(const auto names, cost::system_names(data));
+  std::optional<cost::SystemSpec> found;
+  for (const auto& name : names) {
+    DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, name));
+    const bool fake = source.device == "fake " + name;
+    if (fake || source.device.starts_with(system.device) ||
+        system.device == source.device + " SXM") {
+      found = std::move(system);
+    }
+  }
+  return found;
+}
+
+// A collection: its latencies as a table's, and what each row says of itself.
+struct LintedJournal {
+  std::vector<report::LintedTable> tables;
+  std::vector<collect::RowFinding> rows;
+};
+
+bool is_journal(const std::filesystem::path& path) {
+  const auto name = path.filename().string();
+  return name.starts_with("rows") && name.ends_with(".jsonl");
+}
+
+bool holds_journals(const std::filesystem::path& place) {
+  if (is_journal(place)) return true;
+  std::error_code ignored;  // what cannot be read holds none
+  for (const auto& entry : std::filesystem::directory_iterator(place, ignored)) {
+    if (is_journal(entry.path())) return true;
+  }
+  return false;
+}
+
+Result<LintedJournal> lint_journals(const std::filesystem::path& place) {
+  DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals({place}));
+  DSAPERF_TRY_ASSIGN(const auto system, card_of(merged.header.source));
+  LintedJournal linted{.tables = {}, .rows = collect::lint_rows(merged.entries)};
+  for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+    auto table = collect::dsa_table(merged.header, merged.entries, phase);
+    if (table.rows.empty()) continue;
+    linted.tables.push_back(
+        report::lint_table(place / perfdb::name(phase), std::move(table), system));
+  }
+  return linted;
+}
+
+std::string text(const std::vector<collect::RowFinding>& findings, std::size_t at_most) {
+  std::string result;
+  for (const auto& finding : findings) {
+    result += fmt::format("{}: {} rows: {}\n", collect::name(finding.rule), finding.rows.size(),
+                          collect::meaning(finding.rule));
+    for (std::size_t k = 0; k < std::min(at_most, finding.rows.size()); ++k) {
+      result += fmt::format("  {}\n", finding.rows[k]);
+    }
+  }
+  return result;
+}
+
+Result<ExitCode> lint_collection(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto linted, lint_journals(options.place));
+  const bool clean = report::is_clean(linted.tables) && linted.rows.empty();
+  if (options.json) {
+    auto document = report::json(linted.tables);
+    document["clean"] = clean;
+    document["row_findings"] = nlohmann::ordered_json::array();
+    for (const auto& finding : linted.rows) {
+      document["row_findings"].push_back({{"rule", collect::name(finding.rule)},
+                                          {"meaning", collect::meaning(finding.rule)},
+                                          {"rows", finding.rows}});
+    }
+    fmt::print("{}\n", document.dump(2));
+  } else {
+    fmt::print("{}{}", report::text(linted.tables, options.rows, TextStyle::of_descriptor(1)),
+               text(linted.rows, options.rows));
+  }
+  return clean ? ExitCode::kDone : ExitCode::kVerdictNo;
+}
+
 Result<ExitCode> lint(const Options& options) {
+  if (holds_journals(options.place)) return lint_collection(options);
   std::filesystem::path place = options.place;
   if (place.empty()) {
     DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
@@ -37,8 +126,9 @@ Result<ExitCode> lint(const Options& options) {
 void add_db_lint(CLI::App& db, Run& run) {
   auto* command = db.add_subcommand("lint", "Rows that physics does not allow");
   auto options = std::make_shared<Options>();
-  command->add_option("PLACE", options->place,
-                      "A table or a folder of tables (default: AIConfigurator's of --system)");
+  command->add_option(
+      "PLACE", options->place,
+      "A table, a folder of tables, or of dsaperf collect (default: AIConfigurator's of --system)");
   command->add_option("--systems", options->systems_root,
                       "AIConfigurator's systems folder (else found by itself)");
   command->add_option("--system", options->system, "One card")->capture_default_str();

@@ -152,6 +152,14 @@ std::string meta_yaml(const AicExport& what, const std::string& version,
 
 }  // namespace
 
+Result<void> write_dsa_file(const std::filesystem::path& path, const DsaTable& table,
+                            const AicExport& what) {
+  std::error_code code;
+  std::filesystem::create_directories(path.parent_path(), code);
+  if (code) return fail(Errc::kIo, "{}: {}", path.parent_path().native(), code.message());
+  return write_columns(path, columns_of(table, what), {{"format", "dsaperf.aic_export.1"}});
+}
+
 Result<AicExportReport> export_to_aiconfigurator(const std::vector<DsaTable>& tables,
                                                  const AicExport& what,
                                                  const SystemsTree& installed,
@@ -180,10 +188,7 @@ Result<AicExportReport> export_to_aiconfigurator(const std::vector<DsaTable>& ta
   };
   for (const auto& table : tables) {
     const auto path = folder / dsa_table_file(table.phase);
-    std::error_code code;
-    std::filesystem::create_directories(folder, code);
-    if (code) return fail(Errc::kIo, "{}: {}", folder.native(), code.message());
-    DSAPERF_TRY(write_columns(path, columns_of(table, what), {{"format", "dsaperf.aic_export.1"}}));
+    DSAPERF_TRY(write_dsa_file(path, table, what));
     report.files.push_back(path);
   }
   DSAPERF_TRY(write(folder / "collection_meta.yaml", meta_yaml(what, version, tables)));

@@ -19,6 +19,11 @@ struct AicExport {
   std::string device;
 };
 
+// One module table as AIConfigurator has it: INT64, DOUBLE and string columns, ZSTD. Of `what` the
+// provenance columns count.
+Result<void> write_dsa_file(const std::filesystem::path& path, const DsaTable& table,
+                            const AicExport& what);
+
 struct AicExportReport {
   std::string system;                        // "h200_sxm_dsaperf"
   std::vector<std::filesystem::path> files;  // written

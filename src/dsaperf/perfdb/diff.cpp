@@ -1,8 +1,10 @@
 #include "dsaperf/perfdb/diff.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <tuple>
+#include <utility>
 
 namespace dsaperf::perfdb {
 namespace {
@@ -52,6 +54,50 @@ TableDiff diff(const DsaTable& before, const DsaTable& after, double tolerance) 
     }
   }
   result.only_after = after_rows.size() - result.matched();
+  return result;
+}
+
+std::string_view name(Regime regime) {
+  switch (regime) {
+    case Regime::kDense:
+      return "dense";
+    case Regime::kSparse:
+      return "sparse";
+    case Regime::kSparseLarge:
+      return "sparse_8192_tokens";
+  }
+  return "unknown";
+}
+
+std::vector<DiffGroup> groups(const DsaTable& before, const TableDiff& diff,
+                              const std::function<int(const DsaSlice&)>& topk) {
+  constexpr std::int64_t kLarge = 8192;
+  const auto regime_of = [&](const DsaRow& row) {
+    const auto& slice = before.slices[static_cast<std::size_t>(row.slice)];
+    if (row.total() <= topk(slice)) return Regime::kDense;
+    const bool large =
+        before.phase == Phase::kContext && std::int64_t{row.batch} * row.new_tokens >= kLarge;
+    return large ? Regime::kSparseLarge : Regime::kSparse;
+  };
+  std::map<std::pair<Regime, std::int32_t>, DiffGroup> by_key;
+  for (const auto* rows : {&diff.faster, &diff.slower, &diff.same}) {
+    for (const auto& matched : *rows) {
+      const auto& row = before.rows[matched.before];
+      auto& group = by_key[{regime_of(row), row.heads}];
+      if (group.rows == 0) group.geometric_mean = 0;  // the sum of logarithms for now
+      group.geometric_mean += std::log(matched.ratio);
+      group.worst = group.rows == 0 ? matched.ratio : std::min(group.worst, matched.ratio);
+      if (matched.ratio >= 1) ++group.ahead;
+      ++group.rows;
+    }
+  }
+  std::vector<DiffGroup> result;
+  for (auto& [key, group] : by_key) {
+    group.regime = key.first;
+    group.heads = key.second;
+    group.geometric_mean = std::exp(group.geometric_mean / static_cast<double>(group.rows));
+    result.push_back(group);
+  }
   return result;
 }
 

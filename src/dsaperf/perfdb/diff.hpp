@@ -2,7 +2,10 @@
 
 #include "dsaperf/perfdb/dsa_table.hpp"
 
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dsaperf::perfdb {
@@ -32,5 +35,28 @@ struct TableDiff {
 // `tolerance`: relative difference that the spread of both explains. Rows without a usable latency
 // are not matched.
 TableDiff diff(const DsaTable& before, const DsaTable& after, double tolerance);
+
+// The parts of a grid that are told apart when two tables are summed up: what bounds a row is
+// another in each.
+enum class Regime {
+  kDense,        // past + new tokens within topk
+  kSparse,       // beyond; prefill of fewer than 8192 tokens in all, and all decode
+  kSparseLarge,  // prefill of 8192 tokens and more
+};
+std::string_view name(Regime regime);
+
+// Rows of one regime and head count.
+struct DiffGroup {
+  Regime regime = Regime::kDense;
+  std::int32_t heads = 0;
+  std::size_t rows = 0;
+  std::size_t ahead = 0;      // the second table is not slower
+  double geometric_mean = 1;  // of first / second
+  double worst = 0;           // the least ratio: where the second loses most
+};
+
+// All matched rows, in order of regime and heads. `topk` is that of a row's slice.
+std::vector<DiffGroup> groups(const DsaTable& before, const TableDiff& diff,
+                              const std::function<int(const DsaSlice&)>& topk);
 
 }  // namespace dsaperf::perfdb

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace dsaperf::perfdb {
 namespace {
 
@@ -41,6 +43,40 @@ TEST(DiffTest, SwappingTheTablesInvertsTheMean) {
 
 TEST(DiffTest, NothingInCommonHasNoMean) {
   EXPECT_DOUBLE_EQ(diff(table({{1, 100}}), table({{2, 100}}), 0).geometric_mean(), 1);
+}
+
+TEST(DiffTest, SumsUpByRegimeAndHeads) {
+  const auto table = [](double large_ms) {
+    DsaTable result;
+    result.slices.resize(1);
+    const auto add = [&](int heads, int new_tokens, int past, double latency) {
+      result.rows.push_back({.heads = heads,
+                             .batch = 1,
+                             .new_tokens = new_tokens,
+                             .past_tokens = past,
+                             .latency = {latency}});
+    };
+    add(16, 1024, 1024, 100);  // exactly topk: dense
+    add(16, 1024, 1025, 100);
+    add(16, 8192, 0, large_ms);
+    add(16, 8192, 4096, 100);
+    add(64, 8192, 0, 100);
+    return result;
+  };
+  const auto before = table(400);
+  const auto after = table(50);
+  const auto found =
+      groups(before, diff(before, after, 0.01), [](const DsaSlice&) { return 2048; });
+  ASSERT_EQ(found.size(), 4U);
+  EXPECT_EQ(found[0].regime, Regime::kDense);
+  EXPECT_EQ(found[1].regime, Regime::kSparse);
+  EXPECT_EQ(found[2].regime, Regime::kSparseLarge);
+  EXPECT_EQ(found[2].heads, 16);
+  EXPECT_EQ(found[2].rows, 2U);
+  EXPECT_EQ(found[2].ahead, 2U) << "the same is not behind";
+  EXPECT_NEAR(found[2].geometric_mean, std::sqrt(8.0), 1e-12);
+  EXPECT_DOUBLE_EQ(found[2].worst, 1);
+  EXPECT_EQ(found[3].heads, 64);
 }
 
 }  // namespace

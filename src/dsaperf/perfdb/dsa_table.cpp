@@ -184,4 +184,36 @@ DsaDefects find_defects(const DsaTable& table) {
   return defects;
 }
 
+AnsweringRows answering_rows(const DsaTable& table) {
+  struct Sizes {
+    DsaRow row;  // source 0: a point is the same whatever file it is in
+    bool operator==(const Sizes& other) const { return SamePoint()(row, other.row); }
+  };
+  struct Hash {
+    std::size_t operator()(const Sizes& sizes) const { return PointHash()(sizes.row); }
+  };
+  AnsweringRows result;
+  result.table.phase = table.phase;
+  result.table.slices = table.slices;
+  result.table.sources = table.sources;
+  std::unordered_map<Sizes, std::size_t, Hash> at;
+  for (const auto& row : table.rows) {
+    if (!(row.latency.value > 0) || !std::isfinite(row.latency.value)) {
+      ++result.unusable;
+      continue;
+    }
+    auto sizes = row;
+    sizes.source = 0;
+    const auto [found, is_new] = at.try_emplace({sizes}, result.table.rows.size());
+    if (is_new) {
+      result.table.rows.push_back(row);
+      continue;
+    }
+    ++result.repeated;
+    auto& kept = result.table.rows[found->second];
+    if (kept.source == row.source) kept = row;
+  }
+  return result;
+}
+
 }  // namespace dsaperf::perfdb

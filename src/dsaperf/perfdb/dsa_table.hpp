@@ -61,6 +61,16 @@ struct DsaDefects {
 };
 DsaDefects find_defects(const DsaTable& table);
 
+// Of each point the row that AIConfigurator answers with: the first source that has the slice and
+// sizes, and within it the last row. (Models and kernels are held apart, as slices are.) Rows
+// without a usable latency are left out.
+struct AnsweringRows {
+  DsaTable table;
+  std::size_t repeated = 0;  // rows left out because another answers
+  std::size_t unusable = 0;
+};
+AnsweringRows answering_rows(const DsaTable& table);
+
 // The rows of one file. Fails with kParse on a missing column, a wrong type, a null or a size that
 // is negative or beyond 31 bits (with its row); on a file without rows the table is empty.
 Result<DsaTable> read_dsa_file(const std::filesystem::path& path, Phase phase);

@@ -57,5 +57,20 @@ TEST(DsaTableTest, KeepsTheSourcesApart) {
   EXPECT_EQ(table->rows.size(), 2944U + 5888U);
 }
 
+TEST(DsaTableTest, TheFirstSourceAnswersAndWithinItTheLastRow) {
+  DsaTable table;
+  table.slices.resize(2);
+  const auto row = [](int source, double latency, int slice = 0) {
+    return DsaRow{.slice = slice, .heads = 16, .source = source, .latency = {latency}};
+  };
+  table.rows = {row(0, 1), row(0, 2), row(1, 3), row(0, 4, 1), row(1, 0), row(1, 5, 1)};
+  const auto answers = answering_rows(table);
+  ASSERT_EQ(answers.table.rows.size(), 2U);
+  EXPECT_EQ(answers.table.rows[0].latency.value, 2);
+  EXPECT_EQ(answers.table.rows[1].latency.value, 4);
+  EXPECT_EQ(answers.repeated, 3U);
+  EXPECT_EQ(answers.unusable, 1U);
+}
+
 }  // namespace
 }  // namespace dsaperf::perfdb

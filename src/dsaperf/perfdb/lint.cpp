@@ -1,5 +1,7 @@
 #include "dsaperf/perfdb/lint.hpp"
 
+#include "dsaperf/perfdb/lint_findings.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -10,62 +12,6 @@ namespace dsaperf::perfdb {
 namespace {
 
 using Rows = std::vector<std::size_t>;
-
-double quantile(std::vector<double> values, double q) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const auto position = q * static_cast<double>(values.size() - 1);
-  return values[static_cast<std::size_t>(std::lround(position))];
-}
-
-// Collects what a rule finds, a finding per slice.
-class Findings {
- public:
-  explicit Findings(const DsaTable& table) : table_(table) {}
-
-  void looked_at(LintRule rule, std::size_t row) { ++entry(rule, row).finding.compared; }
-
-  void add(LintRule rule, std::size_t row, double ratio) {
-    auto& found = entry(rule, row);
-    found.finding.rows.push_back(row);
-    found.ratios.push_back(ratio);
-  }
-
-  std::vector<LintFinding> take() {
-    std::vector<LintFinding> result;
-    for (auto& [key, found] : entries_) {
-      if (found.finding.rows.empty()) continue;
-      std::sort(found.finding.rows.begin(), found.finding.rows.end());
-      found.finding.median_ratio = quantile(found.ratios, 0.5);
-      // The worst is the one farthest from 1, whichever side the rule looks at.
-      for (const double ratio : found.ratios) {
-        if (std::abs(std::log(std::max(ratio, 1e-12))) >
-                std::abs(std::log(std::max(found.finding.worst_ratio, 1e-12))) ||
-            found.finding.worst_ratio == 0) {
-          found.finding.worst_ratio = ratio;
-        }
-      }
-      result.push_back(std::move(found.finding));
-    }
-    return result;
-  }
-
- private:
-  struct Found {
-    LintFinding finding;
-    std::vector<double> ratios;
-  };
-  Found& entry(LintRule rule, std::size_t row) {
-    const auto slice = table_.rows[row].slice;
-    auto& found = entries_[{rule, slice}];
-    found.finding.rule = rule;
-    found.finding.slice = slice;
-    return found;
-  }
-
-  const DsaTable& table_;
-  std::map<std::pair<LintRule, std::int32_t>, Found> entries_;
-};
 
 class Linter {
  public:
@@ -192,6 +138,7 @@ class Linter {
         findings_.looked_at(rule, now);
         const double ratio = latency(now) / latency(before);
         if (ratio < limits_.faster_with_more) findings_.add(rule, now, ratio);
+        check_jump(before, now, ratio);
         if (axis != &DsaRow::past_tokens) continue;
         if (!sparse(before) && sparse(now)) {
           findings_.looked_at(LintRule::kStepAtTopk, now);
@@ -200,6 +147,22 @@ class Linter {
         if (k + 1 < line.size()) check_spike(before, now, line[k + 1]);
       }
     });
+  }
+
+  // Every stage's work grows at most with the product of what a row has more of: tokens, and tokens
+  // that each of them sees.
+  void check_jump(std::size_t before, std::size_t now, double ratio) {
+    if (sparse(before) != sparse(now)) return;
+    const auto growth = [&](std::int64_t a, std::int64_t b) {
+      return static_cast<double>(b) / static_cast<double>(std::max<std::int64_t>(a, 1));
+    };
+    const auto& from = row(before);
+    const auto& to = row(now);
+    const double work =
+        growth(std::int64_t{from.batch} * from.new_tokens, std::int64_t{to.batch} * to.new_tokens) *
+        growth(from.total(), to.total());
+    findings_.looked_at(LintRule::kJump, now);
+    if (ratio > limits_.jump * work) findings_.add(LintRule::kJump, now, ratio / work);
   }
 
   void check_spike(std::size_t before, std::size_t now, std::size_t after) {
@@ -266,8 +229,12 @@ std::string_view name(LintRule rule) {
       return "spike";
     case LintRule::kLaunchFloor:
       return "launch_floor";
+    case LintRule::kJump:
+      return "jump";
     case LintRule::kStepAtTopk:
       return "step_at_topk";
+    case LintRule::kOutOfProportion:
+      return "out_of_proportion";
   }
   return "unknown";
 }
@@ -292,6 +259,10 @@ std::string_view meaning(LintRule rule) {
       return "above both neighbours: no size explains it";
     case LintRule::kLaunchFloor:
       return "counts host launches, not GPU work: flat over tokens, far above the bound";
+    case LintRule::kJump:
+      return "grows faster than its work, away from topk";
+    case LintRule::kOutOfProportion:
+      return "no rate of the two cards explains the ratio to the sibling's row";
     case LintRule::kStepAtTopk:
       return "selection begins: do not interpolate across";
   }

@@ -23,8 +23,10 @@ enum class LintRule {
   kFasterWithMoreNew,
   kFasterWithMoreBatch,
   kSpike,        // far above both neighbours
+  kJump,         // grows faster than the size that grows, where selection does not begin
   kLaunchFloor,  // latency that counts host launches: flat over tokens and far above the bound
   kStepAtTopk,  // the step where selection begins: expected, but nothing may be interpolated across
+  kOutOfProportion,  // beside a card of the same generation: no rate of the two explains the ratio
 };
 
 std::string_view name(LintRule rule);
@@ -53,15 +55,23 @@ struct LintPhysics {
 struct LintLimits {
   double slower_shared = 1.05;     // shared / full
   double faster_with_more = 0.95;  // larger / smaller
-  double spike = 1.2;           // row / mean of its two neighbours in past, and above each of them
-  double floor_over_bound = 8;  // latency of a small batch-1 row / its bound ...
-  double floor_flatness = 1.6;  // ... where p90 / p10 over 1 ... 64 tokens stays below this
-  double step_at_topk = 1.3;    // first row beyond topk / last row within it
+  double spike = 1.2;  // row / mean of its two neighbours in past, and above each of them
+  double jump = 1.25;  // growth of latency / growth of the work that the size allows
+  double out_of_proportion = 1.25;  // outside what the cards' rates span, by this factor
+  double floor_over_bound = 8;      // latency of a small batch-1 row / its bound ...
+  double floor_flatness = 1.6;      // ... where p90 / p10 over 1 ... 64 tokens stays below this
+  double step_at_topk = 1.3;        // first row beyond topk / last row within it
 };
 
 // Findings in order of rule, then slice. Rows of other sources than the first (fill-ins of older
 // versions) are not looked at: they belong to another table.
 std::vector<LintFinding> lint(const DsaTable& table, const LintPhysics& physics,
                               const LintLimits& limits = {});
+
+// Rows of `table` beside the same rows of another card's table: `least` and `most` are what the
+// cards' rates (arithmetic, memory, and 1 for what the host takes) let latency / latency be. The
+// findings are of `table`.
+std::vector<LintFinding> lint_siblings(const DsaTable& table, const DsaTable& sibling, double least,
+                                       double most, const LintLimits& limits = {});
 
 }  // namespace dsaperf::perfdb

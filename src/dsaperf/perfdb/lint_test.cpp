@@ -99,6 +99,29 @@ TEST(LintTest, TheStepAtTopkIsANoteAndNoSpike) {
   EXPECT_TRUE(is_note(findings[0].rule));
 }
 
+TEST(LintTest, NamesAJumpThatNoSizeExplainsAwayFromTopk) {
+  // Twice the past is at most twice the work: 100 -> 260 is 1.27 times that, with 8192 tokens seen
+  // before and 16384 after.
+  const auto findings =
+      lint(small_table({row(4096, 100), row(12288, 260), row(28672, 300)}), kNoBound);
+  const auto jumps = of_rule(findings, LintRule::kJump);
+  ASSERT_EQ(jumps.size(), 1U);
+  EXPECT_EQ(jumps[0].rows, std::vector<std::size_t>{1});
+  EXPECT_DOUBLE_EQ(jumps[0].worst_ratio, 1.3);
+}
+
+TEST(LintTest, NamesRowsThatNoRateOfTheSiblingExplains) {
+  // H200 beside H100: the same arithmetic, 1.43 times the bandwidth.
+  const auto ours = small_table({row(0, 80), row(1024, 50), row(2048, 130), row(4096, 99)});
+  const auto sibling = small_table({row(0, 100), row(1024, 100), row(2048, 100)});
+  const auto findings = lint_siblings(ours, sibling, 3.35 / 4.8, 1);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].rule, LintRule::kOutOfProportion);
+  EXPECT_EQ(findings[0].rows, (std::vector<std::size_t>{1, 2}));
+  EXPECT_EQ(findings[0].compared, 3U);
+  EXPECT_TRUE(lint_siblings(ours, small_table({}), 0.7, 1).empty());
+}
+
 // The counts below were found by an independent script over the same files.
 TEST(LintTest, FindsTheKnownDefectsOfSglangsPrefillTable) {
   const auto root = systems_tree();

@@ -51,6 +51,46 @@ std::optional<std::string> card_of(const std::filesystem::path& file,
   return std::nullopt;
 }
 
+// How latencies of one card may stand to those of another: between what arithmetic, memory and the
+// host, which is the same for both, make of them.
+std::pair<double, double> proportion(const cost::SystemSpec& card, const cost::SystemSpec& other) {
+  std::pair<double, double> range{1, 1};
+  const auto take = [&](double ratio) {
+    range.first = std::min(range.first, ratio);
+    range.second = std::max(range.second, ratio);
+  };
+  take(other.hbm_bytes_per_s / card.hbm_bytes_per_s);
+  for (const auto format : {cost::MathFormat::kBf16, cost::MathFormat::kFp8}) {
+    if (card.peak(format) && other.peak(format)) take(*other.peak(format) / *card.peak(format));
+  }
+  return range;
+}
+
+Result<void> compare_with_siblings(LintedTable& linted, const cost::SystemSpec& card,
+                                   const std::filesystem::path& data,
+                                   const std::vector<std::string>& known) {
+  const auto path = std::filesystem::absolute(linted.path);
+  for (const auto& name : known) {
+    if (name == card.name) continue;
+    std::filesystem::path sibling;
+    for (const auto& part : path) {
+      const auto text = part.string();
+      sibling /= text == card.name                ? name
+                 : text == card.name + "_dsaperf" ? name + "_dsaperf"
+                                                  : text;
+    }
+    if (sibling == path || !std::filesystem::exists(sibling)) continue;
+    DSAPERF_TRY_ASSIGN(const auto other, cost::find_system(data, name));
+    if (!card.sm_version || card.sm_version != other.sm_version) continue;
+    DSAPERF_TRY_ASSIGN(const auto table, perfdb::read_dsa_file(sibling, linted.table.phase));
+    const auto [least, most] = proportion(card, other);
+    auto findings = perfdb::lint_siblings(linted.table, table, least, most);
+    linted.findings.insert(linted.findings.end(), findings.begin(), findings.end());
+    linted.siblings.push_back(name);
+  }
+  return {};
+}
+
 std::vector<std::filesystem::path> table_files(const std::filesystem::path& place) {
   const auto is_table = [](const std::filesystem::path& path) {
     return path.filename() == perfdb::dsa_table_file(perfdb::Phase::kContext) ||
@@ -116,6 +156,12 @@ perfdb::LintPhysics lint_physics(const std::optional<cost::SystemSpec>& system) 
       }};
 }
 
+LintedTable lint_table(const std::filesystem::path& path, perfdb::DsaTable table,
+                       const std::optional<cost::SystemSpec>& system) {
+  auto findings = perfdb::lint(table, lint_physics(system));
+  return {.path = path, .table = std::move(table), .findings = std::move(findings)};
+}
+
 Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place) {
   if (!std::filesystem::exists(place)) {
     return fail(Errc::kNotFound, "{}: there is no such file or folder", place.native());
@@ -139,8 +185,8 @@ Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place)
                            ? perfdb::Phase::kContext
                            : perfdb::Phase::kGeneration;
     DSAPERF_TRY_ASSIGN(auto table, perfdb::read_dsa_file(file, phase));
-    auto findings = perfdb::lint(table, lint_physics(system));
-    tables.push_back({file, std::move(table), std::move(findings)});
+    tables.push_back(lint_table(file, std::move(table), system));
+    if (system) DSAPERF_TRY(compare_with_siblings(tables.back(), *system, data, known));
   }
   return tables;
 }
@@ -213,6 +259,7 @@ ordered_json json(const std::vector<LintedTable>& tables) {
     }
     list.push_back({{"path", linted.path.string()},
                     {"rows", linted.table.rows.size()},
+                    {"siblings", linted.siblings},
                     {"findings", std::move(findings)}});
   }
   return {

@@ -18,14 +18,21 @@ struct LintedTable {
   std::filesystem::path path;
   perfdb::DsaTable table;
   std::vector<perfdb::LintFinding> findings;
+  std::vector<std::string> siblings = {};  // cards whose tables it was compared with
 };
 
 // Layers of the bundled models behind a table's slices, and the card's lower bound for their rows.
 // `system` empty: nothing is known of the card, and no bound is checked.
 perfdb::LintPhysics lint_physics(const std::optional<cost::SystemSpec>& system);
 
+// A table of the card `system`, checked by itself.
+LintedTable lint_table(const std::filesystem::path& path, perfdb::DsaTable table,
+                       const std::optional<cost::SystemSpec>& system);
+
 // Every dsa_*_module_perf.parquet at or below `place`, read and checked. The card of a file is the
-// known system that a folder above it is named after. Fails where there is no table at all.
+// known system that a folder above it is named after; it is compared with the table of the same
+// place under cards of the same generation, where there are such. Fails where there is no table at
+// all.
 Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place);
 
 bool is_clean(const std::vector<LintedTable>& tables);

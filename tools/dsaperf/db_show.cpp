@@ -1,0 +1,103 @@
+#include "db.hpp"
+#include "db_tables.hpp"
+#include "dsaperf/report/table_view.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace dsaperf::tool {
+namespace {
+
+using nlohmann::ordered_json;
+
+const std::map<std::string, report::RowSize> kAxes = {{"heads", report::RowSize::kHeads},
+                                                      {"batch", report::RowSize::kBatch},
+                                                      {"new", report::RowSize::kNewTokens},
+                                                      {"past", report::RowSize::kPastTokens}};
+
+struct Options {
+  std::string place, systems_root, system = "h200_sxm", backend = "sglang", version, phase, x;
+  report::TableViewOptions view;
+  bool json = false;
+};
+
+Result<ExitCode> show(const Options& options) {
+  std::string place = options.place;
+  std::vector<perfdb::DsaTable> tables;
+  if (place.empty()) {
+    DSAPERF_TRY_ASSIGN(auto installed, installed_tables(options.systems_root, options.system,
+                                                        options.backend, options.version));
+    place = fmt::format("{} {} on {}", options.backend, installed.version, options.system);
+    tables = std::move(installed.tables);
+  } else {
+    DSAPERF_TRY_ASSIGN(tables, tables_at(place));
+  }
+  ordered_json list = ordered_json::array();
+  for (const auto& table : tables) {
+    if (!options.phase.empty() && options.phase != perfdb::name(table.phase)) continue;
+    auto view = options.view;
+    if (!options.x.empty()) {
+      view.x = kAxes.at(options.x);
+    } else if (table.phase == perfdb::Phase::kContext) {
+      view.x = report::RowSize::kNewTokens;
+    }
+    if (options.json) {
+      list.push_back(report::json(table, place, view));
+    } else {
+      fmt::print("{}", report::text(table, place, view, TextStyle::of_descriptor(STDOUT_FILENO)));
+    }
+  }
+  if (options.json) {
+    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.show.1"},
+                                    {"tables", std::move(list)},
+                                    {"warnings", ordered_json::array()}}
+                           .dump(2));
+  }
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_db_show(CLI::App& db, Run& run) {
+  auto* command = db.add_subcommand("show", "What a table holds, with a plot");
+  auto options = std::make_shared<Options>();
+  auto& filter = options->view.filter;
+  command->add_option("PLACE", options->place,
+                      "A module table, its folder, or a folder of dsaperf collect (default: "
+                      "AIConfigurator's of --system and --backend)");
+  command->add_option("--systems", options->systems_root,
+                      "AIConfigurator's systems folder (else found by itself)");
+  command->add_option("--system", options->system, "One card")->capture_default_str();
+  command->add_option("--backend", options->backend, "trtllm, sglang or vllm")
+      ->capture_default_str();
+  command->add_option("--version", options->version, "current, next or a number");
+  command->add_option("--phase", options->phase, "One phase (default: both)")
+      ->check(CLI::IsMember({"context", "generation"}));
+  command->add_option("--model", filter.model, "Part of a model's or an architecture's name");
+  command->add_option("--kv", filter.kv_dtype, "Cache format as the table spells it");
+  command->add_option("--gemm", filter.gemm_dtype, "Projection format as the table spells it");
+  command->add_option("--heads", filter.heads, "Heads of one rank")->delimiter(',');
+  command->add_option("--batch", filter.batch, "Requests")->delimiter(',');
+  command->add_option("--new", filter.new_tokens, "New tokens a request")->delimiter(',');
+  command->add_option("--past", filter.past_tokens, "Cached tokens a request")->delimiter(',');
+  command
+      ->add_option("--x", options->x,
+                   "Size along the plot (default: new in prefill, past in decode)")
+      ->check(CLI::IsMember({"heads", "batch", "new", "past"}));
+  command->add_option("--lines", options->view.lines, "Lines drawn at most")->capture_default_str();
+  command->add_option("--rows", options->view.rows, "List this many rows");
+  command->add_flag("--json", options->json, "One JSON document, with every row");
+  command->footer(
+      "Example:\n  dsaperf db show --system h200_sxm --phase generation --model DeepseekV32 --kv "
+      "fp8 "
+      "--heads 16 --batch 1,32");
+  command->callback([options, &run] { run = [options] { return show(*options); }; });
+}
+
+}  // namespace dsaperf::tool
