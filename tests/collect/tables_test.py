@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""scripts/tables tried without a GPU: every piece is planned, measured by the fake source, linted and on the page, and
+nothing is shipped.
+
+    tables_test.py PROGRAM SOURCE_DIR
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = os.path.abspath(sys.argv[1])
+SOURCE = os.path.abspath(sys.argv[2])
+GRID = """
+context: [{batch: [1], new: [1024, 8192]}]
+generation: [{batch: [1, 8], past: [1023, 8191]}]
+"""
+PIECES = ["v32-whole", "glm5-whole", "v32-stages", "glm5-stages", "glm52-shared", "v32-deep", "glm5-deep", "v32-eager"]
+
+
+class TablesTest(unittest.TestCase):
+    def test_every_piece_is_measured_linted_and_on_the_page(self):
+        with tempfile.TemporaryDirectory() as folder:
+            grid = os.path.join(folder, "grid.yaml")
+            with open(grid, "w") as file:
+                file.write(GRID)
+            environment = os.environ | {"DSAPERF": PROGRAM, "DSAPERF_TABLES_WORK": folder}
+            command = [os.path.join(SOURCE, "scripts", "tables"), "h200_sxm", "--timing", "fake", "--grid", grid]
+            result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            with open(os.path.join(folder, "h200_sxm", "tables.md")) as file:
+                page = file.read()
+            for piece in PIECES:
+                self.assertIn(f"| {piece} |", page)
+                self.assertTrue(os.path.exists(os.path.join(folder, "h200_sxm", piece, "rows.parquet")))
+            self.assertIn("prefill, sparse, 8192 tokens and more", page)
+            self.assertIn("fake", page)
+            # Started again it measures nothing.
+            again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertEqual(again.stdout.count(": 0 of "), len(PIECES), again.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
