@@ -17,7 +17,7 @@ class CollectorTest : public testing::Test {
                  testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(directory_);
     for (const std::int64_t past : {1, 1023, 4095, 8191}) {
-      plan_.cases.push_back(
+      plan.cases.push_back(
           {.phase = perfdb::Phase::kGeneration, .requests = {{4, 1, past}}, .heads = 16});
     }
   }
@@ -41,11 +41,11 @@ class CollectorTest : public testing::Test {
     DSAPERF_TRY_ASSIGN(
         auto journal,
         Journal::open(directory_, {.model = "m", .source = with.front()->info()}, resume));
-    return collect(plan_.cases, with, journal, options, {});
+    return collect(plan.cases, with, journal, options, {});
   }
 
   std::filesystem::path directory_;
-  Plan plan_;
+  Plan plan;
 };
 
 TEST_F(CollectorTest, MeasuresEachCaseOnce) {
@@ -56,10 +56,10 @@ TEST_F(CollectorTest, MeasuresEachCaseOnce) {
 }
 
 TEST_F(CollectorTest, ResumeMeasuresOnlyWhatIsMissing) {
-  const auto all = plan_.cases;
-  plan_.cases.resize(3);
+  const auto all = plan.cases;
+  plan.cases.resize(3);
   ASSERT_TRUE(run(sources({}), false));
-  plan_.cases = all;
+  plan.cases = all;
   const auto report = run(sources({}), true);
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_EQ(report->found, 3U);
@@ -109,7 +109,7 @@ TEST_F(CollectorTest, RepeatsAShareAndReportsTheSpread) {
 
 TEST_F(CollectorTest, SeveralSourcesShareTheQueue) {
   for (std::int64_t past = 10000; past < 10040; ++past) {
-    plan_.cases.push_back(
+    plan.cases.push_back(
         {.phase = perfdb::Phase::kGeneration, .requests = {{1, 1, past}}, .heads = 16});
   }
   const auto report = run(sources({.delay = std::chrono::milliseconds(1)}, 4), false);
@@ -126,7 +126,7 @@ TEST_F(CollectorTest, ShardsTogetherMeasureThePlanOnce) {
     auto journal = Journal::open(
         directory_, {.model = "m", .source = with.front()->info(), .shard = shard}, false);
     ASSERT_TRUE(journal) << journal.error().message();
-    measured += collect(taken_by(shard, plan_.cases, ShardBy::kCases), with, *journal,
+    measured += collect(taken_by(shard, plan.cases, ShardBy::kCases), with, *journal,
                         {.repeat_share = 0}, {})
                     ->measured;
   }

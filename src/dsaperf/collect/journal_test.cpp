@@ -15,14 +15,14 @@ namespace {
 class JournalTest : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::path(testing::TempDir()) /
-                 testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(directory_);
+    directory = std::filesystem::path(testing::TempDir()) /
+                testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(directory);
   }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
+  void TearDown() override { std::filesystem::remove_all(directory); }
 
-  Result<Journal> open(bool resume) { return Journal::open(directory_, header_, resume); }
-  std::filesystem::path file() const { return directory_ / "rows.jsonl"; }
+  Result<Journal> open(bool resume) { return Journal::open(directory, header, resume); }
+  std::filesystem::path file() const { return directory / "rows.jsonl"; }
 
   static Entry entry(int past) {
     Entry result;
@@ -35,8 +35,8 @@ class JournalTest : public testing::Test {
     return result;
   }
 
-  std::filesystem::path directory_;
-  JournalHeader header_{.model = "m", .architecture = "a", .source = {.device = "fake"}};
+  std::filesystem::path directory;
+  JournalHeader header{.model = "m", .architecture = "a", .source = {.device = "fake"}};
 };
 
 TEST_F(JournalTest, ResultsOutliveTheProcess) {
@@ -94,7 +94,7 @@ TEST_F(JournalTest, ASecondWriterIsRefused) {
 
 TEST_F(JournalTest, AnotherCardIsNotMixedIn) {
   ASSERT_TRUE(open(false)->append(entry(1)));
-  header_.source.device = "other";
+  header.source.device = "other";
   const auto again = open(true);
   ASSERT_FALSE(again);
   EXPECT_NE(again.error().message().find("'fake'"), std::string::npos) << again.error().message();
@@ -134,7 +134,7 @@ TEST_F(JournalTest, ALaterResultOfACaseReplacesTheEarlier) {
 }
 
 TEST_F(JournalTest, ALaterFormatIsRefusedByName) {
-  std::filesystem::create_directories(directory_);
+  std::filesystem::create_directories(directory);
   std::ofstream(file()) << R"({"format": "dsaperf.collect.journal.9"})" << "\n";
   const auto opened = open(true);
   ASSERT_FALSE(opened);
