@@ -73,26 +73,26 @@ TEST(TablesTest, TheFullTableKeepsEveryCaseAndStage) {
 class MergeTest : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::path(testing::TempDir()) /
-                 testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(directory_);
+    directory = std::filesystem::path(testing::TempDir()) /
+                testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(directory);
   }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
+  void TearDown() override { std::filesystem::remove_all(directory); }
 
   void write(const Shard& shard, const std::vector<Entry>& entries, const char* device = "card") {
     auto journal = Journal::open(
-        directory_, {.model = "m", .source = {.device = device}, .shard = shard}, false);
+        directory, {.model = "m", .source = {.device = device}, .shard = shard}, false);
     ASSERT_TRUE(journal) << journal.error().message();
     for (const auto& each : entries) ASSERT_TRUE(journal->append(each));
   }
 
-  std::filesystem::path directory_;
+  std::filesystem::path directory;
 };
 
 TEST_F(MergeTest, ShardsMakeUpTheWhole) {
   write({0, 2}, {entry(kContext, 100)});
   write({1, 2}, {entry(kDecode, 20)});
-  const auto merged = merge_journals({directory_});
+  const auto merged = merge_journals({directory});
   ASSERT_TRUE(merged) << merged.error().message();
   EXPECT_EQ(merged->entries.size(), 2U);
   EXPECT_TRUE(merged->conflicts.empty());
@@ -102,7 +102,7 @@ TEST_F(MergeTest, ShardsMakeUpTheWhole) {
 TEST_F(MergeTest, TwoMeasurementsOfOneCaseAreShownAndTheFirstIsKept) {
   write({0, 2}, {entry(kContext, 100)});
   write({1, 2}, {entry(kContext, 120)});
-  const auto merged = merge_journals({directory_});
+  const auto merged = merge_journals({directory});
   ASSERT_TRUE(merged);
   ASSERT_EQ(merged->conflicts.size(), 1U);
   EXPECT_THAT(merged->conflicts[0], testing::HasSubstr("100.00 us and 120.00 us"));
@@ -114,7 +114,7 @@ TEST_F(MergeTest, AMeasurementBeatsAnError) {
   failed.error = "broken";
   write({0, 2}, {failed});
   write({1, 2}, {entry(kContext, 120)});
-  const auto merged = merge_journals({directory_});
+  const auto merged = merge_journals({directory});
   EXPECT_TRUE(merged->entries.begin()->second.error.empty());
   EXPECT_TRUE(merged->conflicts.empty());
 }
@@ -127,7 +127,7 @@ TEST_F(MergeTest, AMeasurementBeatsASumOfStages) {
   write({0, 3}, {sum, entry(kContext, 100)});
   write({1, 3}, {entry(kDecode, 20), other_sum});
   write({2, 3}, {sum});
-  const auto merged = merge_journals({directory_});
+  const auto merged = merge_journals({directory});
   ASSERT_TRUE(merged) << merged.error().message();
   EXPECT_TRUE(merged->conflicts.empty());
   for (const auto& [id, each] : merged->entries) EXPECT_FALSE(each.composed) << id;
@@ -136,14 +136,14 @@ TEST_F(MergeTest, AMeasurementBeatsASumOfStages) {
 TEST_F(MergeTest, CardsAreNotMixed) {
   write({0, 2}, {entry(kContext, 100)});
   write({1, 2}, {entry(kDecode, 20)}, "another");
-  const auto merged = merge_journals({directory_});
+  const auto merged = merge_journals({directory});
   ASSERT_FALSE(merged);
   EXPECT_THAT(merged.error().message(), testing::HasSubstr("another"));
 }
 
 TEST_F(MergeTest, AFolderWithoutJournalIsNamed) {
-  std::filesystem::create_directories(directory_);
-  const auto merged = merge_journals({directory_});
+  std::filesystem::create_directories(directory);
+  const auto merged = merge_journals({directory});
   ASSERT_FALSE(merged);
   EXPECT_THAT(merged.error().message(), testing::HasSubstr("rows*.jsonl"));
 }
