@@ -31,12 +31,13 @@ struct Matrices {
         batch_stride(tensor.dimensions() == 3 ? tensor.stride(0) : 0) {}
 };
 
-void gemm(nb::handle x_, nb::handle w_, nb::handle y_, bool in_out, bool f32, const Options& o) {
+void gemm(nb::handle x_given, nb::handle w_given, nb::handle y_given, bool in_out, bool f32,
+          const Options& o) {
   Call call(o);
-  const auto x = call.tensor(x_, "x", Element::kBf16, -1);
-  const auto w = call.tensor(w_, "w", Element::kBf16, x.dimensions());
+  const auto x = call.tensor(x_given, "x", Element::kBf16, -1);
+  const auto w = call.tensor(w_given, "w", Element::kBf16, x.dimensions());
   const auto y =
-      call.tensor(y_, "out", f32 ? Element::kF32 : Element::kBf16, x.dimensions()).writable();
+      call.tensor(y_given, "out", f32 ? Element::kF32 : Element::kBf16, x.dimensions()).writable();
   if (x.dimensions() != 2 && x.dimensions() != 3)
     refuse("x: has {} dimensions, not 2 or 3", x.dimensions());
   const Matrices a(x), b(w), c(y);
@@ -67,14 +68,14 @@ void gemm(nb::handle x_, nb::handle w_, nb::handle y_, bool in_out, bool f32, co
   call.run(p, dsaperf_gemm, dsaperf_gemm_workspace);
 }
 
-void fp8_gemm(nb::handle x_, nb::handle x_scales_, nb::handle w_, nb::handle w_scales_,
-              nb::handle y_, const Options& o) {
+void fp8_gemm(nb::handle x_given, nb::handle x_scales_given, nb::handle w_given,
+              nb::handle w_scales_given, nb::handle y_given, const Options& o) {
   Call call(o);
-  const auto x = call.tensor(x_, "x", Element::kE4m3, 2);
-  const auto x_scales = call.tensor(x_scales_, "x_scales", Element::kF32, 2);
-  const auto w = call.tensor(w_, "w", Element::kE4m3, 2);
-  const auto w_scales = call.tensor(w_scales_, "w_scales", Element::kF32, 2);
-  const auto y = call.tensor(y_, "out", Element::kBf16, 2).writable();
+  const auto x = call.tensor(x_given, "x", Element::kE4m3, 2);
+  const auto x_scales = call.tensor(x_scales_given, "x_scales", Element::kF32, 2);
+  const auto w = call.tensor(w_given, "w", Element::kE4m3, 2);
+  const auto w_scales = call.tensor(w_scales_given, "w_scales", Element::kF32, 2);
+  const auto y = call.tensor(y_given, "out", Element::kBf16, 2).writable();
   auto p = DSAPERF_INIT(dsaperf_fp8_gemm_params);
   p.m = x.size(0);
   p.k = w.expect(1, x.size(1));
@@ -98,12 +99,12 @@ void fp8_gemm(nb::handle x_, nb::handle x_scales_, nb::handle w_, nb::handle w_s
   call.run(p, dsaperf_fp8_gemm, dsaperf_fp8_gemm_workspace);
 }
 
-void quantise_groups(nb::handle x_, nb::handle values_, nb::handle scales_, bool f32_scale,
-                     const Options& o) {
+void quantise_groups(nb::handle x_given, nb::handle values_given, nb::handle scales_given,
+                     bool f32_scale, const Options& o) {
   Call call(o);
-  const auto x = call.tensor(x_, "x", Element::kBf16, 2);
-  const auto values = call.tensor(values_, "values", Element::kE4m3, 2).writable();
-  const auto scales = call.tensor(scales_, "scales", Element::kF32, 2).writable();
+  const auto x = call.tensor(x_given, "x", Element::kBf16, 2);
+  const auto values = call.tensor(values_given, "values", Element::kE4m3, 2).writable();
+  const auto scales = call.tensor(scales_given, "scales", Element::kF32, 2).writable();
   auto p = DSAPERF_INIT(dsaperf_quantise_groups_params);
   p.rows = values.expect(0, x.size(0));
   p.dim = static_cast<std::int32_t>(values.expect(1, x.size(1)));
@@ -119,13 +120,13 @@ void quantise_groups(nb::handle x_, nb::handle values_, nb::handle scales_, bool
   call.run(p, dsaperf_quantise_groups, dsaperf_quantise_groups_workspace);
 }
 
-void norm(nb::handle x_, nb::handle weight_, nb::handle bias_, double eps, nb::handle out_,
-          const Options& o) {
+void norm(nb::handle x_given, nb::handle weight_given, nb::handle bias_given, double eps,
+          nb::handle out_given, const Options& o) {
   Call call(o);
-  const auto x = call.tensor(x_, "x", Element::kBf16, 2);
-  const auto weight = call.tensor(weight_, "weight", Element::kF32, 1);
-  const auto bias = call.optional(bias_, "bias", Element::kF32, 1);
-  const auto out = call.tensor(out_, "out", Element::kBf16, 2).writable();
+  const auto x = call.tensor(x_given, "x", Element::kBf16, 2);
+  const auto weight = call.tensor(weight_given, "weight", Element::kF32, 1);
+  const auto bias = call.optional(bias_given, "bias", Element::kF32, 1);
+  const auto out = call.tensor(out_given, "out", Element::kBf16, 2).writable();
   auto p = DSAPERF_INIT(dsaperf_norm_params);
   p.rows = out.expect(0, x.size(0));
   p.dim = static_cast<std::int32_t>(out.expect(1, x.size(1)));
@@ -141,12 +142,12 @@ void norm(nb::handle x_, nb::handle weight_, nb::handle bias_, double eps, nb::h
   call.run(p, dsaperf_norm, dsaperf_norm_workspace);
 }
 
-void rope(nb::handle x_, nb::handle cos_sin_, nb::handle positions_, bool half_split,
+void rope(nb::handle x_given, nb::handle cos_sin_given, nb::handle positions_given, bool half_split,
           const Options& o) {
   Call call(o);
-  const auto x = call.tensor(x_, "x", Element::kBf16, 3).writable();
-  const auto cos_sin = call.tensor(cos_sin_, "cos_sin", Element::kF32, 2);
-  const auto positions = call.tensor(positions_, "positions", Element::kI32, 1);
+  const auto x = call.tensor(x_given, "x", Element::kBf16, 3).writable();
+  const auto cos_sin = call.tensor(cos_sin_given, "cos_sin", Element::kF32, 2);
+  const auto positions = call.tensor(positions_given, "positions", Element::kI32, 1);
   cos_sin.expect(1, x.size(2));
   cos_sin.expect_packed();
   auto p = DSAPERF_INIT(dsaperf_rope_params);
@@ -163,14 +164,15 @@ void rope(nb::handle x_, nb::handle cos_sin_, nb::handle positions_, bool half_s
   call.run(p, dsaperf_rope, dsaperf_rope_workspace);
 }
 
-void indexer_quantise(nb::handle x_, nb::handle values_, nb::handle scales_, nb::handle weights_,
-                      nb::handle weights_out_, double factor, bool f32_scale, const Options& o) {
+void indexer_quantise(nb::handle x_given, nb::handle values_given, nb::handle scales_given,
+                      nb::handle weights_given, nb::handle weights_out_given, double factor,
+                      bool f32_scale, const Options& o) {
   Call call(o);
-  const auto x = call.tensor(x_, "x", Element::kBf16, 2);
-  const auto values = call.tensor(values_, "values", Element::kE4m3, 2).writable();
-  const auto scales = call.tensor(scales_, "scales", Element::kF32, 1).writable();
-  const auto weights = call.optional(weights_, "weights", Element::kF32, 1);
-  auto weights_out = call.optional(weights_out_, "weights_out", Element::kF32, 1);
+  const auto x = call.tensor(x_given, "x", Element::kBf16, 2);
+  const auto values = call.tensor(values_given, "values", Element::kE4m3, 2).writable();
+  const auto scales = call.tensor(scales_given, "scales", Element::kF32, 1).writable();
+  const auto weights = call.optional(weights_given, "weights", Element::kF32, 1);
+  auto weights_out = call.optional(weights_out_given, "weights_out", Element::kF32, 1);
   auto p = DSAPERF_INIT(dsaperf_indexer_quantise_params);
   x.expect(1, 128);
   values.expect(1, 128);
@@ -208,13 +210,13 @@ struct LatentCache {
   }
 };
 
-void kv_cache_write(nb::handle latent_, nb::handle rope_, nb::handle slots_, nb::handle cache_,
-                    bool fp8, bool f32_scale, const Options& o) {
+void kv_cache_write(nb::handle latent_given, nb::handle rope_given, nb::handle slots_given,
+                    nb::handle cache_given, bool fp8, bool f32_scale, const Options& o) {
   Call call(o);
-  const auto latent = call.tensor(latent_, "latent", Element::kBf16, 2);
-  const auto rope = call.tensor(rope_, "rope", Element::kBf16, 2);
-  const auto slots = call.tensor(slots_, "slots", Element::kI64, 1);
-  const LatentCache cache(call, cache_, "cache", fp8, true);
+  const auto latent = call.tensor(latent_given, "latent", Element::kBf16, 2);
+  const auto rope = call.tensor(rope_given, "rope", Element::kBf16, 2);
+  const auto slots = call.tensor(slots_given, "slots", Element::kI64, 1);
+  const LatentCache cache(call, cache_given, "cache", fp8, true);
   latent.expect(1, 512);
   rope.expect(1, 64);
   auto p = DSAPERF_INIT(dsaperf_kv_cache_write_params);
@@ -254,13 +256,13 @@ struct IndexPages {
   }
 };
 
-void index_key_cache_write(nb::handle values_, nb::handle scales_, nb::handle slots_,
-                           nb::handle pages_, const Options& o) {
+void index_key_cache_write(nb::handle values_given, nb::handle scales_given, nb::handle slots_given,
+                           nb::handle pages_given, const Options& o) {
   Call call(o);
-  const auto values = call.tensor(values_, "values", Element::kE4m3, 2);
-  const auto scales = call.tensor(scales_, "scales", Element::kF32, 1);
-  const auto slots = call.tensor(slots_, "slots", Element::kI64, 1);
-  const IndexPages pages(call, pages_, true);
+  const auto values = call.tensor(values_given, "values", Element::kE4m3, 2);
+  const auto scales = call.tensor(scales_given, "scales", Element::kF32, 1);
+  const auto slots = call.tensor(slots_given, "slots", Element::kI64, 1);
+  const IndexPages pages(call, pages_given, true);
   values.expect(1, 128);
   values.expect_packed();
   auto p = DSAPERF_INIT(dsaperf_index_key_cache_write_params);
@@ -274,13 +276,13 @@ void index_key_cache_write(nb::handle values_, nb::handle scales_, nb::handle sl
   call.run(p, dsaperf_index_key_cache_write, dsaperf_index_key_cache_write_workspace);
 }
 
-void gather_index_keys(nb::handle pages_, nb::handle block_table_, nb::handle values_,
-                       nb::handle scales_, const Options& o) {
+void gather_index_keys(nb::handle pages_given, nb::handle block_table_given,
+                       nb::handle values_given, nb::handle scales_given, const Options& o) {
   Call call(o);
-  const IndexPages pages(call, pages_, false);
-  const auto block_table = call.tensor(block_table_, "block_table", Element::kI32, 1);
-  const auto values = call.tensor(values_, "values", Element::kE4m3, 2).writable();
-  const auto scales = call.tensor(scales_, "scales", Element::kF32, 1).writable();
+  const IndexPages pages(call, pages_given, false);
+  const auto block_table = call.tensor(block_table_given, "block_table", Element::kI32, 1);
+  const auto values = call.tensor(values_given, "values", Element::kE4m3, 2).writable();
+  const auto scales = call.tensor(scales_given, "scales", Element::kF32, 1).writable();
   values.expect(1, 128);
   values.expect_packed();
   auto p = DSAPERF_INIT(dsaperf_gather_index_keys_params);
@@ -297,17 +299,17 @@ void gather_index_keys(nb::handle pages_, nb::handle block_table_, nb::handle va
   call.run(p, dsaperf_gather_index_keys, dsaperf_gather_index_keys_workspace);
 }
 
-void indexer_scores(nb::handle q_, nb::handle weights_, nb::handle k_, nb::handle k_scales_,
-                    nb::handle start_, nb::handle end_, nb::handle scores_, bool fill,
-                    const Options& o) {
+void indexer_scores(nb::handle q_given, nb::handle weights_given, nb::handle k_given,
+                    nb::handle k_scales_given, nb::handle start_given, nb::handle end_given,
+                    nb::handle scores_given, bool fill, const Options& o) {
   Call call(o);
-  const auto q = call.tensor(q_, "q", Element::kE4m3, 3);
-  const auto weights = call.tensor(weights_, "weights", Element::kF32, 2);
-  const auto k = call.tensor(k_, "k", Element::kE4m3, 2);
-  const auto k_scales = call.tensor(k_scales_, "k_scales", Element::kF32, 1);
-  const auto start = call.tensor(start_, "start", Element::kI32, 1);
-  const auto end = call.tensor(end_, "end", Element::kI32, 1);
-  const auto scores = call.tensor(scores_, "out", Element::kF32, 2).writable();
+  const auto q = call.tensor(q_given, "q", Element::kE4m3, 3);
+  const auto weights = call.tensor(weights_given, "weights", Element::kF32, 2);
+  const auto k = call.tensor(k_given, "k", Element::kE4m3, 2);
+  const auto k_scales = call.tensor(k_scales_given, "k_scales", Element::kF32, 1);
+  const auto start = call.tensor(start_given, "start", Element::kI32, 1);
+  const auto end = call.tensor(end_given, "end", Element::kI32, 1);
+  const auto scores = call.tensor(scores_given, "out", Element::kF32, 2).writable();
   for (const auto* packed : {&q, &weights, &k}) packed->expect_packed();
   auto p = DSAPERF_INIT(dsaperf_indexer_scores_params);
   p.tokens = q.size(0);
@@ -332,16 +334,16 @@ void indexer_scores(nb::handle q_, nb::handle weights_, nb::handle k_, nb::handl
   call.run(p, dsaperf_indexer_scores, dsaperf_indexer_scores_workspace);
 }
 
-void paged_indexer_scores(nb::handle q_, nb::handle weights_, nb::handle pages_,
-                          nb::handle block_table_, nb::handle context_length_, nb::handle scores_,
-                          bool fill, const Options& o) {
+void paged_indexer_scores(nb::handle q_given, nb::handle weights_given, nb::handle pages_given,
+                          nb::handle block_table_given, nb::handle context_length_given,
+                          nb::handle scores_given, bool fill, const Options& o) {
   Call call(o);
-  const auto q = call.tensor(q_, "q", Element::kE4m3, 4);
-  const auto weights = call.tensor(weights_, "weights", Element::kF32, 3);
-  const IndexPages pages(call, pages_, false);
-  const auto block_table = call.tensor(block_table_, "block_table", Element::kI32, 2);
-  const auto context_length = call.tensor(context_length_, "context_length", Element::kI32, 1);
-  const auto scores = call.tensor(scores_, "out", Element::kF32, 2).writable();
+  const auto q = call.tensor(q_given, "q", Element::kE4m3, 4);
+  const auto weights = call.tensor(weights_given, "weights", Element::kF32, 3);
+  const IndexPages pages(call, pages_given, false);
+  const auto block_table = call.tensor(block_table_given, "block_table", Element::kI32, 2);
+  const auto context_length = call.tensor(context_length_given, "context_length", Element::kI32, 1);
+  const auto scores = call.tensor(scores_given, "out", Element::kF32, 2).writable();
   q.expect_packed();
   weights.expect_packed();
   auto p = DSAPERF_INIT(dsaperf_paged_indexer_scores_params);
@@ -373,13 +375,13 @@ void paged_indexer_scores(nb::handle q_, nb::handle weights_, nb::handle pages_,
   call.run(p, dsaperf_paged_indexer_scores, dsaperf_paged_indexer_scores_workspace);
 }
 
-void topk(nb::handle scores_, nb::handle start_, nb::handle end_, nb::handle indices_,
-          const Options& o) {
+void topk(nb::handle scores_given, nb::handle start_given, nb::handle end_given,
+          nb::handle indices_given, const Options& o) {
   Call call(o);
-  const auto scores = call.tensor(scores_, "scores", Element::kF32, 2);
-  const auto start = call.optional(start_, "start", Element::kI32, 1);
-  const auto end = call.optional(end_, "end", Element::kI32, 1);
-  const auto indices = call.tensor(indices_, "out", Element::kI32, 2).writable();
+  const auto scores = call.tensor(scores_given, "scores", Element::kF32, 2);
+  const auto start = call.optional(start_given, "start", Element::kI32, 1);
+  const auto end = call.optional(end_given, "end", Element::kI32, 1);
+  const auto indices = call.tensor(indices_given, "out", Element::kI32, 2).writable();
   auto p = DSAPERF_INIT(dsaperf_topk_params);
   p.rows = indices.expect(0, scores.size(0));
   p.columns = scores.size(1);
@@ -395,13 +397,13 @@ void topk(nb::handle scores_, nb::handle start_, nb::handle end_, nb::handle ind
   call.run(p, dsaperf_topk, dsaperf_topk_workspace);
 }
 
-void selection_rows(nb::handle positions_, nb::handle request_, nb::handle block_table_,
-                    nb::handle rows_, const Options& o) {
+void selection_rows(nb::handle positions_given, nb::handle request_given,
+                    nb::handle block_table_given, nb::handle rows_given, const Options& o) {
   Call call(o);
-  const auto positions = call.tensor(positions_, "positions", Element::kI32, 2);
-  const auto request = call.tensor(request_, "request", Element::kI32, 1);
-  const auto block_table = call.tensor(block_table_, "block_table", Element::kI32, 2);
-  const auto rows = call.tensor(rows_, "out", Element::kI32, 2).writable();
+  const auto positions = call.tensor(positions_given, "positions", Element::kI32, 2);
+  const auto request = call.tensor(request_given, "request", Element::kI32, 1);
+  const auto block_table = call.tensor(block_table_given, "block_table", Element::kI32, 2);
+  const auto rows = call.tensor(rows_given, "out", Element::kI32, 2).writable();
   auto p = DSAPERF_INIT(dsaperf_selection_rows_params);
   p.tokens = rows.expect(0, request.expect(0, positions.size(0)));
   p.topk = static_cast<std::int32_t>(rows.expect(1, positions.size(1)));
@@ -416,16 +418,16 @@ void selection_rows(nb::handle positions_, nb::handle request_, nb::handle block
   call.run(p, dsaperf_selection_rows, dsaperf_selection_rows_workspace);
 }
 
-void sparse_mla(nb::handle q_, nb::handle kv_, nb::handle indices_, double scale,
-                nb::handle topk_length_, nb::handle out_, nb::handle lse_, bool fp8, bool decode,
-                const Options& o) {
+void sparse_mla(nb::handle q_given, nb::handle kv_given, nb::handle indices_given, double scale,
+                nb::handle topk_length_given, nb::handle out_given, nb::handle lse_given, bool fp8,
+                bool decode, const Options& o) {
   Call call(o);
-  const auto q = call.tensor(q_, "q", Element::kBf16, 3);
-  const LatentCache kv(call, kv_, "kv", fp8, false);
-  const auto indices = call.tensor(indices_, "indices", Element::kI32, 2);
-  const auto topk_length = call.optional(topk_length_, "topk_length", Element::kI32, 1);
-  const auto out = call.tensor(out_, "out", Element::kBf16, 3).writable();
-  const auto lse = call.tensor(lse_, "lse", Element::kF32, 2).writable();
+  const auto q = call.tensor(q_given, "q", Element::kBf16, 3);
+  const LatentCache kv(call, kv_given, "kv", fp8, false);
+  const auto indices = call.tensor(indices_given, "indices", Element::kI32, 2);
+  const auto topk_length = call.optional(topk_length_given, "topk_length", Element::kI32, 1);
+  const auto out = call.tensor(out_given, "out", Element::kBf16, 3).writable();
+  const auto lse = call.tensor(lse_given, "lse", Element::kF32, 2).writable();
   auto p = DSAPERF_INIT(dsaperf_sparse_mla_params);
   p.tokens = indices.expect(0, q.size(0));
   p.heads = static_cast<std::int32_t>(q.size(1));

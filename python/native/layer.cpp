@@ -120,13 +120,14 @@ class Cache {
   }
 
   void forward(const std::vector<std::int64_t>& requests,
-               const std::vector<std::int64_t>& new_tokens, nb::handle x_, nb::handle selection_,
-               nb::handle y_, nb::handle selection_out_) const {
+               const std::vector<std::int64_t>& new_tokens, nb::handle x_given,
+               nb::handle selection_given, nb::handle y_given,
+               nb::handle selection_out_given) const {
     if (requests.size() != new_tokens.size())
       refuse("{} requests, but new_tokens of {}", requests.size(), new_tokens.size());
     Place place;
-    const Tensor x(x_, "x", Element::kBf16, 2, place);
-    const Tensor y = Tensor(y_, "out", Element::kBf16, 2, place).writable();
+    const Tensor x(x_given, "x", Element::kBf16, 2, place);
+    const Tensor y = Tensor(y_given, "out", Element::kBf16, 2, place).writable();
     if (place.gpu) refuse("x: a layer takes host tensors on every device; pass x.cpu()");
     x.expect_packed();
     y.expect_packed();
@@ -134,14 +135,14 @@ class Cache {
     y.expect(1, x.size(1));
     auto batch = DSAPERF_INIT(dsaperf_batch);
     std::optional<Tensor> selection, selection_out;
-    if (!selection_.is_none()) {
-      selection.emplace(selection_, "selection", Element::kI32, 2, place);
+    if (!selection_given.is_none()) {
+      selection.emplace(selection_given, "selection", Element::kI32, 2, place);
       selection->expect_packed();
       batch.selection = selection->data<std::int32_t>();
       batch.selection_count = selection->size(0) * selection->size(1);
     }
-    if (!selection_out_.is_none()) {
-      selection_out.emplace(selection_out_, "selection_out", Element::kI32, 2, place);
+    if (!selection_out_given.is_none()) {
+      selection_out.emplace(selection_out_given, "selection_out", Element::kI32, 2, place);
       selection_out->writable().expect_packed();
       selection_out->expect(0, x.size(0));
       batch.selection_out = selection_out->data<std::int32_t>();
