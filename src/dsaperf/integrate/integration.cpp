@@ -122,7 +122,7 @@ class Integration {
       return fail(Errc::kInvalidArgument, "{}", work_.outcome().failures.front());
     }
     if (const auto name = text_of(work_.document("analyze"), "name"); !name.empty()) {
-      work_.evidence()["model"] = name;
+      work_.set_model(name);
     }
     return {};
   }
@@ -368,7 +368,7 @@ class Integration {
       };
       const bool holds =
           within("ttft_ms", options_.ttft_limit_ms) && within("tpot_ms", options_.tpot_limit_ms);
-      work_.evidence()["documents"]["estimate." + system] = std::move(estimate);
+      work_.add_document("estimate." + system, std::move(estimate));
       if (holds) return {};
     }
     return {};
@@ -435,13 +435,14 @@ class Integration {
 
 Result<void> write_report(Workspace& work) {
   constexpr auto kReplace = Json::error_handler_t::replace;
-  const auto document = report::integration_document(work.evidence());
+  const auto evidence = work.evidence();
+  const auto document = report::integration_document(evidence);
   DSAPERF_TRY(write_file(work.path("report.json"), document.dump(1, ' ', false, kReplace) + "\n"));
   DSAPERF_TRY(write_file(work.path("report.md"), report::integration_markdown(document)));
   for (const auto& table : report::integration_tables(document)) {
     DSAPERF_TRY(write_file(work.path("tables") / (table.name + ".csv"), table.text));
   }
-  if (const auto change = report::aiconfigurator_change(work.evidence())) {
+  if (const auto change = report::aiconfigurator_change(evidence)) {
     DSAPERF_TRY(write_file(work.path("aiconfigurator.md"), *change));
   }
   work.outcome().page = work.path("report.html");

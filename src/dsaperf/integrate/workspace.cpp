@@ -108,7 +108,7 @@ Result<bool> Workspace::take(const Step& step, std::string_view state, double se
   const auto text = read_file(document_path(options_, step.name), kMostDocument);
   auto document = text ? Json::parse(*text, nullptr, false) : Json();
   if (!document.is_object()) return false;
-  evidence_["documents"][step.name] = std::move(document);
+  add_document(step.name, std::move(document));
   return true;
 }
 
@@ -144,9 +144,18 @@ Result<bool> Workspace::step(const Step& step) {
 
 const Json& Workspace::document(std::string_view name) const {
   static const Json kNone;
-  const auto& documents = evidence_["documents"];
-  const auto found = documents.find(name);
-  return found == documents.end() ? kNone : *found;
+  const auto found = documents_.find(name);
+  return found == documents_.end() ? kNone : found->second;
+}
+
+void Workspace::add_document(const std::string& name, Json document) {
+  documents_[name] = std::move(document);
+}
+
+Json Workspace::evidence() const {
+  auto all = evidence_;
+  for (const auto& [name, document] : documents_) all["documents"][name] = document;
+  return all;
 }
 
 void Workspace::add_rows(const std::string& name, const std::filesystem::path& csv) {
@@ -163,7 +172,7 @@ void Workspace::add_rows(const std::string& name, const std::filesystem::path& c
     for (std::size_t i = 0; i < columns.size(); ++i) row[columns[i]] = cell_of(reader->field(i));
     rows.push_back(std::move(row));
   }
-  evidence_["documents"][name] = {{"rows", std::move(rows)}};
+  add_document(name, {{"rows", std::move(rows)}});
 }
 
 }  // namespace dsaperf::integrate

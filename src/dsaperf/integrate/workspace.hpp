@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,14 +31,17 @@ class Workspace {
   // missing. Fails where nothing can be written.
   Result<bool> step(const Step& step);
 
-  // The document of a step; null where there is none.
+  // The document of a step; null where there is none. Stays where it is while others come.
   const Json& document(std::string_view name) const;
+  void add_document(const std::string& name, Json document);
   // A CSV that a step left, as {"rows": [...]}, under a name of its own.
   void add_rows(const std::string& name, const std::filesystem::path& csv);
 
   std::filesystem::path path(std::string_view name) const { return options_.directory / name; }
   const Options& options() const { return options_; }
-  Json& evidence() { return evidence_; }
+  void set_model(const std::string& name) { evidence_["model"] = name; }
+  // All of it, once the phases are over.
+  Json evidence() const;
   Outcome& outcome() { return outcome_; }
 
  private:
@@ -48,7 +53,8 @@ class Workspace {
   CommandRunner& runner_;
   const Watcher& watcher_;
   State state_;
-  Json evidence_;
+  Json evidence_;  // without documents
+  std::map<std::string, Json, std::less<>> documents_;
   Outcome outcome_;
 };
 
