@@ -109,7 +109,7 @@ Json Section::json() const {
   return json_;
 }
 
-Json picture_of(Json rows, int height, Json view) {
+Json picture_of(Json rows, int height, const Json& view) {
   Json spec = {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
                {"width", "container"},
                {"height", height},

@@ -56,7 +56,7 @@ class Section {
 };
 
 // A specification over `rows` as wide as its place; `view` holds mark and encoding, or layers.
-Json picture_of(Json rows, int height, Json view);
+Json picture_of(Json rows, int height, const Json& view);
 // {"field": ..., "type": ..., "title": ...}
 Json field(std::string_view name, std::string_view type, std::string_view title);
 // Fields on hover, `source` last.
