@@ -68,8 +68,8 @@ bool is_what_if(const LayerShape& shape) {
   return shape.topk > 0 || shape.index_heads > 0;
 }
 
-// Half-widths in log that a move to another kind of layer adds: what 9 of 10 rows of h200_sxm's and
-// h100_sxm's tables stay within when they are predicted from the other kind (docs/predict.md).
+// Half-widths in log that a move to another kind of layer adds. Assumed, not measured yet: wide
+// enough to say that the answer is a guess across kinds (docs/predict.md, "Cards without a table").
 constexpr double kOtherCache = 0.15;
 constexpr double kOtherGemm = 0.2;
 constexpr double kOtherArchitecture = 0.2;
