@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <system_error>
 
 namespace dsaperf::integrate {
@@ -338,9 +339,11 @@ class Integration {
   // same layout is simulated with half of the requests, until it holds.
   Result<void> simulate(const std::string& system, const Json& best) {
     const auto size = [&](const char* key) { return count(number_of(best, key)); };
-    for (double concurrency = number_of(best, "concurrency"); concurrency >= 1;
-         concurrency = std::floor(concurrency / 2)) {
-      const auto name = fmt::format("estimate_{:.0f}.{}", concurrency, system);
+    const double ranked = number_of(best, "concurrency");
+    constexpr double kMost = 1e6;
+    for (auto concurrency = ranked >= 1 && ranked <= kMost ? static_cast<std::int64_t>(ranked) : 0;
+         concurrency >= 1; concurrency /= 2) {
+      const auto name = fmt::format("estimate_{}.{}", concurrency, system);
       Words words = {"estimate", options_.config};
       for (const auto& [flag, value] : {std::pair<const char*, std::string>("--system", system),
                                         {"--backend", text_of(best, "backend")},
@@ -353,7 +356,7 @@ class Integration {
                                         {"--kv", text_of(best, "kv")},
                                         {"--isl", count(options_.isl)},
                                         {"--osl", count(options_.osl)},
-                                        {"--concurrency", count(concurrency)}}) {
+                                        {"--concurrency", std::to_string(concurrency)}}) {
         words.insert(words.end(), {flag, value});
       }
       words.emplace_back("--json");

@@ -34,55 +34,55 @@ class FakeRunner : public CommandRunner {
 class IntegrationTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              ("dsaperf_integration_test_" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
+    folder = std::filesystem::temp_directory_path() /
+             ("dsaperf_integration_test_" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder);
     write("config.json", "{}");
-    options_.config = (folder_ / "config.json").native();
-    options_.directory = folder_ / "out";
-    options_.systems = {"h200_sxm"};
-    runner_.answers["analyze"] =
+    options.config = (folder / "config.json").native();
+    options.directory = folder / "out";
+    options.systems = {"h200_sxm"};
+    runner.answers["analyze"] =
         R"({"name": "some/Model", "facts": {"q_heads": 64, "index_topk": 512}})";
-    runner_.answers["run"] =
+    runner.answers["run"] =
         R"({"device": "cpu", "stages": [{"name": "topk", "time_us": 1, "passed": true}], "check": {"passed": true}})";
   }
   void TearDown() override {
     std::error_code error;
-    std::filesystem::remove_all(folder_, error);
+    std::filesystem::remove_all(folder, error);
   }
   void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ / name) << text;
+    std::ofstream(folder / name) << text;
   }
   Outcome run() {
-    runner_.lines.clear();
-    auto outcome = integrate(options_, runner_, {});
+    runner.lines.clear();
+    auto outcome = integrate(options, runner, {});
     EXPECT_TRUE(outcome) << (outcome ? "" : outcome.error().message());
     return outcome ? *std::move(outcome) : Outcome{};
   }
   bool ran(std::string_view start) const {
-    return std::any_of(runner_.lines.begin(), runner_.lines.end(),
+    return std::any_of(runner.lines.begin(), runner.lines.end(),
                        [&](const std::string& line) { return line.starts_with(start); });
   }
 
-  std::filesystem::path folder_;
-  Options options_;
-  FakeRunner runner_;
+  std::filesystem::path folder;
+  Options options;
+  FakeRunner runner;
 };
 
 TEST_F(IntegrationTest, WritesThePageTheDocumentAndTheTables) {
   const auto outcome = run();
   for (const char* name : {"report.html", "report.md", "report.json", "aiconfigurator.md",
                            "tables/run_stages.csv", "documents/analyze.json", "state.json"}) {
-    EXPECT_TRUE(std::filesystem::exists(options_.directory / name)) << name;
+    EXPECT_TRUE(std::filesystem::exists(options.directory / name)) << name;
   }
-  EXPECT_EQ(outcome.page, options_.directory / "report.html");
+  EXPECT_EQ(outcome.page, options.directory / "report.html");
   EXPECT_EQ(outcome.reused, 0U);
 }
 
 TEST_F(IntegrationTest, ASecondRunRunsNothing) {
   const auto first = run();
   const auto second = run();
-  EXPECT_TRUE(runner_.lines.empty()) << runner_.lines.front();
+  EXPECT_TRUE(runner.lines.empty()) << runner.lines.front();
   EXPECT_EQ(second.done, 0U);
   EXPECT_EQ(second.reused, first.done);
   EXPECT_EQ(second.text, first.text);
@@ -99,13 +99,13 @@ TEST_F(IntegrationTest, AChangedModelIsRunAgain) {
 
 TEST_F(IntegrationTest, AnotherProgramRunsEverythingAgain) {
   const auto first = run();
-  options_.environment = "another";
+  options.environment = "another";
   EXPECT_EQ(run().done, first.done);
 }
 
 TEST_F(IntegrationTest, ADamagedDocumentIsMadeAgain) {
   run();
-  std::ofstream(options_.directory / "documents/run.json") << "cut";
+  std::ofstream(options.directory / "documents/run.json") << "cut";
   run();
   EXPECT_TRUE(ran("run"));
   EXPECT_FALSE(ran("analyze"));
@@ -113,27 +113,27 @@ TEST_F(IntegrationTest, ADamagedDocumentIsMadeAgain) {
 
 TEST_F(IntegrationTest, ADamagedStateIsAnEmptyOne) {
   const auto first = run();
-  std::ofstream(options_.directory / "state.json") << "{\"format\": 7, \"steps\": [";
+  std::ofstream(options.directory / "state.json") << "{\"format\": 7, \"steps\": [";
   EXPECT_EQ(run().done, first.done);
 }
 
 TEST_F(IntegrationTest, ASkippedPhaseRunsNothingAndKeepsWhatWasThere) {
-  options_.skipped = {"run"};
+  options.skipped = {"run"};
   auto outcome = run();
   EXPECT_FALSE(ran("run"));
   EXPECT_NE(outcome.text.find("not known"), std::string::npos);
-  options_.skipped = {};
+  options.skipped = {};
   run();
-  options_.skipped = {"run"};
+  options.skipped = {"run"};
   outcome = run();
   EXPECT_FALSE(ran("run"));
   EXPECT_NE(outcome.text.find("Yes: 1 of 1 stages"), std::string::npos);
 }
 
 TEST_F(IntegrationTest, APhaseAfterASkippedOneIsDone) {
-  options_.skipped = {"run", "predict"};
+  options.skipped = {"run", "predict"};
   run();
-  const auto text = read_file(options_.directory / "report.json", Bytes{1 << 24});
+  const auto text = read_file(options.directory / "report.json", Bytes{1 << 24});
   ASSERT_TRUE(text);
   std::map<std::string, std::string> states;
   const auto document = nlohmann::json::parse(*text);
@@ -146,7 +146,7 @@ TEST_F(IntegrationTest, APhaseAfterASkippedOneIsDone) {
 }
 
 TEST_F(IntegrationTest, AFailureIsNamedAndRememberedAndTheRestGoesOn) {
-  runner_.failures["run"] = "no such layer";
+  runner.failures["run"] = "no such layer";
   auto outcome = run();
   ASSERT_FALSE(outcome.failures.empty());
   EXPECT_EQ(outcome.failures.front(), "run: run: no such layer");
@@ -157,52 +157,51 @@ TEST_F(IntegrationTest, AFailureIsNamedAndRememberedAndTheRestGoesOn) {
 }
 
 TEST_F(IntegrationTest, AModelThatCannotBeReadFailsTheWhole) {
-  runner_.failures["analyze"] = "config.json: not JSON";
-  const auto outcome = integrate(options_, runner_, {});
+  runner.failures["analyze"] = "config.json: not JSON";
+  const auto outcome = integrate(options, runner, {});
   ASSERT_FALSE(outcome);
   EXPECT_NE(outcome.error().message().find("not JSON"), std::string::npos);
 }
 
 TEST_F(IntegrationTest, FreshForgets) {
   const auto first = run();
-  options_.fresh = true;
+  options.fresh = true;
   EXPECT_EQ(run().done, first.done);
 }
 
 TEST_F(IntegrationTest, TokensBeyondTopkAreRun) {
   run();
   EXPECT_TRUE(
-      ran("run " + options_.config + " --batch 1 --new 4 --past 768 --heads 16 --device cpu"));
+      ran("run " + options.config + " --batch 1 --new 4 --past 768 --heads 16 --device cpu"));
 }
 
 TEST_F(IntegrationTest, AReferenceIsShownAndAlignedWithTheMock) {
   write("served.json", "{}");
   write("layer.json", "{}");
-  options_.reference = (folder_ / "served.json").native();
+  options.reference = (folder / "served.json").native();
   run();
-  EXPECT_TRUE(ran("trace show " + options_.reference));
+  EXPECT_TRUE(ran("trace show " + options.reference));
   EXPECT_FALSE(ran("align"));
-  options_.mock = (folder_ / "layer.json").native();
+  options.mock = (folder / "layer.json").native();
   run();
-  EXPECT_TRUE(ran("align " + options_.mock + " " + options_.reference));
+  EXPECT_TRUE(ran("align " + options.mock + " " + options.reference));
 }
 
 TEST_F(IntegrationTest, ALayoutThatMissesTheLimitIsSimulatedWithFewerRequests) {
-  options_.ttft_limit_ms = 100;
-  runner_.answers["sweep"] =
-      R"({"candidates": [{"backend": "sglang", "concurrency": 8, "tp": 8}]})";
-  runner_.answers["estimate"] = R"({"ttft_ms": 200, "tpot_ms": 1})";
+  options.ttft_limit_ms = 100;
+  runner.answers["sweep"] = R"({"candidates": [{"backend": "sglang", "concurrency": 8, "tp": 8}]})";
+  runner.answers["estimate"] = R"({"ttft_ms": 200, "tpot_ms": 1})";
   run();
   for (const char* size : {"8", "4", "2", "1"}) {
-    EXPECT_TRUE(std::any_of(runner_.lines.begin(), runner_.lines.end(), [&](const auto& line) {
+    EXPECT_TRUE(std::any_of(runner.lines.begin(), runner.lines.end(), [&](const auto& line) {
       return line.find(std::string("--concurrency ") + size + " ") != std::string::npos;
     })) << size;
   }
 }
 
 TEST_F(IntegrationTest, AnUnknownPhaseIsAnError) {
-  options_.skipped = {"guess"};
-  EXPECT_FALSE(integrate(options_, runner_, {}));
+  options.skipped = {"guess"};
+  EXPECT_FALSE(integrate(options, runner, {}));
 }
 
 TEST(ShellLineTest, QuotesWhatAShellWouldTakeApart) {

@@ -101,7 +101,7 @@ Result<bool> Workspace::take(const Step& step, std::string_view state, double se
   const auto& name = phase["name"].get_ref<const std::string&>();
   if (!error.empty()) {
     phase["state"] = "failed";
-    if (phase["reason"] == "") phase["reason"] = error;
+    if (phase["reason"].get_ref<const std::string&>().empty()) phase["reason"] = error;
     outcome_.failures.push_back(fmt::format("{}: {}: {}", name, step.name, error));
     return false;
   }
