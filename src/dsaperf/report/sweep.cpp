@@ -94,24 +94,23 @@ std::string text(const serving::SweepResult& result, int top, const TextStyle& s
                   in.gpus, result.system, in.isl, in.osl, result.points);
   TextTable table({{.title = "backend"},
                    {.title = "layout"},
-                   {.title = "at a time", .align = Align::kRight},
+                   {.title = "at once", .align = Align::kRight},
                    {.title = "TTFT ms", .align = Align::kRight},
+                   {.title = "p99", .align = Align::kRight},
                    {.title = "TPOT ms", .align = Align::kRight},
-                   {.title = "tok/s a GPU", .align = Align::kRight},
-                   {.title = "GiB", .align = Align::kRight},
-                   {.title = "p99 TTFT", .align = Align::kRight},
-                   {.title = "p99 TPOT", .align = Align::kRight},
+                   {.title = "p99", .align = Align::kRight},
+                   {.title = "tok/s GPU", .align = Align::kRight},
                    {.title = "binds"}});
   int shown = 0;
   for (const auto& c : result.candidates) {
     if (shown++ == top) break;
     table.add_row({std::string(serving::name(c.engine)), layout_text(c),
                    fmt::format("{:.0f}", c.form.concurrency * c.workers),
-                   fmt::format("{:.0f}", c.form.ttft_ms), fmt::format("{:.1f}", c.form.tpot_ms),
-                   fmt::format("{:.1f}", c.tok_s_per_cluster_gpu(in.gpus)),
-                   fmt::format("{:.1f}", c.form.memory.total() / kGibi),
+                   fmt::format("{:.0f}", c.form.ttft_ms),
                    c.simulation ? fmt::format("{:.0f}", c.simulation->ttft_ms.p99) : "",
-                   c.simulation ? fmt::format("{:.1f}", c.simulation->tpot_ms.p99) : "", c.binds});
+                   fmt::format("{:.1f}", c.form.tpot_ms),
+                   c.simulation ? fmt::format("{:.1f}", c.simulation->tpot_ms.p99) : "",
+                   fmt::format("{:.1f}", c.tok_s_per_cluster_gpu(in.gpus)), c.binds});
   }
   out += table.empty() ? std::string("No layout meets the limits.\n") : table.str(style);
   if (!result.candidates.empty())
