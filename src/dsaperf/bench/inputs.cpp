@@ -49,34 +49,34 @@ Result<Array<T>> repeated(const std::vector<T>& pattern, std::size_t size) {
 constexpr std::size_t kDrawn = 1048573;  // prime: rows at a distance of 2^n differ
 
 const std::vector<float>& normal_floats() {
-  static const std::vector<float> values = [] {
+  static const std::vector<float> kValues = [] {
     std::vector<float> drawn(kDrawn);
     std::minstd_rand engine(5);
     std::normal_distribution<float> normal;
     for (auto& value : drawn) value = normal(engine);
     return drawn;
   }();
-  return values;
+  return kValues;
 }
 
 const std::vector<std::uint8_t>& normal_e4m3() {
-  static const std::vector<std::uint8_t> bytes = [] {
+  static const std::vector<std::uint8_t> kBytes = [] {
     std::vector<std::uint8_t> converted(kDrawn);
     std::ranges::transform(normal_floats(), converted.begin(),
                            [](float x) { return kernels::e4m3_from(x); });
     return converted;
   }();
-  return bytes;
+  return kBytes;
 }
 
 const std::vector<std::uint16_t>& normal_bf16() {
-  static const std::vector<std::uint16_t> values = [] {
+  static const std::vector<std::uint16_t> kValues = [] {
     std::vector<std::uint16_t> converted(kDrawn);
     std::ranges::transform(normal_floats(), converted.begin(),
                            [](float x) { return kernels::bf16_from(x / 8); });
     return converted;
   }();
-  return values;
+  return kValues;
 }
 
 Result<std::vector<std::uint8_t>> ends_of(const void* data, std::size_t bytes) {

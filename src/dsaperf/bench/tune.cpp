@@ -12,7 +12,6 @@ namespace dsaperf::bench {
 namespace {
 
 using kernels::TunedShape;
-using kernels::TuningEntry;
 using kernels::Variant;
 
 constexpr double kLeastNoise = 0.01;

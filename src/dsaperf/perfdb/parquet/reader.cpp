@@ -64,7 +64,7 @@ void read_all(parquet::ColumnReader& base, std::size_t first_row, std::string_vi
 }
 
 struct TextHash {
-  using is_transparent = void;
+  using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard's name
   std::size_t operator()(std::string_view text) const {
     return std::hash<std::string_view>()(text);
   }
