@@ -34,8 +34,8 @@ struct Session {
 };
 
 Session& session() {
-  static auto* const the_one = new Session;  // never destroyed: CUPTI may call while we end
-  return *the_one;
+  static auto* const kTheOne = new Session;  // never destroyed: CUPTI may call while we end
+  return *kTheOne;
 }
 
 void* open_cupti() {
