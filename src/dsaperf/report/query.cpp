@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 namespace dsaperf::report {
 namespace {
@@ -102,7 +103,7 @@ std::string interval_plot(const predict::LayerLatency& latency, double longest_m
                           std::size_t width) {
   const auto column = [&](double ms) {
     const auto at =
-        static_cast<std::size_t>(ms / longest_ms * static_cast<double>(width - 1) + 0.5);
+        static_cast<std::size_t>(std::lround(ms / longest_ms * static_cast<double>(width - 1)));
     return std::min(at, width - 1);
   };
   std::vector<std::string_view> cells(width, " ");
