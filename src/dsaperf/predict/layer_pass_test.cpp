@@ -109,7 +109,8 @@ TEST_F(LayerPassTest, WhatHasNoRowsIsModelledWithAWiderInterval) {
     EXPECT_FALSE(answer->warnings.empty());
     EXPECT_GT(width(*answer), width(*measured));
   }
-  EXPECT_FALSE(predictor_->at({.system = "no_such_card", .backend = "sglang", .version = ""}, kind_, shape));
+  EXPECT_FALSE(
+      predictor_->at({.system = "no_such_card", .backend = "sglang", .version = ""}, kind_, shape));
 }
 
 TEST_F(LayerPassTest, NoStageIsBelowItsBoundAndTheyAddUp) {
