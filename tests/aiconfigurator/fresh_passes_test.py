@@ -1,4 +1,4 @@
-"""Fresh deployments against the real package: estimate --method compatible and cli_estimate give the same TTFT, TPOT, memory.
+"""Fresh deployments against the real package: estimate --method compatible and cli_estimate give the same TTFT and TPOT.
 
 Run by a Python that has aiconfigurator 0.12 (`pip install aiconfigurator==0.12.0`); skips with a message where it is
 absent. $DSAPERF is the program, $DSAPERF_SEED the seed (default: 1), $DSAPERF_POINTS how many points (default: 6; the
