@@ -14,6 +14,7 @@ import pathlib
 import random
 import statistics
 import subprocess
+import sys
 import tempfile
 
 import aiconfigurator_core
@@ -76,7 +77,7 @@ def main():
                     with open(answer) as f:
                         answered = [r for r in csv.DictReader(f) if r["predicted_ms"]]
                     if not answered:
-                        continue
+                        sys.exit(f"error: none of {len(rows)} {backend} {phase} rows of {target} was answered from {donor}")
                     assert all(r["predicted_source"] == "modelled" for r in answered)
                     errors = sorted(abs(float(r["predicted_ms"]) / float(r["measured_ms"]) - 1) * 100 for r in answered)
                     covered = sum(float(r["predicted_low_ms"]) <= float(r["measured_ms"]) <= float(r["predicted_high_ms"]) for r in answered)
