@@ -13,15 +13,15 @@ namespace {
 class CollectorTest : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::path(testing::TempDir()) /
+    directory = std::filesystem::path(testing::TempDir()) /
                  testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(directory_);
+    std::filesystem::remove_all(directory);
     for (const std::int64_t past : {1, 1023, 4095, 8191}) {
       plan.cases.push_back(
           {.phase = perfdb::Phase::kGeneration, .requests = {{4, 1, past}}, .heads = 16});
     }
   }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
+  void TearDown() override { std::filesystem::remove_all(directory); }
 
   std::vector<std::unique_ptr<TimingSource>> sources(FakeSource::Options options, int count = 1) {
     cost::SystemSpec system;
@@ -40,11 +40,11 @@ class CollectorTest : public testing::Test {
                             CollectOptions options = {.repeat_share = 0}) {
     DSAPERF_TRY_ASSIGN(
         auto journal,
-        Journal::open(directory_, {.model = "m", .source = with.front()->info()}, resume));
+        Journal::open(directory, {.model = "m", .source = with.front()->info()}, resume));
     return collect(plan.cases, with, journal, options, {});
   }
 
-  std::filesystem::path directory_;
+  std::filesystem::path directory;
   Plan plan;
 };
 
@@ -52,7 +52,7 @@ TEST_F(CollectorTest, MeasuresEachCaseOnce) {
   const auto report = run(sources({}), false);
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_EQ(report->measured, 4U);
-  EXPECT_EQ(read_journal(directory_ / "rows.jsonl")->entries.size(), 4U);
+  EXPECT_EQ(read_journal(directory / "rows.jsonl")->entries.size(), 4U);
 }
 
 TEST_F(CollectorTest, ResumeMeasuresOnlyWhatIsMissing) {
@@ -115,7 +115,7 @@ TEST_F(CollectorTest, SeveralSourcesShareTheQueue) {
   const auto report = run(sources({.delay = std::chrono::milliseconds(1)}, 4), false);
   ASSERT_TRUE(report);
   EXPECT_EQ(report->measured, 44U);
-  EXPECT_EQ(read_journal(directory_ / "rows.jsonl")->entries.size(), 44U);
+  EXPECT_EQ(read_journal(directory / "rows.jsonl")->entries.size(), 44U);
 }
 
 TEST_F(CollectorTest, ShardsTogetherMeasureThePlanOnce) {
@@ -124,7 +124,7 @@ TEST_F(CollectorTest, ShardsTogetherMeasureThePlanOnce) {
     const auto with = sources({});
     const Shard shard{i, 3};
     auto journal = Journal::open(
-        directory_, {.model = "m", .source = with.front()->info(), .shard = shard}, false);
+        directory, {.model = "m", .source = with.front()->info(), .shard = shard}, false);
     ASSERT_TRUE(journal) << journal.error().message();
     measured += collect(taken_by(shard, plan.cases, ShardBy::kCases), with, *journal,
                         {.repeat_share = 0}, {})
