@@ -195,7 +195,7 @@ class Comparison {
     // fp8 latents: once as values, once in scores of spread 2.
     if (kv_ == Format::kFp8) tolerance += kE4m3 * std::sqrt(1 + 4);
     EXPECT_LT(error.value(), tolerance) << "step " << step;
-    RecordProperty(tensor("y_error_step", step), std::to_string(error.value()));
+    record(tensor("y_error_step", step), std::to_string(error.value()));
     std::printf("    step %zu: output error %.2e (tolerance %.2e)\n", step, error.value(),
                 tolerance);
   }
@@ -243,7 +243,7 @@ class Comparison {
                 rope_error.value(), key_error.value());
   }
 
-  static void RecordProperty(const std::string& name, const std::string& value) {
+  static void record(const std::string& name, const std::string& value) {
     ::testing::Test::RecordProperty(name, value);
   }
 

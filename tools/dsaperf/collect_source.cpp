@@ -60,8 +60,8 @@ Result<Subject> load_subject(const SourceFlags& flags) {
   DSAPERF_TRY_ASSIGN(auto spec, model::load_model(flags.config));
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
   DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, flags.system));
-  auto layer = model::typical_layer(spec);
-  return Subject{std::move(spec), std::move(layer), std::move(system)};
+  const auto layer = model::typical_layer(spec);
+  return Subject{std::move(spec), layer, std::move(system)};
 }
 
 Result<std::vector<std::unique_ptr<collect::TimingSource>>> start_workers(

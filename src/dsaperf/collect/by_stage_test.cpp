@@ -116,18 +116,18 @@ TEST(ByStageTest, EagerLaunchesAreNoSumOfStages) {
 class CollectByStageTest : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::path(testing::TempDir()) /
-                 testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(directory_);
+    directory = std::filesystem::path(testing::TempDir()) /
+                testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(directory);
     // Few, since each measurement is synced to the disk.
     auto axes = all_axes();
     axes.heads = {8, 16};
     axes.gemm = {model::WeightFormat::kBf16};
     axes.scores = {ScoreDistribution::kModelLike};
     const auto grid = parse_grid("generation: [{batch: [1, 8], past: [1023, 4095, 8191]}]");
-    cases_ = make_plan(*grid, axes, cost::testing::deepseek_v32(), card())->cases;
+    cases = make_plan(*grid, axes, cost::testing::deepseek_v32(), card())->cases;
   }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
+  void TearDown() override { std::filesystem::remove_all(directory); }
 
   Result<CollectReport> run(FakeSource::Options options, bool resume,
                             CollectOptions collect_options = {.repeat_share = 0}) {
@@ -136,27 +136,27 @@ class CollectByStageTest : public testing::Test {
         std::make_unique<FakeSource>(cost::testing::deepseek_v32(), card(), std::move(options)));
     DSAPERF_TRY_ASSIGN(
         auto journal,
-        Journal::open(directory_, {.model = "m", .source = sources.front()->info()}, resume));
-    return collect_by_stage(cases_, cost::testing::deepseek_v32(), sources, journal,
-                            collect_options, {});
+        Journal::open(directory, {.model = "m", .source = sources.front()->info()}, resume));
+    return collect_by_stage(cases, cost::testing::deepseek_v32(), sources, journal, collect_options,
+                            {});
   }
   std::map<std::string, Entry> entries() const {
-    return read_journal(directory_ / "rows.jsonl")->entries;
+    return read_journal(directory / "rows.jsonl")->entries;
   }
 
-  std::filesystem::path directory_;
-  std::vector<Case> cases_;
+  std::filesystem::path directory;
+  std::vector<Case> cases;
 };
 
 TEST_F(CollectByStageTest, EveryLayerHasARowAndAShareOfThemIsMeasuredWhole) {
   const auto report = run({}, false);
   ASSERT_TRUE(report) << report.error().message();
-  const auto checks = (cases_.size() + 19) / 20;
+  const auto checks = (cases.size() + 19) / 20;
   EXPECT_EQ(report->checked, checks);
-  EXPECT_EQ(report->composed, cases_.size() - checks);
+  EXPECT_EQ(report->composed, cases.size() - checks);
   const auto rows = entries();
   std::size_t whole = 0;
-  for (const auto& what : cases_) {
+  for (const auto& what : cases) {
     const auto& entry = rows.at(what.id());
     EXPECT_TRUE(entry.error.empty()) << entry.error;
     EXPECT_GT(entry.composed_warm.value, 0) << what.id();
@@ -177,11 +177,11 @@ TEST_F(CollectByStageTest, EveryLayerHasARowAndAShareOfThemIsMeasuredWhole) {
 
 TEST_F(CollectByStageTest, ResumeMeasuresNothingAgain) {
   ASSERT_TRUE(run({}, false));
-  const auto size = std::filesystem::file_size(directory_ / "rows.jsonl");
+  const auto size = std::filesystem::file_size(directory / "rows.jsonl");
   const auto report = run({}, true);
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_EQ(report->measured, 0U);
-  EXPECT_EQ(std::filesystem::file_size(directory_ / "rows.jsonl"), size);
+  EXPECT_EQ(std::filesystem::file_size(directory / "rows.jsonl"), size);
   EXPECT_GT(report->checked, 0U) << "the error of the sums is reported again";
 }
 
@@ -191,7 +191,7 @@ TEST_F(CollectByStageTest, AFailedStageFailsTheLayersThatNeedItUntilItPasses) {
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_GT(report->failed, 1U);
   const auto rows = entries();
-  const auto waiting = std::ranges::count_if(cases_, [&](const Case& what) {
+  const auto waiting = std::ranges::count_if(cases, [&](const Case& what) {
     return rows.at(what.id()).error.find("fake failure") != std::string::npos;
   });
   EXPECT_GT(waiting, 0);
@@ -199,7 +199,7 @@ TEST_F(CollectByStageTest, AFailedStageFailsTheLayersThatNeedItUntilItPasses) {
   const auto retried = run({}, true, {.retry_failed = true, .repeat_share = 0});
   ASSERT_TRUE(retried) << retried.error().message();
   EXPECT_EQ(retried->failed, 0U);
-  for (const auto& what : cases_) EXPECT_TRUE(entries().at(what.id()).error.empty()) << what.id();
+  for (const auto& what : cases) EXPECT_TRUE(entries().at(what.id()).error.empty()) << what.id();
 }
 
 TEST_F(CollectByStageTest, AWholeMeasurementReplacesASum) {
@@ -207,12 +207,12 @@ TEST_F(CollectByStageTest, AWholeMeasurementReplacesASum) {
   std::vector<std::unique_ptr<TimingSource>> sources;
   sources.push_back(
       std::make_unique<FakeSource>(cost::testing::deepseek_v32(), card(), FakeSource::Options{}));
-  auto journal = Journal::open(directory_, {.model = "m", .source = sources.front()->info()}, true);
+  auto journal = Journal::open(directory, {.model = "m", .source = sources.front()->info()}, true);
   ASSERT_TRUE(journal) << journal.error().message();
-  const auto report = collect(cases_, sources, *journal, {.repeat_share = 0}, {});
+  const auto report = collect(cases, sources, *journal, {.repeat_share = 0}, {});
   ASSERT_TRUE(report);
-  EXPECT_EQ(report->found, (cases_.size() + 19) / 20);
-  for (const auto& what : cases_) EXPECT_FALSE(journal->entries().at(what.id()).composed);
+  EXPECT_EQ(report->found, (cases.size() + 19) / 20);
+  for (const auto& what : cases) EXPECT_FALSE(journal->entries().at(what.id()).composed);
 }
 
 }  // namespace

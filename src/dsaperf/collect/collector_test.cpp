@@ -14,7 +14,7 @@ class CollectorTest : public testing::Test {
  protected:
   void SetUp() override {
     directory = std::filesystem::path(testing::TempDir()) /
-                 testing::UnitTest::GetInstance()->current_test_info()->name();
+                testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(directory);
     for (const std::int64_t past : {1, 1023, 4095, 8191}) {
       plan.cases.push_back(

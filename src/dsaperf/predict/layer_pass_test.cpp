@@ -35,18 +35,18 @@ class LayerPassTest : public ::testing::Test {
   void SetUp() override {
     auto tree = perfdb::SystemsTree::discover();
     if (!tree) GTEST_SKIP() << tree.error().message();
-    predictor_ = std::make_unique<LayerPredictor>(
+    predictor = std::make_unique<LayerPredictor>(
         std::make_shared<const perfdb::SystemsTree>(*std::move(tree)), Method::kStages);
   }
-  std::unique_ptr<LayerPredictor> predictor_;
-  Tables tables_{.system = "h200_sxm", .backend = "sglang", .version = ""};
-  LayerKind kind_{.architecture = "DeepseekV32ForCausalLM"};
+  std::unique_ptr<LayerPredictor> predictor;
+  Tables tables{.system = "h200_sxm", .backend = "sglang", .version = ""};
+  LayerKind kind{.architecture = "DeepseekV32ForCausalLM"};
 };
 
 TEST_F(LayerPassTest, OneGroupIsThePlainQuestion) {
   const LayerShape shape{.phase = Phase::kGeneration, .heads = 16, .batch = 6, .past_tokens = 5000};
-  const auto plain = predictor_->at(tables_, kind_, shape);
-  const auto pass = at_requests(*predictor_, tables_, kind_, shape, {{6, 1, 5000}});
+  const auto plain = predictor->at(tables, kind, shape);
+  const auto pass = at_requests(*predictor, tables, kind, shape, {{6, 1, 5000}});
   ASSERT_TRUE(plain) << plain.error().message();
   ASSERT_TRUE(pass);
   EXPECT_DOUBLE_EQ(pass->time.value, plain->time.value);
@@ -57,7 +57,7 @@ TEST_F(LayerPassTest, OneGroupIsThePlainQuestion) {
 TEST_F(LayerPassTest, ARaggedBatchLiesBetweenItsShortestAndItsLongest) {
   const LayerShape shape{.phase = Phase::kGeneration, .heads = 16};
   const auto at = [&](const std::vector<RequestGroup>& groups) {
-    const auto latency = at_requests(*predictor_, tables_, kind_, shape, groups);
+    const auto latency = at_requests(*predictor, tables, kind, shape, groups);
     EXPECT_TRUE(latency);
     return latency ? latency->time.value : 0;
   };
@@ -70,9 +70,9 @@ TEST_F(LayerPassTest, ARaggedBatchLiesBetweenItsShortestAndItsLongest) {
 // dearer than the dense one in these tables (the step at topk).
 TEST_F(LayerPassTest, ShortRequestsBesideALongOneRunInItsRegime) {
   const LayerShape shape{.phase = Phase::kContext, .heads = 16};
-  const auto mixed = at_requests(*predictor_, tables_, kind_, shape, {{1, 512, 0}, {1, 512, 4096}});
-  const auto dense = at_requests(*predictor_, tables_, kind_, shape, {{2, 512, 0}});
-  const auto sparse = at_requests(*predictor_, tables_, kind_, shape, {{2, 512, 4096}});
+  const auto mixed = at_requests(*predictor, tables, kind, shape, {{1, 512, 0}, {1, 512, 4096}});
+  const auto dense = at_requests(*predictor, tables, kind, shape, {{2, 512, 0}});
+  const auto sparse = at_requests(*predictor, tables, kind, shape, {{2, 512, 4096}});
   ASSERT_TRUE(mixed && dense && sparse);
   EXPECT_GT(mixed->time.value, (dense->time.value + sparse->time.value) / 2);
 }
@@ -80,7 +80,7 @@ TEST_F(LayerPassTest, ShortRequestsBesideALongOneRunInItsRegime) {
 TEST_F(LayerPassTest, ChunksAddUpAndEachHasItsOwnPast) {
   const LayerShape shape{
       .phase = Phase::kContext, .heads = 16, .new_tokens = 5000, .past_tokens = 100};
-  const auto chunked = at_chunks(*predictor_, tables_, kind_, shape, 2048);
+  const auto chunked = at_chunks(*predictor, tables, kind, shape, 2048);
   ASSERT_TRUE(chunked) << chunked.error().message();
   ASSERT_EQ(chunked->chunks.size(), 3U);
   EXPECT_EQ(chunked->chunks[2].new_tokens, 904);
@@ -93,24 +93,23 @@ TEST_F(LayerPassTest, ChunksAddUpAndEachHasItsOwnPast) {
 TEST_F(LayerPassTest, WhatHasNoRowsIsModelledWithAWiderInterval) {
   const LayerShape shape{.phase = Phase::kGeneration, .heads = 16, .batch = 8, .past_tokens = 6000};
   const auto width = [](const LayerLatency& l) { return l.high->value / l.low->value; };
-  const auto measured = predictor_->at(tables_, kind_, shape);
+  const auto measured = predictor->at(tables, kind, shape);
   ASSERT_TRUE(measured);
   // A cache format, a card with a specification alone, several tokens a request.
   auto several = shape;
   several.new_tokens = 2;
   const Tables h20{.system = "h20", .backend = "sglang", .version = ""};
-  auto other = kind_;
+  auto other = kind;
   other.kv_dtype = "nvfp4";
-  for (const auto& answer :
-       {predictor_->at(tables_, other, shape), predictor_->at(h20, kind_, shape),
-        predictor_->at(tables_, kind_, several)}) {
+  for (const auto& answer : {predictor->at(tables, other, shape), predictor->at(h20, kind, shape),
+                             predictor->at(tables, kind, several)}) {
     ASSERT_TRUE(answer) << answer.error().message();
     EXPECT_EQ(answer->source, Source::kModelled);
     EXPECT_FALSE(answer->warnings.empty());
     EXPECT_GT(width(*answer), width(*measured));
   }
   EXPECT_FALSE(
-      predictor_->at({.system = "no_such_card", .backend = "sglang", .version = ""}, kind_, shape));
+      predictor->at({.system = "no_such_card", .backend = "sglang", .version = ""}, kind, shape));
 }
 
 TEST_F(LayerPassTest, NoStageIsBelowItsBoundAndTheyAddUp) {
@@ -120,8 +119,8 @@ TEST_F(LayerPassTest, NoStageIsBelowItsBoundAndTheyAddUp) {
         LayerShape{.phase = Phase::kContext, .heads = 16, .new_tokens = 16},
         LayerShape{.phase = Phase::kGeneration, .heads = 64, .batch = 24, .past_tokens = 5000},
         LayerShape{.phase = Phase::kGeneration, .heads = 64, .batch = 600, .past_tokens = 100}}) {
-    const auto answer = predictor_->at(tables_, kind_, shape);
-    const auto why = predictor_->explain(tables_, kind_, shape);
+    const auto answer = predictor->at(tables, kind, shape);
+    const auto why = predictor->explain(tables, kind, shape);
     ASSERT_TRUE(answer && why);
     double sum = 0;
     for (const auto& share : why->stages) {

@@ -6,24 +6,25 @@ namespace dsaperf::kernels::sm90 {
 
 // One variant of the score kernel.
 //   kColumns  columns (query rows x heads) of one accumulator: N of the product
-//   kWays     math warpgroups that share each tile of keys and own different columns, 0 for all of
-//             them; such teams take tiles in turn
+//   kWays     math warpgroups that share each tile of keys and own different columns; such teams
+//             take tiles in turn. kKeySharers 0: all of them
 //   kEarly    starts while the grid before it ends (programmatic dependent launch), and in decode
 //             lets the producer alone find its work: no block barrier before the first page
-template <int kHeads_, int kColumns_, int kWays_, bool kPaged_, bool kEarly_ = false>
+template <int kIndexHeads, int kProductColumns, int kKeySharers, bool kPagedKeys,
+          bool kStartsEarly = false>
 struct ScoresConfig {
-  static constexpr int kHeads = kHeads_;
-  static constexpr int kColumns = kColumns_;
-  static constexpr bool kPaged = kPaged_;
-  static constexpr bool kEarly = kEarly_;
+  static constexpr int kHeads = kIndexHeads;
+  static constexpr int kColumns = kProductColumns;
+  static constexpr bool kPaged = kPagedKeys;
+  static constexpr bool kEarly = kStartsEarly;
 
   static constexpr int kDim = 128;      // bytes of a key or of one head of a query
   static constexpr int kTileKeys = 64;  // M of the product, and a page
   // As many as the registers allow: products and sums overlap by chance, better so with more.
-  static constexpr int kMathWarpgroups = kColumns == 256                  ? 2
-                                         : kColumns == 128 && kWays_ == 1 ? 3
-                                                                          : 4;
-  static constexpr int kWays = kWays_ == 0 ? kMathWarpgroups : kWays_;
+  static constexpr int kMathWarpgroups = kColumns == 256                       ? 2
+                                         : kColumns == 128 && kKeySharers == 1 ? 3
+                                                                               : 4;
+  static constexpr int kWays = kKeySharers == 0 ? kMathWarpgroups : kKeySharers;
   static constexpr int kTeams = kMathWarpgroups / kWays;
   static constexpr int kThreads = 128 * (kMathWarpgroups + 1);
   static constexpr int kRows = kColumns / kHeads;  // of one warpgroup
