@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 namespace dsaperf::report {
 namespace {
@@ -116,14 +115,16 @@ struct NamedRanges {
 };
 
 std::vector<std::pair<std::string, NamedRanges>> ranges_by_time(const Timeline& timeline) {
-  std::map<std::uint32_t, NamedRanges> by_name;
+  std::vector<NamedRanges> by_name(timeline.names.size());
   for (const auto& range : timeline.ranges) {
     auto& entry = by_name[range.name];
     ++entry.count;
     entry.total_ns += range.end_ns - range.start_ns;
   }
   std::vector<std::pair<std::string, NamedRanges>> list;
-  for (const auto& [id, entry] : by_name) list.emplace_back(timeline.names[id], entry);
+  for (std::uint32_t id = 0; id < by_name.size(); ++id) {
+    if (by_name[id].count > 0) list.emplace_back(timeline.names[id], by_name[id]);
+  }
   std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
     return a.second.total_ns > b.second.total_ns;
   });

@@ -171,6 +171,11 @@ void RuleSet::put_in_front(RuleSet first) {
   rules_ = std::move(first.rules_);
 }
 
+bool RuleSet::asks_for_range() const {
+  return std::any_of(rules_.begin(), rules_.end(),
+                     [](const Rule& rule) { return !rule.range.empty(); });
+}
+
 const Rule* RuleSet::match(const Launched& launched, const std::vector<bool>* present) const {
   const std::string key = launched.name.key();
   const auto any = [](const std::vector<Pattern>& patterns, std::string_view text) {
@@ -216,9 +221,14 @@ Classified classify(const Timeline& timeline, const RuleSet& rules) {
   }
   std::vector<bool> present(kPartCount, false);
   for (const bool with_beside : {false, true}) {
+    // Ranges may be as many as launches ("aten::mm, op_id = 7"), and few rule files ask for one.
+    std::map<Key, const Rule*> matched;
     for (auto& [key, item] : items) {
       const RuleSet::Launched launched{canonical(key[0]), text(key[1]), text(key[2])};
-      const Rule* rule = rules.match(launched, with_beside ? &present : nullptr);
+      const Key asked{key[0], key[1], rules.asks_for_range() ? key[2] : kNoName};
+      const auto [found, is_new] = matched.emplace(asked, nullptr);
+      if (is_new) found->second = rules.match(launched, with_beside ? &present : nullptr);
+      const Rule* rule = found->second;
       if (rule != nullptr) item = {rule->part, rule->phase, std::nullopt};
       if (!with_beside && rule != nullptr) present[static_cast<std::size_t>(rule->part)] = true;
       constexpr std::string_view kMark = "stage/";

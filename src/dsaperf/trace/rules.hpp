@@ -59,6 +59,8 @@ class RuleSet {
   // Those of `first` are asked before these.
   void put_in_front(RuleSet first);
   std::size_t size() const { return rules_.size(); }
+  // Whether some rule looks at the range around a launch.
+  bool asks_for_range() const;
 
   struct Launched {
     const KernelName& name;

@@ -1,17 +1,40 @@
 #include "dsaperf/trace/importers/host_calls.hpp"
 
 #include <algorithm>
+#include <map>
 #include <tuple>
+#include <utility>
 
 namespace dsaperf::trace {
 
+void HostCalls::sort() {
+  // Recordings hold a thread's calls in order, and threads mixed: taking threads apart is most of
+  // the work, and costs a pass where a sort costs many.
+  std::map<std::int64_t, std::size_t> at;
+  for (const auto& call : calls_) ++at[call.thread];
+  std::size_t begin = 0;
+  for (auto& [thread, count] : at) begin += std::exchange(count, begin);
+  std::vector<HostCall> sorted(calls_.size());
+  for (const auto& call : calls_) sorted[at[call.thread]++] = call;
+  calls_ = std::move(sorted);
+  const auto earlier = [](const HostCall& a, const HostCall& b) {
+    return std::tie(a.start_ns, b.end_ns) < std::tie(b.start_ns, a.end_ns);
+  };
+  begin = 0;
+  for (const auto& [thread, end] : at) {
+    const auto first = calls_.begin() + static_cast<std::ptrdiff_t>(begin);
+    const auto last = calls_.begin() + static_cast<std::ptrdiff_t>(end);
+    if (!std::is_sorted(first, last, earlier)) std::stable_sort(first, last, earlier);
+    begin = end;
+  }
+}
+
 void HostCalls::index() {
-  std::stable_sort(calls_.begin(), calls_.end(), [](const HostCall& a, const HostCall& b) {
-    return std::tie(a.thread, a.start_ns, b.end_ns) < std::tie(b.thread, b.start_ns, a.end_ns);
-  });
+  sort();
   outer_.resize(calls_.size());
   parent_.resize(calls_.size());
-  by_id_.reserve(calls_.size());
+  by_id_.reserve(static_cast<std::size_t>(std::count_if(
+      calls_.begin(), calls_.end(), [](const HostCall& call) { return call.id != 0; })));
   std::vector<std::uint32_t> open;
   for (std::uint32_t i = 0; i < calls_.size(); ++i) {
     const auto& call = calls_[i];

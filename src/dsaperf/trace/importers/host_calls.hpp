@@ -21,6 +21,7 @@ struct HostCall {
 class HostCalls {
  public:
   void add(const HostCall& call) { calls_.push_back(call); }
+  void reserve(std::size_t calls) { calls_.reserve(calls); }
   void index();
 
   // The call with this id; of several the last. Null for 0 and unknown ids.
@@ -31,6 +32,8 @@ class HostCalls {
   const HostCall* innermost_at(std::int64_t thread, double time_ns) const;
 
  private:
+  void sort();
+
   std::vector<HostCall> calls_;        // by thread, start, longest first
   std::vector<std::uint32_t> outer_;   // of each call: its outermost
   std::vector<std::uint32_t> parent_;  // of each call: the one right around it, or itself

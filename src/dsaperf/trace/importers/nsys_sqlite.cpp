@@ -261,6 +261,10 @@ class NsysImporter {
       DSAPERF_TRY_ASSIGN(timeline_.source.nvtx_events, count("NVTX_EVENTS"));
       DSAPERF_TRY_ASSIGN(const auto have, columns("NVTX_EVENTS"));
       if (have.contains("start") && have.contains("end")) {
+        // Rows that were counted, not a number that the file claims: safe to reserve for.
+        const auto events = static_cast<std::size_t>(*timeline_.source.nvtx_events);
+        timeline_.ranges.reserve(events);
+        ranges.reserve(events);
         const std::string sql =
             fmt::format("SELECT start, \"end\", {}, {}, {} FROM NVTX_EVENTS WHERE \"end\" >= start",
                         have.contains("text") ? "text" : "NULL", or_zero(have, "textId"),
