@@ -9,7 +9,8 @@
 namespace dsaperf::trace {
 namespace {
 
-constexpr double kMainShare = 0.1;  // of its stage's time, for a kernel to be asked for by name
+constexpr double kMainShare = 0.1;   // of its stage's time, for a kernel to be asked for by name
+constexpr double kEveryLayer = 0.9;  // calls a layer from which a kernel is asked for at any time
 constexpr double kDecisiveShare = 0.02;  // of the layer's time, for copies and the like to count
 constexpr double kLaunchBound = 0.5;
 constexpr std::size_t kLongestSequence = 1500;  // its square is worked through
@@ -65,10 +66,16 @@ std::vector<AlignedKernel> paired(const LayerProfile& mock, const LayerProfile& 
 StageState state_of(const AlignedStage& stage) {
   if (stage.mock_calls == 0) return StageState::kMissing;
   if (stage.reference_calls == 0) return StageState::kExtra;
+  // A kernel that runs in each layer belongs to the layer, however short it is; GEMMs and norms may
+  // be the rest of the model's.
+  const bool of_layer = in_attention_layer(stage.part) && !is_shared_with_rest(stage.part);
+  const auto is_main = [&](double calls, double ns, double stage_ns) {
+    return calls > 0 && (ns >= kMainShare * stage_ns || (of_layer && calls >= kEveryLayer));
+  };
   for (const auto& kernel : stage.kernels) {
-    const bool main = kernel.mock_ns >= kMainShare * stage.mock_ns && kernel.mock_calls > 0;
+    const bool main = is_main(kernel.mock_calls, kernel.mock_ns, stage.mock_ns);
     const bool main_reference =
-        kernel.reference_ns >= kMainShare * stage.reference_ns && kernel.reference_calls > 0;
+        is_main(kernel.reference_calls, kernel.reference_ns, stage.reference_ns);
     if ((main && kernel.reference_calls == 0) || (main_reference && kernel.mock_calls == 0)) {
       return StageState::kOtherKernel;
     }

@@ -121,6 +121,33 @@ TEST(AlignTest, MissingExtraAndOtherKernelsAreTold) {
   EXPECT_THAT(alignment.explanations, Contains(HasSubstr("another top-k: my_topk")));
 }
 
+TEST(AlignTest, AShortKernelThatRunsInEachLayerIsMissed) {
+  auto with = kLayer;
+  with.push_back({"topk_translate", 10, 20});  // 4 % of its stage
+  auto rare = kLayer;
+  rare.push_back({"topk_translate", 2, 4});  // a warm-up's
+  EXPECT_EQ(stage(aligned(Recording(kLayer), Recording(with)), Part::kTopk).state,
+            StageState::kOtherKernel);
+  EXPECT_EQ(stage(aligned(Recording(with), Recording(kLayer)), Part::kTopk).state,
+            StageState::kOtherKernel);
+  EXPECT_EQ(stage(aligned(Recording(kLayer), Recording(rare)), Part::kTopk).state,
+            StageState::kSame);
+}
+
+TEST(AlignTest, SwappedRecordingsSwapMissingAndExtra) {
+  auto more = kLayer;
+  more.push_back({"combine", 10, 100});
+  const Recording mock(kLayer);
+  const Recording reference(more);
+  const auto there = aligned(mock, reference);
+  const auto back = aligned(reference, mock);
+  EXPECT_EQ(there.aligned(), back.aligned());
+  ASSERT_EQ(there.stages.size(), back.stages.size());
+  EXPECT_EQ(stage(there, Part::kAttentionCombine).state, StageState::kMissing);
+  EXPECT_EQ(stage(back, Part::kAttentionCombine).state, StageState::kExtra);
+  EXPECT_DOUBLE_EQ(*stage(there, Part::kTopk).ratio * *stage(back, Part::kTopk).ratio, 1);
+}
+
 TEST(AlignTest, AStageBeyondTheRatioIsNotAlignedEitherWay) {
   auto slower = kLayer;
   slower[2].total_ns *= 2.5;

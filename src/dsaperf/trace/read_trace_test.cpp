@@ -76,6 +76,22 @@ TEST(ReadTraceTest, SqliteGivesKernelsRangesAndLaunchTimes) {
   EXPECT_TRUE(timeline->warnings.empty());
 }
 
+TEST(ReadTraceTest, SqliteRowsMayLackOneNameAndHaveAnother) {
+  const auto timeline = read_trace(database(
+      "short_names.sqlite",
+      {"CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT)",
+       "INSERT INTO StringIds VALUES (0, 'not a kernel'), (1, 'f<int>(int)'), (2, 'g')",
+       "CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER, end INTEGER, demangledName "
+       "INTEGER, shortName INTEGER)",
+       "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (0, 10, 1, 2), (20, 30, NULL, 2), "
+       "(40, 50, NULL, NULL)"}));
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  ASSERT_EQ(timeline->launches.size(), 2U);
+  EXPECT_EQ(timeline->names[timeline->launches[0].name], "f<int>(int)");
+  EXPECT_EQ(timeline->names[timeline->launches[1].name], "g");
+  EXPECT_EQ(timeline->bad_events, 1);
+}
+
 TEST(ReadTraceTest, SqliteOfAnotherSchemaIsReadWithAWarning) {
   auto statements = minimal_export("4.0.0");
   statements.emplace_back(

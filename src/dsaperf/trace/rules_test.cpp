@@ -174,6 +174,32 @@ TEST(ShippedRulesTest, KnownKernelNamesHaveTheirStage) {
   EXPECT_EQ(rows, 29);
 }
 
+// Names as they stand in the sources of the serving stacks and their kernel libraries.
+TEST(ShippedRulesTest, KernelsOfServingStacksHaveTheirStage) {
+  const auto rules = shipped();
+  auto csv =
+      CsvReader::open(DSAPERF_SOURCE_DIR "/src/dsaperf/trace/testing/kernel_stages.csv").value();
+  ASSERT_TRUE(csv.next().value());
+  int rows = 0;
+  while (csv.next().value()) {
+    EXPECT_EQ(name(part_of_kernel(rules, csv.field(1))), csv.field(0)) << csv.field(1);
+    ++rows;
+  }
+  EXPECT_GT(rows, 180);
+}
+
+TEST(ShippedRulesTest, AProgramOfTilelangWithoutANameIsAttentionBesideAnIndexer) {
+  const auto part_of_main = [](std::string_view other) {
+    Timeline timeline;
+    for (const auto name : {std::string_view("main_kernel"), other}) {
+      timeline.sums.push_back({.name = timeline.names.intern(name), .calls = 1, .total_ns = 1});
+    }
+    return classify(timeline, shipped()).sums[0].part;
+  };
+  EXPECT_EQ(part_of_main("fp8_index_kernel__kernel"), Part::kAttention);
+  EXPECT_EQ(part_of_main("nvjet_tst_64x8"), Part::kUnclassified);
+}
+
 TEST(ShippedRulesTest, StageTableOfAServedModelIsTheHandMadeOne) {
   const auto path = testing::fixture("nsys_csv/glm51fp8-sglang-h200x8-dsa-bs29_kern_sum.csv");
   if (!path) GTEST_SKIP() << testing::kNoFixtures;

@@ -42,6 +42,7 @@ constexpr Spelling kSpellings[] = {
     {"maximum", Role::kMax},
     {"kstddev", Role::kStddev},
     {"stddev", Role::kStddev},
+    {"kernelstart", Role::kStart},
     {"start", Role::kStart},
     {"starttimestamp", Role::kStart},
     {"begin", Role::kStart},
@@ -51,9 +52,11 @@ constexpr Spelling kSpellings[] = {
     {"duration", Role::kDuration},
     {"gputimeduration", Role::kDuration},
     {"gputimedurationsum", Role::kDuration},
+    {"gputimedurationavg", Role::kDuration},
     {"latency", Role::kDuration},
     {"device", Role::kDevice},
     {"deviceid", Role::kDevice},
+    {"devid", Role::kDevice},
     {"gpuid", Role::kDevice},
     {"agentid", Role::kDevice},
     {"strm", Role::kStream},
@@ -66,6 +69,7 @@ constexpr Spelling kSpellings[] = {
     {"metricunit", Role::kMetricUnit},
     {"metricvalue", Role::kMetricValue},
     {"id", Role::kId},
+    {"processid", Role::kProcess},
     {"gridsize", Role::kGrid},
     {"blocksize", Role::kBlock},
     {"cc", Role::kCapability},
@@ -113,7 +117,9 @@ bool is_time(Role role) {
 }  // namespace
 
 std::optional<double> nanoseconds_per(std::string_view unit) {
-  const std::string text = letters(unit);
+  const auto holds = [&](std::string_view sign) { return unit.find(sign) != unit.npos; };
+  const bool micro = holds("\xC2\xB5") || holds("\xCE\xBC");  // U+00B5, U+03BC
+  const std::string text = (micro ? "u" : "") + letters(unit);
   struct Unit {
     std::string_view stem;
     double ns;

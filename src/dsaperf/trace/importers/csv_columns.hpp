@@ -29,11 +29,12 @@ enum class Role {
   kMetricUnit,
   kMetricValue,
   kId,
+  kProcess,  // ncu numbers the launches of each process
   kGrid,
   kBlock,
   kCapability,
 };
-inline constexpr std::size_t kRoles = 21;
+inline constexpr std::size_t kRoles = 22;
 
 // The columns of a header by role, with the factor that turns their numbers into nanoseconds.
 struct Columns {

@@ -233,7 +233,7 @@ class CsvImporter {
   }
 
   void metric_row(std::string_view name) {
-    const std::string id(text(Role::kId));
+    const auto id = fmt::format("{} {}", text(Role::kProcess), text(Role::kId));
     if (timeline_.sums.empty() || id != launch_id_) {
       launch_id_ = id;
       timeline_.sums.push_back(

@@ -62,6 +62,24 @@ TEST(KernelCsvTest, ReadsRocprofAndNvprof) {
       "\"API calls\",90,99,1,1,1,1,\"cudaMalloc\"\n");
 }
 
+TEST(KernelCsvTest, ReadsRocprofTracesOfBothGenerations) {
+  for (const char* text :
+       {"\"Kind\",\"Agent_Id\",\"Queue_Id\",\"Stream_Id\",\"Kernel_Id\",\"Kernel_Name\","
+        "\"Correlation_Id\",\"Start_Timestamp\",\"End_Timestamp\"\n"
+        "\"KERNEL_DISPATCH\",\"Agent 2\",1,4,16,\"a\",1,1000,1040\n"
+        "\"KERNEL_DISPATCH\",\"Agent 2\",1,4,16,\"b\",2,1060,1100\n",
+        "\"Index\",\"KernelName\",\"gpu-id\",\"queue-id\",\"pid\",\"BeginNs\",\"EndNs\","
+        "\"DurationNs\"\n"
+        "0,\"a\",2,4,77,1000,1040,40\n1,\"b\",2,4,77,1060,1100,40\n"}) {
+    const auto timeline = read(text);
+    ASSERT_TRUE(timeline) << timeline.error().message();
+    EXPECT_EQ(totals(*timeline).total_ns, 80) << text;
+    EXPECT_EQ(totals(*timeline).span_ns, 100) << text;
+    EXPECT_EQ(totals(*timeline).devices.at(2).kernels, 2) << text;
+    EXPECT_EQ(timeline->launches[0].stream, 4) << text;
+  }
+}
+
 TEST(KernelCsvTest, SummaryOfAllGpuWorkLeavesCopiesOut) {
   expect_two_kernels(
       "Time (%),Total Time (ns),Instances,Avg (ns),Category,Operation\n"
@@ -85,6 +103,46 @@ TEST(KernelCsvTest, ReadsTheTimelineReport) {
   EXPECT_EQ(timeline->fills.size(), 1U);
   EXPECT_EQ(timeline->launches[1].stream, 13);
   EXPECT_EQ(timeline->devices[0], "NVIDIA H200");
+}
+
+TEST(KernelCsvTest, ReadsTheTraceOfLaunchesAndTheirCalls) {
+  const auto timeline = read(
+      "API Start (ns),API Dur (ns),Queue Start (ns),Queue Dur (ns),Kernel Start (ns),Kernel Dur "
+      "(ns),Total Dur (ns),PID,TID,DevId,API Function,GridXYZ,BlockXYZ,Kernel Name\n"
+      "100,5,105,20,125,40,65,9,9,3,cudaLaunchKernel,   1    1    1,  32    1    1,a\n"
+      "200,5,205,20,225,60,85,9,9,3,cudaLaunchKernel,   1    1    1,  32    1    1,b\n");
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  const auto all = totals(*timeline);
+  EXPECT_EQ(all.total_ns, 100);
+  EXPECT_EQ(all.span_ns, 160);
+  EXPECT_EQ(all.devices.at(3).kernels, 2);
+}
+
+TEST(KernelCsvTest, MicrosecondsMayBeWrittenWithAGreekLetter) {
+  for (const char* micro : {"\xC2\xB5s", "\xCE\xBCs", "us", "usec", "usecond"}) {
+    expect_two_kernels(std::string("Total Time (") + micro +
+                       "),Instances,Min (ns),Max (ns),Name\n1200.0,2,5,7,a\n800.0,4,5,7,b\n");
+  }
+}
+
+TEST(KernelCsvTest, NcuNumbersTheLaunchesOfEachProcess) {
+  const auto timeline = read(
+      "\"ID\",\"Process ID\",\"Kernel Name\",\"Metric Name\",\"Metric Unit\",\"Metric Value\"\n"
+      "\"0\",\"11\",\"f\",\"gpu__time_duration.sum\",\"nsecond\",\"1,250\"\n"
+      "\"0\",\"12\",\"f\",\"gpu__time_duration.sum\",\"usecond\",\"2\"\n");
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  EXPECT_EQ(totals(*timeline).kernels, 2);
+  EXPECT_EQ(totals(*timeline).total_ns, 3250);
+}
+
+TEST(KernelCsvTest, NcuMayPrintNamesOverSeveralLinesAndWhatTheProgramSaid) {
+  const auto timeline = read(
+      "==PROF== Connected to process 7 (/usr/bin/python3)\n"
+      "step 1, loss 0.5, it's fine\n==PROF== Profiling \"f\": 0%....50%....100% - 8 passes\n"
+      "\"ID\",\"Kernel Name\",\"gpu__time_duration.avg\"\n\"\",\"\",\"msecond\"\n"
+      "\"0\",\"void f<int,\n  float>(int)\",\"0.5\"\n");
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  EXPECT_EQ(totals(*timeline).total_ns, 500000);
 }
 
 TEST(KernelCsvTest, ATableEndsWhereAnotherBegins) {

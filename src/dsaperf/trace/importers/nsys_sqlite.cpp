@@ -190,11 +190,11 @@ class NsysImporter {
     const std::string table = "CUPTI_ACTIVITY_KIND_KERNEL";
     DSAPERF_TRY_ASSIGN(const auto have, columns(table));
     timeline_.source.kernel_columns = static_cast<std::int64_t>(have.size());
-    const char* name_column = nullptr;
+    std::string name_columns;  // the best known of each row: not every row has every name
     for (const char* candidate : {"demangledName", "shortName", "mangledName", "name", "nameId"}) {
-      if (name_column == nullptr && have.contains(candidate)) name_column = candidate;
+      if (have.contains(candidate)) name_columns += fmt::format("{}, ", candidate);
     }
-    if (!have.contains("start") || !have.contains("end") || name_column == nullptr) {
+    if (!have.contains("start") || !have.contains("end") || name_columns.empty()) {
       return fail(Errc::kParse, "{} has no start, end or name; its schema is not known", table);
     }
     DSAPERF_TRY_ASSIGN(const auto rows, count(table));
@@ -203,13 +203,14 @@ class NsysImporter {
       timeline_.origin_ns = sqlite3_column_int64(row, 0);
     }));
     const std::string sql = fmt::format(
-        "SELECT start, \"end\", {}, {}, {}, {}, {}, {} FROM {}", name_column,
+        "SELECT start, \"end\", coalesce({}NULL), {}, {}, {}, {}, {} FROM {}", name_columns,
         or_zero(have, "deviceId"), or_zero(have, "streamId"), or_zero(have, "globalPid"),
         or_zero(have, "correlationId"), or_zero(have, "graphNodeId"), table);
     return each(sql, [&](sqlite3_stmt* row) {
-      const bool is_text = sqlite3_column_type(row, 2) == SQLITE_TEXT;
-      const auto name =
-          is_text ? timeline_.names.intern(text(row, 2)) : string(sqlite3_column_int64(row, 2));
+      const int type = sqlite3_column_type(row, 2);
+      const auto name = type == SQLITE_TEXT   ? timeline_.names.intern(text(row, 2))
+                        : type == SQLITE_NULL ? kNoName
+                                              : string(sqlite3_column_int64(row, 2));
       const auto start = sqlite3_column_int64(row, 0);
       const auto end = sqlite3_column_int64(row, 1);
       if (name == kNoName || end < start || sqlite3_column_type(row, 1) == SQLITE_NULL) {
