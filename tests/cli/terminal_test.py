@@ -84,6 +84,27 @@ class TerminalTest(unittest.TestCase):
                 self.assertLessEqual(len(line), 80, line)
         self.assertGreater(found, 50)
 
+    def test_every_help_fits_80_columns_and_has_an_example(self):
+        pending, seen = [[]], 0
+        while pending:
+            words = pending.pop()
+            result = piped([*words, "--help"])
+            with self.subTest(command=words):
+                seen += 1
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                for line in result.stdout.splitlines():
+                    self.assertLessEqual(len(line), 80, line)
+                self.assertRegex(result.stdout, r"(?m)^Examples?:\s.*dsaperf ")
+            below = result.stdout.split("Subcommands:\n", 1)
+            if len(below) == 2:
+                pending += [[*words, name] for name in re.findall(r"^  ([a-z]\S*)", below[1].split("\n\n", 1)[0], re.MULTILINE)]
+        self.assertGreater(seen, 20)
+
+    def test_a_command_line_without_a_command_says_where_they_are_listed(self):
+        result = piped([])
+        self.assertEqual(result.returncode, 2)
+        self.assertEqual(result.stderr, "error: which command? dsaperf --help lists them\n")
+
     def test_there_is_no_colour_in_a_pipe(self):
         for _, result in self.each():
             self.assertNotIn(ESCAPE, result.stdout + result.stderr)

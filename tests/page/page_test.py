@@ -66,6 +66,18 @@ class Figures(html.parser.HTMLParser):
             self.inside = None
 
 
+def contrast(one, other):
+    """WCAG 2's ratio of two colours, #rrggbb."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 class IntegrateTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -100,6 +112,35 @@ class IntegrateTest(unittest.TestCase):
         text = re.sub(r"<script>.*?</script>", "", self.page.read_text(), flags=re.DOTALL)
         self.assertIn("default-src 'none'", text)
         self.assertIsNone(re.search(r"<(script|link|img)[^>]*(src|href)=\"(?!data:)", text))
+
+    def test_text_and_marks_stand_out_from_light_and_dark_paper(self):
+        text = self.page.read_text()
+        themes = [dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block)) for block in re.findall(r":root \{(.*?)\}", text, re.DOTALL)]
+        self.assertEqual(len(themes), 3)  # light, dark, printed
+        for theme in themes:
+            for colour in {"ink", "faint", "link", "good", "bad"} & set(theme):
+                for ground in ("paper", "card"):
+                    self.assertGreaterEqual(contrast(theme[colour], theme[ground]), 4.5, f"{colour} on {ground}")
+        # Marks have names beside them, in legends and tables: 3 is enough (WCAG 1.4.11). The colours of the timeline are
+        # those of stages everywhere in Vega, with a gap between neighbours.
+        marks = set(re.findall(r"#[0-9a-f]{6}", re.search(r"range: \{category: \[(.*?)\]", text, re.DOTALL)[1]))
+        marks |= set(re.findall(r'"(#[0-9a-f]{6})"', json.dumps([picture["spec"] for picture in self.pictures()])))
+        self.assertGreater(len(marks), 10)
+        for mark in marks:
+            for theme in themes[:2]:
+                self.assertGreaterEqual(contrast(mark, theme["paper"]), 3, mark)
+
+    def test_a_screen_reader_finds_its_way(self):
+        text = re.sub(r"<script.*?</script>", "", self.page.read_text(), flags=re.DOTALL)
+        self.assertIn('<html lang="en">', text)
+        levels = [int(level) for level in re.findall(r"<h([1-6])", text)]
+        self.assertEqual((levels[0], levels.count(1)), (1, 1))
+        self.assertTrue(all(after <= before + 1 for before, after in zip(levels, levels[1:])), levels)
+        self.assertEqual(text.count("<table>"), text.count("<caption"))
+        self.assertEqual(text.count('class="scroll" tabindex="0" role="region"'), text.count("<table>"))
+        self.assertNotIn("outline: none", text)
+        for target in re.findall(r'href="#([^"]+)"', text):
+            self.assertEqual(text.count(f'id="{target}"'), 1, target)
 
     def test_a_second_run_runs_nothing(self):
         before = self.page.read_bytes()

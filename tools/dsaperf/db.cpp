@@ -12,6 +12,9 @@ void add_db(CLI::App& app, Run& run) {
   add_db_ls(*db, run);
   add_db_prepare(*db, run);
   add_db_show(*db, run);
+  db->footer(
+      "Examples:\n  dsaperf db ls --system h200_sxm\n  dsaperf db show rows\n  dsaperf db lint "
+      "rows");
 }
 
 }  // namespace dsaperf::tool

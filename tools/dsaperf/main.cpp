@@ -7,6 +7,7 @@
 #include "completion.hpp"
 #include "db.hpp"
 #include "estimate.hpp"
+#include "help_format.hpp"
 #include "integrate.hpp"
 #include "man.hpp"
 #include "profile.hpp"
@@ -28,7 +29,11 @@ using dsaperf::tool::ExitCode;
 
 ExitCode execute(int argc, char** argv) {
   CLI::App app("Analyse, run, profile, predict and measure DeepSeek Sparse Attention", "dsaperf");
+  app.formatter(dsaperf::tool::help_format());  // commands take it over as they are added
   app.require_subcommand(1);
+  app.footer(
+      "Examples:\n  dsaperf analyze deepseek-ai/DeepSeek-V3.2\n"
+      "  dsaperf integrate deepseek-ai/DeepSeek-V3.2 -o report");
   app.set_version_flag("--version", "dsaperf " DSAPERF_VERSION);
   dsaperf::tool::Run run;
   dsaperf::tool::add_align(app, run);
@@ -50,6 +55,10 @@ ExitCode execute(int argc, char** argv) {
   const std::span<char* const> words(argv + 1, argv + argc);
   if (const auto wrong = dsaperf::tool::unknown_command(app, words)) {
     std::fprintf(stderr, "error: %s\n", wrong->c_str());
+    return ExitCode::kUsage;
+  }
+  if (words.empty()) {
+    std::fputs("error: which command? dsaperf --help lists them\n", stderr);
     return ExitCode::kUsage;
   }
   try {

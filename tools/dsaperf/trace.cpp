@@ -109,6 +109,7 @@ void add_trace(CLI::App& app, Run& run) {
   show_command->add_option("--device", options->device, "Only this GPU");
   show_command->add_flag("--json", options->json, "One JSON document");
   show_command->footer("Example: dsaperf trace show decode.json.gz --top 20 --max-unclassified 5%");
+  command->footer("Example: dsaperf trace show decode.json.gz");
   show_command->callback([options, &run] { run = [options] { return show(*options); }; });
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <set>
 
 namespace dsaperf::report {
@@ -148,6 +149,29 @@ TEST(IntegrationReportTest, AnswersSixQuestions) {
   EXPECT_EQ(answer(document, "speed")["answer"], "First token 600 ms, then 21.0 ms a token");
   EXPECT_EQ(answer(document, "limits")["answer"], "Prefill: attention (75 % of the bound, math)");
   EXPECT_EQ(answer(document, "deploy")["answer"], "sglang on 8 x h200_sxm: tp 8");
+}
+
+TEST(IntegrationReportTest, SaysWhyNoLayoutIsLeft) {
+  auto given = evidence();
+  auto& sweep = given["documents"]["sweep.h200_sxm"];
+  sweep["candidates"] = Json::array();
+  sweep["rejected"] = {{{"layout", "tp1"}, {"reason", "does not fit"}},
+                       {{"layout", "tp2"}, {"reason", "the table cannot be read"}},
+                       {{"layout", "tp4"}, {"reason", "the table cannot be read"}}};
+  const auto document = integration_document(given);
+  EXPECT_EQ(answer(document, "deploy")["answer"], "No layout is left");
+  EXPECT_EQ(answer(document, "deploy")["detail"],
+            "3 layouts were left out, 2 of them for: the table cannot be read.");
+}
+
+TEST(IntegrationReportTest, NamesAWarningOfTwoCommandsOnce) {
+  auto given = evidence();
+  given["documents"]["prefill.h200_sxm"]["warnings"] = {"an assumption"};
+  given["documents"]["decode.h200_sxm"]["warnings"] = {"an assumption"};
+  const auto warnings = integration_document(given)["warnings"];
+  EXPECT_EQ(std::count(warnings.begin(), warnings.end(),
+                       "prefill.h200_sxm, decode.h200_sxm: an assumption"),
+            1);
 }
 
 TEST(IntegrationReportTest, DrawsEveryPictureFromDataThatItHolds) {

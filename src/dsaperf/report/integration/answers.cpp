@@ -124,6 +124,13 @@ std::pair<double, std::string> fastest(const Json& stages) {
   return best;
 }
 
+// What the first group of requests of `query --stages` asks for.
+const Json& first_request(const Json& stages) {
+  static const Json kNothing;
+  const auto& requests = list_at(stages, {"requests"});
+  return requests.empty() ? kNothing : requests[0];
+}
+
 Json how_fast(const Json& evidence) {
   constexpr auto kName = "speed";
   constexpr auto kQuestion = "How fast?";
@@ -131,18 +138,23 @@ Json how_fast(const Json& evidence) {
     const auto& estimate = document_of(evidence, "estimate." + system);
     const double ttft = number_at(estimate, {"ttft_ms"});
     if (!std::isfinite(ttft)) continue;
-    const auto prefill = fastest(document_of(evidence, "prefill." + system));
-    const auto decode = fastest(document_of(evidence, "decode." + system));
+    const auto& prefills = document_of(evidence, "prefill." + system);
+    const auto& decodes = document_of(evidence, "decode." + system);
+    const auto prefill = fastest(prefills);
+    const auto decode = fastest(decodes);
     return answer(
         kName, kQuestion,
         fmt::format("First token {}, then {} a token", duration(1e3 * ttft),
                     duration(1e3 * number_at(estimate, {"tpot_ms"}))),
         "plain",
-        fmt::format("{}, {} at a time, {:.0f} tokens/s a GPU. One attention layer: prefill {} "
-                    "({}), decode {} ({}).",
-                    system, number_at(estimate, {"concurrency"}),
-                    number_at(estimate, {"output_tok_s_per_gpu"}), duration(prefill.first),
-                    prefill.second, duration(decode.first), decode.second),
+        fmt::format("{} requests at a time on {}, {:.0f} tokens/s a GPU. One attention layer: "
+                    "prefill of {} tokens {} ({}), decode of {} requests at {} tokens {} ({}).",
+                    number_at(estimate, {"concurrency"}), system,
+                    number_at(estimate, {"output_tok_s_per_gpu"}),
+                    number_at(first_request(prefills), {"new_tokens"}), duration(prefill.first),
+                    prefill.second, number_at(first_request(decodes), {"count"}),
+                    number_at(first_request(decodes), {"past_tokens"}), duration(decode.first),
+                    decode.second),
         "modelled: simulation of the chosen deployment; layer: AIConfigurator's tables");
   }
   const auto& run = document_of(evidence, "run");
@@ -205,6 +217,26 @@ std::string layout_words(const Json& candidate) {
   return text.empty() ? "one GPU" : text;
 }
 
+std::string limit_words(const std::string& binds) {
+  if (binds == "ttft") return "the time to the first token";
+  if (binds == "tpot") return "the time a token takes";
+  if (binds == "batch") return "the largest batch";
+  return binds;
+}
+
+// Why no layout is left: the reason given most often. It need not be a limit; tables may be
+// missing.
+std::string why_none(const Json& sweep) {
+  std::map<std::string, int> reasons;
+  for (const auto& rejected : list_at(sweep, {"rejected"}))
+    ++reasons[text_at(rejected, {"reason"})];
+  const auto most = std::max_element(reasons.begin(), reasons.end(),
+                                     [](auto& a, auto& b) { return a.second < b.second; });
+  if (most == reasons.end()) return "The sweep found no layout to try.";
+  return fmt::format("{} layouts were left out, {} of them for: {}.",
+                     list_at(sweep, {"rejected"}).size(), most->second, most->first);
+}
+
 Json what_to_deploy(const Json& evidence) {
   constexpr auto kName = "deploy";
   constexpr auto kQuestion = "What to deploy?";
@@ -224,16 +256,16 @@ Json what_to_deploy(const Json& evidence) {
     if (text.empty()) {
       text = line;
       detail = fmt::format("{} requests at a time, {:.0f} tokens/s a GPU, limited by {}.",
-                           at_a_time, tokens_s, text_at(best, {"binds"}));
+                           at_a_time, tokens_s, limit_words(text_at(best, {"binds"})));
     } else {
       detail += fmt::format(" Or {}, {:.0f} tokens/s a GPU.", line, tokens_s);
     }
   }
   if (text.empty()) {
     for (const auto& system : systems_of(evidence)) {
-      if (!document_of(evidence, "sweep." + system).is_object()) continue;
-      return answer(kName, kQuestion, "No layout meets the limits", "bad",
-                    "Section \"What to deploy\" says why each was left out.", "sweep");
+      const auto& sweep = document_of(evidence, "sweep." + system);
+      if (!sweep.is_object()) continue;
+      return answer(kName, kQuestion, "No layout is left", "bad", why_none(sweep), "sweep");
     }
     return unknown(kName, kQuestion, evidence, "predict");
   }

@@ -86,7 +86,7 @@ void add_front(const Json& sweep, const std::string& system, Section& section) {
       picture_of(
           front, 320,
           {{"layer",
-            {{{"mark", {{"type", "line"}, {"interpolate", "step-before"}, {"color", "#a0a0a0"}}},
+            {{{"mark", {{"type", "line"}, {"interpolate", "step-before"}, {"color", "#808080"}}},
               {"encoding", {{"x", x}, {"y", y}}}},
              {{"mark", {{"type", "point"}, {"filled", true}, {"size", 45}}},
               {"encoding", {{"x", x}, {"y", y}, {"color", color}, {"tooltip", tooltip(columns)}}}},
@@ -187,7 +187,7 @@ Section memory_section(const Json& evidence) {
                 {"color", field("part", "nominal", "")},
                 {"tooltip", tooltip(columns)}}}},
              {{"data", {{"values", cards}}},
-              {"mark", {{"type", "tick"}, {"thickness", 3}, {"color", "#d1495b"}}},
+              {"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
               {"encoding",
                {{"y", y},
                 {"x", {{"field", "gib"}, {"type", "quantitative"}}},

@@ -3,6 +3,7 @@
 #include "dsaperf/report/integration/section.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,17 +14,19 @@ namespace {
 
 using namespace integration;
 
-// Warnings of every document, each once, with the command that gave it.
+// Each warning once, behind the documents that have it.
 Json warnings_of(const Json& evidence) {
-  auto warnings = Json::array();
+  nlohmann::ordered_map<std::string, std::vector<std::string>> names;
   for (const auto& [name, document] : at(evidence, {"documents"}).items()) {
     for (const auto& warning : list_at(document, {"warnings"})) {
       if (!warning.is_string()) continue;
-      const Json line = name + ": " + warning.get<std::string>();
-      if (std::find(warnings.begin(), warnings.end(), line) == warnings.end()) {
-        warnings.push_back(line);
-      }
+      auto& of_warning = names[warning.get<std::string>()];
+      if (of_warning.empty() || of_warning.back() != name) of_warning.push_back(name);
     }
+  }
+  auto warnings = Json::array();
+  for (const auto& [warning, of_warning] : names) {
+    warnings.push_back(fmt::format("{}: {}", fmt::join(of_warning, ", "), warning));
   }
   return warnings;
 }

@@ -63,8 +63,8 @@ Section run_section(const Json& evidence) {
                          {"title", "check"},
                          {"scale",
                           {{"domain", {"passed", "failed", "not checked"}},
-                           {"range", {"#4c9f70", "#d1495b", "#8d99ae"}}}}}}}}},
-                    {{"mark", {{"type", "tick"}, {"thickness", 3}, {"color", "#e09f3e"}}},
+                           {"range", {"#4c9f70", "#d1495b", "#7f8ba0"}}}}}}}}},
+                    {{"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
                      {"encoding", {{"x", field("bound_us", "quantitative", "us")}}}}}}}));
   section.table("run_stages", "Stages as run", columns, std::move(rows));
   return section;

@@ -55,6 +55,9 @@ class Section {
   Json json_;
 };
 
+// Colour of marks that must be seen on light and dark paper: that of the text.
+inline constexpr auto kInk = "currentColor";
+
 // A specification over `rows` as wide as its place; `view` holds mark and encoding, or layers.
 Json picture_of(Json rows, int height, const Json& view);
 // {"field": ..., "type": ..., "title": ...}

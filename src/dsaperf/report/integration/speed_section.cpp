@@ -79,8 +79,9 @@ void add_stages(const Json& evidence, const Pass& pass, const std::string& syste
   const auto name = fmt::format("stages_{}_{}", pass.name, system);
   section.picture(
       name, title,
-      "A bar is the lower bound of a stage, coloured by what bounds it; the tick is its modelled "
-      "time.",
+      fmt::format("{}. A bar is the lower bound of a stage, coloured by what bounds it; the tick "
+                  "is its modelled time (inside the bar: rows of whole layers leave it less).",
+                  shape_of(stages)),
       picture_of(
           rows, 290,
           {{"encoding",
@@ -97,8 +98,8 @@ void add_stages(const Json& evidence, const Pass& pass, const std::string& syste
                   {"title", "bound by"},
                   {"scale",
                    {{"domain", {"math", "memory", "host"}},
-                    {"range", {"#d1495b", "#3d7ea6", "#8d99ae"}}}}}}}}},
-             {{"mark", {{"type", "tick"}, {"thickness", 3}, {"color", "#e09f3e"}}},
+                    {"range", {"#d1495b", "#3d7ea6", "#7f8ba0"}}}}}}}}},
+             {{"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
               {"encoding", {{"x", field("time_us", "quantitative", "us")}}}}}}}));
   section.table(name, fmt::format("{} ({})", title, shape_of(stages)), columns, std::move(rows));
 }
@@ -205,7 +206,7 @@ void add_latency(const Json& evidence, const std::string& system, const Pass& pa
           {{"x", here},
            {"y", {{"value", 2}}},
            {"text", {{"field", "label"}}},
-           {"color", {{"value", "#808080"}}}}}});
+           {"color", {{"value", kInk}}}}}});
   }
   const auto title = fmt::format("{} of one layer over context, {}", pass.title, system);
   const auto name = fmt::format("latency_{}_{}", pass.name, system);
@@ -236,8 +237,10 @@ void add_roofline(const Json& evidence, const std::string& system, Section& sect
       const double bytes = number_at(stage, {"bytes"});
       const auto name = text_at(stage, {"name"});
       if (!(flops > 0) || !(bytes > 0)) continue;
+      const double bound_us = number_at(stage, {"bound_us"});
       const auto add = [&](const char* what, double us, const std::string& source) {
-        if (!(us > 0)) return;
+        // What rows of whole layers leave to a small stage may be less than it needs: no speed.
+        if (!(us > 0) || us < bound_us) return;
         points.push_back({{"stage", spaced(name)},
                           {"pass", pass.title},
                           {"intensity", flops / bytes},
@@ -245,7 +248,7 @@ void add_roofline(const Json& evidence, const std::string& system, Section& sect
                           {"what", what},
                           {"source", source}});
       };
-      add("bound", number_at(stage, {"bound_us"}), "bound: data/systems");
+      add("bound", bound_us, "bound: data/systems");
       add("modelled", modelled_us(model, name), model_source(model));
     }
     if (!roof.empty()) continue;
@@ -371,7 +374,7 @@ void add_timeline(const Json& evidence, Section& section) {
                {"title", nullptr},
                {"sort", nullptr},
                {"scale", {{"scheme", "tableau20"}}},
-               {"legend", {{"orient", "bottom"}, {"columns", 4}}}}},
+               {"legend", {{"orient", "bottom"}}}}},
              {"tooltip", tooltip(columns)}}}}));
   section.table("timeline", "Timeline of one layer", columns, std::move(rows));
 }

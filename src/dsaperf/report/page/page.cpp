@@ -73,8 +73,9 @@ void write_table(const Json& table, std::string& html) {
   const auto& rows = list_at(table, {"rows"});
   html += fmt::format(
       "<details id=\"table-{}\"><summary>{} ({} rows)</summary>\n"
-      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table>\n<thead><tr>",
-      escaped(text_at(table, {"name"})), title, rows.size(), title);
+      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table>\n<caption "
+      "class=\"unseen\">{}</caption><thead><tr>",
+      escaped(text_at(table, {"name"})), title, rows.size(), title, title);
   for (const auto& column : columns) {
     html += fmt::format("<th scope=\"col\">{}</th>", escaped(text_at(column, {"title"})));
   }
@@ -107,7 +108,9 @@ void write_picture(const Json& picture, std::string& html) {
 }
 
 void write_answers(const Json& document, std::string& html) {
-  html += "<dl class=\"answers\" id=\"answers\">\n";
+  html +=
+      "<h2 class=\"unseen\" id=\"answers-title\">In short</h2>\n"
+      "<dl class=\"answers\" id=\"answers\" aria-labelledby=\"answers-title\">\n";
   for (const auto& answer : list_at(document, {"answers"})) {
     const auto source = escaped(text_at(answer, {"source"}));
     html += fmt::format(
@@ -140,7 +143,7 @@ std::string integration_page(const nlohmann::ordered_json& document) {
   write_head(escaped(text_at(document, {"model"})), html);
   html += fmt::format(
       "<header><h1>{}</h1>\n<p class=\"under\">{}; hover over a number to see where it comes "
-      "from</p>\n<nav aria-label=\"Sections\"><ul>\n",
+      "from, or read the last column of its table</p>\n<nav aria-label=\"Sections\"><ul>\n",
       escaped(text_at(document, {"model"})), escaped(text_at(document, {"program"})));
   for (const auto& section : sections) {
     html += fmt::format("<li><a href=\"#{}\">{}</a></li>\n", escaped(text_at(section, {"name"})),

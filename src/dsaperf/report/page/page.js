@@ -15,7 +15,7 @@
              labelFontSize: 12, titleFontSize: 12},
     header: {labelColor: 'currentColor', titleColor: 'currentColor'},
     text: {fill: 'currentColor', fontSize: 12},
-    range: {category: ['#4290c2', '#e07a3f', '#4c9f70', '#b565a7', '#d1495b', '#c9a227', '#6c8ebf', '#7f7f7f',
+    range: {category: ['#4290c2', '#cf6a35', '#4c9f70', '#b565a7', '#d1495b', '#a88a1a', '#6c8ebf', '#7f7f7f',
                        '#2a9d8f', '#9c6644']}
   };
   const cell = value => {
@@ -28,19 +28,20 @@
     sanitize: value => cell(value).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/"/g, '&quot;'),
     theme: 'custom'
   };
-  const narrow = spec => {
-    // On a phone the labels of an axis leave half of the width to the picture.
-    const columns = window.innerWidth < 480 ? 1 : 3;
-    return {...config, axis: {...config.axis, labelLimit: window.innerWidth < 480 ? 110 : 170},
-            legend: {...config.legend, columns}};
-  };
+  // On a phone the labels of an axis leave half of the width to the picture; a legend breaks before it is cut off.
+  const fitted = width => ({
+    ...config,
+    axis: {...config.axis, labelLimit: width < 480 ? 130 : 170},
+    legend: {...config.legend, columns: Math.min(4, Math.max(1, Math.floor(width / 210))),
+             layout: {bottom: {direction: width < 560 ? 'vertical' : 'horizontal', anchor: 'start'}}}
+  });
   const draw = async () => {
     let failed = 0;
     const pictures = JSON.parse(document.getElementById('pictures').textContent);
     for (const {name, spec} of pictures) {
       const place = document.getElementById('picture-' + name);
       try {
-        await vegaEmbed(place, spec, {mode: 'vega-lite', renderer: 'svg', actions: false, config: narrow(spec),
+        await vegaEmbed(place, spec, {mode: 'vega-lite', renderer: 'svg', actions: false, config: fitted(place.clientWidth),
                                       tooltip: format});
       } catch (error) {
         failed += 1;

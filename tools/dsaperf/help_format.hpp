@@ -1,0 +1,13 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <memory>
+
+namespace dsaperf::tool {
+
+// Help texts within 80 columns: descriptions break between words, examples behind a backslash, so
+// that they can still be copied. Line breaks of a text stay.
+std::shared_ptr<CLI::FormatterBase> help_format();
+
+}  // namespace dsaperf::tool
