@@ -1,7 +1,7 @@
 """Analyse, run, profile, predict and measure DeepSeek Sparse Attention and the models that use it.
 
 The five phases are functions that return documents: :func:`analyze`, :func:`query` and :func:`stages`, :func:`estimate`,
-:func:`sweep`, :func:`trace` and :func:`align`, :func:`collect`. :class:`DsaLayer` is one layer to run, :mod:`dsaperf.kernels` has
+:func:`sweep`, :func:`run`, :func:`trace` and :func:`align`, :func:`collect`; :func:`integrate` goes through all of them. :class:`DsaLayer` is one layer to run, :mod:`dsaperf.kernels` has
 its stages as functions on torch, CuPy, JAX and numpy tensors, :mod:`dsaperf.aic` puts tables into an AIConfigurator
 installation. Failures are :class:`Error` with a ``code``; what was assumed is warned of as :class:`AssumptionWarning`.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dsaperf._error import AssumptionWarning as AssumptionWarning, Error as Error
     from dsaperf._layer import DsaCache as DsaCache, DsaLayer as DsaLayer
     from dsaperf._native import __version__ as __version__
+    from dsaperf._phases import integrate as integrate, run as run
     from dsaperf._reports import (
         Workers as Workers,
         align as align,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
         Analysis as Analysis,
         Collection as Collection,
         Estimate as Estimate,
+        Integration as Integration,
+        LayerRun as LayerRun,
         LayerTime as LayerTime,
         Operator as Operator,
         Report as Report,
@@ -39,27 +42,15 @@ if TYPE_CHECKING:
         Trace as Trace,
     )
 
-# Importing the package loads nothing; what is used first is loaded then (a test holds that to 50 ms).
+# Importing the package loads nothing; what is used first is loaded then (a test holds that to 50 ms). Names that are not
+# here are classes of dsaperf.results.
 _PLACES = {
     "dsaperf._collect": ("collect",),
     "dsaperf._error": ("AssumptionWarning", "Error"),
     "dsaperf._layer": ("DsaCache", "DsaLayer"),
     "dsaperf._native": ("__version__",),
+    "dsaperf._phases": ("integrate", "run"),
     "dsaperf._reports": ("Workers", "align", "analyze", "bundled_models", "estimate", "query", "stages", "sweep", "trace"),
-    "dsaperf.results": (
-        "Alignment",
-        "Analysis",
-        "Collection",
-        "Estimate",
-        "LayerTime",
-        "Operator",
-        "Report",
-        "Stage",
-        "Stages",
-        "Sweep",
-        "Table",
-        "Trace",
-    ),
 }
 
 __all__ = [
@@ -71,6 +62,8 @@ __all__ = [
     "DsaLayer",
     "Error",
     "Estimate",
+    "Integration",
+    "LayerRun",
     "LayerTime",
     "Operator",
     "Report",
@@ -86,8 +79,10 @@ __all__ = [
     "bundled_models",
     "collect",
     "estimate",
+    "integrate",
     "kernels",
     "query",
+    "run",
     "stages",
     "sweep",
     "trace",
@@ -99,12 +94,12 @@ def __getattr__(name: str) -> object:
 
     if name == "kernels":
         return import_module("dsaperf.kernels")
-    for place, names in _PLACES.items():
-        if name in names:
-            value: object = getattr(import_module(place), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module 'dsaperf' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'dsaperf' has no attribute {name!r}")
+    place = next((place for place, names in _PLACES.items() if name in names), "dsaperf.results")
+    value: object = getattr(import_module(place), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -7,8 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from dsaperf._error import Error
-from dsaperf._program import program
+from dsaperf._program import ask
 from dsaperf.results import Collection
 
 __all__ = ["collect"]
@@ -40,10 +39,7 @@ def collect(
     takes times from the bound, for trials without a GPU. ``progress`` is called from another thread with one mapping a
     case: ``event`` (found, measured, failed, repeated), ``id`` and perhaps ``error``.
     """
-    import subprocess
-    import threading
-
-    command = [program(), "collect", os.fspath(config), "-o", os.fspath(output), "--json", "--json-progress"]
+    command = ["collect", os.fspath(config), "-o", os.fspath(output), "--json-progress"]
     command += ["--grid", os.fspath(grid), "--system", system, "--timing", timing, "--devices", devices]
     lists = {"--kv": kv, "--gemm": gemm, "--indexer": indexer, "--scores": scores, "--launch": launch}
     if heads:
@@ -55,25 +51,12 @@ def collect(
     flags = {"--plan-only": plan_only, "--resume": resume, "--retry-failed": retry_failed}
     command += [flag for flag, wanted in flags.items() if wanted]
 
-    messages: list[str] = []
+    def each(line: str) -> None:
+        if line.startswith("{") and progress is not None:
+            progress(json.loads(line))
 
-    def watch(lines: Any) -> None:
-        for line in lines:
-            if line.startswith("{") and progress is not None:
-                progress(json.loads(line))
-            elif not line.startswith("{"):
-                messages.append(line.strip())
-
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        watcher = threading.Thread(target=watch, args=(child.stderr,), daemon=True)
-        watcher.start()
-        assert child.stdout is not None
-        document = child.stdout.read()
-        watcher.join()
-    if child.returncode != 0:
-        text = next((line for line in messages if line.startswith("error: ")), "\n".join(messages))
-        raise Error(text.removeprefix("error: ") or f"the program ended with {child.returncode}", "invalid_argument" if child.returncode == 2 else "internal")
-    collected = json.loads(document)
+    document, messages = ask(command, each)
+    collected = dict(document)
     collected.setdefault("warnings", [line.removeprefix("warning: ") for line in messages if line.startswith("warning: ")])
     summary = f"{len(collected['cases'])} cases of {collected['model']} on {collected['system']}"
     if "report" in collected:

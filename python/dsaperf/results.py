@@ -23,6 +23,8 @@ __all__ = [
     "Analysis",
     "Collection",
     "Estimate",
+    "Integration",
+    "LayerRun",
     "LayerTime",
     "Operator",
     "Report",
@@ -386,6 +388,71 @@ class Alignment(Report):
             in_us = [None if value is None else value / 1000 for value in (mock, reference)]
             rows.append((stage["name"], stage["state"], in_us[0], in_us[1], stage.get("ratio")))
         return _html.table(rows, ("stage", "state", "mock us", "reference us", "ratio"), self._summary())
+
+
+class LayerRun(Report):
+    """One layer run alone (``dsaperf run``)."""
+
+    @property
+    def time_us(self) -> float:
+        """Of one pass."""
+        return float(self["time_us"])
+
+    @property
+    def stages(self) -> Sequence[Mapping[str, Any]]:
+        """``name``, ``time_us``, ``bound_us``, ``error``, ..."""
+        stages: Sequence[Mapping[str, Any]] = self["stages"]
+        return stages
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether every stage is what double precision says; None where it was not checked."""
+        check: Mapping[str, Any] | None = self.get("check")
+        return None if check is None else bool(check["passed"])
+
+    def __str__(self) -> str:
+        return self._summary()
+
+    def _summary(self) -> str:
+        checked = {None: "not checked", True: "check passed", False: "check failed"}[self.passed]
+        return f"{self['model']} on {self['device']}: {self.time_us:.1f} us, {checked}"
+
+    def _tables(self) -> str:
+        rows = [(s["name"], s["time_us"], s.get("bound_us"), s.get("error")) for s in self.stages]
+        return _html.table(rows, ("stage", "us", "bound us", "error"), self._summary())
+
+
+class Integration(Report):
+    """All phases of one model (``dsaperf integrate``)."""
+
+    @property
+    def page(self) -> str:
+        """Path of report.html."""
+        return str(self["report"])
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """report.json: ``answers``, ``sections``, ``phases``, ``warnings``."""
+        import os
+
+        with open(os.path.join(os.path.dirname(self.page), "report.json"), encoding="utf-8") as file:
+            report: Mapping[str, Any] = json.load(file)
+        return report
+
+    @property
+    def failures(self) -> Sequence[str]:
+        """Commands that failed, with their reasons; their parts of the report are left out."""
+        return [str(failure) for failure in self["failures"]]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{answer['question']:<21}{answer['answer']}" for answer in self.report["answers"])
+
+    def _summary(self) -> str:
+        return f"{self.page}, {self['commands_run']} commands run, {self['commands_reused']} reused"
+
+    def _tables(self) -> str:
+        rows = [(a["question"], a["answer"], a["detail"], a["source"]) for a in self.report["answers"]]
+        return _html.table(rows, ("question", "answer", "in detail", "source"), self._summary())
 
 
 class Collection(Report):

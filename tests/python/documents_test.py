@@ -158,6 +158,25 @@ class DocumentsTest(unittest.TestCase):
         self.assertEqual(rows["report"]["measured"], 3)
         self.assertEqual({e["id"] for e in events if e["event"] == "measured"}, {case["id"] for case in rows.cases})
 
+    def test_a_layer_runs_and_is_checked(self):
+        result = dsaperf.run(V32, heads=8, new_tokens=2, past_tokens=64, seconds=0, check=True)
+        self.assertTrue(result.passed)
+        self.assertGreater(result.time_us, 0)
+        self.assertIn("attention", [stage["name"] for stage in result.stages])
+        self.assertIn("check passed", str(result))
+        result._repr_html_()
+        self.assertIsNone(dsaperf.run(V32, heads=8, past_tokens=64, seconds=0).passed)
+
+    def test_all_phases_give_a_report(self):
+        with tempfile.TemporaryDirectory() as folder:
+            lines = []
+            result = dsaperf.integrate(V32, folder, skip=["run", "align", "predict", "collect", "export"], progress=lines.append)
+            self.assertEqual(result.failures, [])
+            self.assertTrue(pathlib.Path(result.page).exists())
+            self.assertIn("Sparse attention in 61 of 61 layers", str(result))
+            self.assertTrue(lines[0].startswith("analyze"))
+            result._repr_html_()
+
     def test_what_was_assumed_is_warned_of(self):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
