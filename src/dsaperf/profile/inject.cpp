@@ -4,11 +4,11 @@
 // $DSAPERF_PROFILE_DIR/PID.activity.
 //
 // It lives in a foreign process: it links neither CUPTI nor CUDA but takes the libcupti that the
-// process has loaded (torch brings its own, and two of them in a process do not work), else the one
-// that the loader finds, else $DSAPERF_CUPTI. Whatever fails is said once on stderr, and the
-// process goes on without being profiled.
+// process has loaded, else another (cupti_library.hpp). Whatever fails is said once on stderr, and
+// the process goes on without being profiled.
 
 #include "dsaperf/profile/activity_log.hpp"
+#include "dsaperf/profile/cupti_library.hpp"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -34,6 +34,13 @@ static_assert(offsetof(CUpti_ActivityKernel10, correlationId) ==
 static_assert(offsetof(CUpti_ActivityKernel10, name) == offsetof(CUpti_ActivityKernel9, name));
 static_assert(offsetof(CUpti_ActivityKernel10, graphNodeId) ==
               offsetof(CUpti_ActivityKernel9, graphNodeId));
+static_assert(offsetof(CUpti_ActivityMemcpy6, graphNodeId) ==
+              offsetof(CUpti_ActivityMemcpy5, graphNodeId));
+static_assert(offsetof(CUpti_ActivityMemset4, graphNodeId) ==
+              offsetof(CUpti_ActivityMemset3, graphNodeId));
+static_assert(offsetof(CUpti_ActivityDevice5, name) == offsetof(CUpti_ActivityDevice4, name));
+static_assert(offsetof(CUpti_ActivityDevice5, uuid) == offsetof(CUpti_ActivityDevice4, uuid));
+static_assert(offsetof(CUpti_ActivityOverhead3, end) == offsetof(CUpti_ActivityOverhead2, end));
 
 constexpr std::size_t kBufferBytes = std::size_t{8} << 20;
 constexpr std::uint32_t kFlushPeriodMs = 500;  // a process that is killed loses no more
@@ -72,31 +79,14 @@ void say(const char* what, const char* why) {
   std::fprintf(stderr, "dsaperf: this process is not profiled: %s: %s\n", what, why);
 }
 
-void* open_cupti() {
-  for (const char* name : {"libcupti.so.13", "libcupti.so.12", "libcupti.so"}) {
-    if (void* loaded = dlopen(name, RTLD_NOW | RTLD_NOLOAD)) return loaded;
-  }
-  if (const char* named = std::getenv("DSAPERF_CUPTI")) {
-    if (void* opened = dlopen(named, RTLD_NOW)) return opened;
-  }
-  // The newest first: an older CUPTI does not know a newer driver.
-  for (const char* name :
-       {"libcupti.so.13", "libcupti.so.12", "libcupti.so",
-        "/usr/local/cuda/extras/CUPTI/lib64/libcupti.so", "/usr/local/cuda/lib64/libcupti.so"}) {
-    if (void* opened = dlopen(name, RTLD_NOW)) return opened;
-  }
-  return nullptr;
-}
-
 bool load(Cupti& cupti) {
-  void* library = open_cupti();
+  void* library = dsaperf::profile::open_cupti();
   if (library == nullptr) {
     say("libcupti", dlerror());
     return false;
   }
   const auto find = [&](auto& function, const char* name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-    return function != nullptr;
+    return dsaperf::profile::find_function(library, function, name);
   };
   const bool complete = find(cupti.register_callbacks, "cuptiActivityRegisterCallbacks") &
                         find(cupti.enable, "cuptiActivityEnable") &
@@ -202,9 +192,7 @@ void take(ActivityLogWriter& log, const CUpti_Activity* record) {
 }
 
 void CUPTIAPI buffer_requested(std::uint8_t** buffer, std::size_t* size, std::size_t* records) {
-  *buffer = static_cast<std::uint8_t*>(std::aligned_alloc(8, kBufferBytes));
-  *size = *buffer != nullptr ? kBufferBytes : 0;
-  *records = 0;
+  dsaperf::profile::give_buffer(kBufferBytes, buffer, size, records);
 }
 
 void CUPTIAPI buffer_completed(CUcontext context, std::uint32_t stream, std::uint8_t* buffer,

@@ -1,6 +1,7 @@
 #include "dsaperf/profile/kernel_log.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/profile/cupti_library.hpp"
 
 #include <dlfcn.h>
 
@@ -38,21 +39,8 @@ Session& session() {
   return *kTheOne;
 }
 
-void* open_cupti() {
-  if (const char* named = std::getenv("DSAPERF_CUPTI")) return dlopen(named, RTLD_NOW);
-  // The newest first: an older CUPTI does not know a newer driver.
-  for (const char* name :
-       {"libcupti.so.13", "libcupti.so.12", "libcupti.so",
-        "/usr/local/cuda/extras/CUPTI/lib64/libcupti.so", "/usr/local/cuda/lib64/libcupti.so"}) {
-    if (void* opened = dlopen(name, RTLD_NOW)) return opened;
-  }
-  return nullptr;
-}
-
 void CUPTIAPI buffer_requested(std::uint8_t** buffer, std::size_t* size, std::size_t* records) {
-  *buffer = static_cast<std::uint8_t*>(std::aligned_alloc(8, kBufferBytes));
-  *size = *buffer != nullptr ? kBufferBytes : 0;
-  *records = 0;
+  give_buffer(kBufferBytes, buffer, size, records);
 }
 
 void CUPTIAPI buffer_completed(CUcontext, std::uint32_t, std::uint8_t* buffer, std::size_t,
@@ -92,8 +80,7 @@ Result<std::unique_ptr<KernelLog>> KernelLog::create() {
         dlerror());
   }
   const auto find = [&](auto& function, const char* name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-    return function != nullptr;
+    return find_function(library, function, name);
   };
   if (!find(state.register_callbacks, "cuptiActivityRegisterCallbacks") ||
       !find(state.enable, "cuptiActivityEnable") || !find(state.disable, "cuptiActivityDisable") ||

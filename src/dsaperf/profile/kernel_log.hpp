@@ -12,7 +12,7 @@ namespace dsaperf::profile {
 // Names of the kernels that this process runs while it is asked to look, from CUPTI. Outside of
 // kernels_of nothing is recorded, so that timings between two looks are those of the program.
 //
-// CUPTI is opened with dlopen: libcupti of CUDA 12 or 13, or $DSAPERF_CUPTI. One object a process.
+// CUPTI is opened with dlopen: libcupti of CUDA 12 or 13 (cupti_library.hpp). One object a process.
 class KernelLog {
  public:
   // Fails with kNotFound where there is no libcupti, with kUnsupported where it refuses.

@@ -42,6 +42,16 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return list;
 }
 
+std::vector<std::filesystem::path> logs_in(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".activity") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
 }  // namespace
 
 Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
@@ -51,6 +61,12 @@ Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
   std::error_code error;
   std::filesystem::create_directories(logs, error);
   if (error) return fail(Errc::kIo, "{}: {}", logs.native(), error.message());
+  if (!logs_in(logs).empty()) {
+    return fail(Errc::kInvalidArgument,
+                "{} holds logs of another run, which would be merged with this one; remove them or "
+                "name another folder",
+                logs.native());
+  }
   const auto library = std::filesystem::absolute(injection).native();
   auto environment =
       environment_with({"CUDA_INJECTION64_PATH=" + library, "NVTX_INJECTION64_PATH=" + library,
@@ -75,12 +91,7 @@ Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
       std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count();
   run.exit_code = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
 
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(logs, error)) {
-    if (entry.path().extension() == ".activity") files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  for (const auto& file : files) {
+  for (const auto& file : logs_in(logs)) {
     DSAPERF_TRY_ASSIGN(auto recording, read_activity_log(file));
     run.processes.push_back(std::move(recording));
   }

@@ -18,7 +18,7 @@ struct ProfiledRun {
 // Runs a command with `injection` (libdsaperf_inject.so) in it and in all its children that
 // initialise CUDA, waits for it, and reads what they left in `logs`, a folder that is made. The
 // command's own output and signals pass through. Fails with kNotFound where the command cannot be
-// started.
+// started, with kInvalidArgument where the folder holds logs already.
 Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
                                  const std::filesystem::path& injection,
                                  const std::filesystem::path& logs);

@@ -64,5 +64,21 @@ TEST_F(InjectionLibraryTest, OfABuildWithoutCudaIsAnErrorThatSaysWhatToDo) {
   EXPECT_NE(missing.error().message().find("preset release"), std::string::npos);
 }
 
+TEST_F(InjectionLibraryTest, LogsOfAnotherRunAreNotMergedIntoThisOne) {
+  const auto logs = folder / "logs";
+  // What the injection library does in a process that uses CUDA.
+  const std::vector<std::string> command = {
+      "sh", "-c",
+      "printf 'dsaperf.activity.1\\np 7 x\\nn 0 f\\nk 1 2 0 7 1 0 0\\nz 3\\n' > "
+      "$DSAPERF_PROFILE_DIR/7.activity"};
+  const auto first = run_profiled(command, put("inject.so"), logs);
+  ASSERT_TRUE(first) << first.error().message();
+  ASSERT_EQ(first->processes.size(), 1U);
+  EXPECT_EQ(first->processes[0].timeline.launches.size(), 1U);
+  const auto second = run_profiled(command, put("inject.so"), logs);
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().message().find("another folder"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace dsaperf::profile
