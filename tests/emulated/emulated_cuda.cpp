@@ -5,23 +5,32 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <numeric>
 #include <random>
 #include <thread>
+#include <utility>
 
 namespace dsaperf::kernels::sm90 {
 __thread std::uint8_t dynamic_shared[kEmulatedSharedBytes] __attribute__((aligned(1024)));
+}
+
+namespace dsaperf::kernels::sm90::sparse_mla {
+__thread std::byte shared_bytes[kEmulatedSharedBytes] __attribute__((aligned(1024)));
 }
 
 namespace emulated {
 namespace {
 
 using dsaperf::kernels::sm90::dynamic_shared;
+using dsaperf::kernels::sm90::sparse_mla::shared_bytes;
 
 constexpr std::size_t kStackBytes = 64 * 1024;
 constexpr std::uint32_t kRankShift = 24;
+constexpr int kStalledPasses = 2000;              // of all threads, until that is called a deadlock
+constexpr std::uint32_t kSecondArray = 1u << 23;  // an address of shared_bytes
 
 // Where the CTAs of a cluster wait for each other. (libstdc++'s std::barrier sleeps too long.)
 class Barrier {
@@ -59,7 +68,11 @@ class Barrier {
 struct Cluster {
   explicit Cluster(int size) : barrier(size), shared(size) {}
   Barrier barrier;
-  std::vector<std::uint8_t*> shared;
+  struct Bases {
+    std::uint8_t* dynamic;
+    std::uint8_t* bytes;
+  };
+  std::vector<Bases> shared;
 };
 
 // Where threads wait for each other: a count of arrivals, and the round it belongs to.
@@ -72,7 +85,10 @@ struct Context {
   ucontext_t machine{};
   std::unique_ptr<std::uint8_t[]> stack;
   bool done = false;
-  int waits_for_round = 0;  // of the cluster barrier it has arrived at
+  int waits_for_round = 0;                   // of the cluster barrier it has arrived at
+  std::deque<std::function<void()>> copies;  // issued, not complete
+  std::deque<std::vector<std::function<void()>>> products;  // groups committed, not complete
+  std::vector<std::function<void()>> group;                 // issued, not committed
 };
 
 struct Warp {
@@ -90,15 +106,20 @@ struct Cta {
   std::vector<Warp> warps;
   int running = 0;
   Meeting block_meeting, cluster_meeting;
+  Meeting named[16];
   ucontext_t scheduler{};
   int current = 0;
+  std::mt19937 engine;
+  bool progress = false;  // since the last pass over all threads
 };
 
 thread_local Cta* cta = nullptr;
 
-void yield() {
-  Context& own = cta->threads[cta->current];
-  swapcontext(&own.machine, &cta->scheduler);
+void finish_one_copy(Context& own) {
+  const auto copy = std::move(own.copies.front());
+  own.copies.pop_front();
+  copy();
+  cta->progress = true;
 }
 
 // Until all who take part have arrived.
@@ -108,6 +129,7 @@ void meet(Meeting& meeting, int of, const std::function<void()>& when_all = {}) 
     if (when_all) when_all();
     meeting.arrived = 0;
     ++meeting.round;
+    cta->progress = true;
     return;
   }
   while (meeting.round == round) yield();
@@ -115,17 +137,28 @@ void meet(Meeting& meeting, int of, const std::function<void()>& when_all = {}) 
 
 void run_thread() {
   (*cta->kernel)();
+  finish_copies();
   Context& own = cta->threads[cta->current];
   own.done = true;
+  cta->progress = true;
   --cta->running;
   --cta->warps[cta->current / 32].running;
   swapcontext(&own.machine, &cta->scheduler);
 }
 
+[[noreturn]] void report_deadlock(const Cta& own) {
+  std::fprintf(stderr, "CTA %u: no thread can go on; waiting are warps", own.block);
+  for (std::size_t warp = 0; warp < own.warps.size(); ++warp)
+    if (own.warps[warp].running > 0) std::fprintf(stderr, " %zu", warp);
+  std::fprintf(stderr, "\n");
+  std::abort();
+}
+
 void run_cta(Cta& own, int threads, unsigned seed) {
   cta = &own;
   std::memset(dynamic_shared, 0xa5, sizeof dynamic_shared);
-  own.cluster->shared[own.rank] = dynamic_shared;
+  std::memset(shared_bytes, 0xa5, sizeof shared_bytes);
+  own.cluster->shared[own.rank] = {dynamic_shared, reinterpret_cast<std::uint8_t*>(shared_bytes)};
   own.cluster->barrier.wait();
   own.running = threads;
   own.threads.resize(threads);
@@ -138,16 +171,20 @@ void run_cta(Cta& own, int threads, unsigned seed) {
     context.machine.uc_link = nullptr;
     makecontext(&context.machine, run_thread, 0);
   }
-  std::mt19937 engine(seed + own.block);
+  own.engine.seed(seed + own.block);
   std::vector<int> order(threads);
   std::iota(order.begin(), order.end(), 0);
+  int stalled = 0;
   while (own.running > 0) {
-    std::shuffle(order.begin(), order.end(), engine);
+    std::shuffle(order.begin(), order.end(), own.engine);
+    own.progress = false;
     for (const int thread : order) {
       if (own.threads[thread].done) continue;
       own.current = thread;
       swapcontext(&own.scheduler, &own.threads[thread].machine);
     }
+    stalled = own.progress ? 0 : stalled + 1;
+    if (stalled == kStalledPasses) report_deadlock(own);
   }
   own.cluster->barrier.leave();
   cta = nullptr;
@@ -190,6 +227,52 @@ void launch(int grid, int threads, int cluster, unsigned seed,
   }
 }
 
+void yield() {
+  Context& own = cta->threads[cta->current];
+  // A copy arrives when it likes, but in the order of its thread.
+  if (!own.copies.empty() && cta->engine() % 4 == 0) finish_one_copy(own);
+  swapcontext(&own.machine, &cta->scheduler);
+}
+
+void note_progress() {
+  cta->progress = true;
+}
+
+void copy_later(std::function<void()> copy) {
+  Context& own = cta->threads[cta->current];
+  own.copies.push_back(std::move(copy));
+  if (cta->engine() % 4 == 0) finish_copies();
+}
+
+void finish_copies() {
+  Context& own = cta->threads[cta->current];
+  while (!own.copies.empty()) finish_one_copy(own);
+}
+
+void multiply_later(std::function<void()> product) {
+  cta->threads[cta->current].group.push_back(std::move(product));
+}
+
+// At once, or when it is waited for: what is between sees either.
+void commit_products() {
+  Context& own = cta->threads[cta->current];
+  own.products.push_back(std::exchange(own.group, {}));
+  gather_warp(0);
+  if (cta->engine() % 2 == 0) finish_products(0);
+}
+
+void finish_products(std::size_t pending) {
+  Context& own = cta->threads[cta->current];
+  while (own.products.size() > pending) {
+    for (const auto& product : own.products.front()) product();
+    own.products.pop_front();
+  }
+}
+
+void sync_named(int id, int threads) {
+  meet(cta->named[id], threads);
+}
+
 // Threads that have ended no longer count, as on the device.
 void sync_block() {
   meet(cta->block_meeting, cta->running);
@@ -215,7 +298,11 @@ void sync_cluster() {
 }
 
 std::uint32_t shared_address(const void* pointer) {
-  return static_cast<std::uint32_t>(static_cast<const std::uint8_t*>(pointer) - dynamic_shared);
+  const auto* at = static_cast<const std::uint8_t*>(pointer);
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(shared_bytes);
+  if (at >= bytes && at < bytes + kEmulatedSharedBytes)
+    return static_cast<std::uint32_t>(at - bytes) | kSecondArray;
+  return static_cast<std::uint32_t>(at - dynamic_shared);
 }
 
 std::uint32_t cluster_address(std::uint32_t address, std::uint32_t rank) {
@@ -223,12 +310,18 @@ std::uint32_t cluster_address(std::uint32_t address, std::uint32_t rank) {
 }
 
 void* pointer_of(std::uint32_t address) {
-  const std::uint32_t offset = address & ((1u << kRankShift) - 1);
-  if (address >> kRankShift >= cta->cluster_size || offset >= kEmulatedSharedBytes) {
+  const std::uint32_t offset = address & (kSecondArray - 1);
+  const std::uint32_t rank = address >> kRankShift;
+  if (rank >= cta->cluster_size || offset >= kEmulatedSharedBytes) {
     std::fprintf(stderr, "address %#x is outside the cluster's shared memory\n", address);
     std::abort();
   }
-  return cta->cluster->shared[address >> kRankShift] + offset;
+  const Cluster::Bases& bases = cta->cluster->shared[rank];
+  return ((address & kSecondArray) != 0 ? bases.bytes : bases.dynamic) + offset;
+}
+
+void* own_pointer_of(std::uint32_t address) {
+  return pointer_of(cluster_address(address, cta->rank));
 }
 
 std::vector<std::uint32_t> gather_warp(std::uint32_t value) {

@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <vector>
 
-// As much of CUDA C++ as kernels without tensor cores need, on the host: device code is compiled by
-// the host's compiler, and its logic is tested where there is no GPU. What it says about a kernel
-// is whether its result is right for every order in which threads may run between two barriers (the
-// order is drawn at random), not whether it is fast, nor that memory orderings suffice.
+// As much of CUDA C++ as our kernels need, on the host: device code is compiled by the host's
+// compiler, and its logic is tested where there is no GPU. What it says about a kernel is whether
+// its result is right, and whether it ends, for every order in which threads may run between two
+// barriers and in which copies and products may complete (drawn at random), not whether it is fast,
+// nor that memory orderings (fences) suffice.
 //
 // One thread of the system is one CTA, so dynamic shared memory is thread_local; the threads of a
 // CTA are contexts on it, which switch where they wait for each other. CTAs of a cluster run side
@@ -19,7 +22,7 @@
 
 #define __device__
 #define __host__
-#define __global__
+#define __global__ inline
 #define __shared__ __thread
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
@@ -48,6 +51,10 @@ namespace dsaperf::kernels::sm90 {
 extern __thread std::uint8_t dynamic_shared[kEmulatedSharedBytes] __attribute__((aligned(1024)));
 }
 
+namespace dsaperf::kernels::sm90::sparse_mla {
+extern __thread std::byte shared_bytes[kEmulatedSharedBytes] __attribute__((aligned(1024)));
+}
+
 namespace emulated {
 
 struct Index {
@@ -62,7 +69,21 @@ Index grid_size();
 // first.
 void launch(int grid, int threads, int cluster, unsigned seed, const std::function<void()>& kernel);
 
+// Lets other threads of the CTA run. A CTA none of whose threads can go on ends the program, with
+// the warps that wait.
+void yield();
+void note_progress();
+
+// What a thread starts and something else ends: copies, at any time from now on, in order, at the
+// latest in finish_copies; and products, in groups, from their commit to when they are waited for.
+void copy_later(std::function<void()> copy);
+void finish_copies();
+void multiply_later(std::function<void()> product);
+void commit_products();
+void finish_products(std::size_t pending);  // all groups but the last `pending`
+
 void sync_block();
+void sync_named(int id, int threads);
 void sync_cluster();
 void arrive_cluster();
 void wait_cluster();
@@ -72,6 +93,8 @@ std::uint32_t cluster_size();
 std::uint32_t shared_address(const void* pointer);
 std::uint32_t cluster_address(std::uint32_t address, std::uint32_t rank);
 void* pointer_of(std::uint32_t cluster_address);
+// What an address of shared_address names in this CTA.
+void* own_pointer_of(std::uint32_t address);
 
 // All lanes of a warp give a value; each gets what `of(values of the 32 lanes, lane)` says.
 std::vector<std::uint32_t> gather_warp(std::uint32_t value);
@@ -135,6 +158,9 @@ inline float4 make_float4(float x, float y, float z, float w) {
 }
 inline uint2 make_uint2(std::uint32_t x, std::uint32_t y) {
   return {x, y};
+}
+inline uint4 make_uint4(std::uint32_t x, std::uint32_t y, std::uint32_t z, std::uint32_t w) {
+  return {x, y, z, w};
 }
 using std::isnan;
 

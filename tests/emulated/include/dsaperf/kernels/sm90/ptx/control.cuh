@@ -5,6 +5,13 @@
 // The instructions of the file of this name under src, on emulated CTAs.
 namespace dsaperf::kernels::sm90::ptx {
 
+template <int kRegisters, int kBefore>
+void change_registers() {
+}
+
+inline void named_barrier_sync(int id, int threads) {
+  emulated::sync_named(id, threads);
+}
 inline void cluster_sync() {
   emulated::sync_cluster();
 }
@@ -14,12 +21,28 @@ inline std::uint32_t cluster_rank() {
 inline std::uint32_t cluster_size() {
   return emulated::cluster_size();
 }
+inline float4 load_cluster_f32x4(std::uint32_t address) {
+  return *static_cast<float4*>(emulated::pointer_of(address));
+}
+inline void store_cluster_f32x2(std::uint32_t address, float a, float b) {
+  *static_cast<float2*>(emulated::pointer_of(address)) = {a, b};
+}
 inline void wait_for_previous_grid() {
 }
 inline void launch_next_grid() {
 }
 inline float exp2_approximate(float x) {
   return std::exp2(x);
+}
+
+inline void stmatrix_x4(std::uint32_t address, std::uint32_t a, std::uint32_t b, std::uint32_t c,
+                        std::uint32_t d) {
+  const auto rows = emulated::gather_warp(address);
+  const std::uint32_t lane = threadIdx.x % 32;
+  const std::uint32_t words[4] = {a, b, c, d};
+  for (std::uint32_t matrix = 0; matrix < 4; ++matrix)
+    *static_cast<std::uint32_t*>(
+        emulated::own_pointer_of(rows[8 * matrix + lane / 4] + 4 * (lane % 4))) = words[matrix];
 }
 
 }  // namespace dsaperf::kernels::sm90::ptx

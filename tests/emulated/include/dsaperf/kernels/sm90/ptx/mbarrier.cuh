@@ -2,7 +2,8 @@
 
 #include "emulated_cuda.hpp"
 
-// Addresses only: what waits on barriers of transactions is not emulated.
+// The instructions of the file of this name under src, on emulated CTAs: arrivals are counted,
+// bytes are not.
 namespace dsaperf::kernels::sm90::ptx {
 
 inline std::uint32_t shared_address(const void* pointer) {
@@ -10,6 +11,40 @@ inline std::uint32_t shared_address(const void* pointer) {
 }
 inline std::uint32_t cluster_address(std::uint32_t address, std::uint32_t rank) {
   return emulated::cluster_address(address, rank);
+}
+
+// The 8 bytes of a barrier.
+struct EmulatedBarrier {
+  std::uint32_t phase : 1;
+  std::uint32_t count : 31;
+  std::uint32_t pending;
+};
+
+inline EmulatedBarrier& barrier_at(std::uint32_t address) {
+  return *static_cast<EmulatedBarrier*>(emulated::own_pointer_of(address));
+}
+
+inline void mbarrier_init(std::uint32_t barrier, std::uint32_t count) {
+  barrier_at(barrier) = {.phase = 0, .count = count, .pending = count};
+}
+inline void fence_mbarrier_init() {
+}
+inline void mbarrier_arrive(std::uint32_t barrier) {
+  EmulatedBarrier& at = barrier_at(barrier);
+  if (--at.pending == 0) {
+    at.phase ^= 1;
+    at.pending = at.count;
+    emulated::note_progress();
+  }
+}
+inline void mbarrier_arrive_after_cp_async(std::uint32_t barrier) {
+  emulated::copy_later([barrier] { mbarrier_arrive(barrier); });
+}
+inline bool mbarrier_test(std::uint32_t barrier, std::uint32_t parity) {
+  return barrier_at(barrier).phase != parity;
+}
+inline void mbarrier_wait(std::uint32_t barrier, std::uint32_t parity) {
+  while (!mbarrier_test(barrier, parity)) emulated::yield();
 }
 
 }  // namespace dsaperf::kernels::sm90::ptx

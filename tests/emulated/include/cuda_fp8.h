@@ -1,0 +1,13 @@
+#pragma once
+
+#include "cuda_fp16.h"
+#include "dsaperf/kernels/formats.hpp"
+
+// Stands in for CUDA's header where device code is compiled for the host.
+using __nv_fp8x2_storage_t = std::uint16_t;
+enum __nv_fp8_interpretation_t { __NV_E4M3 };
+inline __half2_raw __nv_cvt_fp8x2_to_halfraw2(__nv_fp8x2_storage_t pair,
+                                              __nv_fp8_interpretation_t) {
+  return {dsaperf::kernels::e4m3_to_float(static_cast<std::uint8_t>(pair)),
+          dsaperf::kernels::e4m3_to_float(static_cast<std::uint8_t>(pair >> 8))};
+}

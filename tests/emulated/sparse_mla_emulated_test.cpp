@@ -1,0 +1,175 @@
+// Sparse attention on emulated CTAs, tensor cores included: every way of merging, one and two
+// converting warpgroups, against the double reference.
+#include "dsaperf/kernels/formats.hpp"
+#include "dsaperf/kernels/sm90/sparse_mla/combine.cuh"
+#include "dsaperf/kernels/sm90/sparse_mla/kernel.cuh"
+#include "dsaperf/kernels/sm90/sparse_mla/parts.cuh"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+
+namespace dsaperf::kernels::sm90::sparse_mla {
+namespace {
+
+using Format = KvRows::Format;
+
+struct Case {
+  Format format = Format::kBf16;
+  int heads = 16;
+  std::vector<std::int32_t> lengths{};  // of the tokens' lists
+  int topk = 200;
+  float scale = 0.05F;
+};
+
+struct Result {
+  std::vector<std::uint16_t> out;
+  std::vector<float> lse;
+};
+
+// Inputs at 16-byte alignment, as the kernels need.
+class Inputs {
+ public:
+  explicit Inputs(const Case& c)
+      : tokens_(static_cast<int>(c.lengths.size())), lengths_(c.lengths) {
+    std::mt19937 engine(9);
+    std::normal_distribution<double> normal;
+    const int row_bytes = c.format == Format::kBf16 ? kKvRowBytesBf16 : kKvRowBytesFp8;
+    q_.resize(tokens_ * c.heads * kKeyDim * 2 / 16 + 1);
+    kv_.resize(kRows * row_bytes / 16 + 1);
+    auto* q = reinterpret_cast<std::uint16_t*>(q_.data());
+    for (int i = 0; i < tokens_ * c.heads * kKeyDim; ++i) q[i] = bf16_from(normal(engine));
+    auto* bytes = reinterpret_cast<std::uint8_t*>(kv_.data());
+    for (int r = 0; r < kRows; ++r) {
+      std::uint8_t* row = bytes + r * row_bytes;
+      const auto put = [&](int at) {
+        const std::uint16_t bits = bf16_from(normal(engine));
+        std::memcpy(row + at, &bits, 2);
+      };
+      if (c.format == Format::kBf16) {
+        for (int d = 0; d < kKeyDim; ++d) put(2 * d);
+        continue;
+      }
+      for (int d = 0; d < kLatentDim; ++d) row[d] = e4m3_from(normal(engine));
+      for (int g = 0; g < kKvFp8Scales; ++g) {
+        const float scale = std::ldexp(1.0F, static_cast<int>(engine() % 3) - 1);
+        std::memcpy(row + kKvFp8ScaleOffset + 4 * g, &scale, 4);
+      }
+      for (int d = 0; d < kRopeDim; ++d) put(kKvFp8RopeOffset + 2 * d);
+    }
+    for (int i = 0; i < tokens_ * c.topk; ++i)
+      indices_.push_back(engine() % 5 == 0 ? -1 : static_cast<std::int32_t>(engine() % kRows));
+    params_ = {.q = q_.data(),
+               .kv = {.data = kv_.data(),
+                      .format = c.format,
+                      .rows = kRows,
+                      .row_stride_bytes = row_bytes},
+               .indices = indices_.data(),
+               .topk_length = lengths_.data(),
+               .tokens = tokens_,
+               .heads = c.heads,
+               .topk = c.topk,
+               .q_token_stride = std::int64_t{c.heads} * kKeyDim,
+               .q_head_stride = kKeyDim,
+               .indices_stride = c.topk,
+               .out_token_stride = std::int64_t{c.heads} * kLatentDim,
+               .out_head_stride = kLatentDim,
+               .lse_stride = c.heads,
+               .scale = c.scale};
+  }
+
+  // Runs `kernel` on poisoned outputs.
+  template <class Kernel>
+  Result run(Kernel kernel) {
+    std::vector<uint4> out(tokens_ * params_.heads * kLatentDim * 2 / 16);
+    std::memset(out.data(), 0x7f, out.size() * 16);
+    Result result;
+    result.lse.assign(tokens_ * params_.heads, NAN);
+    params_.out = out.data();
+    params_.lse = result.lse.data();
+    kernel(static_cast<const SparseMlaParams&>(params_));
+    const auto* bits = reinterpret_cast<const std::uint16_t*>(out.data());
+    result.out.assign(bits, bits + tokens_ * params_.heads * kLatentDim);
+    return result;
+  }
+
+ private:
+  static constexpr int kRows = 300;
+  int tokens_;
+  std::vector<std::int32_t> lengths_;
+  std::vector<uint4> q_, kv_;
+  std::vector<std::int32_t> indices_;
+  SparseMlaParams params_;
+};
+
+void expect_close(const Result& got, const Result& expected, const std::string& what) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < got.out.size(); ++i) {
+    const double a = bf16_to_float(got.out[i]), b = bf16_to_float(expected.out[i]);
+    difference += (a - b) * (a - b);
+    size += b * b;
+  }
+  // P and the output are rounded to bf16 once each: 2^-9 relative on average, twice.
+  EXPECT_LE(std::sqrt(difference / size), std::ldexp(1.0, -8)) << what;
+  for (std::size_t i = 0; i < got.lse.size(); ++i) {
+    if (std::isinf(expected.lse[i])) {
+      EXPECT_EQ(got.lse[i], expected.lse[i]) << what << ", " << i;
+    } else {
+      EXPECT_NEAR(got.lse[i], expected.lse[i], 1e-4 * (1 + std::abs(expected.lse[i])))
+          << what << ", " << i;
+    }
+  }
+}
+
+template <Format kFormat, int kProducers>
+void expect_every_merge(const Case& c, unsigned seed) {
+  using R = Roles<kFormat, kProducers>;
+  Inputs inputs(c);
+  const auto expected =
+      inputs.run([](const SparseMlaParams& params) { ASSERT_TRUE(sparse_mla_reference(params)); });
+  const int items = static_cast<int>(c.lengths.size()) * head_tiles(c.heads);
+  const std::string what = std::to_string(c.heads) + " heads, " + std::to_string(kProducers) +
+                           " producers, seed " + std::to_string(seed);
+  expect_close(inputs.run([&](const SparseMlaParams& params) {
+    emulated::launch(std::min(items, 2), R::kThreads, 1, seed,
+                     [&] { sparse_mla_kernel<kFormat, Merge::kNone, kProducers>(params); });
+  }),
+               expected, what + ", alone");
+  expect_close(inputs.run([&](const SparseMlaParams& params) {
+    emulated::launch(3 * items, R::kThreads, 3, seed,
+                     [&] { sparse_mla_kernel<kFormat, Merge::kCluster, kProducers>(params); });
+  }),
+               expected, what + ", cluster");
+  for (const int parts : {2, 5}) {
+    expect_close(inputs.run([&](const SparseMlaParams& params) {
+      std::vector<uint4> workspace(parts_workspace(items, parts) / sizeof(uint4));
+      std::memset(workspace.data(), 0xff, workspace.size() * sizeof(uint4));
+      const PartsParams with = with_parts(params, parts, workspace.data());
+      emulated::launch(items * parts, R::kThreads, 1, seed,
+                       [&] { sparse_mla_parts_kernel<kFormat, kProducers>(with); });
+      emulated::launch(static_cast<int>(params.tokens) * params.heads, kCombineThreads, 1, seed,
+                       [&] { combine_parts_kernel(with); });
+    }),
+                 expected, what + ", " + std::to_string(parts) + " parts");
+  }
+}
+
+TEST(SparseMlaEmulatedTest, Bf16RowsInEveryMerge) {
+  expect_every_merge<Format::kBf16, 1>({.lengths = {500}, .topk = 500}, 1);
+}
+
+TEST(SparseMlaEmulatedTest, Fp8RowsInEveryMergeWithOneAndTwoProducers) {
+  const Case c{.format = Format::kFp8, .lengths = {200, 130, 1}};
+  expect_every_merge<Format::kFp8, 1>(c, 1);
+  expect_every_merge<Format::kFp8, 2>(c, 1);
+  expect_every_merge<Format::kFp8, 2>(c, 2);
+}
+
+TEST(SparseMlaEmulatedTest, TwoHeadTilesAndLongerListsWithTwoProducers) {
+  expect_every_merge<Format::kFp8, 2>(
+      {.format = Format::kFp8, .heads = 128, .lengths = {450}, .topk = 450, .scale = 1}, 3);
+}
+
+}  // namespace
+}  // namespace dsaperf::kernels::sm90::sparse_mla
