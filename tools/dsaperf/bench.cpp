@@ -3,6 +3,7 @@
 #include "dsaperf/bench/cases.hpp"
 #include "dsaperf/bench/measure.hpp"
 #include "dsaperf/bench/tune.hpp"
+#include "dsaperf/bench/watchdog.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,6 +38,8 @@ struct Options {
   std::string output;  // the document, written anew after each shape
   std::string commit = "unknown";
   double seconds = 1e9;
+  double stall_seconds = 20;
+  std::vector<std::string> without;  // variants
   bool tune = false;
   bool plan_only = false;
   bool quick = false;
@@ -119,6 +123,18 @@ Result<ExitCode> plan(const Options& options) {
   return ExitCode::kDone;
 }
 
+// Nothing of CUDA returns after a kernel that never ends, so the program ends here.
+[[noreturn]] void give_up(const Options& options, const std::string& variant) {
+  std::string without = fmt::format("{}", fmt::join(options.without, ","));
+  if (variant != kernels::name(kernels::Variant::kDefault))
+    without += (without.empty() ? "" : ",") + variant;
+  std::fprintf(stderr,
+               "error: bench: %s did not end within %g s (--stall-seconds); what was measured "
+               "before is written; to go on without it: --without %s\n",
+               variant.c_str(), options.stall_seconds, without.c_str());
+  std::_Exit(static_cast<int>(ExitCode::kFailed));
+}
+
 Result<ExitCode> bench_kernels(const Options& options) {
   if (options.plan_only) return plan(options);
   DSAPERF_TRY_ASSIGN(const auto card, bench::card());
@@ -134,6 +150,15 @@ Result<ExitCode> bench_kernels(const Options& options) {
   if (system)
     report.bound_source = fmt::format("datasheet peaks of {} (data/systems)", system->name);
   std::vector<bench::Timing> timings;
+  bench::Watchdog watchdog(std::chrono::duration<double>(options.stall_seconds),
+                           [&options](const std::string& variant) { give_up(options, variant); });
+  bench::MeasureOptions measuring{.quick = options.quick,
+                                  .all_variants = options.tune,
+                                  .begins = [&](kernels::Variant variant) {
+                                    watchdog.begin(std::string(kernels::name(variant)));
+                                  }};
+  for (const auto& name : options.without)
+    measuring.without.push_back(*kernels::variant_from_name(name));
   const auto started = Clock::now();
   const auto shapes = chosen_shapes(options);
   for (std::size_t i = 0; i < shapes.size(); ++i) {
@@ -145,8 +170,8 @@ Result<ExitCode> bench_kernels(const Options& options) {
       report.left_out.push_back(title);
       continue;
     }
-    const auto measured =
-        bench::measure(shape, {.quick = options.quick, .all_variants = options.tune});
+    const auto measured = bench::measure(shape, measuring);
+    watchdog.end();
     if (!measured) {
       report.left_out.push_back(title);
       report.warnings.push_back(fmt::format("{}: {}", title, measured.error().message()));
@@ -238,6 +263,22 @@ void add_bench(CLI::App& app, Run& run) {
   command->add_option("--commit", options->commit, "Revision, for the record")
       ->capture_default_str();
   command->add_option("--seconds", options->seconds, "Time for all; shapes beyond it are left out")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--without", options->without,
+                   "Variants that are not tried, comma separated (not the default)")
+      ->delimiter(',')
+      ->check([](const std::string& text) {
+        const auto variant = kernels::variant_from_name(text);
+        return variant && *variant != kernels::Variant::kDefault
+                   ? std::string()
+                   : fmt::format("no variant \"{}\" beside the default", text);
+      })
+      ->needs(tune);
+  command
+      ->add_option("--stall-seconds", options->stall_seconds,
+                   "A variant that takes longer at one shape ends the program, which names it")
+      ->capture_default_str()
       ->check(CLI::PositiveNumber);
   command->add_flag("--quick", options->quick, "Fewer samples");
   command->add_flag("--plan-only", options->plan_only,

@@ -67,6 +67,10 @@ Result<std::vector<Timing>> measure(const kernels::TunedShape& shape,
   std::vector<Variant> variants;
   if (options.all_variants) {
     variants = kernels::variants_of(shape, sm_count);
+    std::erase_if(variants, [&](Variant each) {
+      return each != Variant::kDefault &&
+             std::ranges::find(options.without, each) != options.without.end();
+    });
   } else {
     DSAPERF_TRY_ASSIGN(const Variant chosen, kernels::tuned_variant(shape));
     variants = {chosen};
@@ -74,10 +78,12 @@ Result<std::vector<Timing>> measure(const kernels::TunedShape& shape,
   gpu::TimingOptions timing_options;
   if (options.quick)
     timing_options = {.warmup = 2, .cold_samples = 7, .warm_samples = 3, .calls_per_graph = 10};
+  if (options.begins) options.begins(Variant::kDefault);
   DSAPERF_TRY_ASSIGN(const auto expected, result_of(*inputs, Variant::kDefault));
   std::vector<Timing> timings;
   for (const Variant variant : variants) {
     Timing timing{.shape = shape, .variant = variant, .cold = {}, .warm = {}};
+    if (options.begins) options.begins(variant);
     DSAPERF_TRY_ASSIGN(const auto got, result_of(*inputs, variant));
     timing.right = same_result(equality_of(shape.kernel), got, expected);
     const gpu::StreamWork work = [&](CUstream_st* stream) { return inputs->run(variant, stream); };

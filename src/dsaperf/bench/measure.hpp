@@ -4,6 +4,7 @@
 #include "dsaperf/core/units.hpp"
 #include "dsaperf/kernels/tuning.hpp"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,10 @@ struct Card {
 };
 
 struct MeasureOptions {
-  bool quick = false;         // a third of the samples
-  bool all_variants = false;  // else what the tuning table says
+  bool quick = false;                                 // a third of the samples
+  bool all_variants = false;                          // else what the tuning table says
+  std::vector<kernels::Variant> without{};            // of all_variants; kDefault is never left out
+  std::function<void(kernels::Variant)> begins = {};  // called before each variant's first run
 };
 
 // Of the calling thread's device. kUnsupported where this program was built without CUDA, kNotFound
