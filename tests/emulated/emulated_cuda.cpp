@@ -79,6 +79,7 @@ struct Cluster {
 struct Meeting {
   int arrived = 0;
   int round = 0;
+  bool any[2] = {};  // of the values that those who arrive bring, by round
 };
 
 struct Context {
@@ -270,7 +271,16 @@ void finish_products(std::size_t pending) {
 }
 
 void sync_named(int id, int threads) {
-  meet(cta->named[id], threads);
+  any_named(id, threads, false);
+}
+
+bool any_named(int id, int threads, bool value) {
+  Meeting& meeting = cta->named[id];
+  const int round = meeting.round % 2;
+  meeting.any[round] |= value;
+  // All have read the round before when all have arrived at this one.
+  meet(meeting, threads, [&] { meeting.any[round ^ 1] = false; });
+  return meeting.any[round];
 }
 
 // Threads that have ended no longer count, as on the device.

@@ -84,6 +84,7 @@ void finish_products(std::size_t pending);  // all groups but the last `pending`
 
 void sync_block();
 void sync_named(int id, int threads);
+bool any_named(int id, int threads, bool value);
 void sync_cluster();
 void arrive_cluster();
 void wait_cluster();

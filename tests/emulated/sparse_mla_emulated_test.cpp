@@ -2,6 +2,7 @@
 // converting warpgroups, against the double reference.
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/sm90/sparse_mla/combine.cuh"
+#include "dsaperf/kernels/sm90/sparse_mla/few_heads.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/kernel.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/parts.cuh"
 
@@ -164,6 +165,40 @@ TEST(SparseMlaEmulatedTest, Fp8RowsInEveryMergeWithOneAndTwoProducers) {
   expect_every_merge<Format::kFp8, 1>(c, 1);
   expect_every_merge<Format::kFp8, 2>(c, 1);
   expect_every_merge<Format::kFp8, 2>(c, 2);
+}
+
+template <int kHeads>
+void expect_few_heads(Case c, int ctas, unsigned seed) {
+  c.heads = kHeads;
+  Inputs inputs(c);
+  const auto expected =
+      inputs.run([](const SparseMlaParams& params) { ASSERT_TRUE(sparse_mla_reference(params)); });
+  const auto run = [&](unsigned drawn) {
+    return inputs.run([&](const SparseMlaParams& params) {
+      emulated::launch(ctas, kFewThreads, 1, drawn, [&] { few_heads_kernel<kHeads>(params); });
+    });
+  };
+  const auto got = run(seed);
+  const std::string what = std::to_string(kHeads) + " heads, scale " + std::to_string(c.scale);
+  expect_close(got, expected, what);
+  const auto again = run(seed + 100);
+  EXPECT_EQ(got.out, again.out) << what;
+}
+
+TEST(SparseMlaEmulatedTest, FewHeadsWithSwappedOperands) {
+  const Case c{.lengths = {300, 0, 64, 1, 129}, .topk = 300};
+  expect_few_heads<8>(c, 1, 1);
+  expect_few_heads<16>(c, 2, 2);
+  expect_few_heads<32>(c, 1, 3);
+}
+
+TEST(SparseMlaEmulatedTest, FewHeadsRescaleWhatTheyHave) {
+  for (const float scale : {1.0F, -0.05F, 0.0F}) {
+    const Case c{.lengths = {400, 320}, .topk = 400, .scale = scale};
+    expect_few_heads<8>(c, 1, 4);
+    expect_few_heads<16>(c, 1, 5);
+    expect_few_heads<32>(c, 1, 6);
+  }
 }
 
 TEST(SparseMlaEmulatedTest, TwoHeadTilesAndLongerListsWithTwoProducers) {

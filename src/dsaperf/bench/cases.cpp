@@ -25,6 +25,12 @@ std::vector<TunedShape> shapes() {
                      .heads = heads,
                      .rows = tokens,
                      .columns = kTopk});
+  for (const int heads : {16, 8, 32})
+    for (const std::int64_t tokens : {64, 256, 1024, 4096})
+      all.push_back({.kernel = TunedKernel::kSparsePrefill,
+                     .heads = heads,
+                     .rows = tokens,
+                     .columns = kTopk});
   constexpr std::pair<std::int64_t, std::int64_t> kTopkShapes[] = {
       {1, 4096},   {32, 4096},   {128, 4096}, {1, 32768},  {8, 32768},  {32, 32768},
       {64, 32768}, {128, 32768}, {1, 131072}, {8, 131072}, {32, 131072}};

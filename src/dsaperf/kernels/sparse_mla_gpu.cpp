@@ -49,6 +49,11 @@ bool two_producers(Variant variant) {
   return variant == Variant::kTwoProducers || variant == Variant::kTwoProducersSplit;
 }
 
+bool few_heads(Variant variant, const SparseMlaParams& params) {
+  return variant == Variant::kFewHeads && params.kv.format == KvRows::Format::kBf16 &&
+         params.heads <= 32;
+}
+
 bool splits(Variant variant) {
   return variant == Variant::kSplit || variant == Variant::kTwoProducersSplit;
 }
@@ -100,6 +105,19 @@ Result<void> run_planned(const SparseMlaParams& params, Variant variant, CUstrea
   return {};
 }
 
+Result<void> run_few_heads(const SparseMlaParams& params, CUstream_st* stream) {
+  DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
+  using namespace sm90::sparse_mla;
+  if (params.heads == 8) {
+    DSAPERF_CUDA_TRY(launch_few_heads<8>(params, sm_count, stream));
+  } else if (params.heads == 16) {
+    DSAPERF_CUDA_TRY(launch_few_heads<16>(params, sm_count, stream));
+  } else {
+    DSAPERF_CUDA_TRY(launch_few_heads<32>(params, sm_count, stream));
+  }
+  return {};
+}
+
 }  // namespace
 
 TunedShape sparse_mla_shape(const SparseMlaParams& params, TunedKernel kernel) {
@@ -124,11 +142,13 @@ Result<void> sparse_mla_variant(const SparseMlaParams& params, Variant variant, 
   if (params.tokens == 0) return {};
   DSAPERF_TRY(check_alignment(params));
   const bool known = variant == Variant::kDefault || variant == Variant::kSplit ||
+                     few_heads(variant, params) ||
                      (two_producers(variant) && params.kv.format == KvRows::Format::kFp8);
   if (!known)
-    return fail(Errc::kUnsupported, "sparse_mla: no variant {} of rows of this format",
-                name(variant));
+    return fail(Errc::kUnsupported, "sparse_mla: no variant {} of {} heads and rows of this format",
+                name(variant), params.heads);
   if (splits(variant)) return run_split(params, variant, workspace, workspace_size, stream);
+  if (few_heads(variant, params)) return run_few_heads(params, stream);
   return run_planned(params, variant, stream);
 }
 

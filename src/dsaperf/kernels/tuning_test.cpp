@@ -175,6 +175,16 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
       variants_of({.kernel = TunedKernel::kSparseDecode, .heads = 64, .rows = 128, .columns = 2048},
                   132),
       ElementsAre(Variant::kDefault));
+  for (const int heads : {8, 16, 32})
+    EXPECT_THAT(
+        variants_of(
+            {.kernel = TunedKernel::kSparsePrefill, .heads = heads, .rows = 4096, .columns = 2048},
+            132),
+        ElementsAre(Variant::kDefault, Variant::kFewHeads));
+  EXPECT_THAT(
+      variants_of(
+          {.kernel = TunedKernel::kSparsePrefill, .heads = 64, .rows = 4096, .columns = 2048}, 132),
+      ElementsAre(Variant::kDefault));
   EXPECT_THAT(variants_of({.kernel = TunedKernel::kPagedScores,
                            .heads = 64,
                            .q_len = 2,
@@ -189,8 +199,8 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
 TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
   for (const auto variant :
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
-        Variant::kEarly, Variant::kEarlyPairs, Variant::kSpread512x4, Variant::kSpread512x8,
-        Variant::kSpread512x16, Variant::kSpread1024x8})
+        Variant::kFewHeads, Variant::kEarly, Variant::kEarlyPairs, Variant::kSpread512x4,
+        Variant::kSpread512x8, Variant::kSpread512x16, Variant::kSpread1024x8})
     EXPECT_EQ(variant_from_name(name(variant)), variant);
   EXPECT_EQ(variant_from_name("?"), std::nullopt);
 }

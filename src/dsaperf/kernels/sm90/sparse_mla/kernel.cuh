@@ -50,8 +50,6 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-inline constexpr float kMaximumFloor = -1e30F;  // finite: -inf - -inf would be NaN
-inline constexpr float kLazyExponent = 8;
 inline constexpr int kScoreBarrier = 1;
 inline constexpr int kValueBarrier = 2;
 inline constexpr std::uint64_t kTwoTiles = 2 * kTileBytes >> 4;  // in a descriptor's address

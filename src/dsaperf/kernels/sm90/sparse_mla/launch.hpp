@@ -41,6 +41,10 @@ cudaError_t launch_parts(const SparseMlaParams& params, int parts, void* workspa
 cudaError_t launch_combine(const SparseMlaParams& params, int parts, void* workspace,
                            cudaStream_t stream);
 
+// bf16 rows, kHeads == params.heads: 8, 16 or 32.
+template <int kHeads>
+cudaError_t launch_few_heads(const SparseMlaParams& params, int sm_count, cudaStream_t stream);
+
 // Clusters of this size that the device holds at once.
 template <KvRows::Format kFormat, int kProducers>
 cudaError_t resident_clusters(int cluster, int* count);

@@ -12,6 +12,9 @@ void change_registers() {
 inline void named_barrier_sync(int id, int threads) {
   emulated::sync_named(id, threads);
 }
+inline bool named_barrier_any(int id, int threads, bool value) {
+  return emulated::any_named(id, threads, value);
+}
 inline void cluster_sync() {
   emulated::sync_cluster();
 }
