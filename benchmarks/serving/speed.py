@@ -9,6 +9,7 @@ reported as null.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
@@ -22,8 +23,10 @@ import time
 MODEL = "deepseek-ai/DeepSeek-V3.2"
 
 
-def timed(command, runs):
+def timed(command, runs, one_core=False):
     """Seconds from start to exit, of processor time, and the peak of the resident set in MiB; medians."""
+    if one_core:
+        command = ["taskset", "--cpu-list", str(max(os.sched_getaffinity(0))), *command]
     seconds, processor, memory = [], [], []
     for _ in range(runs):
         start = time.perf_counter()
@@ -81,6 +84,17 @@ def own_passes(bench):
     return {row["name"]: round(row["cpu_time"] * scale[row["time_unit"]], 3) for row in json.loads(text)["benchmarks"]}
 
 
+def versions(dsaperf):
+    """Of both sides; None where the peer is not installed."""
+    found = {"dsaperf": subprocess.run([dsaperf, "--version"], capture_output=True, text=True).stdout.split()[-1], "python": platform.python_version()}
+    for package in ("aiconfigurator", "aiconfigurator-core"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
 def cpu():
     with open("/proc/cpuinfo") as file:
         names = re.findall(r"model name\s*: (.*)", file.read())
@@ -99,9 +113,10 @@ def main():
     estimate = [MODEL, "--system", "h200_sxm", "--backend", "sglang", "--tp", "8", *shape]
     ours = {
         "estimate": timed([arguments.dsaperf, "estimate", *estimate, "--concurrency", "16"], arguments.runs),
+        "estimate_one_core": timed([arguments.dsaperf, "estimate", *estimate, "--concurrency", "16"], arguments.runs, one_core=True),
         "estimate_compatible": timed([arguments.dsaperf, "estimate", *estimate, "--concurrency", "16", "--method", "compatible"], arguments.runs),
         "sweep_8_gpus": timed([arguments.dsaperf, "sweep", MODEL, "--system", "h200_sxm", "--gpus", "8", *shape], arguments.runs),
-        "sweep_8_gpus_one_thread": timed([arguments.dsaperf, "sweep", MODEL, "--system", "h200_sxm", "--gpus", "8", *shape, "--threads", "1"], arguments.runs),
+        "sweep_8_gpus_one_core": timed([arguments.dsaperf, "sweep", MODEL, "--system", "h200_sxm", "--gpus", "8", *shape], arguments.runs, one_core=True),
         "sweep_64_gpus": timed([arguments.dsaperf, "sweep", MODEL, "--system", "h200_sxm", "--gpus", "64", *shape], arguments.runs),
         "passes_cpu_us": own_passes(arguments.bench),
     }
@@ -116,7 +131,7 @@ def main():
     document = {
         "format": "dsaperf.serving_speed.1", "machine": cpu(), "load_average": round(os.getloadavg()[0], 1),
         "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
-        "command": "benchmarks/serving/speed.py", "dsaperf": ours, "aiconfigurator_0.12.0": peer,
+        "command": " ".join(["benchmarks/serving/speed.py", *sys.argv[1:]]), "versions": versions(arguments.dsaperf), "dsaperf": ours, "aiconfigurator_0.12.0": peer,
         "this_process_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
     text = json.dumps(document, indent=1)
