@@ -75,7 +75,22 @@ std::string report_json(const Options& options, const profile::ProfiledRun& run,
   return json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-Result<ExitCode> profile_command(const Options& options) {
+Result<void> write_traces(const Options& options, const trace::Timeline& timeline) {
+  DSAPERF_TRY(write_text(options.output, trace::own_trace_text(timeline)));
+  if (!options.summary_csv.empty()) {
+    DSAPERF_TRY(write_text(options.summary_csv, trace::nsys_summary_csv(timeline)));
+  }
+  if (!options.trace_csv.empty()) {
+    DSAPERF_TRY(write_text(options.trace_csv, trace::nsys_trace_csv(timeline)));
+  }
+  if (!options.chrome.empty()) {
+    DSAPERF_TRY(write_text(options.chrome, trace::chrome_trace_json(timeline)));
+  }
+  return {};
+}
+
+// What is run: the command after --, or `dsaperf run` of the layer.
+std::vector<std::string> command_of(const Options& options) {
   auto command = options.words;
   if (!is_program(command[0])) {
     std::error_code error;
@@ -91,6 +106,11 @@ Result<ExitCode> profile_command(const Options& options) {
       if (!value->empty()) command.insert(command.end(), {flag, *value});
     }
   }
+  return command;
+}
+
+Result<ExitCode> profile_command(const Options& options) {
+  const auto command = command_of(options);
   DSAPERF_TRY_ASSIGN(const auto library, profile::injection_library());
   std::error_code error;
   const auto logs = options.keep.empty() ? std::filesystem::temp_directory_path(error) /
@@ -119,16 +139,7 @@ Result<ExitCode> profile_command(const Options& options) {
   for (const auto& warning : timeline.warnings) {
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   }
-  DSAPERF_TRY(write_text(options.output, trace::own_trace_text(timeline)));
-  if (!options.summary_csv.empty()) {
-    DSAPERF_TRY(write_text(options.summary_csv, trace::nsys_summary_csv(timeline)));
-  }
-  if (!options.trace_csv.empty()) {
-    DSAPERF_TRY(write_text(options.trace_csv, trace::nsys_trace_csv(timeline)));
-  }
-  if (!options.chrome.empty()) {
-    DSAPERF_TRY(write_text(options.chrome, trace::chrome_trace_json(timeline)));
-  }
+  DSAPERF_TRY(write_traces(options, timeline));
   if (options.json) {
     std::fputs(report_json(options, *run, timeline, overheads).c_str(), stdout);
   } else {

@@ -255,35 +255,38 @@ class NsysImporter {
                 });
   }
 
+  // NVTX ranges, into the timeline and, to be asked which one is around a call, into `ranges`.
+  Result<void> read_ranges(HostCalls& ranges) {
+    if (!has("NVTX_EVENTS")) return {};
+    DSAPERF_TRY_ASSIGN(timeline_.source.nvtx_events, count("NVTX_EVENTS"));
+    DSAPERF_TRY_ASSIGN(const auto have, columns("NVTX_EVENTS"));
+    if (!have.contains("start") || !have.contains("end")) return {};
+    // Rows that were counted, not a number that the file claims: safe to reserve for.
+    const auto events = static_cast<std::size_t>(*timeline_.source.nvtx_events);
+    timeline_.ranges.reserve(events);
+    ranges.reserve(events);
+    const std::string sql =
+        fmt::format("SELECT start, \"end\", {}, {}, {} FROM NVTX_EVENTS WHERE \"end\" >= start",
+                    have.contains("text") ? "text" : "NULL", or_zero(have, "textId"),
+                    or_zero(have, "globalTid"));
+    return each(sql, [&](sqlite3_stmt* row) {
+      const auto direct = text(row, 2);
+      const auto name =
+          direct.empty() ? string(sqlite3_column_int64(row, 3)) : timeline_.names.intern(direct);
+      if (name == kNoName) return;
+      const Range range{.name = name,
+                        .start_ns = since_origin(sqlite3_column_int64(row, 0)),
+                        .end_ns = since_origin(sqlite3_column_int64(row, 1)),
+                        .thread = sqlite3_column_int64(row, 4)};
+      timeline_.ranges.push_back(range);
+      ranges.add({range.start_ns, range.end_ns, range.thread, 0, name});
+    });
+  }
+
   // Ranges, and for each kernel the runtime call that launched it and the range around that.
   Result<void> read_host() {
     HostCalls ranges;
-    if (has("NVTX_EVENTS")) {
-      DSAPERF_TRY_ASSIGN(timeline_.source.nvtx_events, count("NVTX_EVENTS"));
-      DSAPERF_TRY_ASSIGN(const auto have, columns("NVTX_EVENTS"));
-      if (have.contains("start") && have.contains("end")) {
-        // Rows that were counted, not a number that the file claims: safe to reserve for.
-        const auto events = static_cast<std::size_t>(*timeline_.source.nvtx_events);
-        timeline_.ranges.reserve(events);
-        ranges.reserve(events);
-        const std::string sql =
-            fmt::format("SELECT start, \"end\", {}, {}, {} FROM NVTX_EVENTS WHERE \"end\" >= start",
-                        have.contains("text") ? "text" : "NULL", or_zero(have, "textId"),
-                        or_zero(have, "globalTid"));
-        DSAPERF_TRY(each(sql, [&](sqlite3_stmt* row) {
-          const auto direct = text(row, 2);
-          const auto name = direct.empty() ? string(sqlite3_column_int64(row, 3))
-                                           : timeline_.names.intern(direct);
-          if (name == kNoName) return;
-          const Range range{.name = name,
-                            .start_ns = since_origin(sqlite3_column_int64(row, 0)),
-                            .end_ns = since_origin(sqlite3_column_int64(row, 1)),
-                            .thread = sqlite3_column_int64(row, 4)};
-          timeline_.ranges.push_back(range);
-          ranges.add({range.start_ns, range.end_ns, range.thread, 0, name});
-        }));
-      }
-    }
+    DSAPERF_TRY(read_ranges(ranges));
     if (!has("CUPTI_ACTIVITY_KIND_RUNTIME")) return {};
     DSAPERF_TRY_ASSIGN(const auto have, columns("CUPTI_ACTIVITY_KIND_RUNTIME"));
     if (!have.contains("correlationId") || !have.contains("end")) return {};
