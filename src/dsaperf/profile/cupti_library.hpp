@@ -2,8 +2,6 @@
 
 #include <dlfcn.h>
 
-#include <cupti.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
