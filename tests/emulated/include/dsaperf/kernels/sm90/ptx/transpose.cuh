@@ -22,7 +22,8 @@ void store_transposed(std::uint32_t address, Words... matrices) {
   const std::uint32_t lane = threadIdx.x % 32;
   std::uint32_t matrix = 0;
   const auto store = [&](std::uint32_t word) {
-    *static_cast<std::uint32_t*>(emulated::own_pointer_of(columns[8 * matrix + lane / 4] + 4 * (lane % 4))) = transpose_8x8(word);
+    *static_cast<std::uint32_t*>(emulated::own_pointer_of(columns[8 * matrix + lane / 4] +
+                                                          4 * (lane % 4))) = transpose_8x8(word);
     ++matrix;
   };
   (store(matrices), ...);
