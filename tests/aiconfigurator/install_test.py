@@ -141,6 +141,12 @@ class InstallTest(unittest.TestCase):
         with self.assertRaises(Error):
             aic.install(self.rows, systems=self.root / "data", allow_fake=True)
 
+    def test_without_tables_it_says_that_none_ship_and_how_to_measure_some(self):
+        before = contents(self.root)
+        with self.assertRaisesRegex(Error, "no tables ship with this version: .*dsaperf collect.*--tables"):
+            aic.install(systems=self.root)
+        self.assertEqual(contents(self.root), before)
+
     def test_the_command_line_says_what_it_did(self):
         run = lambda *words: subprocess.run(
             [sys.executable, "-m", "dsaperf.aic", *map(str, words)], capture_output=True, text=True, timeout=120
@@ -153,7 +159,7 @@ class InstallTest(unittest.TestCase):
         again = run("remove", "--systems", self.root)
         self.assertEqual((again.returncode, again.stderr.count("\n")), (1, 1))
         self.assertTrue(again.stderr.startswith("error: "))
-        self.assertEqual(run("install").returncode, 2)
+        self.assertEqual(run("install", "--tables").returncode, 2)
 
     @unittest.skipUnless(os.path.exists(os.path.join(os.path.dirname(sys.executable), "aiconfigurator")),
                          "the aiconfigurator program is not installed (scripts/setup check installs it)")
