@@ -20,16 +20,20 @@ namespace fs = std::filesystem;
 constexpr std::string_view kHeader =
     "hash,length_1,length_2,length_3,length_4,length_5,length_6,step_1,step_2,step_3,step_4,signal,"
     "noise,variance_1,width_1,"
-    "variance_2,width_2,variance_3,width_3,host_floor_ms,defects,what\n";
-constexpr std::size_t kNumbers = kMaxCoordinates + kStepAxes + 9;
+    "variance_2,width_2,variance_3,width_3,edge_variance_1,edge_width_1,edge_variance_2,edge_width_"
+    "2,"
+    "edge_variance_3,edge_width_3,host_floor_ms,defects,what\n";
+constexpr std::size_t kNumbers = kMaxCoordinates + kStepAxes + 15;
 
 std::array<double*, kNumbers> numbers_of(PartParameters& p) {
   auto& h = p.hyper;
   auto& k = p.calibration.knots;
-  return {&h.length[0], &h.length[1],   &h.length[2],   &h.length[3],    &h.length[4],
-          &h.length[5], &h.step[0],     &h.step[1],     &h.step[2],      &h.step[3],
-          &h.signal,    &h.noise,       &k[0].variance, &k[0].width,     &k[1].variance,
-          &k[1].width,  &k[2].variance, &k[2].width,    &p.host_floor_ms};
+  auto& e = p.calibration.edge;
+  return {&h.length[0],   &h.length[1],   &h.length[2],   &h.length[3],   &h.length[4],
+          &h.length[5],   &h.step[0],     &h.step[1],     &h.step[2],     &h.step[3],
+          &h.signal,      &h.noise,       &k[0].variance, &k[0].width,    &k[1].variance,
+          &k[1].width,    &k[2].variance, &k[2].width,    &e[0].variance, &e[0].width,
+          &e[1].variance, &e[1].width,    &e[2].variance, &e[2].width,    &p.host_floor_ms};
 }
 
 std::optional<std::uint64_t> parse_hash(std::string_view text) {

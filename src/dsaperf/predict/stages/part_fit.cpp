@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 #include <random>
+#include <tuple>
 #include <utility>
 
 // The parameters of a part: those under which its measurements, left out, are most likely. Half of
@@ -15,7 +16,9 @@ namespace {
 
 using perfdb::Phase;
 
-constexpr std::size_t kSample = 200;        // left-out points of each sort
+constexpr std::size_t kSample = 200;  // left-out points of each sort
+constexpr std::size_t kCalibrationSample = 400;
+constexpr std::size_t kEnoughAtEdge = 20;   // to measure widths there
 constexpr std::size_t kFitNeighbours = 24;  // of 64 used later: lengths depend little on it
 constexpr std::size_t kSmallPart = 2000;    // rows; such a part can afford 36, and two starts
 constexpr std::size_t kSmallPartNeighbours = 36;
@@ -233,62 +236,124 @@ class Fit {
 
   using Standardised = std::vector<std::pair<double, double>>;  // relative variance, error
 
-  // The median variance of these, and the width that 9 of 10 errors are below.
+  // The median variance of these, and the width that 9 of 10 errors are below: of n errors the
+  // 0.9 (n + 1)th, so that the next one is covered with 9 of 10 chances (conformal prediction).
   static Calibration::Knot knot_of(Standardised::iterator begin, Standardised::iterator end) {
     const auto count = end - begin;
     std::nth_element(begin, begin + count / 2, end);
     const double variance = std::max((begin + count / 2)->first, 1e-9);
-    const auto tenth = std::min(count - 1, count * 9 / 10);
+    const auto tenth = std::min(count - 1, (9 * (count + 1) + 9) / 10 - 1);
     std::nth_element(begin, begin + tenth, end,
                      [](const auto& a, const auto& b) { return a.second < b.second; });
     return {.variance = variance, .width = (begin + tenth)->second};
+  }
+
+  // A row left out with every row that shares its value of an axis.
+  struct Slice {
+    std::size_t axis = 0;
+    double value = 0;
+    std::size_t index = 0;
+  };
+
+  // Values that the table goes on beyond: a sparse part's smallest lengths have the dense rows on
+  // their other side, and a dense part's largest the sparse ones.
+  std::array<bool, 4> has_both_sides(const Sizes& z, const Sizes& low, const Sizes& high) const {
+    const bool sparse = plain_.setting().regime == Regime::kSparse;
+    const auto inner = [](double v, double from, double to) { return v > from && v < to; };
+    const auto length = [&](double v, double from, double to) {
+      return from < to && (sparse ? v < to : v > from);
+    };
+    return {inner(z.heads, low.heads, high.heads), inner(z.batch, low.batch, high.batch),
+            length(z.new_tokens, low.new_tokens, high.new_tokens),
+            length(z.past_tokens, low.past_tokens, high.past_tokens)};
+  }
+
+  // At random, but for `at_edge`: rows in the first octave beyond topk alone.
+  std::vector<std::size_t> calibration_rows(bool at_edge_alone) const {
+    std::vector<std::size_t> rows;
+    for (std::size_t i = 0; i < observations_.size(); ++i) {
+      if (!at_edge_alone || at_edge(plain_.setting(), observations_[i].sizes)) rows.push_back(i);
+    }
+    std::mt19937_64 random(kSeed + 1);
+    std::shuffle(rows.begin(), rows.end(), random);
+    return rows;
+  }
+
+  // Sorted, so that slices of one axis value share a refit.
+  std::vector<Slice> calibration_slices(const std::vector<std::size_t>& rows) const {
+    Sizes low{
+        .heads = INFINITY, .batch = INFINITY, .new_tokens = INFINITY, .past_tokens = INFINITY};
+    Sizes high;
+    for (const auto& o : observations_) {
+      for (double Sizes::* axis :
+           {&Sizes::heads, &Sizes::batch, &Sizes::new_tokens, &Sizes::past_tokens}) {
+        low.*axis = std::min(low.*axis, o.sizes.*axis);
+        high.*axis = std::max(high.*axis, o.sizes.*axis);
+      }
+    }
+    std::vector<Slice> slices;
+    for (const auto index : rows) {
+      const auto& sizes = observations_[index].sizes;
+      const auto both = has_both_sides(sizes, low, high);
+      for (std::size_t a = 0; a < both.size(); ++a) {
+        if (both[a]) slices.push_back({.axis = a, .value = axes_of(sizes)[a], .index = index});
+      }
+    }
+    // As many of each row's axes as they have slices: cut after the choice of rows, at random.
+    std::mt19937_64 random(kSeed + 2);
+    std::shuffle(slices.begin(), slices.end(), random);
+    slices.resize(std::min(slices.size(), kCalibrationSample));
+    std::sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
+      return std::tuple(a.axis, a.value, a.index) < std::tuple(b.axis, b.value, b.index);
+    });
+    return slices;
   }
 
   // With the neighbours that predictions use, and weights fitted without what is left out.
   Calibration calibrate(const Hyperparameters& hyper) const {
     const PartModel model(plain_.setting(), observations_,
                           {.hyper = hyper, .calibration = {}, .host_floor_ms = floor_});
+    Calibration calibration;
+    calibration.knots = widths(model, calibration_rows(false), calibration.knots);
+    const auto edge = calibration_rows(true);
+    calibration.edge =
+        edge.size() < kEnoughAtEdge ? calibration.knots : widths(model, edge, calibration.knots);
+    return calibration;
+  }
+
+  // Measured on these rows, left out alone and by slices; `otherwise` where they are too few.
+  Calibration::Knots widths(const PartModel& model, std::vector<std::size_t> rows,
+                            const Calibration::Knots& otherwise) const {
     Standardised near;
     Standardised far;
     const auto add = [&](Standardised& out, const PartPrediction& p, std::size_t index) {
       const double deviation =
-          std::log(p.high_ms / p.latency_ms) / Calibration().width(p.relative_variance);
+          std::log(p.high_ms / p.latency_ms) / Calibration().width(p.relative_variance, false);
       const double error = std::abs(std::log(observations_[index].latency_ms / p.latency_ms));
       out.emplace_back(p.relative_variance, error / std::max(deviation, 1e-9));
     };
+    const auto slices = calibration_slices(rows);
+    rows.resize(std::min(rows.size(), kCalibrationSample));
     const PartModel::Without none(
         model, [](std::size_t) { return false; }, PartModel::Without::Extent::kFold);
-    for (const auto& point : points_) {
-      add(near, none.at(observations_[point.index].sizes, point.index), point.index);
-    }
-    // Slices of one axis value share a refit.
-    std::vector<std::size_t> order(slices_.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    const auto key = [&](std::size_t s) {
-      return std::pair(slice_axis_[s],
-                       axes_of(observations_[slices_[s].index].sizes)[slice_axis_[s]]);
-    };
-    std::sort(order.begin(), order.end(),
-              [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
-    for (std::size_t i = 0; i < order.size();) {
-      const auto [axis, value] = key(order[i]);
+    for (const auto index : rows) add(near, none.at(observations_[index].sizes, index), index);
+    for (std::size_t i = 0; i < slices.size();) {
+      const auto [axis, value, first] = slices[i];
       const PartModel::Without without(
           model,
           [&, axis = axis, value = value](std::size_t o) {
             return axes_of(observations_[o].sizes)[axis] == value;
           },
           PartModel::Without::Extent::kSlice);
-      for (const auto group = std::pair(axis, value); i < order.size() && key(order[i]) == group;
-           ++i) {
-        const auto index = slices_[order[i]].index;
+      for (; i < slices.size() && slices[i].axis == axis && slices[i].value == value; ++i) {
+        const auto index = slices[i].index;
         add(far, without.at(observations_[index].sizes), index);
       }
     }
-    Calibration calibration;
-    if (near.size() < 2) return calibration;
+    if (near.size() < 2) return otherwise;
     std::sort(near.begin(), near.end());
     const auto middle = near.begin() + static_cast<std::ptrdiff_t>(near.size() / 2);
-    auto& knots = calibration.knots;
+    Calibration::Knots knots;
     knots[0] = knot_of(near.begin(), middle);
     knots[1] = knot_of(middle, near.end());
     // Without slices nothing is known of what lies beyond: twice as wide.
@@ -296,7 +361,7 @@ class Fit {
                            : knot_of(far.begin(), far.end());
     std::sort(knots.begin(), knots.end(),
               [](const auto& a, const auto& b) { return a.variance < b.variance; });
-    return calibration;
+    return knots;
   }
 
   const std::vector<Observation>& observations_;

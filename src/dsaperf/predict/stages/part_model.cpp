@@ -129,17 +129,22 @@ Coordinates coordinates(const Setting& setting, const Sizes& z) {
           log2(z.past_tokens + 1), log2(z.total()), log2(z.tokens())};
 }
 
-double Calibration::width(double relative_variance) const {
-  if (relative_variance <= knots.front().variance) return knots.front().width;
-  for (std::size_t i = 1; i < knots.size(); ++i) {
-    const auto& low = knots[i - 1];
-    const auto& high = knots[i];
+double Calibration::width(double relative_variance, bool at_edge) const {
+  const auto& own = at_edge ? edge : knots;
+  if (relative_variance <= own.front().variance) return own.front().width;
+  for (std::size_t i = 1; i < own.size(); ++i) {
+    const auto& low = own[i - 1];
+    const auto& high = own[i];
     if (relative_variance > high.variance) continue;
     const double span = std::log(high.variance / low.variance);
     const double t = span > 0 ? std::log(relative_variance / low.variance) / span : 1;
     return low.width + (high.width - low.width) * t;
   }
-  return knots.back().width;
+  return own.back().width;
+}
+
+bool at_edge(const Setting& setting, const Sizes& sizes) {
+  return setting.regime == Regime::kSparse && sizes.total() <= 2 * setting.topk;
 }
 
 PartModel::PartModel(Setting setting, std::vector<Observation> observations,
@@ -161,12 +166,14 @@ double PartModel::stage_ms(const TermValues& values, const std::vector<double>& 
   return std::max(with_host_floor(parameters_.host_floor_ms, dot(values, weights)), 1e-9);
 }
 
-PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms) const {
+PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms,
+                                 const Sizes& sizes) const {
   const auto& hyper = parameters_.hyper;
   const double signal = process_.prior_variance();
   const double relative =
       std::clamp((posterior.variance - hyper.noise * hyper.noise) / signal, 0.0, 1.0);
-  const double half = parameters_.calibration.width(relative) * std::sqrt(posterior.variance);
+  const double half = parameters_.calibration.width(relative, at_edge(setting_, sizes)) *
+                      std::sqrt(posterior.variance);
   return {.latency_ms = stage_ms * std::exp(posterior.mean),
           .low_ms = stage_ms * std::exp(posterior.mean - half),
           .high_ms = stage_ms * std::exp(posterior.mean + half),
@@ -230,12 +237,12 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
 PartPrediction PartModel::at(const Sizes& sizes) const {
   Posterior posterior;
   if (!in_cell(sizes, posterior)) return at_neighbourhood(sizes);
-  return finish(posterior, this->stage_ms(term_values(setting_, sizes), weights_));
+  return finish(posterior, this->stage_ms(term_values(setting_, sizes), weights_), sizes);
 }
 
 PartPrediction PartModel::at_neighbourhood(const Sizes& sizes) const {
   return finish(neighbourhoods_.at(process_, coordinates(setting_, sizes)),
-                this->stage_ms(term_values(setting_, sizes), weights_));
+                this->stage_ms(term_values(setting_, sizes), weights_), sizes);
 }
 
 PartPrediction PartModel::at(const Sizes& sizes, const Setting& other, double doubt) const {
@@ -260,7 +267,7 @@ PartPrediction PartModel::without(std::size_t index) const {
     const double stage_ms = this->stage_ms(values_[index], weights_);
     const auto posterior = process_.posterior(coordinates(setting_, observations_[index].sizes),
                                               [&](std::size_t i) { return i == index; });
-    kept = finish(posterior, stage_ms);
+    kept = finish(posterior, stage_ms, observations_[index].sizes);
   }
   return *kept;
 }
@@ -330,7 +337,7 @@ PartPrediction PartModel::Without::at(const Sizes& sizes,
   const auto posterior = process_.posterior(coordinates(part_.setting_, sizes), [&](std::size_t i) {
     return i == left_out || (extent_ == Extent::kSlice && left_out_(i));
   });
-  return part_.finish(posterior, stage_ms);
+  return part_.finish(posterior, stage_ms, sizes);
 }
 
 }  // namespace dsaperf::predict::stages

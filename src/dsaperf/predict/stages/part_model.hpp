@@ -28,10 +28,17 @@ struct Calibration {
   struct Knot {
     double variance = 0.1, width = 1.645;
   };
-  std::array<Knot, 3> knots{};  // by rising variance
+  using Knots = std::array<Knot, 3>;  // by rising variance
+  Knots knots{};
+  // The same for totals up to twice topk of a sparse part: kernels change there, and what the
+  // process learns of a part's body makes it too sure of its edge.
+  Knots edge{};
 
-  double width(double relative_variance) const;
+  double width(double relative_variance, bool at_edge) const;
 };
+
+// Whether a point lies in the first octave beyond topk.
+bool at_edge(const Setting& setting, const Sizes& sizes);
 
 // What is fitted once for a part of a table and kept (hyperparameter_store.hpp).
 struct PartParameters {
@@ -124,7 +131,7 @@ class PartModel {
   std::size_t neighbours() const {
     return observations_.size() < kSmallPart ? kSmallPartNeighbours : kNeighbours;
   }
-  PartPrediction finish(const Posterior& posterior, double stage_ms) const;
+  PartPrediction finish(const Posterior& posterior, double stage_ms, const Sizes& sizes) const;
   bool in_cell(const Sizes& sizes, Posterior& out) const;
   void prepare_grid();
   double stage_ms(const TermValues& values, const std::vector<double>& weights) const;

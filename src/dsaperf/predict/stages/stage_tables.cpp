@@ -117,7 +117,8 @@ Answer answer_of(const Located& located, const Sizes& sizes) {
               measured, others.low_ms, others.high_ms)};
     }
     const double spread =
-        std::exp(model.parameters().calibration.width(0) * model.parameters().hyper.noise);
+        std::exp(model.parameters().calibration.width(0, at_edge(prepared.part.setting, sizes)) *
+                 model.parameters().hyper.noise);
     return {.ms = measured,
             .low_ms = measured / spread,
             .high_ms = measured * spread,
