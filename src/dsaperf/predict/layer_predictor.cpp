@@ -29,6 +29,15 @@ constexpr double kSameGeneration = 0.15;
 constexpr double kOtherGeneration = 0.6;
 constexpr double kOtherFramework = 0.8;
 
+// What a Grace CPU takes to launch a layer's kernels one by one, a x86 server's 1: medians of
+// GB300 / B300 over the rows that take at most 256 tokens (docs/predict.md). A prefill that waits
+// for the host takes so much longer, whatever the GPU.
+double host_launch(std::string_view system, std::string_view backend) {
+  const bool is_grace = system.starts_with("gb") || system.starts_with("gh");
+  if (!is_grace) return 1;
+  return backend == "vllm" ? 2.06 : 1.65;
+}
+
 }  // namespace
 
 std::string_view name(Method method) {
@@ -121,6 +130,8 @@ struct LayerPredictor::State {
         StandIn one{.tables = {.system = system, .backend = backend, .version = ""},
                     .move = {.card = card,
                              .doubt = std::hypot(card_doubt, same_backend ? 0 : kOtherFramework),
+                             .host_launch = host_launch(asked.system, asked.backend) /
+                                            host_launch(system, backend),
                              .text = fmt::format("rows of {} on {}", backend, system)}};
         one.distance = one.move.doubt + (same_card ? 0 : 0.01 + 0.1 * rates);
         found.push_back(std::move(one));

@@ -248,7 +248,9 @@ PartPrediction PartModel::at_neighbourhood(const Sizes& sizes) const {
 PartPrediction PartModel::at(const Sizes& sizes, const Setting& other, double doubt) const {
   constexpr double kDoubt = 0.25;
   auto p = at(sizes);
-  const double stage_ms = this->stage_ms(term_values(other, sizes), weights_);
+  const double floor = parameters_.host_floor_ms * other.host_launch;
+  const double stage_ms =
+      std::max(with_host_floor(floor, dot(term_values(other, sizes), weights_)), 1e-9);
   const double ratio = stage_ms / p.stage_ms;
   const double own = std::log(p.high_ms / p.latency_ms);
   const double moved = kDoubt * std::log(ratio);

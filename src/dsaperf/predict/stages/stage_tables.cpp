@@ -249,6 +249,7 @@ struct StageTables::State {
     if (!out.text.empty()) out.text = "rows of " + out.text;
     if (move != nullptr) {
       out.doubt = std::hypot(out.doubt, move->doubt);
+      out.setting.host_launch = move->host_launch;
       out.text = move->text + (out.text.empty() ? "" : ", " + out.text);
     }
     if (several) {
@@ -396,7 +397,7 @@ void split(Explanation& out, const Located& located, const Sizes& sizes, double 
   const auto bounds = stage_bounds(setting, sizes);
   double bounded = 0;
   for (const auto& bound : bounds) bounded += bound.ms();
-  const double floor = model.parameters().host_floor_ms;
+  const double floor = model.parameters().host_floor_ms * setting.host_launch;
   double busy = answer_ms;
   if (floor > 0) {
     busy = std::max({without_host_floor(floor, answer_ms), std::min(kernels, answer_ms),
@@ -452,7 +453,8 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
   out.moved = located.text;
   out.defects = prepared->part.defects;
   out.stage_model = Micros::from_millis(prediction.stage_ms);
-  out.host_floor = Micros::from_millis(model.parameters().host_floor_ms);
+  out.host_floor = Micros::from_millis(model.parameters().host_floor_ms *
+                                       (located.moved ? located.setting.host_launch : 1));
   out.relative_variance = !located.moved && model.find(sizes) ? 0 : prediction.relative_variance;
   split(out, located, sizes, answer.ms);
   for (const auto& [index, distance] : model.nearest(sizes, kShownNeighbours)) {

@@ -46,6 +46,7 @@ struct Explanation {
 struct Move {
   perfdb::SystemFile card;  // that the question is about
   double doubt = 0;         // half-width in log that the move adds
+  double host_launch = 1;   // time of a kernel's launch there, the rows' host has 1
   std::string text;         // "rows of h200_sxm", for people
 };
 

@@ -38,6 +38,7 @@ struct Setting {
   double gemm_flops = 0, bf16_flops = 0, fp8_flops = 0, bytes = 0;
   double padded_heads = 64;  // what the sparse kernels compute at least
   double sms = 132;          // multiprocessors: blocks beyond them wait for the next wave
+  double host_launch = 1;    // of its host, relative to the host of the rows that answer
 
   perfdb::Phase phase = perfdb::Phase::kContext;
   Regime regime = Regime::kDense;
