@@ -4,6 +4,7 @@
 #include "dsaperf/collect/by_stage.hpp"
 #include "dsaperf/collect/collector.hpp"
 #include "dsaperf/collect/devices.hpp"
+#include "dsaperf/collect/duration.hpp"
 #include "dsaperf/collect/gpu_source.hpp"
 #include "dsaperf/collect/json.hpp"
 #include "dsaperf/collect/method_csv.hpp"
@@ -105,13 +106,9 @@ struct Work {
   std::vector<collect::Case> cases;          // layers that get a row
   std::optional<collect::StagePlan> stages;  // with --by stage
   std::vector<collect::LeftOut> left_out;
-  double estimated_minutes = 0;
+  std::vector<collect::Case> measured;  // of them or of their stages, in this order
+  collect::Duration estimated;
   Bytes peak_memory;
-
-  // Of them, what is measured.
-  std::size_t to_measure() const {
-    return stages ? stages->stage_cases.size() + stages->checks.size() : cases.size();
-  }
 };
 
 Result<Work> work_of(const CollectFlags& flags, const Subject& subject) {
@@ -124,19 +121,18 @@ Result<Work> work_of(const CollectFlags& flags, const Subject& subject) {
   DSAPERF_TRY_ASSIGN(work.shard, shard_of(flags));
   using enum collect::ShardBy;
   work.cases = collect::taken_by(work.shard, plan.cases, flags.by_stage() ? kShapes : kCases);
-  auto measured = work.cases;
+  work.measured = work.cases;
   if (flags.by_stage()) {
     const collect::CollectOptions options;
     DSAPERF_TRY_ASSIGN(work.stages, collect::plan_by_stage(work.cases, subject.layer,
                                                            options.check_share, options.seed));
-    measured = work.stages->stage_cases;
-    measured.insert(measured.end(), work.stages->checks.begin(), work.stages->checks.end());
+    work.measured = work.stages->stage_cases;
+    work.measured.insert(work.measured.end(), work.stages->checks.begin(),
+                         work.stages->checks.end());
   }
-  for (const auto& what : measured) {
-    DSAPERF_TRY_ASSIGN(const double seconds,
-                       collect::estimated_seconds(what, subject.layer, subject.system));
-    work.estimated_minutes += seconds / 60;
-  }
+  DSAPERF_TRY_ASSIGN(const auto each,
+                     collect::durations(work.measured, subject.layer, subject.system));
+  for (const auto& one : each) work.estimated += one;
   return work;
 }
 
@@ -153,7 +149,12 @@ ordered_json work_to_json(const CollectFlags& flags, const Subject& subject, con
                            {"grid", flags.grid},
                            {"by", flags.by},
                            {"shard", {{"index", work.shard.index}, {"count", work.shard.count}}},
-                           {"estimated_minutes", work.estimated_minutes},
+                           {"estimated_minutes", work.estimated.total() / 60},
+                           {"estimate",
+                            {{"shared_s", work.estimated.shared_s},
+                             {"prepare_s", work.estimated.prepare_s},
+                             {"passes_s", work.estimated.passes_s},
+                             {"host_s", work.estimated.host_s}}},
                            {"peak_memory_gib", work.peak_memory.gib()},
                            {"cases", std::move(cases)},
                            {"left_out", std::move(left_out)}};
@@ -180,9 +181,14 @@ void print_work(const Subject& subject, const Work& work) {
                    what.id()});
   }
   fmt::print("{}", table.str(TextStyle::of_descriptor(STDOUT_FILENO)));
+  const auto& estimated = work.estimated;
   fmt::print("\n{} cases of {} on {}, about {:.1f} min, at most {:.1f} GiB\n", work.cases.size(),
-             subject.spec.name, subject.system.name, work.estimated_minutes,
+             subject.spec.name, subject.system.name, estimated.total() / 60,
              work.peak_memory.gib());
+  fmt::print(
+      "of it passes on the GPU {:.0f} s, preparing {:.0f} s, weights and caches {:.0f} s, "
+      "recording and rows {:.0f} s\n",
+      estimated.passes_s, estimated.prepare_s, estimated.shared_s, estimated.host_s);
   if (work.stages) {
     std::size_t stages = 0;
     for (const auto& what : work.stages->stage_cases) stages += what.stages.size();
@@ -323,7 +329,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
                                       .source = sources.front()->info(),
                                       .shard = work.shard};
   DSAPERF_TRY_ASSIGN(auto journal, collect::Journal::open(flags.directory, header, flags.resume));
-  Watcher watcher(work.to_measure(), flags.json_progress);
+  Watcher watcher(work.measured.size(), flags.json_progress);
   const collect::CollectOptions options{.retry_failed = flags.retry_failed};
   const auto watch = [&](const collect::CollectEvent& event) { watcher(event); };
   DSAPERF_TRY_ASSIGN(

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <random>
 
 namespace dsaperf::collect {
@@ -104,12 +105,11 @@ Result<StagePlan> plan_by_stage(std::span<const Case> cases, const model::LayerP
     plan.stage_cases.push_back(std::move(alone));
   }
 
-  plan.checks.assign(cases.begin(), cases.end());
+  // In the order of the plan: cases that share a layer stay together.
   std::mt19937_64 random(seed);
-  std::ranges::shuffle(plan.checks, random);
   const auto wanted =
-      static_cast<std::size_t>(std::ceil(check_share * static_cast<double>(cases.size())));
-  plan.checks.resize(std::min(wanted, plan.checks.size()));
+      static_cast<std::ptrdiff_t>(std::ceil(check_share * static_cast<double>(cases.size())));
+  std::ranges::sample(cases, std::back_inserter(plan.checks), wanted, random);
   return plan;
 }
 

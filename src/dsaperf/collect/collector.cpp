@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -124,10 +125,12 @@ std::vector<Entry> to_repeat(std::span<const Case> cases, const Journal& journal
   }
   const auto wanted = static_cast<std::size_t>(
       std::ceil(options.repeat_share * static_cast<double>(good.size() + repeated)));
+  const auto drawn = std::min(good.size(), wanted > repeated ? wanted - repeated : 0);
+  // In the order of the plan: cases that share a layer stay together.
+  std::vector<Entry> chosen;
   std::mt19937_64 random(options.seed);
-  std::ranges::shuffle(good, random);
-  good.resize(std::min(good.size(), wanted > repeated ? wanted - repeated : 0));
-  return good;
+  std::ranges::sample(good, std::back_inserter(chosen), static_cast<std::ptrdiff_t>(drawn), random);
+  return chosen;
 }
 
 double median(std::vector<double> values) {

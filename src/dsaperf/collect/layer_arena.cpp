@@ -95,16 +95,36 @@ LayerArena::LayerArena(op::Backend& backend, SpecOfCase spec_of, Options options
     : backend_(backend), spec_of_(std::move(spec_of)), options_(options) {
 }
 
+std::string LayerArena::layer_key(const Case& what) {
+  return fmt::format("{}/{}/{}/{}", what.heads, name(what.gemm), name(what.role),
+                     name(what.scores));
+}
+
+std::string LayerArena::cache_key(const Case& what) {
+  return fmt::format("{}/{}/{}", name(what.kv), name(what.scores),
+                     what.role == model::IndexerRole::kFull);
+}
+
 Result<void> LayerArena::use_layer(const Case& what) {
-  const auto key =
-      fmt::format("{}/{}/{}/{}", what.heads, name(what.gemm), name(what.role), name(what.scores));
-  if (layer_ && layer_->key == key) return {};
-  layer_.reset();  // its memory is needed for the next
+  const auto key = layer_key(what);
+  const auto kept = std::ranges::find(layers_, key, [](const auto& each) { return each->key; });
+  if (kept != layers_.end()) {
+    std::rotate(kept, kept + 1, layers_.end());
+    layer_ = layers_.back().get();
+    return {};
+  }
   DSAPERF_TRY_ASSIGN(const auto spec, spec_of_(what));
   DSAPERF_TRY_ASSIGN(const auto distribution, distribution_of(what.scores));
   auto weights = op::random_weights(spec, options_.seed, distribution);
-  DSAPERF_TRY_ASSIGN(auto layer, op::DsaLayer::create(backend_, spec, weights));
-  layer_ = std::make_unique<Layer>(Layer{key, std::move(weights), std::move(layer)});
+  if (layers_.size() == kLayersKept) layers_.erase(layers_.begin());
+  auto made = op::DsaLayer::create(backend_, spec, weights);
+  if (!made && made.error().code() == Errc::kOutOfMemory) {
+    layers_.clear();  // can be made again
+    made = op::DsaLayer::create(backend_, spec, weights);
+  }
+  if (!made) return tl::unexpected<Error>(std::move(made).error());
+  layers_.push_back(std::make_unique<Layer>(Layer{key, std::move(weights), *std::move(made)}));
+  layer_ = layers_.back().get();
   ++layers_made_;
   return {};
 }
@@ -133,7 +153,7 @@ Result<void> LayerArena::fill(op::CacheManager& cache) const {
 
 Result<LayerArena::Cache*> LayerArena::use_cache(const Case& what, std::int64_t pages) {
   const bool index_keys = layer_->layer.spec().has_indexer;
-  const auto key = fmt::format("{}/{}/{}", name(what.kv), name(what.scores), index_keys);
+  const auto key = cache_key(what);
   auto& cache = caches_[key];
   if (cache.manager && cache.manager->pool().pages() >= pages) {
     // In reverse, so that the pool hands out pages in the same order to every case.

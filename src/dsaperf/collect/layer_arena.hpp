@@ -30,9 +30,15 @@ SpecOfCase spec_of_model(model::ModelSpec model);
 // What cases of one process share, so that none of them pays for it: layers with their weights, and
 // caches whose every page holds random past tokens. A case takes pages and gives them back.
 //
-// Of the layers the last is kept, of the caches one for each format: plans go through sizes first.
+// Of the layers the last few are kept, of the caches one for each format: plans go through sizes
+// first, then through formats.
 class LayerArena {
  public:
+  static constexpr std::size_t kLayersKept = 4;
+  // What cases share a layer, and a cache.
+  static std::string layer_key(const Case& what);
+  static std::string cache_key(const Case& what);
+
   struct Options {
     std::int64_t pages = 0;  // of a cache at least; it grows for a case that needs more
     // Tokens of the caches that are drawn; behind them they repeat. Above the longest past, no
@@ -75,7 +81,8 @@ class LayerArena {
   op::Backend& backend_;
   SpecOfCase spec_of_;
   Options options_;
-  std::unique_ptr<Layer> layer_;
+  std::vector<std::unique_ptr<Layer>> layers_;  // the latest last
+  Layer* layer_ = nullptr;                      // of the case
   std::map<std::string, Cache> caches_;
   std::vector<std::uint16_t> x_;
   int layers_made_ = 0;

@@ -78,7 +78,8 @@ class PassTimes {
       : timer_(timer), options_(options), card_(card), stages_(timer.pass().stages) {}
 
   Result<Measurement> whole() {
-    DSAPERF_TRY_ASSIGN(const int passes, passes_a_sample());
+    DSAPERF_TRY_ASSIGN(const Micros one, timer_.warm(1));
+    const int passes = as_many_as_fill(kSampleUs, one, kMostPasses);
     const Sample warm = [&]() -> Result<Micros> { return timer_.warm(passes); };
     DSAPERF_TRY(settle(warm, options_.stopping));
     DSAPERF_TRY(card_.take());
@@ -90,7 +91,8 @@ class PassTimes {
     DSAPERF_TRY(card_.take());
     result.warm = summarise(std::move(warm_us));
     result.cold = summarise(std::move(cold_us));
-    DSAPERF_TRY(warm_and_cold_stages());
+    DSAPERF_TRY(
+        warm_and_cold_stages(as_many_as_fill(kStageSamplesUs, one, options_.stage_samples)));
     for (std::size_t i = 0; i < stages_.size(); ++i) add_stage(result, i);
     return result;
   }
@@ -115,7 +117,8 @@ class PassTimes {
       DSAPERF_TRY(add_sample(&op::LayerTimer::cold_stages, cold_));
       return sum_of(last_);
     };
-    DSAPERF_TRY(settle([&] { return timer_.warm(1); }, options_.stopping));
+    DSAPERF_TRY(settle(warm, options_.stopping));
+    warm_.clear();
     DSAPERF_TRY(card_.take());
     Measurement result;
     DSAPERF_TRY_ASSIGN(auto warm_us, sample_until(warm, options_.stopping));
@@ -134,12 +137,13 @@ class PassTimes {
 
   // Short passes are timed several at once: an event resolves half a microsecond, and a launch on
   // an idle GPU takes several.
-  Result<int> passes_a_sample() {
-    constexpr double kSampleUs = 2000;
-    constexpr double kMostPasses = 10;
-    DSAPERF_TRY_ASSIGN(const Micros one, timer_.warm(1));
-    if (!(one.value > 0)) return static_cast<int>(kMostPasses);
-    return static_cast<int>(std::clamp(std::ceil(kSampleUs / one.value), 1.0, kMostPasses));
+  static constexpr double kSampleUs = 2000;
+  static constexpr int kMostPasses = 10;
+  static constexpr double kStageSamplesUs = 20'000;
+
+  static int as_many_as_fill(double us, Micros one, int most) {
+    if (!(one.value > 0)) return most;
+    return static_cast<int>(std::clamp(std::ceil(us / one.value), 1.0, static_cast<double>(most)));
   }
 
   Result<void> add_sample(TakeStages take, StageSamples& samples) {
@@ -149,11 +153,11 @@ class PassTimes {
     return {};
   }
 
-  Result<void> warm_and_cold_stages() {
-    for (int i = 0; i < options_.stage_samples; ++i) {
+  Result<void> warm_and_cold_stages(int samples) {
+    for (int i = 0; i < samples; ++i) {
       DSAPERF_TRY(add_sample(&op::LayerTimer::warm_stages, warm_));
     }
-    for (int i = 0; i < options_.stage_samples; ++i) {
+    for (int i = 0; i < samples; ++i) {
       DSAPERF_TRY(add_sample(&op::LayerTimer::cold_stages, cold_));
     }
     return {};
@@ -184,19 +188,22 @@ struct LayerSource::State {
   SourceInfo info;
   std::unique_ptr<LayerArena> arena;
 
-  Result<void> add_evidence(op::LayerTimer& timer, Measurement& result) {
+  Result<void> add_evidence(op::LayerTimer& timer, const Case& what, Measurement& result) {
     if (witness == nullptr) {
       result.kernel_source = options.method;
       return {};
     }
     DSAPERF_TRY_ASSIGN(auto kernels, witness->kernels_of([&] { return timer.run(); }));
+    const auto ran = what.whole() ? timer.pass().stages : with_both_of_selection(what.stages);
     // A profiler that does not see into graphs sees the same kernels launched one by one.
     if (kernels.empty()) {
-      DSAPERF_TRY_ASSIGN(kernels, witness->kernels_of([&] {
-        return timer.layer().run(timer.pass(), timer.cache());
+      DSAPERF_TRY_ASSIGN(kernels, witness->kernels_of([&]() -> Result<void> {
+        op::DsaLayer::Observer nobody;
+        DSAPERF_TRY(timer.layer().enqueue_only(timer.pass(), timer.cache(), ran, nobody));
+        return timer.layer().backend().synchronise();
       }));
     }
-    DSAPERF_TRY_ASSIGN(const auto evidence, evidence_of(kernels, timer.pass().stages));
+    DSAPERF_TRY_ASSIGN(const auto evidence, evidence_of(kernels, ran));
     result.kernel_source = evidence.kernel_source;
     for (auto& stage : result.stages) {
       if (stage.stage == model::Stage::kAttention) stage.kernel = evidence.kernel_source;
@@ -204,6 +211,17 @@ struct LayerSource::State {
       if (stage.stage == model::Stage::kTopk) stage.kernel = evidence.topk;
     }
     return {};
+  }
+
+  // Neither runs without the other.
+  static std::vector<model::Stage> with_both_of_selection(std::vector<model::Stage> stages) {
+    using enum model::Stage;
+    const auto has = [&](model::Stage stage) {
+      return std::ranges::find(stages, stage) != stages.end();
+    };
+    if (has(kTopk) && !has(kIndexerScores)) stages.push_back(kIndexerScores);
+    if (has(kIndexerScores) && !has(kTopk)) stages.push_back(kTopk);
+    return stages;
   }
 };
 
@@ -242,12 +260,12 @@ Result<Measurement> LayerSource::measure(const Case& what) {
   DSAPERF_TRY_ASSIGN(auto prepared, state.arena->prepare(what));
   DSAPERF_TRY_ASSIGN(
       auto timer, op::LayerTimer::over(*prepared.layer, *prepared.cache, std::move(prepared.pass),
-                                       launch_of(what.launch), state.options.warmup));
+                                       launch_of(what.launch), state.options.warmup, what.stages));
   CardLog card(state.reader.get());
   PassTimes times(*timer, state.options, card);
   DSAPERF_TRY_ASSIGN(auto result, what.whole() ? times.whole() : times.only(what.stages));
   result.card = card.state();
-  DSAPERF_TRY(state.add_evidence(*timer, result));
+  DSAPERF_TRY(state.add_evidence(*timer, what, result));
   return result;
 }
 

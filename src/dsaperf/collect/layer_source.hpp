@@ -59,10 +59,10 @@ class LayerSource : public TimingSource {
     // Positions of past tokens that are distinct, index keys among them; longer caches repeat them.
     std::int64_t distinct_tokens = std::int64_t{1} << 20;
     Stopping stopping = {};
-    int warmup = 2;         // passes before the first sample
-    int stage_samples = 5;  // of each stage's time in a whole layer
+    int warmup = 1;         // passes before the recording, which runs the pass once more
+    int stage_samples = 5;  // of each stage's time in a whole layer, fewer of long passes
     std::uint64_t seed = 1;
-    std::string method = "graph-1";
+    std::string method = "graph-2";
     std::string version = {};  // of the program
     std::string driver = {};
   };

@@ -36,11 +36,10 @@ struct FakeReader : CardReader {
                        .memory_mhz = 3200,
                        .power_w = 100.0 * reads,
                        .temperature_c = 40 + reads,
-                       .throttle_reasons = throttled ? std::vector<std::string>{"thermal"}
-                                                     : std::vector<std::string>{}};
+                       .throttle_reasons = reasons};
   }
   int reads = 0;
-  bool throttled = false;
+  std::vector<std::string> reasons;
 };
 
 struct FakeWitness : KernelWitness {
@@ -78,7 +77,7 @@ TEST(LayerSourceTest, MeasuresALayerColdAndWarmWithItsStages) {
     EXPECT_GE(stage.time.value, 0) << model::name(stage.stage);
     EXPECT_GT(stage.cold.value + stage.time.value, 0) << model::name(stage.stage);
   }
-  EXPECT_EQ(timed->info().method, "graph-1");
+  EXPECT_EQ(timed->info().method, "graph-2");
 }
 
 TEST(LayerSourceTest, OfStagesAloneOnlyTheseAreReported) {
@@ -97,6 +96,27 @@ TEST(LayerSourceTest, OfStagesAloneOnlyTheseAreReported) {
   EXPECT_THAT(dense.error().message(), HasSubstr("does not run stage topk"));
 }
 
+TEST(LayerSourceTest, EvidenceOfStagesAloneIsOfWhatRan) {
+  auto witness = std::make_unique<FakeWitness>();
+  auto* saw = witness.get();
+  auto timed = source(nullptr, std::move(witness));
+  auto what = small_case({{1, 1, 100}});
+  what.stages = {Stage::kQBProjection};
+  const auto projection = timed->measure(what);
+  ASSERT_TRUE(projection) << projection.error().message();
+  EXPECT_EQ(projection->kernel_source, "") << "no attention ran";
+
+  what.stages = {Stage::kTopk};
+  saw->kernels = {"_ZN7dsaperf7kernels4sm9013scores_kernelEv", "dsaperf::kernels::topk_kernel()"};
+  const auto topk = timed->measure(what);
+  ASSERT_TRUE(topk) << topk.error().message() << ": top-k runs behind the scores that it reads";
+  ASSERT_EQ(topk->stages.size(), 1U);
+  EXPECT_THAT(topk->stages[0].kernel, HasSubstr("topk_kernel"));
+
+  what.stages = {Stage::kAttention};
+  EXPECT_THAT(timed->measure(what).error().message(), HasSubstr("attention"));
+}
+
 TEST(LayerSourceTest, RowsHoldTheCardsStateAndWhetherItWasThrottled) {
   auto reader = std::make_unique<FakeReader>();
   auto* card = reader.get();
@@ -108,8 +128,12 @@ TEST(LayerSourceTest, RowsHoldTheCardsStateAndWhetherItWasThrottled) {
   EXPECT_EQ(result->card.temperature_c, 43) << "the highest";
   EXPECT_DOUBLE_EQ(result->card.power_w, 200);
   EXPECT_FALSE(result->disturbed());
-  card->throttled = true;
+  card->reasons = {"thermal"};
   EXPECT_TRUE(timed->measure(small_case({{1, 1, 100}}))->disturbed());
+  card->reasons = {std::string(kPowerCap)};
+  const auto capped = timed->measure(small_case({{1, 1, 100}}));
+  EXPECT_FALSE(capped->disturbed()) << "the case itself draws the power";
+  EXPECT_TRUE(capped->card.power_capped());
 }
 
 TEST(LayerSourceTest, KernelSourceIsWhatTheWitnessSaw) {

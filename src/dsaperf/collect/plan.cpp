@@ -2,7 +2,6 @@
 
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
-#include "dsaperf/cost/bound.hpp"
 #include "dsaperf/cost/stage_cost.hpp"
 
 #include <algorithm>
@@ -15,13 +14,6 @@ namespace {
 // Share of a card's memory that a case may take: the rest is the context, the library handles and
 // fragmentation.
 constexpr double kUsableShare = 0.92;
-
-// For the estimate of a plan's duration only: what a case costs beside its own calls, and how far a
-// call lies above its bound. Stated here, not measured; a run shows the real rate in its progress.
-constexpr double kSetupSeconds = 0.25;
-constexpr double kCallsPerCase = 60;
-constexpr double kTimesTheBound = 2;
-constexpr double kCallOverheadUs = 30;
 
 constexpr std::int64_t kMostShards = 100'000;
 
@@ -77,24 +69,11 @@ Result<Bytes> memory_of(const Case& measured, const model::LayerPlan& layer) {
       static_cast<std::int64_t>(weights + rows * context + scores + 2 * widest_activation)};
 }
 
-Result<double> estimated_seconds(const Case& measured, const model::LayerPlan& layer,
-                                 const cost::SystemSpec& system) {
-  DSAPERF_TRY_ASSIGN(const auto cost,
-                     cost::layer_cost(layer_of(measured, layer), measured.shape()));
-  Micros bound;
-  for (const auto& stage : cost.stages()) {
-    const bool runs = measured.whole() || std::ranges::count(measured.stages, stage.stage);
-    if (runs) bound += cost::bound(stage, system).time();
-  }
-  return kSetupSeconds + kCallsPerCase * (kTimesTheBound * bound.value + kCallOverheadUs) * 1e-6;
-}
-
 Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
                        const model::LayerPlan& layer, const cost::SystemSpec& system) {
   DSAPERF_TRY(check(axes, layer));
   Plan plan;
   const double usable = kUsableShare * static_cast<double>(system.hbm_capacity.value);
-  double seconds = 0;
   std::set<std::string> ids;  // a value that an axis names twice is one case
   const auto add = [&](Case candidate) -> Result<void> {
     if (!ids.insert(candidate.id()).second) return {};
@@ -105,8 +84,6 @@ Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
                                              memory.gib(), usable / (1 << 30), system.name)});
       return {};
     }
-    DSAPERF_TRY_ASSIGN(const double taken, estimated_seconds(candidate, layer, system));
-    seconds += taken;
     plan.peak_memory = std::max(plan.peak_memory, memory);
     plan.cases.push_back(std::move(candidate));
     return {};
@@ -133,7 +110,6 @@ Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
       }
     }
   }
-  plan.estimated_minutes = seconds / 60;
   return plan;
 }
 

@@ -53,7 +53,6 @@ struct LeftOut {
 struct Plan {
   std::vector<Case> cases;
   std::vector<LeftOut> left_out;
-  double estimated_minutes = 0;
   Bytes peak_memory;  // of the largest case that is kept
 };
 
@@ -67,10 +66,6 @@ Result<Bytes> memory_of(const Case& measured, const model::LayerPlan& layer);
 // its own, a shared layer of a model that has none).
 Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
                        const model::LayerPlan& layer, const cost::SystemSpec& system);
-
-// What measuring a case takes, by the bound of what it runs: for the estimate of a plan alone.
-Result<double> estimated_seconds(const Case& measured, const model::LayerPlan& layer,
-                                 const cost::SystemSpec& system);
 
 // The layer that a case measures: `layer` with the case's role and weight formats.
 model::LayerPlan layer_of(const Case& measured, const model::LayerPlan& layer);

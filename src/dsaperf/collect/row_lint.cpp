@@ -87,7 +87,8 @@ class RowLinter {
         card.memory_mhz > kHighestMemoryMhz) {
       add(RowRule::kImpossibleClock, id,
           fmt::format("SM {} MHz, memory {} MHz", card.sm_mhz, card.memory_mhz));
-    } else if (std::abs(card.sm_mhz - usual_mhz_) > kClockTolerance * usual_mhz_) {
+    } else if (!card.power_capped() &&
+               std::abs(card.sm_mhz - usual_mhz_) > kClockTolerance * usual_mhz_) {
       add(RowRule::kOtherClock, id, fmt::format("SM {} MHz, else {} MHz", card.sm_mhz, usual_mhz_));
     }
     if (row.disturbed()) {

@@ -50,8 +50,9 @@ Result<std::vector<double>> sample_until(const Sample& sample, const Stopping& s
   while (static_cast<int>(samples.size()) < stopping.most) {
     DSAPERF_TRY_ASSIGN(const Micros time, sample());
     samples.push_back(time.value);
-    if (static_cast<int>(samples.size()) < stopping.least) continue;
-    if (clock() >= deadline) break;
+    const auto count = static_cast<int>(samples.size());
+    if (count >= std::min(stopping.fewest, stopping.least) && clock() >= deadline) break;
+    if (count < stopping.least) continue;
     if (samples.size() < look_at) continue;
     if (summarise(samples).ci95 <= stopping.ci95) break;
     look_at = samples.size() + std::max<std::size_t>(1, samples.size() / 10);

@@ -17,10 +17,11 @@ namespace dsaperf::collect {
 Summary summarise(std::vector<double> samples_us);
 
 struct Stopping {
-  int least = 9;         // samples
+  int least = 6;         // samples: of fewer the range is no 95 % interval of the median
+  int fewest = 3;        // where time is out before that
   int most = 2000;       // samples
   double ci95 = 0.01;    // enough once the median is known to this
-  double seconds = 0.3;  // of sampling; then `least` samples do
+  double seconds = 0.3;  // of sampling
   double settle = 0.02;  // warm: two runs of samples whose medians differ by less
   double settle_seconds = 0.1;
 };

@@ -97,11 +97,12 @@ TEST(SampleUntilTest, NoisyTimesNeedMoreUntilTheMedianIsKnown) {
   EXPECT_LE(summarise(*samples).ci95, 0.01);
 }
 
-TEST(SampleUntilTest, StopsWhenTimeIsOutButNotBelowTheLeast) {
-  Bench bench{.times_us = {100000, 200000}};
-  const auto samples = sample_until(bench.sample(), {.least = 5, .seconds = 0.3}, bench.clock());
+TEST(SampleUntilTest, StopsWhenTimeIsOutButNotBelowTheFewest) {
+  Bench bench{.times_us = {400000, 500000}};
+  const auto samples =
+      sample_until(bench.sample(), {.least = 6, .fewest = 3, .seconds = 0.3}, bench.clock());
   ASSERT_TRUE(samples);
-  EXPECT_EQ(samples->size(), 5U);
+  EXPECT_EQ(samples->size(), 3U);
 }
 
 TEST(SampleUntilTest, AnErrorEndsIt) {

@@ -77,6 +77,7 @@ void add_row(Rows& rows, const Entry& entry) {
   rows.real("power_w", measured.card.power_w);
   rows.real("energy_j", measured.card.energy_j);
   rows.integer("temperature_c", measured.card.temperature_c);
+  rows.text("throttle_reasons", fmt::format("{}", fmt::join(measured.card.throttle_reasons, ", ")));
   rows.integer("attempts", entry.attempts);
   rows.integer("disturbed", entry.disturbed);
   rows.real("repeat_ratio", entry.repeat_ratio);

@@ -5,7 +5,9 @@
 #include "dsaperf/core/units.hpp"
 #include "dsaperf/model/stage.hpp"
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dsaperf::collect {
@@ -26,6 +28,10 @@ struct StageTime {
   std::string kernel = {};  // the name that the profiler saw; empty where none ran
 };
 
+// Among the reasons for lower clocks the one that is no disturbance: the case's own load draws the
+// card's rated power, and a second measurement would as well. The row keeps it, with its clocks.
+inline constexpr std::string_view kPowerCap = "software power cap";
+
 // The card while the case ran, sampled beside it.
 struct CardState {
   int sm_mhz = 0;
@@ -35,6 +41,15 @@ struct CardState {
   double energy_j = 0;  // of the timed calls
   int temperature_c = 0;
   std::vector<std::string> throttle_reasons = {};
+
+  bool power_capped() const {
+    return std::ranges::find(throttle_reasons, kPowerCap) != throttle_reasons.end();
+  }
+  // By something beside the case itself.
+  bool slowed_down() const {
+    return std::ranges::any_of(throttle_reasons,
+                               [](const auto& each) { return each != kPowerCap; });
+  }
 };
 
 // Of a case that names stages the summaries are of their sum.
@@ -47,7 +62,7 @@ struct Measurement {
   std::string kernel_source = {};
 
   // A sample taken while the card was slowed down is not one.
-  bool disturbed() const { return !card.throttle_reasons.empty(); }
+  bool disturbed() const { return card.slowed_down(); }
 };
 
 // Who measures, on what: written once into every journal and table.

@@ -1,5 +1,7 @@
 #include "dsaperf/gpu/l2_flush.hpp"
 
+#include <algorithm>
+
 namespace dsaperf::gpu {
 
 Result<L2Flush> L2Flush::create() {
@@ -7,8 +9,9 @@ Result<L2Flush> L2Flush::create() {
   return L2Flush(std::move(buffer));
 }
 
-Result<void> L2Flush::run(CUstream_st* stream) const {
-  DSAPERF_CUDA_TRY(cudaMemsetAsync(buffer_.data(), 0, buffer_.size_bytes(), stream));
+Result<void> L2Flush::run(CUstream_st* stream, std::size_t bytes) const {
+  const std::size_t written = std::min(bytes, buffer_.size_bytes());
+  DSAPERF_CUDA_TRY(cudaMemsetAsync(buffer_.data(), 0, written, stream));
   return {};
 }
 

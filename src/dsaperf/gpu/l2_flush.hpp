@@ -13,7 +13,8 @@ class L2Flush {
   static constexpr std::size_t kBytes = std::size_t{256} << 20;  // L2 of H100: 50 MB, H200: 60 MB
 
   static Result<L2Flush> create();
-  Result<void> run(CUstream_st* stream) const;
+  // At most `bytes` of it: as much other data as has gone through the L2 since.
+  Result<void> run(CUstream_st* stream, std::size_t bytes = kBytes) const;
 
  private:
   explicit L2Flush(DeviceArray<unsigned char> buffer) : buffer_(std::move(buffer)) {}

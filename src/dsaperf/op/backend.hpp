@@ -63,7 +63,10 @@ class Backend {
                                  std::int64_t rows) = 0;
   // Leaves nothing of the layer's data in the caches of the processor, so that what runs next is
   // cold.
-  virtual Result<void> flush_caches() = 0;
+  Result<void> flush_caches() { return fill_caches(INT64_MAX); }
+  // Sends as many bytes of other data through the caches (at most what fills them several times):
+  // what runs next finds what it would find had something else moved as much.
+  virtual Result<void> fill_caches(std::int64_t bytes) = 0;
   // Waits until all work is done.
   virtual Result<void> synchronise() = 0;
 

@@ -291,6 +291,15 @@ void set_rope_table(ForwardPass& pass) {
 
 }  // namespace
 
+Bytes DsaLayer::weight_bytes() const {
+  std::size_t bytes = kv_b_.bf16.bytes() + iw_.bf16.bytes();  // these two multiply in bf16 always
+  for (const auto* projection : {&q_a_, &kv_a_, &q_b_, &o_, &iq_, &ik_}) {
+    const bool fp8 = projection->fp8.data() != nullptr;
+    bytes += fp8 ? projection->fp8.bytes() + projection->scales.bytes() : projection->bf16.bytes();
+  }
+  return Bytes{static_cast<std::int64_t>(bytes)};
+}
+
 Result<DsaLayer> DsaLayer::create(Backend& backend, const LayerSpec& spec,
                                   const LayerWeights& weights) {
   DSAPERF_TRY(check_spec(spec));

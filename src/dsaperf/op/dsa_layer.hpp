@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/core/error.hpp"
+#include "dsaperf/core/units.hpp"
 #include "dsaperf/op/backend.hpp"
 #include "dsaperf/op/forward_pass.hpp"
 #include "dsaperf/op/layer_weights.hpp"
@@ -71,9 +72,18 @@ class DsaLayer {
   Result<void> enqueue(ForwardPass& pass, const CacheManager& cache) const;
   Result<void> enqueue(ForwardPass& pass, const CacheManager& cache, Observer& observer) const;
 
+  // These stages alone, over what an earlier whole pass left in the tensors of the others; they
+  // may run again and again. Scores and top-k go through one scratch, part by part: where either is
+  // asked for, both run. Fails with kInvalidArgument for a stage that the pass does not have.
+  Result<void> enqueue_only(ForwardPass& pass, const CacheManager& cache,
+                            std::span<const model::Stage> stages, Observer& observer) const;
+
   // enqueue(), then waits until it is done.
   Result<void> run(ForwardPass& pass, const CacheManager& cache) const;
   Result<void> run(ForwardPass& pass, const CacheManager& cache, Observer& observer) const;
+
+  // What one pass reads of the weights.
+  Bytes weight_bytes() const;
 
   const LayerSpec& spec() const { return spec_; }
   Backend& backend() const { return *backend_; }

@@ -88,13 +88,14 @@ class GpuBackend final : public Backend {
                                        rows, cudaMemcpyDeviceToDevice, stream_));
     return {};
   }
-  Result<void> flush_caches() override {
+  Result<void> fill_caches(std::int64_t bytes) override {
+    if (bytes <= 0) return {};
     if (!flush_) {
       DSAPERF_TRY_ASSIGN(auto flush, gpu::L2Flush::create());
       flush_ = std::move(flush);
       count(gpu::L2Flush::kBytes);
     }
-    return flush_->run(stream_);
+    return flush_->run(stream_, static_cast<std::size_t>(bytes));
   }
   Result<void> synchronise() override {
     DSAPERF_CUDA_TRY(cudaStreamSynchronize(stream_));

@@ -54,10 +54,10 @@ class ReferenceBackend : public Backend {
                   static_cast<const char*>(source) + r * source_stride, row_bytes);
     return {};
   }
-  Result<void> flush_caches() override {
-    constexpr std::size_t kBytes = std::size_t{256} << 20;  // beyond last-level caches of servers
-    flush_.resize(kBytes);
-    kernels::cpu::parallel_ranges(kBytes, 1 << 20, threads_,
+  Result<void> fill_caches(std::int64_t bytes) override {
+    constexpr std::int64_t kMost = std::int64_t{256} << 20;  // beyond last-level caches of servers
+    flush_.resize(kMost);
+    kernels::cpu::parallel_ranges(std::clamp<std::int64_t>(bytes, 0, kMost), 1 << 20, threads_,
                                   [&](std::int64_t begin, std::int64_t end) {
                                     for (std::int64_t i = begin; i < end; i += 64) ++flush_[i];
                                   });

@@ -50,8 +50,10 @@ class LayerTimer {
                                                     int warmup);
   // The same over a pass that was prepared already, in a cache that outlives the timer and serves
   // others after it.
+  // Of a list of stages, these alone are timed from then on: whole passes only warm up.
   static Result<std::unique_ptr<LayerTimer>> over(const DsaLayer& layer, CacheManager& cache,
-                                                  ForwardPass pass, Launch launch, int warmup);
+                                                  ForwardPass pass, Launch launch, int warmup,
+                                                  std::vector<model::Stage> only = {});
   LayerTimer(const LayerTimer&) = delete;
   LayerTimer& operator=(const LayerTimer&) = delete;
   ~LayerTimer() = default;
@@ -63,6 +65,9 @@ class LayerTimer {
   // The stages of one pass, as pass().stages lists them, without the time that it takes to note a
   // time (on a GPU a microsecond or two). A stage that runs in parts (scores, top-k) is their sum.
   // Warm means that a pass ran before it. Their sum is less than the pass by the gaps between them.
+  // Of a timer of some stages the others take no time, and warm means what they find in a layer
+  // that runs again and again: between two runs of a stage goes through the caches what the layer
+  // moves, layer_bytes().
   Result<std::vector<Micros>> cold_stages();
   Result<std::vector<Micros>> warm_stages();
 
@@ -75,15 +80,24 @@ class LayerTimer {
   CacheManager& cache() { return *cache_; }
   const CacheManager& cache() const { return *cache_; }
   Bytes activation_bytes() const;
+  // Weights, tensors and rows of the caches that one pass touches, each once.
+  Bytes layer_bytes() const;
 
  private:
-  LayerTimer(const DsaLayer& layer, CacheManager* cache, ForwardPass pass, Launch launch)
-      : layer_(layer), cache_(cache), pass_(std::move(pass)), launch_(launch) {}
+  LayerTimer(const DsaLayer& layer, CacheManager* cache, ForwardPass pass, Launch launch,
+             std::vector<model::Stage> only)
+      : layer_(layer),
+        cache_(cache),
+        pass_(std::move(pass)),
+        launch_(launch),
+        only_(std::move(only)) {}
 
   class Stamps;
 
   Result<void> record();
   Result<void> enqueue();
+  Result<void> launch_kernels(DsaLayer::Observer& observer);
+  Result<void> launch_stamped();
   Result<std::vector<Micros>> stages();
 
   const DsaLayer& layer_;
@@ -91,6 +105,8 @@ class LayerTimer {
   CacheManager* cache_;
   ForwardPass pass_;
   Launch launch_;
+  std::vector<model::Stage> only_;          // empty: all
+  bool long_passes_ = false;                // the last one took longer than launching it could show
   std::vector<model::Stage> stamped_ = {};  // the stage of each pair of stamps
   std::unique_ptr<Recording> replay_ = {};
   std::unique_ptr<Recording> replay_stages_ = {};

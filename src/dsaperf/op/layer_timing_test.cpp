@@ -57,6 +57,58 @@ TEST_F(LayerTimerTest, EveryWayOfRunningComputesTheSame) {
   }
 }
 
+TEST_F(LayerTimerTest, SomeStagesAreTimedWithoutTheOthers) {
+  using model::Stage;
+  CacheManager cache =
+      CacheManager::create(*backend, {.pages = 16, .kv = kernels::KvRows::Format::kFp8}).value();
+  std::vector<BatchRequest> requests;
+  for (const std::int64_t past : {90, 200}) {
+    requests.push_back({.request = cache.add_request(), .new_tokens = 2});
+    ASSERT_TRUE(fill_past(*backend, cache, spec, weights, requests.back().request, past, {}));
+  }
+  auto pass = layer.prepare(cache, requests, testing::random_x(spec, 4)).value();
+  const auto timed = LayerTimer::over(layer, cache, std::move(pass), Launch::kGraph, 1,
+                                      {Stage::kAttention, Stage::kQBProjection})
+                         .value();
+  const auto& stages = timed->pass().stages;
+  for (const auto& times : {timed->cold_stages().value(), timed->warm_stages().value()}) {
+    ASSERT_EQ(times.size(), stages.size());
+    for (std::size_t i = 0; i < times.size(); ++i) {
+      const bool asked = stages[i] == Stage::kAttention || stages[i] == Stage::kQBProjection;
+      EXPECT_EQ(times[i].value > 0, asked) << model::name(stages[i]);
+    }
+  }
+  EXPECT_GT(timed->cold()->value, 0);
+  EXPECT_GT(timed->layer_bytes().value, timed->activation_bytes().value);
+
+  // Only these two ran: what the others left is untouched, what these write is written anew.
+  const auto bytes_of = [&](const char* name) {
+    return host<std::uint16_t>(*backend, timed->pass().at(name));
+  };
+  const auto selection = host<std::int32_t>(*backend, timed->pass().at("selection"));
+  const auto latent_out = bytes_of("latent_out");
+  const auto& y = timed->pass().at("y");
+  const std::vector<std::uint16_t> poison(y.elements(), 0x7fc0);
+  for (const char* name : {"y", "latent_out"}) {
+    ASSERT_TRUE(
+        backend->upload(poison.data(), 2 * y.elements(), timed->pass().at(name).buffer.data()));
+  }
+  ASSERT_TRUE(timed->run());
+  EXPECT_EQ(bytes_of("y"), poison);
+  EXPECT_EQ(bytes_of("latent_out"), latent_out);
+  EXPECT_EQ(host<std::int32_t>(*backend, timed->pass().at("selection")), selection);
+}
+
+TEST_F(LayerTimerTest, AStageThatThePassDoesNotHaveIsRefused) {
+  CacheManager cache = CacheManager::create(*backend, {.pages = 4}).value();
+  const BatchRequest request{.request = cache.add_request(), .new_tokens = 2};
+  auto pass = layer.prepare(cache, {&request, 1}, testing::random_x(spec, 2)).value();
+  const auto timed = LayerTimer::over(layer, cache, std::move(pass), Launch::kGraph, 1,
+                                      {model::Stage::kTopk});  // two tokens select nothing
+  ASSERT_FALSE(timed);
+  EXPECT_THAT(timed.error().message(), ::testing::HasSubstr("does not run stage topk"));
+}
+
 TEST_F(LayerTimerTest, RunningAllocatesNothing) {
   const auto timed = timer({.groups = {{.requests = 2, .new_tokens = 40, .past = 100}}}).value();
   const auto before = backend->memory().allocations;

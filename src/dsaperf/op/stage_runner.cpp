@@ -1,9 +1,12 @@
+#include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/dsa_layer.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
+#include <vector>
 
 #if DSAPERF_WITH_CUDA && __has_include(<nvtx3/nvToolsExt.h>)
 #include <nvtx3/nvToolsExt.h>
@@ -57,8 +60,8 @@ class StageRunner {
         observer_(observer),
         n_(pass.tokens) {}
 
-  Result<void> run() {
-    for (const Stage stage : pass_.stages) {
+  Result<void> run(std::span<const Stage> stages) {
+    for (const Stage stage : stages) {
       if (stage == Stage::kIndexerScores) {
         DSAPERF_TRY(select());  // scores and top-k, chunk by chunk
         continue;
@@ -479,7 +482,23 @@ class StageRunner {
 Result<void> DsaLayer::enqueue(ForwardPass& pass, const CacheManager& cache,
                                Observer& observer) const {
   if (pass.tokens == 0) return {};
-  return StageRunner(*this, pass, cache, observer).run();
+  return StageRunner(*this, pass, cache, observer).run(pass.stages);
+}
+
+Result<void> DsaLayer::enqueue_only(ForwardPass& pass, const CacheManager& cache,
+                                    std::span<const Stage> stages, Observer& observer) const {
+  const auto wanted = [&](Stage stage) { return std::ranges::find(stages, stage) != stages.end(); };
+  const bool select = wanted(Stage::kIndexerScores) || wanted(Stage::kTopk);
+  for (const Stage stage : stages)
+    if (std::ranges::find(pass.stages, stage) == pass.stages.end())
+      return fail(Errc::kInvalidArgument, "the layer does not run stage {}", model::name(stage));
+  if (pass.tokens == 0) return {};
+  std::vector<Stage> some;  // in the order of the pass
+  for (const Stage stage : pass.stages) {
+    const bool selects = stage == Stage::kIndexerScores || stage == Stage::kTopk;
+    if (selects ? select : wanted(stage)) some.push_back(stage);
+  }
+  return StageRunner(*this, pass, cache, observer).run(some);
 }
 
 Result<void> DsaLayer::enqueue(ForwardPass& pass, const CacheManager& cache) const {

@@ -1,0 +1,155 @@
+#include "dsaperf/collect/duration.hpp"
+
+#include "dsaperf/collect/layer_arena.hpp"
+#include "dsaperf/collect/plan.hpp"
+#include "dsaperf/collect/sampling.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/cost/bound.hpp"
+#include "dsaperf/cost/stage_cost.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+
+namespace dsaperf::collect {
+namespace {
+
+// Of the card. Kernels of large shapes take up to twice their bound, attention no less than its
+// gathers through the L2 (H200, benchmarks/results/h200_sxm/peers.json: 9.7 GB in 1.8 ms), and one
+// kernel some microseconds.
+constexpr double kTimesTheBound = 2;
+constexpr double kGatherBytesPerUs = 5e6;
+constexpr double kLaunchUs = 3;
+constexpr double kFlushUs = 100;  // 256 MB
+// Of the host, stated and not measured: pageable copies, drawing random numbers on 16 cores, 30
+// allocations and their release, recordings and the profiler, a synced line of the journal.
+constexpr double kUploadBytesPerS = 4e9;
+constexpr double kDrawnBytesPerS = 1e9;
+constexpr double kAllocateS = 0.010;
+constexpr double kRecordS = 0.010;
+constexpr double kWitnessS = 0.010;
+constexpr double kRowS = 0.005;
+constexpr double kSampleS = 60e-6;
+constexpr double kRopeS = 1.5e-6;  // a token: 32 sines and cosines
+// What short passes need until their median is known; long ones stop at the fewest.
+constexpr int kSamplesOfShortPasses = 20;
+
+constexpr double kLongPassUs = 5000;
+
+struct Passes {
+  double whole_us = 0;
+  double timed_us = 0;  // of the stages asked for
+};
+
+Passes passes_of(const Case& measured, const cost::LayerCost& cost,
+                 const cost::SystemSpec& system) {
+  using enum model::Stage;
+  const auto asked = [&](model::Stage stage) {
+    return std::ranges::find(measured.stages, stage) != measured.stages.end();
+  };
+  const bool selects = asked(kTopk) || asked(kIndexerScores);  // neither runs alone
+  Passes passes;
+  for (const auto& stage : cost.stages()) {
+    double us = kTimesTheBound * cost::bound(stage, system).time().value;
+    us = std::max(us, stage.gathered_bytes / kGatherBytesPerUs) + kLaunchUs * stage.launches;
+    passes.whole_us += us;
+    const bool of_selection = stage.stage == kTopk || stage.stage == kIndexerScores;
+    if (measured.whole() || (of_selection ? selects : asked(stage.stage))) passes.timed_us += us;
+  }
+  return passes;
+}
+
+void add_passes(const Case& measured, const Passes& passes, Duration& duration) {
+  const Stopping stopping;
+  const double us = passes.timed_us;
+  const bool long_pass = us > kLongPassUs;
+  const auto few = [&](double fill_us, int most) {
+    return std::clamp(std::ceil(fill_us / us), 1.0, static_cast<double>(most));
+  };
+  double samples = kSamplesOfShortPasses;
+  if (long_pass) {
+    samples = std::clamp(stopping.seconds * 1e6 / us, static_cast<double>(stopping.fewest),
+                         static_cast<double>(stopping.least));
+  }
+  const double settling = few(stopping.settle_seconds * 1e6, 10);
+  double timed = 0;    // runs of what is timed
+  double flushes = 0;  // of the caches
+  if (measured.whole()) {
+    const double lead = long_pass ? 0 : 1;
+    const double stage_samples = few(20'000, 5);
+    const double passes_a_sample = few(2000, 10) + lead;
+    timed = 2 + settling * (1 + lead) + samples * (passes_a_sample + 1) + 2 * stage_samples + 1;
+    flushes = samples + stage_samples;
+  } else {
+    timed = 2 + settling + 2 * samples + 1;
+    flushes = settling + 2 * samples;
+  }
+  duration.passes_s += 1e-6 * (passes.whole_us + timed * us + flushes * kFlushUs);
+  duration.host_s += kRecordS + kWitnessS + kRowS + 2 * (samples + settling) * kSampleS;
+}
+
+Duration duration_of(const Case& measured, const model::LayerPlan& plan,
+                     const cost::LayerCost& cost, const cost::SystemSpec& system) {
+  Duration duration;
+  const double tokens = cost.work().tokens;
+  double activations = 0;
+  for (const auto& stage : cost.stages()) activations += stage.traffic.activations;
+  // Lists that the host makes: of the dense regime, and of layers that are handed a selection.
+  const bool dense = !cost.work().any_sparse();
+  const int topk = plan.indexer ? plan.indexer->topk : 0;
+  std::int64_t longest = 0;
+  for (const auto& group : measured.requests) {
+    longest = std::max(longest, group.past_tokens + group.new_tokens);
+  }
+  const bool lists = dense || measured.role == model::IndexerRole::kShared;
+  const double list_bytes =
+      lists ? 4 * tokens * static_cast<double>(std::min<std::int64_t>(topk, longest)) : 0;
+  const double x_bytes = 2 * tokens * plan.geometry.hidden;
+  duration.prepare_s = kAllocateS + (x_bytes + 2 * list_bytes) / kUploadBytesPerS +
+                       tokens * kRopeS + activations / system.hbm_bytes_per_s;
+  add_passes(measured, passes_of(measured, cost, system), duration);
+  return duration;
+}
+
+}  // namespace
+
+Duration& Duration::operator+=(const Duration& other) {
+  shared_s += other.shared_s;
+  prepare_s += other.prepare_s;
+  passes_s += other.passes_s;
+  host_s += other.host_s;
+  return *this;
+}
+
+Result<std::vector<Duration>> durations(std::span<const Case> measured,
+                                        const model::LayerPlan& layer,
+                                        const cost::SystemSpec& system) {
+  std::vector<Duration> result;
+  std::vector<std::string> layers;  // those that are kept, the latest last
+  std::set<std::string> caches;
+  for (const auto& what : measured) {
+    const auto plan = layer_of(what, layer);
+    DSAPERF_TRY_ASSIGN(const auto cost, cost::layer_cost(plan, what.shape()));
+    auto duration = duration_of(what, plan, cost, system);
+    const auto key = LayerArena::layer_key(what);
+    const auto kept = std::ranges::find(layers, key);
+    if (kept != layers.end()) {
+      std::rotate(kept, kept + 1, layers.end());
+    } else {
+      double weights = 0;
+      for (const auto& stage : cost.stages()) weights += stage.traffic.weights;
+      duration.shared_s += 4 * weights / kDrawnBytesPerS;  // drawn in bf16, rounded, sent
+      layers.push_back(key);
+      if (layers.size() > LayerArena::kLayersKept) layers.erase(layers.begin());
+    }
+    if (caches.insert(LayerArena::cache_key(what)).second) {
+      constexpr double kDistinctTokens = 1 << 20;
+      duration.shared_s += kDistinctTokens * (1152 + 132) / kDrawnBytesPerS;
+    }
+    result.push_back(duration);
+  }
+  return result;
+}
+
+}  // namespace dsaperf::collect
