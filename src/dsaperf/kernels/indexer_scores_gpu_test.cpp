@@ -487,6 +487,7 @@ TEST(PagedIndexerScoresGpuTest, GivesTheBitsOfThePrefillKernel) {
 }
 
 TEST(IndexerScoresGpuTest, RefusesWeightsThatTheCopyEngineCannotRead) {
+  DSAPERF_REQUIRE_GPU();
   alignas(16) std::array<float, 16> memory{};  // never read
   const auto bytes = reinterpret_cast<const std::uint8_t*>(memory.data());
   const auto limits = reinterpret_cast<const std::int32_t*>(memory.data());

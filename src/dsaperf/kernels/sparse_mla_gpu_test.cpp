@@ -281,6 +281,7 @@ TEST(SparseMlaLargeGpuTest, CachesOver2To31BytesAreAddressed) {
 }
 
 TEST(SparseMlaCheckGpuTest, MisalignedPointersAndStridesAreRefused) {
+  DSAPERF_REQUIRE_GPU();
   Case c;
   c.make();
   SparseMlaParams params{.q = reinterpret_cast<void*>(0x1008),
