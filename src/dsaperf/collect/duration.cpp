@@ -6,6 +6,9 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/cost/bound.hpp"
 #include "dsaperf/cost/stage_cost.hpp"
+#include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/op/dsa_layer.hpp"
+#include "dsaperf/op/layer_timing.hpp"
 
 #include <algorithm>
 #include <map>
@@ -35,8 +38,6 @@ constexpr double kRopeS = 1.5e-6;  // a token: 32 sines and cosines
 // What short passes need until their median is known; long ones stop at the fewest.
 constexpr int kSamplesOfShortPasses = 20;
 
-constexpr double kLongPassUs = 5000;
-
 struct Passes {
   double whole_us = 0;
   double timed_us = 0;  // of the stages asked for
@@ -44,18 +45,14 @@ struct Passes {
 
 Passes passes_of(const Case& measured, const cost::LayerCost& cost,
                  const cost::SystemSpec& system) {
-  using enum model::Stage;
-  const auto asked = [&](model::Stage stage) {
-    return std::ranges::find(measured.stages, stage) != measured.stages.end();
-  };
-  const bool selects = asked(kTopk) || asked(kIndexerScores);  // neither runs alone
   Passes passes;
   for (const auto& stage : cost.stages()) {
     double us = kTimesTheBound * cost::bound(stage, system).time().value;
     us = std::max(us, stage.gathered_bytes / kGatherBytesPerUs) + kLaunchUs * stage.launches;
     passes.whole_us += us;
-    const bool of_selection = stage.stage == kTopk || stage.stage == kIndexerScores;
-    if (measured.whole() || (of_selection ? selects : asked(stage.stage))) passes.timed_us += us;
+    if (measured.whole() || op::DsaLayer::runs_with(stage.stage, measured.stages)) {
+      passes.timed_us += us;
+    }
   }
   return passes;
 }
@@ -63,7 +60,7 @@ Passes passes_of(const Case& measured, const cost::LayerCost& cost,
 void add_passes(const Case& measured, const Passes& passes, Duration& duration) {
   const Stopping stopping;
   const double us = passes.timed_us;
-  const bool long_pass = us > kLongPassUs;
+  const bool long_pass = us > op::LayerTimer::kLongPassUs;
   const auto few = [&](double fill_us, int most) {
     return std::clamp(std::ceil(fill_us / us), 1.0, static_cast<double>(most));
   };
@@ -77,8 +74,8 @@ void add_passes(const Case& measured, const Passes& passes, Duration& duration) 
   double flushes = 0;  // of the caches
   if (measured.whole()) {
     const double lead = long_pass ? 0 : 1;
-    const double stage_samples = few(20'000, 5);
-    const double passes_a_sample = few(2000, 10) + lead;
+    const double stage_samples = few(kStageSamplesUs, kMostStageSamples);
+    const double passes_a_sample = few(kSampleUs, kMostPasses) + lead;
     timed = 2 + settling * (1 + lead) + samples * (passes_a_sample + 1) + 2 * stage_samples + 1;
     flushes = samples + stage_samples;
   } else {
@@ -144,8 +141,9 @@ Result<std::vector<Duration>> durations(std::span<const Case> measured,
       if (layers.size() > LayerArena::kLayersKept) layers.erase(layers.begin());
     }
     if (caches.insert(LayerArena::cache_key(what)).second) {
-      constexpr double kDistinctTokens = 1 << 20;
-      duration.shared_s += kDistinctTokens * (1152 + 132) / kDrawnBytesPerS;
+      constexpr double kRowBytes = kernels::kKvRowBytesBf16 + kernels::kIndexKeyBytes;
+      duration.shared_s +=
+          static_cast<double>(LayerArena::Options{}.distinct_tokens) * kRowBytes / kDrawnBytesPerS;
     }
     result.push_back(duration);
   }

@@ -135,12 +135,6 @@ class PassTimes {
   using StageSamples = std::vector<std::vector<double>>;  // [stage][sample]
   using TakeStages = Result<std::vector<Micros>> (op::LayerTimer::*)();
 
-  // Short passes are timed several at once: an event resolves half a microsecond, and a launch on
-  // an idle GPU takes several.
-  static constexpr double kSampleUs = 2000;
-  static constexpr int kMostPasses = 10;
-  static constexpr double kStageSamplesUs = 20'000;
-
   static int as_many_as_fill(double us, Micros one, int most) {
     if (!(one.value > 0)) return most;
     return static_cast<int>(std::clamp(std::ceil(us / one.value), 1.0, static_cast<double>(most)));
@@ -194,7 +188,11 @@ struct LayerSource::State {
       return {};
     }
     DSAPERF_TRY_ASSIGN(auto kernels, witness->kernels_of([&] { return timer.run(); }));
-    const auto ran = what.whole() ? timer.pass().stages : with_both_of_selection(what.stages);
+    auto ran = timer.pass().stages;
+    if (!what.whole()) {
+      std::erase_if(
+          ran, [&](model::Stage stage) { return !op::DsaLayer::runs_with(stage, what.stages); });
+    }
     // A profiler that does not see into graphs sees the same kernels launched one by one.
     if (kernels.empty()) {
       DSAPERF_TRY_ASSIGN(kernels, witness->kernels_of([&]() -> Result<void> {
@@ -211,17 +209,6 @@ struct LayerSource::State {
       if (stage.stage == model::Stage::kTopk) stage.kernel = evidence.topk;
     }
     return {};
-  }
-
-  // Neither runs without the other.
-  static std::vector<model::Stage> with_both_of_selection(std::vector<model::Stage> stages) {
-    using enum model::Stage;
-    const auto has = [&](model::Stage stage) {
-      return std::ranges::find(stages, stage) != stages.end();
-    };
-    if (has(kTopk) && !has(kIndexerScores)) stages.push_back(kIndexerScores);
-    if (has(kIndexerScores) && !has(kTopk)) stages.push_back(kTopk);
-    return stages;
   }
 };
 

@@ -57,10 +57,10 @@ class LayerSource : public TimingSource {
     // needs more gets larger ones.
     std::int64_t cache_pages = 0;
     // Positions of past tokens that are distinct, index keys among them; longer caches repeat them.
-    std::int64_t distinct_tokens = std::int64_t{1} << 20;
+    std::int64_t distinct_tokens = LayerArena::Options{}.distinct_tokens;
     Stopping stopping = {};
-    int warmup = 1;         // passes before the recording, which runs the pass once more
-    int stage_samples = 5;  // of each stage's time in a whole layer, fewer of long passes
+    int warmup = 1;  // passes before the recording, which runs the pass once more
+    int stage_samples = kMostStageSamples;  // of a stage in a whole layer, fewer of long passes
     std::uint64_t seed = 1;
     std::string method = "graph-2";
     std::string version = {};  // of the program

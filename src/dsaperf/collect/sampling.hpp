@@ -26,6 +26,14 @@ struct Stopping {
   double settle_seconds = 0.1;
 };
 
+// Short passes are timed several at once: an event resolves half a microsecond, and a launch on an
+// idle GPU takes several.
+inline constexpr double kSampleUs = 2000;  // a sample is as many passes as fill it
+inline constexpr int kMostPasses = 10;     // of a sample
+// A whole layer's stages are timed in as many passes as fill this.
+inline constexpr double kStageSamplesUs = 20'000;
+inline constexpr int kMostStageSamples = 5;
+
 using Clock = std::function<std::chrono::steady_clock::time_point()>;
 using Sample = std::function<Result<Micros>()>;
 

@@ -77,6 +77,8 @@ class DsaLayer {
   // asked for, both run. Fails with kInvalidArgument for a stage that the pass does not have.
   Result<void> enqueue_only(ForwardPass& pass, const CacheManager& cache,
                             std::span<const model::Stage> stages, Observer& observer) const;
+  // Whether enqueue_only(stages) runs `stage`.
+  static bool runs_with(model::Stage stage, std::span<const model::Stage> stages);
 
   // enqueue(), then waits until it is done.
   Result<void> run(ForwardPass& pass, const CacheManager& cache) const;

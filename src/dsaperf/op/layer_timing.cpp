@@ -201,8 +201,6 @@ Result<Micros> LayerTimer::warm(int passes) {
   for (int i = 0; i < passes; ++i) DSAPERF_TRY(enqueue());
   DSAPERF_TRY(backend.stamp(1));
   DSAPERF_TRY_ASSIGN(const double micros, backend.between_us(0, 1));
-  // A launch takes some 10 us on an idle device: here under a five-hundredth.
-  constexpr double kLongPassUs = 5000;
   long_passes_ = micros / passes > kLongPassUs;
   return Micros{micros / passes};
 }

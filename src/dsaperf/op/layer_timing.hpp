@@ -41,6 +41,10 @@ enum class Launch {
 // Not thread-safe. The layer and its backend must outlive it.
 class LayerTimer {
  public:
+  // Passes above it have none launched before them that is not timed: a launch takes some 10 us on
+  // an idle device, here under a five-hundredth.
+  static constexpr double kLongPassUs = 5000;
+
   // Makes the past, prepares the pass, runs it `warmup` times, records it. On a GPU at least one
   // warm-up is needed, as libraries choose their kernels then. Fails with kInvalidArgument for
   // sizes that make no sense and with kOutOfMemory where they do not fit.

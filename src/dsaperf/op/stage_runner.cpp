@@ -485,19 +485,21 @@ Result<void> DsaLayer::enqueue(ForwardPass& pass, const CacheManager& cache,
   return StageRunner(*this, pass, cache, observer).run(pass.stages);
 }
 
+bool DsaLayer::runs_with(Stage stage, std::span<const Stage> stages) {
+  const auto asked = [&](Stage each) { return std::ranges::find(stages, each) != stages.end(); };
+  const bool selects = stage == Stage::kIndexerScores || stage == Stage::kTopk;
+  return selects ? asked(Stage::kIndexerScores) || asked(Stage::kTopk) : asked(stage);
+}
+
 Result<void> DsaLayer::enqueue_only(ForwardPass& pass, const CacheManager& cache,
                                     std::span<const Stage> stages, Observer& observer) const {
-  const auto wanted = [&](Stage stage) { return std::ranges::find(stages, stage) != stages.end(); };
-  const bool select = wanted(Stage::kIndexerScores) || wanted(Stage::kTopk);
   for (const Stage stage : stages)
     if (std::ranges::find(pass.stages, stage) == pass.stages.end())
       return fail(Errc::kInvalidArgument, "the layer does not run stage {}", model::name(stage));
   if (pass.tokens == 0) return {};
   std::vector<Stage> some;  // in the order of the pass
-  for (const Stage stage : pass.stages) {
-    const bool selects = stage == Stage::kIndexerScores || stage == Stage::kTopk;
-    if (selects ? select : wanted(stage)) some.push_back(stage);
-  }
+  for (const Stage stage : pass.stages)
+    if (runs_with(stage, stages)) some.push_back(stage);
   return StageRunner(*this, pass, cache, observer).run(some);
 }
 

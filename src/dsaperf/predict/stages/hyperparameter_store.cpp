@@ -20,9 +20,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kHeader =
     "hash,length_1,length_2,length_3,length_4,length_5,length_6,step_1,step_2,step_3,step_4,signal,"
     "noise,variance_1,width_1,"
-    "variance_2,width_2,variance_3,width_3,edge_variance_1,edge_width_1,edge_variance_2,edge_width_"
-    "2,"
-    "edge_variance_3,edge_width_3,host_floor_ms,defects,what\n";
+    "variance_2,width_2,variance_3,width_3,edge_variance_1,edge_width_1,edge_variance_2,"
+    "edge_width_2,edge_variance_3,edge_width_3,host_floor_ms,defects,what\n";
 constexpr std::size_t kNumbers = kMaxCoordinates + kStepAxes + 15;
 
 std::array<double*, kNumbers> numbers_of(PartParameters& p) {
