@@ -12,6 +12,7 @@ Wrong shapes, types or values raise :class:`dsaperf.Error` with code ``invalid_a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from dsaperf import _arrays, _native
@@ -48,6 +49,20 @@ def _options(like: Tensor, stream: Any, reference: bool, threads: int) -> _nativ
     return _native.Options(_arrays.stream_of(like, stream), reference, threads, workspace)
 
 
+_Shape = Callable[[], Sequence[int]]
+"""Of a result: not asked for where the caller gave one, whose shape the kernel checks."""
+
+
+def _result(out: Tensor | None, like: Tensor, shape: _Shape, element: str, fill: Callable[[Tensor], None]) -> Tensor:
+    """``out``, or a new tensor of the library of ``like``, once ``fill`` has filled it."""
+    if out is not None:
+        fill(_arrays.exportable(out))
+        return out
+    made = _arrays.empty(like, shape(), element)
+    fill(_arrays.exportable(made))
+    return _arrays.finished(like, made, element)
+
+
 def _groups(size: int) -> int:
     return -(-size // _GROUP)
 
@@ -80,12 +95,12 @@ def gemm(
     reference: bool = False,
 ) -> Tensor:
     """``x @ w.T`` of bf16 with f32 sums: x ``[m, k]``, w ``[n, k]`` (``in_out``: ``[k, n]``); both may have a batch in front."""
-    n = w.shape[-1] if w_layout == "in_out" else w.shape[-2]
-    element = out_dtype
-    result = _arrays.empty(x, (*x.shape[:-1], n), element) if out is None else out
-    e = _arrays.exportable
-    _native.gemm(e(x), e(w), e(result), w_layout == "in_out", out_dtype == "f32", _options(x, stream, reference, threads))
-    return _arrays.finished(x, result, element) if out is None else out
+    e, options = _arrays.exportable, _options(x, stream, reference, threads)
+
+    def fill(y: Tensor) -> None:
+        _native.gemm(e(x), e(w), y, w_layout == "in_out", out_dtype == "f32", options)
+
+    return _result(out, x, lambda: (*x.shape[:-1], w.shape[-1 if w_layout == "in_out" else -2]), out_dtype, fill)
 
 
 def fp8_gemm(
@@ -100,11 +115,12 @@ def fp8_gemm(
     reference: bool = False,
 ) -> Tensor:
     """``x @ w.T`` of e4m3, bf16 result: x ``[m, k]`` with scales ``[m, k/128]``, w ``[n, k]`` with scales ``[n/128, k/128]``."""
-    like = x_scales
-    result = _arrays.empty(like, (x.shape[0], w.shape[0]), "bf16") if out is None else out
-    e = _arrays.exportable
-    _native.fp8_gemm(e(x), e(x_scales), e(w), e(w_scales), e(result), _options(like, stream, reference, threads))
-    return _arrays.finished(like, result, "bf16") if out is None else out
+    e, options = _arrays.exportable, _options(x_scales, stream, reference, threads)
+
+    def fill(y: Tensor) -> None:
+        _native.fp8_gemm(e(x), e(x_scales), e(w), e(w_scales), y, options)
+
+    return _result(out, x_scales, lambda: (x.shape[0], w.shape[0]), "bf16", fill)
 
 
 def quantise_groups(
@@ -135,10 +151,8 @@ def norm(
     reference: bool = False,
 ) -> Tensor:
     """RMSNorm of bf16 rows ``[rows, dim]`` by f32 weights, or LayerNorm where ``bias`` is given."""
-    result = _arrays.empty(x, x.shape, "bf16") if out is None else out
-    e = _arrays.exportable
-    _native.norm(e(x), e(weight), e(bias), eps, e(result), _options(x, stream, reference, threads))
-    return _arrays.finished(x, result, "bf16") if out is None else out
+    e, options = _arrays.exportable, _options(x, stream, reference, threads)
+    return _result(out, x, lambda: x.shape, "bf16", lambda y: _native.norm(e(x), e(weight), e(bias), eps, y, options))
 
 
 def rope(
@@ -249,13 +263,13 @@ def indexer_scores(
 
     q e4m3 ``[tokens, heads, 128]``, weights f32 ``[tokens, heads]``, k e4m3 ``[keys, 128]``; start and end i32.
     """
-    result = _arrays.empty(weights, (q.shape[0], k.shape[0]), "f32") if out is None else out
-    e = _arrays.exportable
-    options = _options(weights, stream, reference, threads)
-    _native.indexer_scores(
-        e(q), e(weights), e(k), e(k_scales), e(start), e(end), e(result), outside == "minus_infinity", options
-    )
-    return _arrays.finished(weights, result, "f32") if out is None else out
+    e, options = _arrays.exportable, _options(weights, stream, reference, threads)
+    fills = outside == "minus_infinity"
+
+    def fill(scores: Tensor) -> None:
+        _native.indexer_scores(e(q), e(weights), e(k), e(k_scales), e(start), e(end), scores, fills, options)
+
+    return _result(out, weights, lambda: (q.shape[0], k.shape[0]), "f32", fill)
 
 
 def paged_indexer_scores(
@@ -274,14 +288,13 @@ def paged_indexer_scores(
 ) -> Tensor:
     """The same from pages, for decode: q e4m3 ``[batch, q_len, heads, 128]``, weights f32 ``[batch, q_len, heads]``, block_table
     i32 ``[batch, pages]``, context_length i32 ``[batch]`` with the new tokens; result ``[batch * q_len, max_context]``."""
-    shape = (q.shape[0] * q.shape[1], max_context)
-    result = _arrays.empty(weights, shape, "f32") if out is None else out
-    e = _arrays.exportable
-    options = _options(weights, stream, reference, threads)
-    _native.paged_indexer_scores(
-        e(q), e(weights), e(pages), e(block_table), e(context_length), e(result), outside == "minus_infinity", options
-    )
-    return _arrays.finished(weights, result, "f32") if out is None else out
+    e, options = _arrays.exportable, _options(weights, stream, reference, threads)
+    fills = outside == "minus_infinity"
+
+    def fill(scores: Tensor) -> None:
+        _native.paged_indexer_scores(e(q), e(weights), e(pages), e(block_table), e(context_length), scores, fills, options)
+
+    return _result(out, weights, lambda: (q.shape[0] * q.shape[1], max_context), "f32", fill)
 
 
 def topk(
@@ -299,10 +312,12 @@ def topk(
 
     A set: the order is free, and so is the choice among equals. NaN sorts below every number.
     """
-    result = _arrays.empty(scores, (scores.shape[0], k), "i32") if out is None else out
-    e = _arrays.exportable
-    _native.topk(e(scores), e(start), e(end), e(result), _options(scores, stream, reference, threads))
-    return _arrays.finished(scores, result, "i32") if out is None else out
+    e, options = _arrays.exportable, _options(scores, stream, reference, threads)
+
+    def fill(selected: Tensor) -> None:
+        _native.topk(e(scores), e(start), e(end), selected, options)
+
+    return _result(out, scores, lambda: (scores.shape[0], k), "i32", fill)
 
 
 def selection_rows(
@@ -316,12 +331,12 @@ def selection_rows(
     reference: bool = False,
 ) -> Tensor:
     """Positions in a request ``[tokens, topk]`` to rows of the paged cache; -1 where there is none. All i32."""
-    result = _arrays.empty(positions, positions.shape, "i32") if out is None else out
-    e = _arrays.exportable
-    _native.selection_rows(
-        e(positions), e(request), e(block_table), e(result), _options(positions, stream, reference, threads)
-    )
-    return _arrays.finished(positions, result, "i32") if out is None else out
+    e, options = _arrays.exportable, _options(positions, stream, reference, threads)
+
+    def fill(rows: Tensor) -> None:
+        _native.selection_rows(e(positions), e(request), e(block_table), rows, options)
+
+    return _result(out, positions, lambda: positions.shape, "i32", fill)
 
 
 def sparse_mla(
