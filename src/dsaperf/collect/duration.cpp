@@ -69,42 +69,45 @@ void add_passes(const Case& measured, const Passes& passes, Duration& duration) 
     samples = std::clamp(stopping.seconds * 1e6 / us, static_cast<double>(stopping.fewest),
                          static_cast<double>(stopping.least));
   }
-  const double settling = few(stopping.settle_seconds * 1e6, 10);
+  // The last run that settled is the first of the warm samples.
+  const double run = us > 1e5 * stopping.settle_seconds ? 1 : 5;
+  const double settling = 2 * run;
   double timed = 0;    // runs of what is timed
   double flushes = 0;  // of the caches
   if (measured.whole()) {
     const double lead = long_pass ? 0 : 1;
     const double stage_samples = few(kStageSamplesUs, kMostStageSamples);
     const double passes_a_sample = few(kSampleUs, kMostPasses) + lead;
-    timed = 2 + settling * (1 + lead) + samples * (passes_a_sample + 1) + 2 * stage_samples + 1;
+    const double warm = settling + samples - run;
+    timed = 2 + warm * passes_a_sample + samples + 2 * stage_samples + 1;
     flushes = samples + stage_samples;
   } else {
-    timed = 2 + settling + 2 * samples + 1;
-    flushes = settling + 2 * samples;
+    timed = 2 + settling - run + 2 * samples + 1;
+    flushes = settling - run + 2 * samples;
   }
   duration.passes_s += 1e-6 * (passes.whole_us + timed * us + flushes * kFlushUs);
   duration.host_s += kRecordS + kWitnessS + kRowS + 2 * (samples + settling) * kSampleS;
 }
 
-Duration duration_of(const Case& measured, const model::LayerPlan& plan,
-                     const cost::LayerCost& cost, const cost::SystemSpec& system) {
+double tokens_of(const cost::RequestGroup& group) {
+  return static_cast<double>(group.count * group.new_tokens);
+}
+
+Duration duration_of(const Case& measured, const cost::LayerCost& cost,
+                     const cost::SystemSpec& system) {
   Duration duration;
-  const double tokens = cost.work().tokens;
   double activations = 0;
   for (const auto& stage : cost.stages()) activations += stage.traffic.activations;
-  // Lists that the host makes: of the dense regime, and of layers that are handed a selection.
-  const bool dense = !cost.work().any_sparse();
-  const int topk = plan.indexer ? plan.indexer->topk : 0;
-  std::int64_t longest = 0;
+  // Lists that the host makes for every case, those of the dense regime.
+  double list_bytes = 0;
+  double positions = 0;  // of one request; others stand at the same
   for (const auto& group : measured.requests) {
-    longest = std::max(longest, group.past_tokens + group.new_tokens);
+    const auto length = static_cast<double>(group.past_tokens + group.new_tokens);
+    if (!cost.work().any_sparse()) list_bytes += 4 * tokens_of(group) * length;
+    positions += static_cast<double>(group.new_tokens);
   }
-  const bool lists = dense || measured.role == model::IndexerRole::kShared;
-  const double list_bytes =
-      lists ? 4 * tokens * static_cast<double>(std::min<std::int64_t>(topk, longest)) : 0;
-  const double x_bytes = 2 * tokens * plan.geometry.hidden;
-  duration.prepare_s = kAllocateS + (x_bytes + 2 * list_bytes) / kUploadBytesPerS +
-                       tokens * kRopeS + activations / system.hbm_bytes_per_s;
+  duration.prepare_s = kAllocateS + 2 * list_bytes / kUploadBytesPerS + positions * kRopeS +
+                       activations / system.hbm_bytes_per_s;
   add_passes(measured, passes_of(measured, cost, system), duration);
   return duration;
 }
@@ -125,10 +128,12 @@ Result<std::vector<Duration>> durations(std::span<const Case> measured,
   std::vector<Duration> result;
   std::vector<std::string> layers;  // those that are kept, the latest last
   std::set<std::string> caches;
+  double most_tokens = 0;
+  std::string selection_of;
   for (const auto& what : measured) {
     const auto plan = layer_of(what, layer);
     DSAPERF_TRY_ASSIGN(const auto cost, cost::layer_cost(plan, what.shape()));
-    auto duration = duration_of(what, plan, cost, system);
+    auto duration = duration_of(what, cost, system);
     const auto key = LayerArena::layer_key(what);
     const auto kept = std::ranges::find(layers, key);
     if (kept != layers.end()) {
@@ -144,6 +149,18 @@ Result<std::vector<Duration>> durations(std::span<const Case> measured,
       constexpr double kRowBytes = kernels::kKvRowBytesBf16 + kernels::kIndexKeyBytes;
       duration.shared_s +=
           static_cast<double>(LayerArena::Options{}.distinct_tokens) * kRowBytes / kDrawnBytesPerS;
+    }
+    const double tokens = cost.work().tokens;
+    const double x_bytes = 2 * tokens * plan.geometry.hidden;
+    if (tokens > most_tokens) {
+      duration.shared_s += x_bytes / kDrawnBytesPerS + x_bytes / kUploadBytesPerS;
+      most_tokens = tokens;
+    }
+    if (what.role == model::IndexerRole::kShared && cost.work().any_sparse() &&
+        selection_of != what.shape_text()) {
+      const double list_bytes = 4 * tokens * (plan.indexer ? plan.indexer->topk : 0);
+      duration.shared_s += 2 * list_bytes / kUploadBytesPerS;
+      selection_of = what.shape_text();
     }
     result.push_back(duration);
   }

@@ -183,41 +183,55 @@ Result<LayerArena::Cache*> LayerArena::use_cache(const Case& what, std::int64_t 
   return &cache;
 }
 
-std::span<const std::uint16_t> LayerArena::x_of(std::int64_t tokens) {
-  const auto needed = static_cast<std::size_t>(tokens * layer_->layer.spec().hidden);
-  if (const auto have = x_.size(); have < needed) {
-    x_.resize(needed);
-    op::fill_normal_bf16(options_.seed, kXStream, static_cast<std::int64_t>(have),
-                         static_cast<std::int64_t>(needed - have), 1, x_.data() + have);
+Result<void> LayerArena::write_x(const op::ForwardPass& pass) {
+  const std::int64_t row_bytes = 2 * std::int64_t{pass.spec.hidden};
+  const auto needed = static_cast<std::size_t>(pass.tokens * row_bytes);
+  if (x_.bytes() < needed) {
+    std::vector<std::uint16_t> drawn(needed / 2);
+    op::fill_normal_bf16(options_.seed, kXStream, 0, static_cast<std::int64_t>(drawn.size()), 1,
+                         drawn.data());
+    x_ = {};
+    DSAPERF_TRY_ASSIGN(x_, backend_.allocate(needed));
+    DSAPERF_TRY(backend_.upload(drawn.data(), needed, x_.data()));
   }
-  return {x_.data(), needed};
+  return backend_.copy_rows(x_.data(), row_bytes, pass.at("x").buffer.data(), row_bytes, row_bytes,
+                            pass.tokens);
+}
+
+Result<void> LayerArena::write_selection(const Case& what, const op::ForwardPass& pass) {
+  const int topk = pass.spec.topk;
+  const std::int64_t row_bytes = 4 * std::int64_t{topk};
+  auto shape = what.shape_text();
+  if (selection_of_ != shape) {
+    const auto lists = spread_selection(pass.visible, topk, options_.seed);
+    selection_of_.clear();
+    selection_ = {};
+    DSAPERF_TRY_ASSIGN(selection_, backend_.allocate(lists.size() * 4));
+    DSAPERF_TRY(backend_.upload(lists.data(), lists.size() * 4, selection_.data()));
+    selection_of_ = std::move(shape);
+    ++selections_made_;
+  }
+  return backend_.copy_rows(selection_.data(), row_bytes, pass.at("selection").buffer.data(),
+                            row_bytes, row_bytes, pass.tokens);
 }
 
 Result<LayerArena::Prepared> LayerArena::prepare(const Case& what) {
   DSAPERF_TRY(use_layer(what));
   DSAPERF_TRY_ASSIGN(Cache* const cache, use_cache(what, pages_of(what)));
-  const auto& spec = layer_->layer.spec();
   std::vector<op::BatchRequest> batch;
-  std::vector<std::int32_t> visible;
-  std::int64_t longest = 0;
   for (const auto& group : what.requests) {
-    longest = std::max(longest, group.past_tokens + group.new_tokens);
     for (std::int64_t r = 0; r < group.count; ++r) {
       const auto request = cache->manager->add_request();
       cache->requests.push_back(request);
       DSAPERF_TRY(cache->manager->append(request, group.past_tokens));
       batch.push_back({.request = request, .new_tokens = group.new_tokens});
-      for (std::int64_t i = 0; i < group.new_tokens; ++i) {
-        visible.push_back(static_cast<std::int32_t>(group.past_tokens + i + 1));
-      }
     }
   }
-  std::vector<std::int32_t> selection;
-  if (!spec.has_indexer && longest > spec.topk) {
-    selection = spread_selection(visible, spec.topk, options_.seed);
-  }
-  const auto x = x_of(static_cast<std::int64_t>(visible.size()));
-  DSAPERF_TRY_ASSIGN(auto pass, layer_->layer.prepare(*cache->manager, batch, x, selection));
+  DSAPERF_TRY_ASSIGN(auto pass,
+                     layer_->layer.prepare(*cache->manager, batch, {}, {}, {.inputs_later = true}));
+  DSAPERF_TRY(write_x(pass));
+  if (!pass.spec.has_indexer && !pass.dense) DSAPERF_TRY(write_selection(what, pass));
+  DSAPERF_TRY(backend_.synchronise());
   return Prepared{&layer_->layer, cache->manager.get(), std::move(pass)};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/collect/case.hpp"
+#include "dsaperf/collect/plan.hpp"
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/model/model_spec.hpp"
 #include "dsaperf/op/backend.hpp"
@@ -27,14 +28,15 @@ using SpecOfCase = std::function<Result<op::LayerSpec>(const Case& what)>;
 // projections. Fails with kInvalidArgument where the model has no such layer.
 SpecOfCase spec_of_model(model::ModelSpec model);
 
-// What cases of one process share, so that none of them pays for it: layers with their weights, and
-// caches whose every page holds random past tokens. A case takes pages and gives them back.
+// What cases of one process share, so that none of them pays for it: layers with their weights,
+// caches whose every page holds random past tokens, random new tokens, and the selection that
+// layers without an indexer are handed. A case takes pages and gives them back.
 //
-// Of the layers the last few are kept, of the caches one for each format: plans go through sizes
-// first, then through formats.
+// Of the layers the last few are kept, as many as plans hold together (plan.hpp), of the caches one
+// for each format, of the selections that of the last shape.
 class LayerArena {
  public:
-  static constexpr std::size_t kLayersKept = 4;
+  static constexpr std::size_t kLayersKept = kLayersTogether;
   // What cases share a layer, and a cache.
   static std::string layer_key(const Case& what);
   static std::string cache_key(const Case& what);
@@ -61,6 +63,7 @@ class LayerArena {
   // How often something was made that the next cases use again.
   int layers_made() const { return layers_made_; }
   int caches_made() const { return caches_made_; }
+  int selections_made() const { return selections_made_; }
 
  private:
   struct Layer {
@@ -76,7 +79,8 @@ class LayerArena {
   Result<void> use_layer(const Case& what);
   Result<Cache*> use_cache(const Case& what, std::int64_t pages);
   Result<void> fill(op::CacheManager& cache) const;
-  std::span<const std::uint16_t> x_of(std::int64_t tokens);
+  Result<void> write_x(const op::ForwardPass& pass);
+  Result<void> write_selection(const Case& what, const op::ForwardPass& pass);
 
   op::Backend& backend_;
   SpecOfCase spec_of_;
@@ -84,9 +88,14 @@ class LayerArena {
   std::vector<std::unique_ptr<Layer>> layers_;  // the latest last
   Layer* layer_ = nullptr;                      // of the case
   std::map<std::string, Cache> caches_;
-  std::vector<std::uint16_t> x_;
+  // In the backend's memory: new tokens of the largest case so far, whose first are every other's;
+  // positions for the shape that selection_of_ names.
+  op::Buffer x_;
+  op::Buffer selection_;
+  std::string selection_of_;
   int layers_made_ = 0;
   int caches_made_ = 0;
+  int selections_made_ = 0;
 };
 
 // Positions for layers that are handed a selection: for each token `topk` distinct ones of those

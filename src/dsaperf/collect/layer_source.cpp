@@ -81,10 +81,10 @@ class PassTimes {
     DSAPERF_TRY_ASSIGN(const Micros one, timer_.warm(1));
     const int passes = as_many_as_fill(kSampleUs, one, kMostPasses);
     const Sample warm = [&]() -> Result<Micros> { return timer_.warm(passes); };
-    DSAPERF_TRY(settle(warm, options_.stopping));
+    DSAPERF_TRY_ASSIGN(auto settled, settle(warm, options_.stopping));
     DSAPERF_TRY(card_.take());
     Measurement result;
-    DSAPERF_TRY_ASSIGN(auto warm_us, sample_until(warm, options_.stopping));
+    DSAPERF_TRY_ASSIGN(auto warm_us, sample_until(warm, options_.stopping, std::move(settled)));
     DSAPERF_TRY(card_.take());
     DSAPERF_TRY_ASSIGN(auto cold_us,
                        sample_until([&] { return timer_.cold(); }, options_.stopping));
@@ -117,11 +117,13 @@ class PassTimes {
       DSAPERF_TRY(add_sample(&op::LayerTimer::cold_stages, cold_));
       return sum_of(last_);
     };
-    DSAPERF_TRY(settle(warm, options_.stopping));
-    warm_.clear();
+    DSAPERF_TRY_ASSIGN(auto settled, settle(warm, options_.stopping));
+    for (auto& samples : warm_) {
+      samples.erase(samples.begin(), samples.end() - static_cast<std::ptrdiff_t>(settled.size()));
+    }
     DSAPERF_TRY(card_.take());
     Measurement result;
-    DSAPERF_TRY_ASSIGN(auto warm_us, sample_until(warm, options_.stopping));
+    DSAPERF_TRY_ASSIGN(auto warm_us, sample_until(warm, options_.stopping, std::move(settled)));
     DSAPERF_TRY(card_.take());
     DSAPERF_TRY_ASSIGN(auto cold_us, sample_until(cold, options_.stopping));
     DSAPERF_TRY(card_.take());

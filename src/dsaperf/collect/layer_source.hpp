@@ -62,7 +62,7 @@ class LayerSource : public TimingSource {
     int warmup = 1;  // passes before the recording, which runs the pass once more
     int stage_samples = kMostStageSamples;  // of a stage in a whole layer, fewer of long passes
     std::uint64_t seed = 1;
-    std::string method = "graph-2";
+    std::string method = "graph-3";
     std::string version = {};  // of the program
     std::string driver = {};
   };

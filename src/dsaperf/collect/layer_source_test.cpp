@@ -77,7 +77,7 @@ TEST(LayerSourceTest, MeasuresALayerColdAndWarmWithItsStages) {
     EXPECT_GE(stage.time.value, 0) << model::name(stage.stage);
     EXPECT_GT(stage.cold.value + stage.time.value, 0) << model::name(stage.stage);
   }
-  EXPECT_EQ(timed->info().method, "graph-2");
+  EXPECT_EQ(timed->info().method, "graph-3");
 }
 
 TEST(LayerSourceTest, OfStagesAloneOnlyTheseAreReported) {
@@ -200,6 +200,37 @@ TEST(LayerArenaTest, ALayerWithoutIndexerGetsItsSelection) {
   auto prepared = arena.prepare(what);
   ASSERT_TRUE(prepared) << prepared.error().message();
   EXPECT_TRUE(prepared->layer->run(prepared->pass, *prepared->cache));
+}
+
+// New tokens and selections are made once and copied: every case must find the same as one that
+// uploads them.
+TEST(LayerArenaTest, NewTokensAndSelectionsAreTheSameForEveryCase) {
+  auto backend = op::cpu_backend(1);
+  LayerArena arena(*backend, small_spec_of, {.pages = 64, .distinct_tokens = 256});
+  auto what = small_case({{2, 3, 190}, {1, 1, 70}});
+  what.role = model::IndexerRole::kShared;
+  const auto selection_and_x = [&](const Case& each) {
+    auto prepared = arena.prepare(each);
+    EXPECT_TRUE(prepared) << prepared.error().message();
+    return std::pair(op::testing::host<std::int32_t>(*backend, prepared->pass.at("selection")),
+                     op::testing::host<std::uint16_t>(*backend, prepared->pass.at("x")));
+  };
+  const auto [selection, x] = selection_and_x(what);
+  EXPECT_EQ(selection,
+            spread_selection(std::vector<std::int32_t>{191, 192, 193, 191, 192, 193, 71}, 64, 1));
+  EXPECT_GT(std::ranges::count_if(x, [](auto value) { return value != 0; }),
+            static_cast<std::ptrdiff_t>(x.size() / 2));
+  what.kv = model::KvFormat::kFp8;
+  EXPECT_EQ(selection_and_x(what), std::pair(selection, x));
+  EXPECT_EQ(arena.selections_made(), 1) << "for the same shape";
+
+  auto longer = what;
+  longer.requests = {{8, 2, 190}};
+  const auto [other, more_x] = selection_and_x(longer);
+  EXPECT_EQ(other.size(), 16U * 64U);
+  EXPECT_TRUE(std::equal(x.begin(), x.end(), more_x.begin())) << "the same first tokens";
+  EXPECT_EQ(arena.selections_made(), 2);
+  EXPECT_EQ(selection_and_x(what), std::pair(selection, x)) << "after a larger case";
 }
 
 TEST(LayerArenaTest, ScoresThatNoWeightsMakeAreRefused) {

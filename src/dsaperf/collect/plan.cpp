@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 
 namespace dsaperf::collect {
 namespace {
@@ -34,6 +35,21 @@ Result<void> check(const Axes& axes, const model::LayerPlan& layer) {
                      axes.roles.empty() || axes.scores.empty() || axes.launches.empty();
   if (empty) return fail(Errc::kInvalidArgument, "an axis of the plan has no value");
   return {};
+}
+
+// Every layer that the axes name, as a case without a shape.
+std::vector<Case> layers_of(const Axes& axes) {
+  std::vector<Case> layers;
+  for (const int heads : axes.heads) {
+    for (const auto gemm : axes.gemm) {
+      for (const auto role : axes.roles) {
+        for (const auto scores : axes.scores) {
+          layers.push_back({.heads = heads, .gemm = gemm, .role = role, .scores = scores});
+        }
+      }
+    }
+  }
+  return layers;
 }
 
 }  // namespace
@@ -88,23 +104,20 @@ Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
     plan.cases.push_back(std::move(candidate));
     return {};
   };
-  for (const int heads : axes.heads) {
-    for (const auto kv : axes.kv) {
-      for (const auto gemm : axes.gemm) {
-        for (const auto role : axes.roles) {
-          for (const auto scores : axes.scores) {
-            for (const auto launch : axes.launches) {
-              for (const auto& point : grid) {
-                DSAPERF_TRY(add({.phase = point.phase,
-                                 .requests = point.requests,
-                                 .heads = heads,
-                                 .kv = kv,
-                                 .gemm = gemm,
-                                 .role = role,
-                                 .scores = scores,
-                                 .launch = launch}));
-              }
-            }
+  const auto layers = layers_of(axes);
+  for (std::size_t first = 0; first < layers.size(); first += kLayersTogether) {
+    const auto together =
+        std::span(layers).subspan(first, std::min(kLayersTogether, layers.size() - first));
+    for (const auto& point : grid) {
+      for (const auto& layer_case : together) {
+        for (const auto kv : axes.kv) {
+          for (const auto launch : axes.launches) {
+            Case candidate = layer_case;
+            candidate.phase = point.phase;
+            candidate.requests = point.requests;
+            candidate.kv = kv;
+            candidate.launch = launch;
+            DSAPERF_TRY(add(std::move(candidate)));
           }
         }
       }
@@ -117,8 +130,9 @@ std::vector<Case> taken_by(const Shard& shard, const std::vector<Case>& cases, S
   std::vector<Case> taken;
   std::map<std::string, std::size_t> shapes;  // in order of appearance
   for (std::size_t i = 0; i < cases.size(); ++i) {
+    // Axes repeat with every shape: without the shift one shard of two would have one format.
     const std::size_t position =
-        by == ShardBy::kCases ? i
+        by == ShardBy::kCases ? i + i / static_cast<std::size_t>(shard.count)
                               : shapes.emplace(cases[i].shape_text(), shapes.size()).first->second;
     if (shard.takes(position)) taken.push_back(cases[i]);
   }

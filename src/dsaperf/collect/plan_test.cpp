@@ -132,6 +132,38 @@ TEST(PlanTest, AxesMultiply) {
   EXPECT_EQ(plan->cases.size(), 6 * 291U);
 }
 
+// What depends on the shape alone is made once for the layers that stand together.
+TEST(PlanTest, CasesOfAShapeStandTogetherForAsManyLayersAsAreKept) {
+  auto axes = single_axes(16);
+  axes.heads = {8, 16, 32, 64, 128};
+  axes.gemm = {model::WeightFormat::kBf16, model::WeightFormat::kFp8Block};
+  axes.kv = {model::KvFormat::kBf16, model::KvFormat::kFp8};
+  const auto plan = make_plan(standard_grid(), axes, cost::testing::deepseek_v32(), card(141));
+  ASSERT_TRUE(plan);
+  std::map<std::string, int> runs;  // of cases of a shape that stand side by side
+  for (std::size_t i = 0; i < plan->cases.size(); ++i) {
+    const auto shape = plan->cases[i].shape_text();
+    if (i == 0 || plan->cases[i - 1].shape_text() != shape) ++runs[shape];
+  }
+  EXPECT_EQ(runs.size(), 291U);
+  for (const auto& [shape, count] : runs) EXPECT_EQ(count, 2) << shape << ": of ten layers eight";
+}
+
+TEST(ShardTest, EveryShardGetsEveryAxis) {
+  auto axes = single_axes(16);
+  axes.kv = {model::KvFormat::kBf16, model::KvFormat::kFp8};
+  const auto plan = make_plan(standard_grid(), axes, cost::testing::deepseek_v32(), card(141));
+  ASSERT_TRUE(plan);
+  std::size_t taken = 0;
+  for (int i = 0; i < 2; ++i) {
+    const auto part = taken_by({i, 2}, plan->cases, ShardBy::kCases);
+    taken += part.size();
+    const auto fp8 = std::ranges::count(part, model::KvFormat::kFp8, &Case::kv);
+    EXPECT_NEAR(static_cast<double>(fp8), static_cast<double>(part.size()) / 2, 1);
+  }
+  EXPECT_EQ(taken, plan->cases.size());
+}
+
 TEST(ShardTest, ShardsPartitionAPlan) {
   for (std::size_t position = 0; position < 100; ++position) {
     int takers = 0;

@@ -41,8 +41,8 @@ Summary summarise(std::vector<double> samples) {
 }
 
 Result<std::vector<double>> sample_until(const Sample& sample, const Stopping& stopping,
-                                         const Clock& clock) {
-  std::vector<double> samples;
+                                         std::vector<double> begun, const Clock& clock) {
+  auto samples = std::move(begun);
   const auto deadline = clock() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
                                       std::chrono::duration<double>(stopping.seconds));
   // Sorting all samples each time would cost more than they do: look again after a tenth more.
@@ -60,19 +60,23 @@ Result<std::vector<double>> sample_until(const Sample& sample, const Stopping& s
   return samples;
 }
 
-Result<void> settle(const Sample& sample, const Stopping& stopping, const Clock& clock) {
+Result<std::vector<double>> settle(const Sample& sample, const Stopping& stopping,
+                                   const Clock& clock) {
   const auto deadline = clock() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
                                       std::chrono::duration<double>(stopping.settle_seconds));
+  const double long_us = 1e6 * stopping.settle_seconds / 10;
   double before = 0;
   while (true) {
     std::vector<double> run;
     for (int i = 0; i < kRun; ++i) {
       DSAPERF_TRY_ASSIGN(const Micros time, sample());
       run.push_back(time.value);
-      if (clock() >= deadline) return {};
+      if (time.value > long_us) break;
+      if (clock() >= deadline) return std::vector<double>();
     }
-    const double now = median_of(std::move(run));
-    if (before > 0 && std::abs(now / before - 1) < stopping.settle) return {};
+    const double now = median_of(run);
+    if (before > 0 && std::abs(now / before - 1) < stopping.settle) return run;
+    if (clock() >= deadline) return std::vector<double>();
     before = now;
   }
 }

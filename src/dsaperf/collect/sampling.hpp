@@ -37,12 +37,16 @@ inline constexpr int kMostStageSamples = 5;
 using Clock = std::function<std::chrono::steady_clock::time_point()>;
 using Sample = std::function<Result<Micros>()>;
 
-// Samples until `stopping` is content. The first error ends it.
+// Samples until `stopping` is content, those in `begun` among them. The first error ends it.
 Result<std::vector<double>> sample_until(const Sample& sample, const Stopping& stopping,
+                                         std::vector<double> begun = {},
                                          const Clock& clock = std::chrono::steady_clock::now);
 
 // Runs `sample` until its times have settled: the clocks are up and the caches hold what they will.
-Result<void> settle(const Sample& sample, const Stopping& stopping,
-                    const Clock& clock = std::chrono::steady_clock::now);
+// Runs are of five samples; of one where a sample takes more than a tenth of settle_seconds, as it
+// then is a run of passes already. Returns the last run, which is as good as what is sampled
+// afterwards; nothing where time was out before two runs agreed.
+Result<std::vector<double>> settle(const Sample& sample, const Stopping& stopping,
+                                   const Clock& clock = std::chrono::steady_clock::now);
 
 }  // namespace dsaperf::collect

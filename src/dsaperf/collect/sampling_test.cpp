@@ -80,7 +80,7 @@ TEST(SummariseTest, OneSampleAndNone) {
 
 TEST(SampleUntilTest, QuietTimesNeedFewSamples) {
   Bench bench{.times_us = {100}};
-  const auto samples = sample_until(bench.sample(), {.least = 9}, bench.clock());
+  const auto samples = sample_until(bench.sample(), {.least = 9}, {}, bench.clock());
   ASSERT_TRUE(samples);
   EXPECT_EQ(samples->size(), 9U);
 }
@@ -90,7 +90,8 @@ TEST(SampleUntilTest, NoisyTimesNeedMoreUntilTheMedianIsKnown) {
   std::uniform_real_distribution<double> noise(80, 120);
   Bench bench;
   for (int i = 0; i < 5000; ++i) bench.times_us.push_back(noise(random));
-  const auto samples = sample_until(bench.sample(), {.most = 5000, .seconds = 10}, bench.clock());
+  const auto samples =
+      sample_until(bench.sample(), {.most = 5000, .seconds = 10}, {}, bench.clock());
   ASSERT_TRUE(samples);
   EXPECT_GT(samples->size(), 100U);
   EXPECT_LT(samples->size(), 5000U);
@@ -100,7 +101,7 @@ TEST(SampleUntilTest, NoisyTimesNeedMoreUntilTheMedianIsKnown) {
 TEST(SampleUntilTest, StopsWhenTimeIsOutButNotBelowTheFewest) {
   Bench bench{.times_us = {400000, 500000}};
   const auto samples =
-      sample_until(bench.sample(), {.least = 6, .fewest = 3, .seconds = 0.3}, bench.clock());
+      sample_until(bench.sample(), {.least = 6, .fewest = 3, .seconds = 0.3}, {}, bench.clock());
   ASSERT_TRUE(samples);
   EXPECT_EQ(samples->size(), 3U);
 }
@@ -121,10 +122,32 @@ TEST(SettleTest, RunsUntilTimesStopFalling) {
   EXPECT_LE(bench.taken, 40U);
 }
 
+TEST(SettleTest, TheRunThatAgreedIsTheFirstOfTheSamples) {
+  Bench bench{
+      .times_us = {200, 200, 200, 200, 200, 100, 101, 102, 103, 104, 99, 100, 101, 102, 103}};
+  const auto settled = settle(bench.sample(), {.settle_seconds = 10}, bench.clock());
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(*settled, (std::vector<double>{99, 100, 101, 102, 103}));
+  const auto samples =
+      sample_until(bench.sample(), {.least = 6, .ci95 = 0.1}, *settled, bench.clock());
+  ASSERT_TRUE(samples);
+  EXPECT_EQ(*samples, (std::vector<double>{99, 100, 101, 102, 103, 103}));
+}
+
+TEST(SettleTest, TwoLongPassesThatAgreeAreEnough) {
+  Bench bench{.times_us = {60000, 60100, 60000}};
+  const auto settled = settle(bench.sample(), {.settle_seconds = 0.1}, bench.clock());
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(bench.taken, 2U);
+  EXPECT_EQ(*settled, std::vector<double>{60100});
+}
+
 TEST(SettleTest, GivesUpWhenTimeIsOut) {
   Bench bench;
   for (int i = 0; i < 1000; ++i) bench.times_us.push_back(i % 10 < 5 ? 1000 : 2000);
-  ASSERT_TRUE(settle(bench.sample(), {.settle_seconds = 0.1}, bench.clock()));
+  const auto settled = settle(bench.sample(), {.settle_seconds = 0.1}, bench.clock());
+  ASSERT_TRUE(settled);
+  EXPECT_TRUE(settled->empty());
   EXPECT_LT(bench.taken, 100U);
 }
 

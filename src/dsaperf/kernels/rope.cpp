@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <unordered_map>
 
 namespace dsaperf::kernels {
 
@@ -75,7 +76,14 @@ std::vector<float> rope_table(const std::vector<double>& frequencies,
                               const std::vector<std::int32_t>& positions) {
   const std::size_t half = frequencies.size();
   std::vector<float> table(positions.size() * 2 * half);
+  // Requests of a batch stand at the same positions, and a row is 64 sines and cosines.
+  std::unordered_map<std::int32_t, std::size_t> row_of;
   for (std::size_t t = 0; t < positions.size(); ++t) {
+    const auto [same, is_new] = row_of.emplace(positions[t], t);
+    if (!is_new) {
+      std::copy_n(&table[same->second * 2 * half], 2 * half, &table[t * 2 * half]);
+      continue;
+    }
     for (std::size_t i = 0; i < half; ++i) {
       const double angle = positions[t] * frequencies[i];
       table[t * 2 * half + i] = static_cast<float>(std::cos(angle));

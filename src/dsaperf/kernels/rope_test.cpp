@@ -67,6 +67,19 @@ TEST(RopeReferenceTest, DotProductsDependOnDistanceOnly) {
   EXPECT_GT(std::abs(dot_at(0, 1) - dot_at(0, 2)), tolerance);
 }
 
+TEST(RopeTableTest, APositionHasTheSameRowWhereverItStands) {
+  const auto frequencies = rope_frequencies({.theta = 10000}, 64);
+  const auto table = rope_table(frequencies, {7, 3, 7, 1'000'000, 3});
+  const auto row = [&](std::size_t t) {
+    return std::vector(table.begin() + static_cast<std::ptrdiff_t>(t * 64),
+                       table.begin() + static_cast<std::ptrdiff_t>((t + 1) * 64));
+  };
+  EXPECT_EQ(row(2), row(0));
+  EXPECT_EQ(row(4), row(1));
+  EXPECT_NE(row(1), row(0));
+  EXPECT_EQ(row(3), rope_table(frequencies, {1'000'000}));
+}
+
 TEST(RopeReferenceTest, StridesReachEveryHeadAndNothingElse) {
   const int token_stride = 2 * 6 + 1;
   std::vector<std::uint16_t> x = bf16(std::vector<double>(2 * token_stride, 1));

@@ -256,6 +256,13 @@ Result<void> set_block_table(const CacheManager& cache, ForwardPass& pass) {
   return {};
 }
 
+Result<void> check_x(const ForwardPass& pass, std::span<const std::uint16_t> x) {
+  const std::int64_t needed = pass.tokens * pass.spec.hidden;
+  if (static_cast<std::int64_t>(x.size()) == needed) return {};
+  return fail(Errc::kInvalidArgument, "batch: x has {} values, {} tokens of {} need {}", x.size(),
+              pass.tokens, pass.spec.hidden, needed);
+}
+
 // A selection that was handed in: as many positions as planned, each visible to its token, or -1.
 Result<void> check_selection(const LayerSpec& spec, const ForwardPass& pass,
                              std::span<const std::int32_t> selection,
@@ -337,10 +344,9 @@ Result<ForwardPass> DsaLayer::prepare(CacheManager& cache, std::span<const Batch
   if (spec_.has_indexer && !cache.options().index_keys)
     return fail(Errc::kInvalidArgument, "batch: the layer has an indexer, the cache no index keys");
   DSAPERF_TRY_ASSIGN(auto pass, plan(spec_, cache, requests, options.longest));
-  if (static_cast<std::int64_t>(x.size()) != pass.tokens * spec_.hidden)
-    return fail(Errc::kInvalidArgument, "batch: x has {} values, {} tokens of {} need {}", x.size(),
-                pass.tokens, spec_.hidden, pass.tokens * spec_.hidden);
-  if (spec_.has_indexer ? !selection.empty() : !pass.dense)
+  const bool later = options.inputs_later && x.empty() && selection.empty();
+  if (!later) DSAPERF_TRY(check_x(pass, x));
+  if (!later && (spec_.has_indexer ? !selection.empty() : !pass.dense))
     DSAPERF_TRY(check_selection(spec_, pass, selection, pass.visible));
   // Everything that can run out of memory comes before the caches change.
   DSAPERF_TRY(add_activations(*backend_, pass, q_a_.fp8.data() != nullptr, options.score_bytes));
@@ -361,9 +367,7 @@ Result<void> DsaLayer::advance(ForwardPass& pass, CacheManager& cache,
                                std::span<const std::int32_t> selection) const {
   if (!pass.lengths_change)
     return fail(Errc::kInvalidArgument, "batch: the pass was planned for one length alone");
-  if (!x.empty() && static_cast<std::int64_t>(x.size()) != pass.tokens * spec_.hidden)
-    return fail(Errc::kInvalidArgument, "batch: x has {} values, {} tokens of {} need {}", x.size(),
-                pass.tokens, spec_.hidden, pass.tokens * spec_.hidden);
+  if (!x.empty()) DSAPERF_TRY(check_x(pass, x));
   std::vector<BatchRequest> requests;
   auto position = pass.position;
   auto visible = pass.visible;

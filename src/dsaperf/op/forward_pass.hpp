@@ -22,6 +22,9 @@ struct PassOptions {
   // Memory for index scores, in f32: a batch that has more is taken in parts. Fails with
   // kInvalidArgument where one token (decode: one request) needs more.
   std::int64_t score_bytes = std::int64_t{256} << 20;
+  // x, and the selection of a layer without an indexer, are zero until the caller writes them into
+  // the pass's tensors: for many passes over values that are in the backend's memory already.
+  bool inputs_later = false;
 };
 
 // One batch on its way through one layer: which tokens, where they go in the caches, and every
