@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -30,7 +31,7 @@ struct Options {
   std::string trace_csv;
   std::string chrome;
   std::string keep;
-  std::string range;
+  std::optional<std::string> range;  // without one: of a layer the timed passes
   bool json = false;
 };
 
@@ -132,7 +133,11 @@ Result<ExitCode> profile_command(const Options& options) {
     overhead_ns += process.overhead_ns;
   }
   auto timeline = profile::merged(run->processes);
-  if (!options.range.empty()) DSAPERF_TRY(trace::trim_to_range(timeline, options.range));
+  if (options.range) {
+    DSAPERF_TRY(trace::trim_to_range(timeline, *options.range));
+  } else if (!is_program(options.words[0])) {
+    profile::keep_timed_passes(timeline);
+  }
   if (timeline.launches.empty()) {
     timeline.warnings.emplace_back("CUDA was used, but no kernel ran");
   }
@@ -178,7 +183,8 @@ void add_profile(CLI::App& app, Run& run) {
   command->add_option("--trace-csv", options->trace_csv, "Every launch as nsys's cuda_gpu_trace");
   command->add_option("--chrome", options->chrome, "Chrome trace, for Perfetto");
   command->add_option("--range", options->range,
-                      "Only what was launched inside NVTX ranges of this name (warm-up left out)");
+                      "Only what was launched inside NVTX ranges of this name, which leaves "
+                      "warm-up out (CONFIG: timed, its warm passes)");
   command->add_option("--keep", options->keep, "Keep the log of each process in this folder");
   command->add_flag("--json", options->json, "One JSON document");
   command->footer(

@@ -1,5 +1,7 @@
 #include "dsaperf/op/run_layer.hpp"
 
+#include "dsaperf/core/host_ranges.hpp"
+#include "dsaperf/op/host_range.hpp"
 #include "dsaperf/op/safetensors.hpp"
 
 #include <chrono>
@@ -81,6 +83,7 @@ Result<LayerRun> run_layer(Backend& backend, const LayerSpec& spec, const LayerW
     run.cold_us.back() = whole.value;
   }
   for (int i = 0; i < kWarmSamples && spent() < options.seconds; ++i) {
+    const HostRange range{std::string(kTimedRange)};
     DSAPERF_TRY_ASSIGN(const auto stages, timer->warm_stages());
     run.warm_us.push_back(take(stages, &StageTime::warm_us));
     if (!options.whole_passes) continue;

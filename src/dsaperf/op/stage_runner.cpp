@@ -1,19 +1,14 @@
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/host_ranges.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/dsa_layer.hpp"
+#include "dsaperf/op/host_range.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <span>
 #include <string>
 #include <vector>
-
-#if DSAPERF_WITH_CUDA && __has_include(<nvtx3/nvToolsExt.h>)
-#include <nvtx3/nvToolsExt.h>
-#define DSAPERF_STAGE_RANGES 1
-#else
-#define DSAPERF_STAGE_RANGES 0
-#endif
 
 namespace dsaperf::op {
 
@@ -22,30 +17,6 @@ using kernels::kKeyDim;
 using kernels::kLatentDim;
 using kernels::kRopeDim;
 using model::Stage;
-
-namespace {
-
-// Marks the launches of a stage for profilers, by a range named stage/NAME: `dsaperf profile` and
-// `trace show` then tell exactly which kernels are whose. Nothing happens where none is attached.
-class StageRange {
- public:
-  explicit StageRange(Stage stage) {
-#if DSAPERF_STAGE_RANGES
-    nvtxRangePushA(("stage/" + std::string(model::name(stage))).c_str());
-#else
-    (void)stage;
-#endif
-  }
-  StageRange(const StageRange&) = delete;
-  StageRange& operator=(const StageRange&) = delete;
-  ~StageRange() {
-#if DSAPERF_STAGE_RANGES
-    nvtxRangePop();
-#endif
-  }
-};
-
-}  // namespace
 
 // One pass through the stages: parameters of each out of the pass's tensors, nothing else.
 class StageRunner {
@@ -77,7 +48,8 @@ class StageRunner {
   Result<void> timed(Stage stage, const Work& work) {
     DSAPERF_TRY(observer_.before(stage));
     {
-      const StageRange range(stage);
+      // `dsaperf profile` and `trace show` tell by it exactly which kernels are whose.
+      const HostRange range(std::string(kStageRange).append(model::name(stage)));
       DSAPERF_TRY(work());
     }
     return observer_.after(stage);

@@ -1,5 +1,6 @@
 #include "dsaperf/profile/activity_log.hpp"
 
+#include <cerrno>
 #include <cinttypes>
 
 namespace dsaperf::profile {
@@ -79,6 +80,16 @@ void ActivityLogWriter::dropped(std::uint64_t count) {
 
 void ActivityLogWriter::end(std::uint64_t time_ns) {
   std::fprintf(file_, "z %" PRIu64 "\n", time_ns);
+}
+
+std::FILE* create_activity_log(const std::string& folder, std::int64_t process) {
+  constexpr int kMost = 10000;  // programs that one process becomes
+  const std::string stem = folder + "/" + std::to_string(process);
+  std::FILE* file = std::fopen((stem + ".activity").c_str(), "wxe");
+  for (int i = 2; file == nullptr && errno == EEXIST && i < kMost; ++i) {
+    file = std::fopen((stem + "." + std::to_string(i) + ".activity").c_str(), "wxe");
+  }
+  return file;
 }
 
 }  // namespace dsaperf::profile

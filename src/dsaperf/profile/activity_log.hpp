@@ -52,4 +52,9 @@ class ActivityLogWriter {
   std::unordered_map<std::string, std::uint32_t> names_;
 };
 
+// Where the log of a process that begins now goes: FOLDER/PROCESS.activity, or with a number more
+// where that is taken. A number of a process comes again when it runs another program (exec), and
+// in containers side by side. Null where none can be made.
+std::FILE* create_activity_log(const std::string& folder, std::int64_t process);
+
 }  // namespace dsaperf::profile

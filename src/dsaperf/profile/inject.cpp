@@ -3,6 +3,10 @@
 // kernels, copies, fills, launching calls and ranges with CUPTI into
 // $DSAPERF_PROFILE_DIR/PID.activity.
 //
+// Recording begins with CUDA, not with the first range: CUPTI would initialise CUDA, which then no
+// child that the process forks could use. So ranges that are opened before are not seen, nor are
+// processes that only open ranges.
+//
 // It lives in a foreign process: it links neither CUPTI nor CUDA but takes the libcupti that the
 // process has loaded, else another (cupti_library.hpp). Whatever fails is said once on stderr, and
 // the process goes on without being profiled.
@@ -16,9 +20,12 @@
 
 #include <cupti.h>
 
+#include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <string>
 #include <type_traits>
@@ -229,9 +236,21 @@ void finish() {
   std::fclose(state.file);
 }
 
-// A forked child shares the file; CUDA does not work in it, and it must not write.
+// A child forked while this records shares the file. CUDA does not work in it, and it must write
+// nothing: not even at its exit what another thread had in the file's buffer.
+void before_fork() {
+  auto& state = session();
+  state.mutex.lock();
+  if (state.log != nullptr) std::fflush(state.file);
+}
+
+void in_parent() {
+  session().mutex.unlock();
+}
+
 void in_forked_child() {
   session().log = nullptr;
+  session().mutex.unlock();
 }
 
 std::string command_line() {
@@ -274,17 +293,21 @@ void enable_launching_calls(const Cupti& cupti) {
   }
 }
 
-bool start() {
+// The libcupti, opened when CUDA or NVTX first asks.
+bool loaded() {
+  static const bool kComplete = load(session().cupti);
+  return kComplete;
+}
+
+void start() {
   auto& state = session();
   const char* folder = std::getenv("DSAPERF_PROFILE_DIR");
-  if (folder == nullptr) return false;
-  if (!load(state.cupti)) return false;
+  if (folder == nullptr || !loaded()) return;
   state.process = getpid();
-  const std::string path = std::string(folder) + "/" + std::to_string(state.process) + ".activity";
-  state.file = std::fopen(path.c_str(), "we");
+  state.file = dsaperf::profile::create_activity_log(folder, state.process);
   if (state.file == nullptr) {
-    say(path.c_str(), "cannot be written");
-    return false;
+    say(folder, std::strerror(errno));
+    return;
   }
   state.log = new ActivityLogWriter(state.file);
   state.log->begin(state.process, command_line());
@@ -301,26 +324,12 @@ bool start() {
     cupti.result_string(result, &why);
     say("CUPTI", why);
     state.log = nullptr;
-    return false;
+    return;
   }
   enable_launching_calls(cupti);
   if (cupti.flush_period != nullptr) cupti.flush_period(kFlushPeriodMs);
-  pthread_atfork(nullptr, nullptr, in_forked_child);
+  pthread_atfork(before_fork, in_parent, in_forked_child);
   std::atexit(finish);
-  return true;
-}
-
-// NVTX may call first, and starting CUPTI then initialises CUDA, which calls again from inside.
-bool started() {
-  static std::recursive_mutex mutex;
-  static bool begun = false;
-  static bool works = true;
-  const std::lock_guard lock(mutex);
-  if (!begun) {
-    begun = true;
-    works = start();
-  }
-  return works;
 }
 
 }  // namespace
@@ -331,13 +340,15 @@ extern "C" {
 
 // Called by the CUDA driver; 1 is success.
 __attribute__((visibility("default"))) int InitializeInjection() {
-  started();
+  // The driver calls once; a flag, since CUPTI may lead back here while it starts.
+  static std::atomic_flag begun;
+  if (!begun.test_and_set()) start();
   return 1;
 }
 
 // Called by NVTX with its table of functions, which CUPTI fills.
 __attribute__((visibility("default"))) int InitializeInjectionNvtx2(void* get_export_table) {
-  if (!started()) return 0;
+  if (!loaded()) return 0;
   const auto initialize = session().cupti.initialize_nvtx;
   return initialize != nullptr ? initialize(get_export_table) : 0;
 }

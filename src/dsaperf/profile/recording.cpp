@@ -1,6 +1,7 @@
 #include "dsaperf/profile/recording.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/host_ranges.hpp"
 #include "dsaperf/profile/activity_log.hpp"
 #include "dsaperf/trace/importers/host_calls.hpp"
 
@@ -291,6 +292,12 @@ trace::Timeline merged(std::vector<ProcessRecording> recordings) {
   }
   all.sort();
   return all;
+}
+
+void keep_timed_passes(trace::Timeline& timeline) {
+  if (trace::trim_to_range(timeline, kTimedRange)) return;
+  timeline.warnings.emplace_back(
+      "no pass was timed warm: set-up, warm-up and cold passes are in this trace");
 }
 
 }  // namespace dsaperf::profile

@@ -31,4 +31,8 @@ Result<ProcessRecording> read_activity_log(const std::filesystem::path& path);
 // device, told by its UUID. Warnings name processes that were killed or lost activities.
 trace::Timeline merged(std::vector<ProcessRecording> recordings);
 
+// Of a recorded `dsaperf run`: leaves out what was not launched in a pass that is timed warm
+// (set-up, warm-up, cold passes). Where there was none everything stays, and a warning says so.
+void keep_timed_passes(trace::Timeline& timeline);
+
 }  // namespace dsaperf::profile

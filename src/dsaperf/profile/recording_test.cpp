@@ -168,6 +168,64 @@ TEST(MergedTest, KilledProcessesAndLostActivitiesAreNamed) {
   EXPECT_THAT(timeline.warnings[1], HasSubstr("killed"));
 }
 
+// A layer as `dsaperf run` marks it: a warm-up pass, then a timed one with its stages.
+std::string layer_log(bool timed) {
+  return log_of([&](ActivityLogWriter& log) {
+    log.begin(5, "dsaperf run");
+    log.write(range(Activity::Kind::kRangeStart, kNow, 1, "stage/topk"));
+    log.write(call(kNow + 1, kNow + 2, 1));
+    log.write(range(Activity::Kind::kRangeEnd, kNow + 3, 1));
+    if (timed) log.write(range(Activity::Kind::kRangeStart, kNow + 10, 2, "timed"));
+    log.write(range(Activity::Kind::kRangeStart, kNow + 11, 3, "stage/topk"));
+    log.write(call(kNow + 12, kNow + 13, 2));
+    log.write(range(Activity::Kind::kRangeEnd, kNow + 14, 3));
+    if (timed) log.write(range(Activity::Kind::kRangeEnd, kNow + 15, 2));
+    // The device is behind: both run when the host has left every range.
+    log.write(kernel(kNow + 20, kNow + 30, 1, "warm_up"));
+    log.write(kernel(kNow + 30, kNow + 40, 2, "steady"));
+    log.end(kNow + 50);
+  });
+}
+
+TEST(KeepTimedPassesTest, WarmUpIsLeftOutByWhatLaunchedIt) {
+  const std::string text = layer_log(true);
+  std::vector<ProcessRecording> recordings;
+  recordings.push_back(read(text));
+  auto timeline = merged(std::move(recordings));
+  keep_timed_passes(timeline);
+  ASSERT_EQ(timeline.launches.size(), 1U);
+  EXPECT_EQ(timeline.names[timeline.launches[0].name], "steady");
+  EXPECT_EQ(timeline.names[timeline.launches[0].range], "stage/topk");
+  EXPECT_TRUE(timeline.warnings.empty());
+}
+
+TEST(KeepTimedPassesTest, WithoutTimedPassesAWarningSaysWhatIsThere) {
+  const std::string text = layer_log(false);
+  std::vector<ProcessRecording> recordings;
+  recordings.push_back(read(text));
+  auto timeline = merged(std::move(recordings));
+  keep_timed_passes(timeline);
+  EXPECT_EQ(timeline.launches.size(), 2U);
+  ASSERT_EQ(timeline.warnings.size(), 1U);
+  EXPECT_THAT(timeline.warnings[0], HasSubstr("warm-up"));
+}
+
+TEST(RunProfiledTest, TwoProgramsOfOneProcessAreTwoRecordings) {
+  const auto logs = std::filesystem::path(::testing::TempDir()) / "profiled_exec";
+  std::filesystem::remove_all(logs);
+  std::filesystem::create_directories(logs);
+  for (const char* program : {"first", "second"}) {
+    std::FILE* file = create_activity_log(logs.native(), 77);
+    ASSERT_NE(file, nullptr);
+    ActivityLogWriter log(file);
+    log.begin(77, program);
+    log.write(kernel(kNow, kNow + 1, 1, program));
+    std::fclose(file);
+  }
+  EXPECT_EQ(read_activity_log(logs / "77.activity")->command, "first");
+  EXPECT_EQ(read_activity_log(logs / "77.2.activity")->command, "second");
+}
+
 // What the injection library recorded on an H200: a torch program that replays a CUDA graph ten
 // times and runs ten pairs of kernels by themselves, and its spawned child, which does the same.
 TEST(RecordedRunTest, GraphNodesRangesAndTheChildOfATorchProgramAreThere) {

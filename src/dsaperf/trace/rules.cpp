@@ -3,6 +3,7 @@
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/core/host_ranges.hpp"
 
 #include <yaml-cpp/yaml.h>
 
@@ -231,9 +232,8 @@ Classified classify(const Timeline& timeline, const RuleSet& rules) {
       const Rule* rule = found->second;
       if (rule != nullptr) item = {rule->part, rule->phase, std::nullopt};
       if (!with_beside && rule != nullptr) present[static_cast<std::size_t>(rule->part)] = true;
-      constexpr std::string_view kMark = "stage/";
-      if (launched.range.starts_with(kMark)) {
-        item.marked = model::stage_from_name(launched.range.substr(kMark.size()));
+      if (launched.range.starts_with(kStageRange)) {
+        item.marked = model::stage_from_name(launched.range.substr(kStageRange.size()));
         if (item.marked) item.part = part_of(*item.marked);
       }
     }
