@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""docs/tables.md from the tables of `dsaperf collect`: what was measured, on what card in what state, how it spreads,
-where a layer's time goes in each regime, and which stage is farthest from the front. Numbers are read, none is made up.
+"""docs/tables.md from the tables of `dsaperf collect`: what was measured, on what card in what state, how it spreads, where a
+layer's time goes in each regime and what limits it, and how it compares with AIConfigurator's rows. Numbers are read, none is made up.
 
-    tables_page.py FOLDER --card h200_sxm -o docs/tables.md
+    tables_page.py FOLDER --card h200_sxm -o docs/tables.md [--diff tables_diff.json] [--images docs/images/tables]
 
-FOLDER holds rows.parquet files, at any depth (dsaperf.collect.table.1, docs/formats/collect.md).
+FOLDER holds tables (dsaperf.collect.table.1, docs/formats/collect.md): NAME.parquet, or NAME/rows.parquet. $DSAPERF is the program,
+which says what bounds a stage. --images also draws (needs vl-convert-python, PyPI).
 """
 import argparse
+import json
+import os
 import pathlib
 import statistics
+import subprocess
 import sys
 
 import pyarrow.parquet
@@ -17,7 +21,12 @@ FORMAT = "dsaperf.collect.table.1"
 STAGES = ["qkv_a_projection", "norm_rope", "q_b_projection", "absorb", "cache_write", "indexer_projection",
           "indexer_quantise", "index_cache_write", "indexer_scores", "topk", "attention", "v_up", "o_projection"]
 TOPK = 2048
-BAR = 24
+LARGE = "prefill, sparse, 8192 tokens and more"
+REGIMES = ["prefill, dense", "prefill, sparse", LARGE, "decode, dense", "decode, sparse"]
+# Where what limits a layer is shown: phase, batch, new, past.
+SHAPES = [("context", 1, 2048, 0), ("context", 1, 8192, 0), ("context", 1, 32768, 0), ("generation", 1, 1, 8191),
+          ("generation", 32, 1, 8191), ("generation", 128, 1, 8191)]
+TOP_STAGES = 4
 
 
 def read(path):
@@ -35,7 +44,7 @@ def regime(row):
     if row["new_tokens"] + row["past_tokens"] <= TOPK:
         return f"{kind}, dense"
     if kind == "prefill" and row["batch"] * row["new_tokens"] >= 8192:
-        return "prefill, sparse, 8192 tokens and more"
+        return LARGE
     return f"{kind}, sparse"
 
 
@@ -44,71 +53,176 @@ def percent(values, q):
     return values[min(len(values) - 1, round(q * (len(values) - 1)))]
 
 
-def spread(rows):
-    """Of measured rows: how far p10 and p90 lie from the median, and how repeats came out."""
-    measured = [row for row in rows if not row["composed"]]
-    if not measured:
-        return None
-    width = [(row["warm_p90_us"] - row["warm_p10_us"]) / 2 / row["warm_median_us"] for row in measured]
-    repeats = [abs(row["repeat_ratio"] - 1) for row in measured if row["repeat_ratio"] > 0]
-    return statistics.median(width), percent(width, 0.9), repeats
-
-
 def table(header, rows):
     return "\n".join(["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"] +
-                     ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+                     ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
 
 
-def bar(share):
-    return "█" * round(share * BAR)
+def listed(name, rows):
+    """One line of what was measured and how it spreads."""
+    measured = [row for row in rows if not row["composed"]]
+    width = [(row["warm_p90_us"] - row["warm_p10_us"]) / 2 / row["warm_median_us"] for row in measured]
+    interval = [row["warm_ci95"] for row in measured]
+    repeats = [abs(row["repeat_ratio"] - 1) for row in measured if row["repeat_ratio"] > 0]
+    sums = [abs(row["composed_warm_us"] / row["warm_median_us"] - 1) for row in measured if row["composed_warm_us"] > 0]
+    clocks = sorted(row["sm_mhz"] for row in measured)
+    return [name, len(rows), len(rows) - len(measured),
+            f"±{statistics.median(width):.2%}, p90 ±{percent(width, 0.9):.2%}" if width else "",
+            f"{sum(x <= 0.01 for x in interval) / len(interval):.1%}" if interval else "",
+            f"{statistics.median(repeats):.2%} of {len(repeats)}" if repeats else "",
+            f"{statistics.median(sums):.2%}, worst {max(sums):.2%} of {len(sums)}" if sums else "",
+            f"{clocks[0]}-{clocks[-1]}" if clocks else "", f"{max((row['temperature_c'] for row in measured), default=0)}",
+            sum(row["disturbed"] for row in measured)]
 
 
 def shares(rows):
     """Mean share of each stage in the stages' sum, of rows each counted once."""
     total = dict.fromkeys(STAGES, 0.0)
+    counted = 0
     for row in rows:
         whole = sum(row[f"{stage}_us"] for stage in STAGES)
+        if whole <= 0:
+            continue
+        counted += 1
         for stage in STAGES:
-            total[stage] += row[f"{stage}_us"] / whole / len(rows)
-    return total
+            total[stage] += row[f"{stage}_us"] / whole
+    return {stage: value / counted for stage, value in total.items()} if counted else None
 
 
-def page(card, pieces):
+def where_time_goes(groups):
+    lines = []
+    for (model, which, heads, kv, gemm, role), rows in groups:
+        share = shares(rows)
+        if share is None:
+            continue
+        top = sorted(STAGES, key=share.get, reverse=True)[:TOP_STAGES]
+        lines.append([model, which, heads, kv, gemm, role, len(rows)] + [f"{stage} {share[stage]:.0%}" for stage in top])
+    return table(["model", "regime", "heads", "cache", "projections", "indexer", "rows"] + ["most time", "then", "", ""], lines)
+
+
+def bounds(program, model, row):
+    command = [program, "query", model, "--stages", "--json", "--heads", row["heads"], "--batch", row["batch"], "--new", row["new_tokens"],
+               "--past", row["past_tokens"], "--phase", row["phase"], "--kv", row["kv"]]
+    run = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if run.returncode != 0:
+        raise SystemExit(run.stderr.strip())
+    return {stage["name"]: stage for stage in json.loads(run.stdout)["stages"]}
+
+
+def what_limits(program, pieces):
+    lines = []
+    for _, about, rows in pieces:
+        for row in rows:
+            shape = (row["phase"], row["batch"], row["new_tokens"], row["past_tokens"])
+            if (row["composed"] or row["launch"] != "graph" or row["kv"] != "fp8" or row["gemm"] != "fp8_block" or
+                    row["indexer_role"] != "full" or row["scores"] != "model_like" or shape not in SHAPES):
+                continue
+            by_stage = bounds(program, about["model"], row)
+            whole = sum(stage["bound_us"] for stage in by_stage.values())
+            top = sorted(by_stage, key=lambda stage: row[f"{stage}_us"], reverse=True)[:TOP_STAGES]
+            phase = "prefill" if row["phase"] == "context" else "decode"
+            tokens = f"{row['batch']} x {row['new_tokens']} after {row['past_tokens']}"
+            lines.append((about["model"], -row["heads"], SHAPES.index(shape), [about["model"], row["heads"], f"{phase} {tokens}",
+                          f"{row['warm_median_us']:.1f}", f"{row['warm_median_us'] / whole:.1f}"] +
+                          [f"{stage}: {row[f'{stage}_us']:.1f} us, {by_stage[stage]['binds']} {by_stage[stage]['bound_us']:.1f}" for stage in top]))
+    return table(["model", "heads", "pass", "us", "x bound"] + ["most time", "then", "", ""], [line[-1] for line in sorted(lines)])
+
+
+def ratio(summary):
+    return [summary["rows"], f"{summary['geometric_mean']:.2f}", f"{summary['ahead_share']:.1%}", f"{summary['least']:.2f}"]
+
+
+def comparison(diff):
+    text = ["## Beside AIConfigurator's rows\n",
+            f"`{diff['command']}` compares with AIConfigurator's rows of {diff['card']} at the same shapes ("
+            + ", ".join(f"{name} {version}" for name, version in diff["theirs"].items()) +
+            "): whole layer, no all-reduce; theirs over ours, ours graph replay. Theirs hold the host's launches where the framework launches "
+            "eagerly. [All groups and rows](../benchmarks/results/" + diff["card"] + "/tables_diff.json).\n"]
+    large = next((key for key in diff if key.startswith("sparse_prefill_from")), None)
+    lines = [["all", *ratio(diff["all"])]] + [[which, *ratio(summary)] for which, summary in diff["by_regime"].items()]
+    if large and diff[large]:
+        lines.append(["prefill, sparse, 8192 tokens and more", *ratio(diff[large])])
+    text.append(table(["rows of", "rows", "geometric mean", "ahead", "least"], lines))
+    text.append(table(["backend", "model", "regime", "heads", "cache", "projections", "rows", "geometric mean", "ahead", "least", "eager"],
+                      [[g["backend"], g["model"], g["regime"], g["heads"], g["kv"], g["gemm"] + (", shared" if g["shared"] else ""), *ratio(g),
+                        f"{g['eager']['geometric_mean']:.2f}" if g["eager"] else ""] for g in diff["groups"]]))
+    behind = diff["behind"]
+    text.append(f"Ours is behind in {len(behind)} rows" + (", with the stage that is farthest above its bound:\n" if behind else ".\n"))
+    if behind:
+        text.append(table(["backend", "model", "regime", "heads", "cache", "projections", "batch x new + past", "ours us", "theirs us", "ratio", "stage"],
+                          [[r["backend"], r["model"], r["regime"], r["heads"], r["kv"], r["gemm"],
+                            f"{r['batch']}x{r['new_tokens']}+{r['past_tokens']}", r["ours_us"], r["theirs_us"], r["ratio"],
+                            f"{r['stage']} {r['stage_us']} us of {r['stage_bound_us']}"] for r in behind]))
+    return "\n".join(text)
+
+
+def draw(folder, name, values, specification):
+    import vl_convert
+
+    specification = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "data": {"values": values}, **specification}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(json.dumps(specification)))
+
+
+def pictures(folder, groups, diff):
+    """Names and captions of the pictures drawn."""
+    drawn = []
+    values = []
+    for (model, which, heads, kv, gemm, role), rows in groups:
+        share = shares(rows)
+        if share is None or (kv, gemm, role) != ("fp8", "fp8_block", "full"):
+            continue
+        values += [{"layer": f"{model.split('/')[-1]}, {heads} heads", "regime": which, "order": REGIMES.index(which), "stage": stage,
+                    "share": round(share[stage], 4)} for stage in STAGES if share[stage] > 0.002]
+    if values:
+        draw(folder, "stages", values, {
+            "mark": "bar", "width": 420, "encoding": {
+                "row": {"field": "layer", "title": None, "header": {"labelAngle": 0, "labelAlign": "left"}},
+                "y": {"field": "regime", "title": None, "sort": {"field": "order"}},
+                "x": {"field": "share", "type": "quantitative", "stack": "normalize", "title": "mean share of the layer's time", "axis": {"format": "%"}},
+                "color": {"field": "stage", "title": None, "sort": STAGES, "scale": {"scheme": "tableau20"}}}})
+        drawn.append(("stages", "Where a layer's time goes: fp8 cache, fp8_block projections"))
+    if diff:
+        values = [{"backend": g["backend"], "group": g["regime"], "heads": g["heads"], "model": g["model"].split("/")[-1], "ratio": g["geometric_mean"]}
+                  for g in diff["groups"] if not g["shared"]]
+        draw(folder, "ratios", values, {
+            "mark": {"type": "point", "filled": True}, "width": 420, "encoding": {
+                "row": {"field": "backend", "title": None, "header": {"labelAngle": 0, "labelAlign": "left"}},
+                "y": {"field": "group", "title": None},
+                "x": {"field": "ratio", "type": "quantitative", "scale": {"type": "log"}, "title": "theirs / ours, geometric mean of a group"},
+                "color": {"field": "model", "title": None}, "size": {"field": "heads", "title": "heads"}}})
+        drawn.append(("ratios", "AIConfigurator's rows over ours: a point for each head count, cache and projections"))
+    return drawn
+
+
+def page(card, pieces, program, diff, images, output):
     about = pieces[0][1]
     text = [f"# The shipped tables: {card}\n",
             f"Measured by `scripts/tables {card}` ({about['framework']} {about['version']}, method {about['method']}, "
-            f"{about['device']}, driver {about['driver']}). [collect.md](collect.md) says how; times are of graph "
-            "replay, warm, unless a table says another.\n"]
-    listed = []
-    for name, _, rows in pieces:
-        found = spread(rows)
-        checks = [abs(row["composed_warm_us"] / row["warm_median_us"] - 1)
-                  for row in rows if not row["composed"] and row["composed_warm_us"] > 0]
-        measured = [row for row in rows if not row["composed"]]
-        listed.append([
-            name, str(len(rows)), str(sum(row["composed"] for row in rows)),
-            f"±{found[0]:.2%}, p90 ±{found[1]:.2%}" if found else "",
-            f"{statistics.median(found[2]):.2%} of {len(found[2])}" if found and found[2] else "",
-            f"{statistics.median(checks):.2%}, worst {max(checks):.2%} of {len(checks)}" if checks else "",
-            " / ".join(str(x) for x in sorted({row["sm_mhz"] for row in measured})[:3]),
-            f"{max((row['temperature_c'] for row in measured), default=0)}",
-            str(sum(row["disturbed"] for row in measured))])
-    text.append(table(["table", "rows", "of them sums", "half of p10 to p90, median", "repeated: median deviation",
-                       "sums against whole", "SM MHz", "hottest C", "disturbed, taken again"], listed))
-    text.append("## Where a layer's time goes\n")
-    for name, table_about, rows in pieces:
-        by_regime = {}
+            f"{about['device']}, driver {about['driver']}); renewed by the same line, this page by `scripts/tables_page.py`. "
+            "[collect.md](collect.md) says how a case is measured; times are of graph replay, warm, unless a table says another. A row that is a "
+            "sum of stages measured alone carries `[composed]` in its kernel_source wherever it is read.\n"]
+    text.append(table(["table", "rows", "of them sums", "half of p10 to p90, median", "within ±1 %", "repeated: median deviation",
+                       "sums against whole", "SM MHz", "hottest C", "disturbed, taken again"], [listed(name, rows) for name, _, rows in pieces]))
+    text.append("Within ±1 %: measured rows whose median is known to that (95 % interval). Sums against whole: of the layers that a piece measured "
+                "both ways.\n")
+    by_group = {}
+    for _, piece, rows in pieces:
         for row in rows:
-            if regime(row) and row["launch"] == "graph":
-                by_regime.setdefault((regime(row), row["heads"], row["kv"], row["gemm"]), []).append(row)
-        for (which, heads, kv, gemm), members in sorted(by_regime.items()):
-            if not sum(sum(row[f"{stage}_us"] for stage in STAGES) for row in members):
-                continue
-            text.append(f"### {table_about['model']}, {which}: {heads} heads, cache {kv}, projections {gemm} ({name})\n")
-            share = shares(members)
-            top = sorted((stage for stage in STAGES if share[stage] >= 0.005), key=share.get, reverse=True)
-            text.append(table(["stage", "mean share", ""],
-                              [[stage, f"{share[stage]:.1%}", bar(share[stage])] for stage in top]))
+            if regime(row) and row["launch"] == "graph" and row["scores"] == "model_like":
+                by_group.setdefault((piece["model"], regime(row), row["heads"], row["kv"], row["gemm"], row["indexer_role"]), []).append(row)
+    groups = sorted(by_group.items(), key=lambda item: (item[0][0], REGIMES.index(item[0][1]), -item[0][2], *item[0][3:]))
+    drawn = pictures(images, groups, diff) if images else []
+    for name, caption in drawn:
+        text.append(f"![{caption}]({os.path.relpath(images, output.parent)}/{name}.svg)\n\n{caption}.\n")
+    text.append("## What limits a layer\n")
+    text.append("One rank's layer, fp8 cache, fp8_block projections, measured whole: its time, that over the sum of its stages' bounds, and the stages that "
+                "take most of it, each with what binds it (math or memory) and that bound in us.\n")
+    text.append(what_limits(program, pieces))
+    if diff:
+        text.append(comparison(diff))
+    text.append("## Where the time goes, by regime\n")
+    text.append(where_time_goes(groups))
     return "\n".join(text)
 
 
@@ -117,12 +231,17 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--card", required=True)
     parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
+    parser.add_argument("--diff", type=pathlib.Path, help="what tables_diff.py wrote")
+    parser.add_argument("--images", type=pathlib.Path, help="folder for pictures")
     arguments = parser.parse_args()
-    files = sorted(arguments.folder.rglob("rows.parquet"))
+    nested = sorted(arguments.folder.rglob("rows.parquet"))
+    files = [(file.parent.name, file) for file in nested] or [(file.stem, file) for file in sorted(arguments.folder.glob("*.parquet"))]
     if not files:
-        sys.exit(f"error: {arguments.folder}: no rows.parquet in it")
-    pieces = [(file.parent.name, *read(file)) for file in files]
-    arguments.output.write_text(page(arguments.card, pieces))
+        sys.exit(f"error: {arguments.folder}: no tables in it")
+    diff = json.loads(arguments.diff.read_text()) if arguments.diff and arguments.diff.exists() else None
+    program = os.environ.get("DSAPERF") or str(pathlib.Path(__file__).resolve().parents[1] / "build/release/tools/dsaperf/dsaperf")
+    pieces = [(name, *read(file)) for name, file in files]
+    arguments.output.write_text(page(arguments.card, pieces, program, diff, arguments.images, arguments.output))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ GRID = """
 context: [{batch: [1], new: [1024, 8192]}]
 generation: [{batch: [1, 8], past: [1023, 8191]}]
 """
-PIECES = ["v32-whole", "glm5-whole", "v32-stages", "glm5-stages", "glm52-shared", "v32-eager", "v32-bf16", "glm5-bf16",
-          "v32-deep", "glm5-deep"]
+PIECES = ["v32-whole", "glm5-whole", "v32-stages", "glm5-stages", "v32-eager", "glm5-bf16", "glm52-shared", "v32-bf16",
+          "glm52-shared-split", "v32-deep", "glm5-deep"]
 
 
 class TablesTest(unittest.TestCase):
