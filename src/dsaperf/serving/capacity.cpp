@@ -22,6 +22,10 @@ constexpr double kExpertRows = 128;
 constexpr double kVllmSampled = 1024;
 constexpr double kSamplerBytes = 4 + 4 + 8;
 
+// vLLM gathers the index keys of a prefill batch into a buffer of so many of the longest sequences
+// that the model allows.
+constexpr double kVllmGathered = 40;
+
 // Heads that the sparse attention kernels compute at least.
 double least_heads(int sm_version) {
   return sm_version >= 100 ? 128 : 64;
@@ -97,16 +101,23 @@ Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,
                             : 0;
   result.use.activations =
       activation_bytes(inputs, spec, system.sm_version, load.chunk) + result.score_buffer;
+  if (inputs.engine == Engine::kVllm && model::is_sparse(spec))
+    result.use.activations +=
+        kVllmGathered * static_cast<double>(spec.max_positions) *
+        static_cast<double>(model::layer_cache(model::typical_layer(spec), kv).index_row.value);
   const auto buffers = system.nccl_mem.upper_bound(std::min(l.tp * l.dp, 8));
   result.use.nccl = buffers == system.nccl_mem.begin() ? 0 : std::prev(buffers)->second;
   result.use.others = system.other_mem;
 
   const auto budget = cache_budget(inputs.engine, version, l, result.card_bytes, BudgetUse::kStatic,
                                    memory_fraction);
-  // SGLang's fraction covers weights and cache; activations live in what it leaves.
-  const double beside = inputs.engine == Engine::kSglang ? result.use.weights : result.use.total();
-  const double room =
-      std::min(budget.bytes(result.card_bytes, beside), result.card_bytes - result.use.total());
+  // SGLang's fraction is of what was free before the weights were loaded, and covers weights and
+  // cache; activations live in what it leaves.
+  const bool sglang = inputs.engine == Engine::kSglang;
+  const double whole =
+      sglang ? result.card_bytes - result.use.others - result.use.nccl : result.card_bytes;
+  const double beside = sglang ? result.use.weights : result.use.total();
+  const double room = std::min(budget.bytes(whole, beside), result.card_bytes - result.use.total());
   result.cache_tokens = std::floor(room / result.cache_bytes_per_token);
   const double needed = load.isl + load.osl;
   result.cache_requests = std::max(std::floor(result.cache_tokens / needed), 0.0);

@@ -6,24 +6,21 @@
 #include <cmath>
 #include <deque>
 #include <queue>
-#include <random>
 
 namespace dsaperf::serving {
 namespace {
 
 constexpr double kStride = 32;
 
-struct Request {
-  double arrival_ms = 0;
-  double queued_ms = 0;       // seen by the prefill workers
+struct Request : Arrival {
   double transferred_ms = 0;  // its cache is at the decode worker
   double first_ms = 0;
   double last_ms = 0;
   double prefill_wait_ms = 0;
   double decode_wait_ms = 0;
-  double prompt = 0, cached = 0, prefilled = 0;
-  double answer = 0, produced = 0;
-  bool waited = false;  // for room in a decode worker's cache
+  double prefilled = 0;  // of the prompt, cached tokens included
+  double produced = 0;   // of the answer
+  bool waited = false;   // for room in a decode worker's cache
 
   double length() const { return prompt + produced; }
 };
@@ -55,52 +52,37 @@ struct DecodeRank {
 
 class Simulator {
  public:
-  Simulator(const DisaggregatedInputs& inputs, const StepTimes& prefill, const StepTimes& decode)
+  Simulator(const DisaggregatedInputs& inputs, const StepTimes& prefill, const StepTimes& decode,
+            const Arrivals& arrivals)
       : in_(inputs),
         prefill_times_(prefill),
         decode_times_(decode),
-        random_(inputs.seed),
+        arrivals_(arrivals),
         prefill_(static_cast<std::size_t>(inputs.prefill.ranks)),
         decode_(static_cast<std::size_t>(inputs.decode.ranks)) {}
 
   Result<DisaggregatedResult> run() {
-    const double places = in_.concurrency.value_or(64);
-    total_ = in_.prompts > 0
-                 ? in_.prompts
-                 : static_cast<int>(std::max(2 * places, std::min(10 * places, 4096.0)));
-    requests_.reserve(static_cast<std::size_t>(total_));
-    if (in_.concurrency) {
-      for (int i = 0; i < std::min<int>(total_, static_cast<int>(places)); ++i) send(0);
-    } else {
-      std::exponential_distribution<double> gap(*in_.rate_per_s / 1000);
-      double at = 0;
-      for (int i = 0; i < total_; ++i) send(at += gap(random_));
-    }
+    requests_.reserve(static_cast<std::size_t>(arrivals_.total()));
+    for (const Arrival& arrival : arrivals_.first()) expect(arrival);
     while (!events_.empty()) {
       const Event event = events_.top();
       events_.pop();
       now_ = event.at_ms;
       DSAPERF_TRY(handle(event));
     }
-    if (finished_ < total_)
+    if (finished_ < arrivals_.total())
       return fail(Errc::kInvalidArgument,
                   "a prompt of {:.0f} tokens and its answer do not fit into a decode cache of "
                   "{:.0f} tokens",
-                  in_.isl, in_.decode.cache_tokens);
+                  in_.traffic.isl, in_.decode.cache_tokens);
     return summary();
   }
 
  private:
-  void send(double at_ms) {
-    std::uniform_real_distribution<double> part(in_.length_ratio, 1);
-    std::uniform_real_distribution<double> around_one(0.5, 1.5);
-    Request request{.arrival_ms = at_ms};
-    request.prompt = std::max(1.0, std::round(in_.isl * part(random_)));
-    request.answer = std::max(1.0, std::round(in_.osl * part(random_)));
-    request.cached = std::min(std::floor(request.prompt * in_.cached_share), request.prompt - 1);
+  void expect(const Arrival& arrival) {
+    Request request{arrival};
     request.prefilled = request.cached;
-    request.queued_ms = at_ms + host_delay_ms(in_.host, request.prompt) * around_one(random_);
-    events_.push({.at_ms = request.queued_ms, .kind = EventKind::kSeen, .index = requests_.size()});
+    events_.push({.at_ms = request.seen_ms, .kind = EventKind::kSeen, .index = requests_.size()});
     requests_.push_back(request);
   }
 
@@ -133,7 +115,7 @@ class Simulator {
         budget -= requests_[index].prompt - requests_[index].prefilled;
       while (budget > 0 && !queue_.empty()) {
         Request& next = requests_[queue_.front()];
-        next.prefill_wait_ms = now_ - next.queued_ms;
+        next.prefill_wait_ms = now_ - next.seen_ms;
         budget -= next.prompt - next.prefilled;
         rank.running.push_back(queue_.front());
         queue_.pop_front();
@@ -225,7 +207,7 @@ class Simulator {
   void end(Request& request) {
     request.last_ms = now_;
     ++finished_;
-    if (in_.concurrency && requests_.size() < static_cast<std::size_t>(total_)) send(now_);
+    if (const auto next = arrivals_.after(now_)) expect(*next);
   }
 
   Result<void> start_decode(DecodeRank& rank) {
@@ -301,7 +283,7 @@ class Simulator {
   const DisaggregatedInputs& in_;
   const StepTimes& prefill_times_;
   const StepTimes& decode_times_;
-  std::mt19937_64 random_;
+  Arrivals arrivals_;
   std::vector<Request> requests_;
   std::deque<std::size_t> queue_;  // for prefill
   std::vector<PrefillRank> prefill_;
@@ -309,7 +291,6 @@ class Simulator {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::vector<double> gaps_;
   double now_ = 0;
-  int total_ = 0;
   int finished_ = 0;
   double prefill_busy_ms_ = 0, decode_busy_ms_ = 0, batch_time_ = 0;
 };
@@ -319,16 +300,14 @@ class Simulator {
 Result<DisaggregatedResult> simulate_disaggregated(const DisaggregatedInputs& inputs,
                                                    const StepTimes& prefill,
                                                    const StepTimes& decode) {
-  if (inputs.isl < 1 || inputs.osl < 1 || inputs.prefill.chunk < 1 || inputs.decode.max_batch < 1 ||
-      inputs.prefill.ranks < 1 || inputs.decode.ranks < 1)
+  if (inputs.prefill.chunk < 1 || inputs.decode.max_batch < 1 || inputs.prefill.ranks < 1 ||
+      inputs.decode.ranks < 1)
     return fail(Errc::kInvalidArgument,
-                "isl {}, osl {}, chunk {}, max batch {}, {} prefill and {} decode ranks: sizes "
-                "start at 1",
-                inputs.isl, inputs.osl, inputs.prefill.chunk, inputs.decode.max_batch,
-                inputs.prefill.ranks, inputs.decode.ranks);
-  if (!inputs.concurrency && (!inputs.rate_per_s || *inputs.rate_per_s <= 0))
-    return fail(Errc::kInvalidArgument, "a simulation needs a concurrency or a rate");
-  return Simulator(inputs, prefill, decode).run();
+                "chunk {}, max batch {}, {} prefill and {} decode ranks: sizes start at 1",
+                inputs.prefill.chunk, inputs.decode.max_batch, inputs.prefill.ranks,
+                inputs.decode.ranks);
+  DSAPERF_TRY_ASSIGN(const auto arrivals, Arrivals::open(inputs.traffic));
+  return Simulator(inputs, prefill, decode, arrivals).run();
 }
 
 }  // namespace dsaperf::serving

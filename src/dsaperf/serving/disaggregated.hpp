@@ -3,8 +3,6 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/serving/simulation.hpp"
 
-#include <optional>
-
 namespace dsaperf::serving {
 
 // Workers of one kind in a disaggregated deployment. Every attention rank is a server of its own.
@@ -16,17 +14,10 @@ struct Pool {
 };
 
 struct DisaggregatedInputs {
-  double isl = 0, osl = 0;
-  double cached_share = 0;  // of a prompt's tokens, found in the prefix cache
-  double length_ratio = 1;
-  std::optional<double> concurrency = {};  // so many requests at any time, or
-  std::optional<double> rate_per_s = {};   // arrivals at random (Poisson)
+  Traffic traffic;
   Pool prefill, decode;
   double transfer_ms_per_token = 0;  // of a prompt's cache, from a prefill to a decode worker
-  HostCosts host = {};
   double tokens_a_step = 1;
-  int prompts = 0;  // 0: ten a place, as in SimulationInputs
-  std::uint64_t seed = 1;
 };
 
 struct DisaggregatedResult {

@@ -17,12 +17,9 @@ class FixedTimes final : public StepTimes {
 };
 
 DisaggregatedInputs one_at_a_time() {
-  return {.isl = 1000,
-          .osl = 101,
-          .concurrency = 1.0,
+  return {.traffic = {.isl = 1000, .osl = 101, .concurrency = 1.0, .prompts = 10},
           .prefill = {.ranks = 1, .max_batch = 64, .chunk = 8192, .cache_tokens = 1e6},
-          .decode = {.ranks = 1, .max_batch = 64, .chunk = 8192, .cache_tokens = 1e6},
-          .prompts = 10};
+          .decode = {.ranks = 1, .max_batch = 64, .chunk = 8192, .cache_tokens = 1e6}};
 }
 
 Result<DisaggregatedResult> run(const DisaggregatedInputs& inputs) {
@@ -42,9 +39,9 @@ TEST(DisaggregatedTest, OneRequestPaysForPrefillTransferAndDecode) {
 
 TEST(DisaggregatedTest, PrefillNeverStallsDecode) {
   auto inputs = one_at_a_time();
-  inputs.concurrency = 16;
-  inputs.prompts = 200;
-  inputs.length_ratio = 0.5;
+  inputs.traffic.concurrency = 16;
+  inputs.traffic.prompts = 200;
+  inputs.traffic.length_ratio = 0.5;
   const auto result = run(inputs);
   ASSERT_TRUE(result);
   // At most one step more: who joins waits for the step that runs.
@@ -53,9 +50,9 @@ TEST(DisaggregatedTest, PrefillNeverStallsDecode) {
 
 TEST(DisaggregatedTest, ThroughputTimesLatencyIsConcurrency) {
   auto inputs = one_at_a_time();
-  inputs.concurrency = 8;
-  inputs.prompts = 800;
-  inputs.length_ratio = 0.5;
+  inputs.traffic.concurrency = 8;
+  inputs.traffic.prompts = 800;
+  inputs.traffic.length_ratio = 0.5;
   inputs.decode.ranks = 2;
   const auto result = run(inputs);
   ASSERT_TRUE(result);
@@ -64,9 +61,9 @@ TEST(DisaggregatedTest, ThroughputTimesLatencyIsConcurrency) {
 
 TEST(DisaggregatedTest, MorePrefillWorkersShortenTheQueue) {
   auto inputs = one_at_a_time();
-  inputs.concurrency.reset();
-  inputs.rate_per_s = 8;  // of 10 a second that one rank can take
-  inputs.prompts = 500;
+  inputs.traffic.concurrency.reset();
+  inputs.traffic.rate_per_s = 8;  // of 10 a second that one rank can take
+  inputs.traffic.prompts = 500;
   inputs.prefill.chunk = 1000;
   const auto one = run(inputs);
   inputs.prefill.ranks = 2;
@@ -78,8 +75,8 @@ TEST(DisaggregatedTest, MorePrefillWorkersShortenTheQueue) {
 
 TEST(DisaggregatedTest, RequestsWaitForRoomInTheDecodeCache) {
   auto inputs = one_at_a_time();
-  inputs.concurrency = 8;
-  inputs.prompts = 80;
+  inputs.traffic.concurrency = 8;
+  inputs.traffic.prompts = 80;
   inputs.decode.cache_tokens = 2500;
   const auto result = run(inputs);
   ASSERT_TRUE(result);
@@ -95,7 +92,7 @@ TEST(DisaggregatedTest, ARequestThatNeverFitsIsAnError) {
 
 TEST(DisaggregatedTest, AnAnswerOfOneTokenEndsWithPrefill) {
   auto inputs = one_at_a_time();
-  inputs.osl = 1;
+  inputs.traffic.osl = 1;
   const auto result = run(inputs);
   ASSERT_TRUE(result);
   EXPECT_DOUBLE_EQ(result->requests.request_ms.p50, 100);

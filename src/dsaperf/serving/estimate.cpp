@@ -165,25 +165,15 @@ class Estimator {
 
   // One attention rank stands for all: each has its share of the requests.
   Result<void> simulate_worker(const PassModel& model) {
-    take_length_ratio();
     const double copies = in_.layout.dp * in_.layout.pp;
     SimulationInputs inputs{.engine = in_.engine,
-                            .isl = in_.isl,
-                            .osl = in_.osl,
-                            .cached_share = in_.prefix / in_.isl,
-                            .length_ratio = out_.length_ratio,
+                            .traffic = {},
                             .max_batch = static_cast<int>(out_.max_batch),
                             .chunk = out_.chunk,
                             .cache_tokens = out_.capacity->cache_tokens,
-                            .tokens_a_step = 1 + in_.draft_kept,
-                            .prompts = static_cast<int>(std::ceil(in_.prompts / copies))};
-    if (in_.rate_per_s)
-      inputs.rate_per_s = *in_.rate_per_s / copies;
-    else
-      inputs.concurrency = batch_;
-    DSAPERF_TRY_ASSIGN(inputs.host, with_changes(host_costs(in_.engine), in_.host));
-    out_.host = inputs.host;
-    const WorkerSteps steps(model, inputs.host);
+                            .tokens_a_step = 1 + in_.draft_kept};
+    DSAPERF_TRY_ASSIGN(inputs.traffic, traffic(copies));
+    const WorkerSteps steps(model, out_.host);
     DSAPERF_TRY_ASSIGN(auto result, simulate(inputs, steps));
     out_.ttft_ms = result.ttft_ms.mean;
     out_.tpot_ms = result.tpot_ms.mean;
@@ -198,6 +188,25 @@ class Estimator {
                        100 * result.waiting_share));
     out_.simulation = result;
     return {};
+  }
+
+  // Of one of `copies` schedulers that share the requests.
+  Result<Traffic> traffic(double copies) {
+    take_length_ratio();
+    DSAPERF_TRY_ASSIGN(const auto usual, host_costs(in_.engine, set_.system().name));
+    DSAPERF_TRY_ASSIGN(out_.host, with_changes(usual, in_.host));
+    Traffic traffic{.isl = in_.isl,
+                    .osl = in_.osl,
+                    .cached_share = in_.prefix / in_.isl,
+                    .length_ratio = out_.length_ratio,
+                    .prompts = static_cast<int>(std::ceil(in_.prompts / copies)),
+                    .host = out_.host,
+                    .host_sharers = copies};
+    if (in_.rate_per_s)
+      traffic.rate_per_s = *in_.rate_per_s / copies;
+    else
+      traffic.concurrency = in_.mode == Mode::kDisaggregated ? out_.concurrency : batch_;
+    return traffic;
   }
 
   void take_length_ratio() {
@@ -256,23 +265,14 @@ class Estimator {
     const double transfer =
         out_.prefill_capacity->cache_bytes_per_token * p.layout.pp / link * 1000;
     out_.transfer_ms = transfer * in_.isl;
-    take_length_ratio();
-    DSAPERF_TRY_ASSIGN(out_.host, with_changes(host_costs(in_.engine), in_.host));
-    const DisaggregatedInputs inputs{
-        .isl = in_.isl,
-        .osl = in_.osl,
-        .cached_share = in_.prefix / in_.isl,
-        .length_ratio = out_.length_ratio,
-        .concurrency = in_.rate_per_s ? std::nullopt : std::optional(asked),
-        .rate_per_s = in_.rate_per_s,
-        .prefill = {.ranks = prefill_ranks, .chunk = out_.chunk},
-        .decode = {.ranks = decode_ranks,
-                   .max_batch = static_cast<int>(most),
-                   .cache_tokens = out_.capacity->cache_tokens},
-        .transfer_ms_per_token = transfer,
-        .host = out_.host,
-        .tokens_a_step = 1 + in_.draft_kept,
-        .prompts = in_.prompts};
+    DSAPERF_TRY_ASSIGN(const auto asked_traffic, traffic(1));
+    const DisaggregatedInputs inputs{.traffic = asked_traffic,
+                                     .prefill = {.ranks = prefill_ranks, .chunk = out_.chunk},
+                                     .decode = {.ranks = decode_ranks,
+                                                .max_batch = static_cast<int>(most),
+                                                .cache_tokens = out_.capacity->cache_tokens},
+                                     .transfer_ms_per_token = transfer,
+                                     .tokens_a_step = 1 + in_.draft_kept};
     DSAPERF_TRY_ASSIGN(auto result, simulate_disaggregated(inputs, WorkerSteps(prefill, out_.host),
                                                            WorkerSteps(decode, out_.host)));
     const auto& seen = result.requests;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <string_view>
 
 namespace dsaperf::serving {
 namespace {
@@ -61,6 +62,15 @@ double statistic(const Percentiles& values, std::string_view stat, std::string_v
   if (stat == "p90") return values.p90;
   if (stat == "p99") return values.p99;
   return values.mean;
+}
+
+// vLLM before 0.20 used less of the memory by itself: "0.13.0", "nightly-2026-02-13".
+constexpr double kOlderVllmFraction = 0.9;
+bool is_older_vllm(std::string_view version) {
+  constexpr std::string_view kNightly = "nightly-";
+  if (version.starts_with(kNightly)) return version.substr(kNightly.size()) < "2026-04";
+  const auto minor = version.starts_with("0.") ? parse_double(version.substr(2, 2)) : std::nullopt;
+  return minor && *minor < 20;
 }
 
 class FileReader {
@@ -171,6 +181,10 @@ class FileReader {
     if (!in.length_ratio && row.source.starts_with(kEqualLengths)) {
       in.length_ratio = 1;
       row.assumed.push_back("equal lengths");
+    }
+    if (in.engine == Engine::kVllm && !in.memory_fraction && is_older_vllm(text(csv, "version"))) {
+      in.memory_fraction = kOlderVllmFraction;
+      row.assumed.push_back("gpu_memory_utilization 0.9, the default of its time");
     }
     if (text(csv, "mtp") == "1" && in.draft_tokens == 0) {
       in.draft_tokens = 1;

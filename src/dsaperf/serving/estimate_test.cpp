@@ -149,13 +149,41 @@ TEST_F(EstimateTest, DisaggregatedWorkersAreSimulatedAndNamedWhereTheyDoNotFit) 
 
 TEST_F(EstimateTest, ConstantsOfTheHostMayBeGiven) {
   auto inputs = tp8(1);
+  inputs.host = "request_ms=80";
   const auto before = ask(inputs);
-  inputs.host = "request_ms=180,text_us=25";
+  inputs.host = "request_ms=180";
   const auto after = ask(inputs);
   ASSERT_TRUE(before && after);
   EXPECT_NEAR(*after->ttft_ms - *before->ttft_ms, 100, 30);  // 0.5 to 1.5 of it, ten requests
   inputs.host = "request=1";
   EXPECT_THAT(ask(inputs).error().message(), ::testing::HasSubstr("request_ms"));
+}
+
+TEST_F(EstimateTest, SglangsFractionIsOfWhatIsFreeBeforeTheWeights) {
+  auto inputs = tp8(1);
+  inputs.memory_fraction = 0.8;
+  const auto result = ask(inputs);
+  ASSERT_TRUE(result);
+  const auto card = *tree->system("h200_sxm");
+  const double free = card.mem_capacity - card.other_mem - card.nccl_mem.at(8);
+  EXPECT_NEAR(
+      result->capacity->cache_tokens,
+      (0.98 * 0.8 * free - result->memory.weights) / result->capacity->cache_bytes_per_token,
+      1);  // a fiftieth is held back
+}
+
+TEST_F(EstimateTest, LaunchesFromTheHostHideBehindALongPrefill) {
+  const auto with_launches = [&](double isl, const char* host) {
+    auto inputs = tp8(1);
+    inputs.isl = isl;
+    inputs.host = host;
+    return *ask(inputs)->ttft_ms;
+  };
+  EXPECT_GT(with_launches(64, "launch_us=1200,request_ms=0,text_us=0"),
+            1.5 * with_launches(64, "launch_us=0,request_ms=0,text_us=0"));
+  EXPECT_NEAR(with_launches(16384, "launch_us=1200,request_ms=0,text_us=0") /
+                  with_launches(16384, "launch_us=0,request_ms=0,text_us=0"),
+              1, 0.02);
 }
 
 TEST_F(EstimateTest, ACachedPrefixBringsTheFirstTokenForward) {

@@ -1,10 +1,13 @@
 #include "dsaperf/serving/host_costs.hpp"
 
 #include "dsaperf/core/csv.hpp"
+#include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <vector>
 
 namespace dsaperf::serving {
 namespace {
@@ -20,16 +23,40 @@ constexpr std::array<Field, 4> kFields = {{{"graph_gap_us", &HostCosts::graph_ga
 
 }  // namespace
 
-HostCosts host_costs(Engine engine) {
-  switch (engine) {
-    // One Python process takes requests, cuts them into tokens and streams every answer.
-    case Engine::kSglang:
-      return {.graph_gap_us = 60, .launch_us = 300, .request_ms = 80, .text_us = 25};
-    case Engine::kVllm:
-    case Engine::kTrtllm:
-      return {.graph_gap_us = 60, .launch_us = 300, .request_ms = 20, .text_us = 5};
+Result<HostCosts> host_costs(Engine engine, std::string_view system) {
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  const auto path = data / "serving" / "host.csv";
+  DSAPERF_TRY_ASSIGN(auto csv, CsvReader::open(path));
+  DSAPERF_TRY_ASSIGN(bool more, csv.next());
+  const auto header = more ? csv.fields() : std::vector<std::string_view>();
+  const auto engine_at = find_column(header, "engine");
+  const auto system_at = find_column(header, "system");
+  std::array<std::size_t, kFields.size()> at{};
+  for (std::size_t i = 0; i < kFields.size(); ++i) {
+    const auto column = find_column(header, kFields[i].name);
+    if (!column || !engine_at || !system_at)
+      return fail(Errc::kParse, "{}: columns engine, system, {} are due", path.native(),
+                  kFields[i].name);
+    at[i] = *column;
   }
-  return {};
+  std::optional<HostCosts> found;
+  while (true) {
+    DSAPERF_TRY_ASSIGN(more, csv.next());
+    if (!more) break;
+    const auto of = csv.field(*system_at);
+    if (csv.field(*engine_at) != name(engine) || (of != system && (!of.empty() || found))) continue;
+    HostCosts costs;
+    for (std::size_t i = 0; i < kFields.size(); ++i) {
+      const auto value = parse_double(csv.field(at[i]));
+      if (!value)
+        return fail(Errc::kParse, "{}:{}: {} is no number", path.native(), csv.line(),
+                    kFields[i].name);
+      costs.*kFields[i].value = *value;
+    }
+    found = costs;
+  }
+  if (!found) return fail(Errc::kNotFound, "{}: no row of {}", path.native(), name(engine));
+  return *found;
 }
 
 Result<HostCosts> with_changes(HostCosts costs, std::string_view changes) {

@@ -12,11 +12,13 @@ namespace dsaperf::serving {
 // to served models (docs/serving.md: to which, and how far they carry to others).
 struct HostCosts {
   double graph_gap_us = 0;  // a layer of a decode step in a CUDA graph: gaps between its kernels
-  double launch_us = 0;  // a layer of a step with prefill, launched from Python: beyond its kernels
-  double request_ms = 0;  // a request's way in and its first token's way out
-  double text_us = 0;     // a token of a prompt through HTTP and the tokenizer
+  double launch_us = 0;     // to launch a layer's kernels beside attention, in a step with prefill
+  double request_ms = 0;    // a request's way in and its first token's way out
+  double text_us = 0;       // a token of a prompt through HTTP and the tokenizer
 };
-HostCosts host_costs(Engine engine);
+// Of data/serving/host.csv: the engine's row for the system, else its row for all. Fails where the
+// file is missing or damaged.
+Result<HostCosts> host_costs(Engine engine, std::string_view system);
 
 // Changes by name: "launch_us=900,request_ms=60". Fails on a name that is not one of the above, and
 // on what is no number.

@@ -504,6 +504,7 @@ Result<PassTime> run(const std::vector<PassItem>& items, const PassSizes& sizes)
   for (const PassItem& item : items) {
     DSAPERF_TRY_ASSIGN(const auto time, time_of(item, sizes));
     pass.ms += time.ms;
+    if (item.is_attention) pass.attention_ms += time.ms;
     pass.lines.push_back({.name = item.name, .time = time});
   }
   return pass;
@@ -555,6 +556,7 @@ Result<PassTime> PassModel::mixed(const Mixed& step) const {
     if (apart && item.is_attention) continue;
     DSAPERF_TRY_ASSIGN(const auto time, time_of(item, shared));
     pass.ms += time.ms;
+    if (item.is_attention) pass.attention_ms += time.ms;
     pass.lines.push_back({.name = item.name, .time = time});
   }
   const auto add = [&](const std::string& name, const std::vector<PassItem>& items,
@@ -573,6 +575,7 @@ Result<PassTime> PassModel::mixed(const Mixed& step) const {
                    .new_tokens = step.isl - step.past,
                    .past = step.past},
                   1 / std::ceil(step.isl / step.chunk)));
+  if (apart) pass.attention_ms = pass.lines.back().time.ms;
   if (decode_tokens > 0)
     DSAPERF_TRY(add(
         "generation_attention", generation_,

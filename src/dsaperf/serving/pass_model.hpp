@@ -44,6 +44,7 @@ struct LineTime {
 // sizes.
 struct PassTime {
   double ms = 0;
+  double attention_ms = 0;  // of it; in a mixed step that of prefill
   std::vector<LineTime> lines;
 };
 

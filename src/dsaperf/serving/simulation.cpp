@@ -24,12 +24,7 @@ constexpr double kLongestAnswerCounted = 4096;
 // of equal requests on vLLM (docs/serving.md) fall out of step as they do with 0.25 to 0.4.
 constexpr double kKeptSpread = 0.35;
 
-struct Request {
-  double arrival_ms = 0;
-  double seen_ms = 0;  // by the engine
-  double prompt = 0;
-  double answer = 0;
-  double cached = 0;     // of the prompt, from the prefix cache
+struct Request : Arrival {
   double prefilled = 0;  // of the prompt, cached tokens included
   double produced = 0;   // of the answer
   double pace = 1;       // tokens a decode step adds
@@ -44,12 +39,12 @@ struct Request {
 
 class Scheduler {
  public:
-  Scheduler(const SimulationInputs& inputs, const StepTimes& times)
-      : in_(inputs), times_(times), random_(inputs.seed) {}
+  Scheduler(const SimulationInputs& inputs, const StepTimes& times, const Arrivals& arrivals)
+      : in_(inputs), times_(times), arrivals_(arrivals), random_(inputs.traffic.seed) {}
 
   Result<SimulationResult> run() {
-    DSAPERF_TRY(send_first());
-    while (finished_.size() < static_cast<std::size_t>(total_)) {
+    for (const Arrival& arrival : arrivals_.first()) expect(arrival);
+    while (finished_.size() < static_cast<std::size_t>(arrivals_.total())) {
       if (running_.empty()) sight_ = now_;
       arrive();
       admit();
@@ -58,7 +53,7 @@ class Scheduler {
           return fail(
               Errc::kInvalidArgument,
               "a prompt of {:.0f} tokens and its answer do not fit into a cache of {:.0f} tokens",
-              in_.isl, in_.cache_tokens);
+              in_.traffic.isl, in_.cache_tokens);
         now_ = pending_.front().seen_ms;
         ratio_ = kFirstRatio;
         continue;
@@ -70,37 +65,13 @@ class Scheduler {
   }
 
  private:
-  Result<void> send_first() {
-    const double places = in_.concurrency.value_or(64);
-    total_ = in_.prompts > 0
-                 ? in_.prompts
-                 : static_cast<int>(std::max(2 * places, std::min(10 * places, 4096.0)));
-    if (in_.concurrency) {
-      for (int i = 0; i < std::min<int>(total_, static_cast<int>(*in_.concurrency)); ++i) send(0);
-      return {};
-    }
-    if (!in_.rate_per_s || *in_.rate_per_s <= 0)
-      return fail(Errc::kInvalidArgument, "a simulation needs a concurrency or a rate");
-    std::exponential_distribution<double> gap(*in_.rate_per_s / 1000);
-    double at = 0;
-    for (int i = 0; i < total_; ++i) send(at += gap(random_));
-    return {};
-  }
-
-  void send(double at_ms) {
-    std::uniform_real_distribution<double> part(in_.length_ratio, 1);
-    std::uniform_real_distribution<double> around_one(0.5, 1.5);
-    Request request{.arrival_ms = at_ms};
-    request.prompt = std::max(1.0, std::round(in_.isl * part(random_)));
-    request.answer = std::max(1.0, std::round(in_.osl * part(random_)));
+  void expect(const Arrival& arrival) {
+    Request request{arrival};
     request.pace = pace();
-    request.cached = std::min(std::floor(request.prompt * in_.cached_share), request.prompt - 1);
-    request.seen_ms = at_ms + host_delay_ms(in_.host, request.prompt) * around_one(random_);
     const auto later =
         std::upper_bound(pending_.begin(), pending_.end(), request.seen_ms,
                          [](double seen, const Request& other) { return seen < other.seen_ms; });
     pending_.insert(later, request);
-    ++sent_;
   }
 
   // How many draft tokens are kept depends on what a request is about: its pace is its own.
@@ -265,7 +236,7 @@ class Scheduler {
         request.last_ms = now_;
         finished_.push_back(request);
         running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
-        if (in_.concurrency && sent_ < total_) send(now_);
+        if (const auto next = arrivals_.after(now_)) expect(*next);
       } else {
         ++i;
       }
@@ -306,12 +277,11 @@ class Scheduler {
 
   const SimulationInputs& in_;
   const StepTimes& times_;
+  Arrivals arrivals_;
   std::mt19937_64 random_;
   double now_ = 0;
   double sight_ = 0;  // arrivals up to here are known to the step that is decided next
   double ratio_ = kFirstRatio;
-  int total_ = 0;
-  int sent_ = 0;
   std::deque<Request> pending_;   // not arrived yet, by time
   std::deque<Request> waiting_;   // not admitted yet
   std::vector<Request> running_;  // in order of admission
@@ -341,10 +311,11 @@ Percentiles percentiles(std::vector<double> values) {
 }
 
 Result<SimulationResult> simulate(const SimulationInputs& inputs, const StepTimes& times) {
-  if (inputs.isl < 1 || inputs.osl < 1 || inputs.chunk < 1 || inputs.max_batch < 1)
-    return fail(Errc::kInvalidArgument, "isl {}, osl {}, chunk {}, max batch {}: sizes start at 1",
-                inputs.isl, inputs.osl, inputs.chunk, inputs.max_batch);
-  return Scheduler(inputs, times).run();
+  if (inputs.chunk < 1 || inputs.max_batch < 1)
+    return fail(Errc::kInvalidArgument, "chunk {}, max batch {}: sizes start at 1", inputs.chunk,
+                inputs.max_batch);
+  DSAPERF_TRY_ASSIGN(const auto arrivals, Arrivals::open(inputs.traffic));
+  return Scheduler(inputs, times, arrivals).run();
 }
 
 }  // namespace dsaperf::serving

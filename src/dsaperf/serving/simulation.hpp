@@ -2,10 +2,8 @@
 
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/serving/deployment.hpp"
-#include "dsaperf/serving/host_costs.hpp"
+#include "dsaperf/serving/traffic.hpp"
 
-#include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,19 +29,11 @@ class StepTimes {
 
 struct SimulationInputs {
   Engine engine = Engine::kSglang;
-  double isl = 0, osl = 0;
-  double cached_share = 0;  // of a prompt's tokens, found in the prefix cache
-  double length_ratio = 1;  // lengths are uniform between this part of isl and osl, and all of it
-  std::optional<double> concurrency = {};  // so many requests at any time, or
-  std::optional<double> rate_per_s = {};   // arrivals at random (Poisson)
-  int max_batch = 0;                       // requests that decode together
-  double chunk = 0;                        // prefill tokens a step at most
-  double cache_tokens = 0;                 // that fit
-  HostCosts host = {};  // between a request's start and the engine's seeing it; half to one and a
-                        // half times that, at random
+  Traffic traffic;
+  int max_batch = 0;         // requests that decode together
+  double chunk = 0;          // prefill tokens a step at most
+  double cache_tokens = 0;   // that fit
   double tokens_a_step = 1;  // a decode step adds to a request (draft tokens that are kept)
-  int prompts = 0;           // requests to send; 0: ten a place, at most 4096, at least two a place
-  std::uint64_t seed = 1;
 };
 
 struct Percentiles {

@@ -24,13 +24,10 @@ class FixedTimes final : public StepTimes {
 
 SimulationInputs one_at_a_time() {
   return {.engine = Engine::kSglang,
-          .isl = 1000,
-          .osl = 101,
-          .concurrency = 1.0,
+          .traffic = {.isl = 1000, .osl = 101, .concurrency = 1.0, .prompts = 10},
           .max_batch = 256,
           .chunk = 8192,
-          .cache_tokens = 1e6,
-          .prompts = 10};
+          .cache_tokens = 1e6};
 }
 
 TEST(SimulationTest, OneRequestAtATimeNeverWaits) {
@@ -47,8 +44,8 @@ TEST(SimulationTest, OneRequestAtATimeNeverWaits) {
 
 TEST(SimulationTest, ThroughputTimesLatencyIsConcurrency) {
   auto inputs = one_at_a_time();
-  inputs.concurrency = 8;
-  inputs.prompts = 400;
+  inputs.traffic.concurrency = 8;
+  inputs.traffic.prompts = 400;
   for (const Engine engine : {Engine::kSglang, Engine::kVllm, Engine::kTrtllm}) {
     inputs.engine = engine;
     const auto result = simulate(inputs, FixedTimes());
@@ -60,7 +57,7 @@ TEST(SimulationTest, ThroughputTimesLatencyIsConcurrency) {
 
 TEST(SimulationTest, ALongPromptTakesSeveralSteps) {
   auto inputs = one_at_a_time();
-  inputs.isl = 10000;
+  inputs.traffic.isl = 10000;
   inputs.chunk = 4096;
   const FixedTimes times;
   const auto result = simulate(inputs, times);
@@ -71,9 +68,9 @@ TEST(SimulationTest, ALongPromptTakesSeveralSteps) {
 
 TEST(SimulationTest, SglangPrefillsAloneAndVllmBesideDecode) {
   auto inputs = one_at_a_time();
-  inputs.concurrency = 4;
-  inputs.length_ratio = 0.5;
-  inputs.prompts = 40;
+  inputs.traffic.concurrency = 4;
+  inputs.traffic.length_ratio = 0.5;
+  inputs.traffic.prompts = 40;
   const FixedTimes alone;
   ASSERT_TRUE(simulate(inputs, alone));
   EXPECT_FALSE(alone.mixed);
@@ -86,9 +83,9 @@ TEST(SimulationTest, SglangPrefillsAloneAndVllmBesideDecode) {
 
 TEST(SimulationTest, RequestsWaitForRoomInTheCache) {
   auto inputs = one_at_a_time();
-  inputs.concurrency = 8;
+  inputs.traffic.concurrency = 8;
   inputs.cache_tokens = 2500;  // two requests
-  inputs.prompts = 80;
+  inputs.traffic.prompts = 80;
   for (const Engine engine : {Engine::kSglang, Engine::kVllm, Engine::kTrtllm}) {
     inputs.engine = engine;
     const auto result = simulate(inputs, FixedTimes());
@@ -107,14 +104,14 @@ TEST(SimulationTest, APromptThatNeverFitsIsAnError) {
 
 TEST(SimulationTest, ACachedPrefixIsNotPrefilledAgain) {
   auto inputs = one_at_a_time();
-  inputs.cached_share = 0.75;
+  inputs.traffic.cached_share = 0.75;
   const auto result = simulate(inputs, FixedTimes());
   EXPECT_DOUBLE_EQ(result->ttft_ms.p50, 25);
 }
 
 TEST(SimulationTest, TimeOnTheHostDelaysTheFirstTokenAndNoOther) {
   auto inputs = one_at_a_time();
-  inputs.host = {.request_ms = 40};
+  inputs.traffic.host = {.request_ms = 40};
   const auto result = simulate(inputs, FixedTimes());
   EXPECT_GT(result->ttft_ms.p50, 120);
   EXPECT_LT(result->ttft_ms.p50, 160);
@@ -123,9 +120,9 @@ TEST(SimulationTest, TimeOnTheHostDelaysTheFirstTokenAndNoOther) {
 
 TEST(SimulationTest, AnArrivalDuringDecodeWaitsForTheStepThatIsDecidedAlready) {
   auto inputs = one_at_a_time();
-  inputs.concurrency.reset();
-  inputs.rate_per_s = 2;
-  inputs.prompts = 2000;
+  inputs.traffic.concurrency.reset();
+  inputs.traffic.rate_per_s = 2;
+  inputs.traffic.prompts = 2000;
   const auto result = simulate(inputs, FixedTimes());
   ASSERT_TRUE(result);
   // A prefill of 100 ms; beside others, the rest of a step of 10 ms (5 on average) and one more.
@@ -134,10 +131,10 @@ TEST(SimulationTest, AnArrivalDuringDecodeWaitsForTheStepThatIsDecidedAlready) {
 
 TEST(SimulationTest, TheStartOfAClosedLoopCountsInTheMean) {
   auto inputs = one_at_a_time();
-  inputs.concurrency = 32;
-  inputs.prompts = 320;
-  inputs.osl = 1000;
-  inputs.length_ratio = 0.8;
+  inputs.traffic.concurrency = 32;
+  inputs.traffic.prompts = 320;
+  inputs.traffic.osl = 1000;
+  inputs.traffic.length_ratio = 0.8;
   const auto result = simulate(inputs, FixedTimes());
   ASSERT_TRUE(result);
   // 32 prompts of 900 tokens at once, 8192 a step, take 2.9 s; a tenth of the requests wait for
@@ -148,18 +145,18 @@ TEST(SimulationTest, TheStartOfAClosedLoopCountsInTheMean) {
 TEST(SimulationTest, DraftTokensShortenTheAnswer) {
   auto inputs = one_at_a_time();
   inputs.tokens_a_step = 1.8;
-  inputs.prompts = 1000;
+  inputs.traffic.prompts = 1000;
   const auto result = simulate(inputs, FixedTimes());
   EXPECT_NEAR(result->tpot_ms.p50, 10 / 1.8, 0.05 * 10 / 1.8);
 }
 
 TEST(SimulationTest, WaitingGrowsWithTheRate) {
   auto inputs = one_at_a_time();
-  inputs.concurrency.reset();
-  inputs.prompts = 500;
+  inputs.traffic.concurrency.reset();
+  inputs.traffic.prompts = 500;
   double before = 0;
   for (const double rate : {0.5, 2.0, 8.0}) {
-    inputs.rate_per_s = rate;
+    inputs.traffic.rate_per_s = rate;
     const auto result = simulate(inputs, FixedTimes());
     ASSERT_TRUE(result);
     EXPECT_GT(result->ttft_ms.mean, before);
@@ -169,12 +166,12 @@ TEST(SimulationTest, WaitingGrowsWithTheRate) {
 
 TEST(SimulationTest, TheSameSeedGivesTheSameAnswer) {
   auto inputs = one_at_a_time();
-  inputs.length_ratio = 0.8;
-  inputs.concurrency = 16;
+  inputs.traffic.length_ratio = 0.8;
+  inputs.traffic.concurrency = 16;
   const auto a = simulate(inputs, FixedTimes());
   const auto b = simulate(inputs, FixedTimes());
   EXPECT_EQ(a->ttft_ms.p90, b->ttft_ms.p90);
-  inputs.seed = 2;
+  inputs.traffic.seed = 2;
   EXPECT_NE(simulate(inputs, FixedTimes())->ttft_ms.p90, a->ttft_ms.p90);
 }
 

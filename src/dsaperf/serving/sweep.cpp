@@ -116,6 +116,9 @@ class Sweeper {
     }
     if (sets_.empty()) return fail(Errc::kNotFound, "no backend has tables for this system");
     out_.system = sets_.front()->system().name;
+    for (const Engine engine : engines) {
+      DSAPERF_TRY_ASSIGN(hosts_[static_cast<std::size_t>(engine)], host_costs(engine, out_.system));
+    }
     for_each_index(jobs_.size(), in_.threads, [&](std::size_t i) { price(jobs_[i]); });
     for (const Job& job : jobs_) {
       out_.points += job.priced;
@@ -250,17 +253,17 @@ class Sweeper {
 
   Result<void> price_roles(Job& job) const {
     const PassModel& model = *job.model;
-    const HostCosts host = host_costs(job.engine);
-    const double layers = shape_.layers;
+    const HostCosts& host = host_of(job.engine);
     job.roles.layout = job.layout;
     DSAPERF_TRY_ASSIGN(const auto prefill, model.context(1, in_.isl - in_.prefix, in_.prefix));
-    job.roles.prefill_ms = prefill.ms + host.launch_us / 1000 * layers;
+    job.roles.prefill_ms = PrefillLaunches(model, host)
+                               .step_ms(prefill.attention_ms, prefill.ms - prefill.attention_ms);
     for (const double batch : batches(in_.most_requests)) {
       if (batch > job.capacity->cache_requests) break;
       DSAPERF_TRY_ASSIGN(const auto step,
                          model.generation(batch, in_.isl + std::floor(in_.osl / 2) + 1));
       job.roles.decode.push_back(
-          {.batch = batch, .step_ms = step.ms + host.graph_gap_us / 1000 * layers});
+          {.batch = batch, .step_ms = step.ms + host.graph_gap_us / 1000 * shape_.layers});
     }
     return {};
   }
@@ -280,7 +283,7 @@ class Sweeper {
     const auto plans =
         best_plans(roles, {.gpus = in_.gpus,
                            .osl = in_.osl,
-                           .delay_ms = host_delay_ms(host_costs(engine), in_.isl),
+                           .delay_ms = host_delay_ms(host_of(engine), in_.isl),
                            .transfer_inside_ms = prompt_bytes / set.system().intra_node_bw * 1000,
                            .transfer_outside_ms = prompt_bytes / set.system().inter_node_bw * 1000,
                            .gpus_per_node = set.system().gpus_per_node,
@@ -362,11 +365,22 @@ class Sweeper {
     });
   }
 
+  const HostCosts& host_of(Engine engine) const { return hosts_[static_cast<std::size_t>(engine)]; }
+
+  Traffic traffic(const HostCosts& host, double concurrency) const {
+    return {.isl = in_.isl,
+            .osl = in_.osl,
+            .cached_share = in_.prefix / in_.isl,
+            .length_ratio = kClientLengthRatio,
+            .concurrency = concurrency,
+            .prompts = static_cast<int>(4 * concurrency),
+            .host = host};
+  }
+
   void simulate_one(Candidate& candidate) const {
     const Job& job = job_of(candidate.engine, candidate.layout);
-    const HostCosts host = host_costs(candidate.engine);
+    const HostCosts& host = host_of(candidate.engine);
     const WorkerSteps steps(*job.model, host);
-    const int prompts = static_cast<int>(4 * candidate.form.concurrency);
     if (candidate.prefill) {
       const auto& side = *candidate.prefill;
       const Job& first = job_of(candidate.engine, side.layout);
@@ -374,35 +388,25 @@ class Sweeper {
       const double link =
           candidate.gpus() <= system.gpus_per_node ? system.intra_node_bw : system.inter_node_bw;
       const auto result = simulate_disaggregated(
-          {.isl = in_.isl,
-           .osl = in_.osl,
-           .cached_share = in_.prefix / in_.isl,
-           .length_ratio = kClientLengthRatio,
-           .concurrency = candidate.form.concurrency,
+          {.traffic = traffic(host, candidate.form.concurrency),
            .prefill = {.ranks = static_cast<int>(side.workers * first.roles.ranks()),
                        .chunk = candidate.chunk},
            .decode = {.ranks = static_cast<int>(side.decode_workers * job.roles.ranks()),
                       .max_batch = static_cast<int>(candidate.batch),
                       .cache_tokens = job.capacity->cache_tokens},
            .transfer_ms_per_token =
-               job.capacity->cache_bytes_per_token * job.layout.pp / link * 1000,
-           .host = host,
-           .prompts = prompts},
+               job.capacity->cache_bytes_per_token * job.layout.pp / link * 1000},
           WorkerSteps(*first.model, host), steps);
       if (result) candidate.simulation = result->requests;
       return;
     }
+    auto one_of_copies = traffic(host, candidate.batch);
+    one_of_copies.host_sharers = candidate.layout.dp * candidate.layout.pp;
     const auto result = simulate({.engine = candidate.engine,
-                                  .isl = in_.isl,
-                                  .osl = in_.osl,
-                                  .cached_share = in_.prefix / in_.isl,
-                                  .length_ratio = kClientLengthRatio,
-                                  .concurrency = candidate.batch,
+                                  .traffic = one_of_copies,
                                   .max_batch = static_cast<int>(candidate.batch),
                                   .chunk = candidate.chunk,
-                                  .cache_tokens = job.capacity->cache_tokens,
-                                  .host = host,
-                                  .prompts = static_cast<int>(4 * candidate.batch)},
+                                  .cache_tokens = job.capacity->cache_tokens},
                                  steps);
     if (result) candidate.simulation = *result;
   }
@@ -422,10 +426,12 @@ class Sweeper {
   // seconds).
   void add_host(Engine engine, const PassModel& model, const Workload& work,
                 ClosedForm& form) const {
-    const HostCosts host = host_costs(engine);
-    const double layers = model.inputs().shape.layers;
-    const double prefill = host.launch_us / 1000 * layers;
-    const double decode = host.graph_gap_us / 1000 * layers;
+    const HostCosts& host = host_of(engine);
+    const double decode = host.graph_gap_us / 1000 * model.inputs().shape.layers;
+    const double prefill =
+        PrefillLaunches(model, host)
+            .step_ms(form.context.attention_ms, form.context.ms - form.context.attention_ms) -
+        form.context.ms;
     const double steps = form.mixed_steps + form.decode_steps;
     if (steps <= 0) return;
     const double before =
@@ -515,6 +521,7 @@ class Sweeper {
   const SweepInputs& in_;
   ModelShape shape_;
   std::vector<const predict::compatible::OperatorSet*> sets_;  // of the run
+  std::array<HostCosts, 3> hosts_;                             // by engine
   std::vector<Job> jobs_;
   std::vector<Candidate> all_;
   SweepResult out_;
