@@ -30,7 +30,10 @@ class DeviceArray {
   // Every byte set to `byte`: 0, or a poison that a test looks for afterwards. Blocks.
   static Result<DeviceArray> filled_with_byte(std::size_t size, unsigned char byte) {
     DSAPERF_TRY_ASSIGN(auto array, uninitialized(size));
-    if (size != 0) DSAPERF_CUDA_TRY(cudaMemset(array.data(), byte, size * sizeof(T)));
+    if (size != 0) {
+      DSAPERF_CUDA_TRY(cudaMemset(array.data(), byte, size * sizeof(T)));
+      DSAPERF_TRY(wait());
+    }
     return array;
   }
 
@@ -60,6 +63,7 @@ class DeviceArray {
   Result<void> assign(std::span<const T> host) {
     if (!host.empty()) {
       DSAPERF_CUDA_TRY(cudaMemcpy(data_, host.data(), host.size_bytes(), cudaMemcpyHostToDevice));
+      return wait();
     }
     return {};
   }
@@ -76,6 +80,13 @@ class DeviceArray {
 
  private:
   DeviceArray(T* data, std::size_t size) : data_(data), size_(size) {}
+
+  // cudaMemset, and cudaMemcpy from pageable memory, may return before the device is done, and our
+  // streams do not wait for the default one.
+  static Result<void> wait() {
+    DSAPERF_CUDA_TRY(cudaStreamSynchronize(nullptr));
+    return {};
+  }
 
   T* data_ = nullptr;
   std::size_t size_ = 0;

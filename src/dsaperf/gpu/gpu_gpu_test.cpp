@@ -1,6 +1,7 @@
 #include "dsaperf/gpu/device.hpp"
 #include "dsaperf/gpu/device_array.hpp"
 #include "dsaperf/gpu/nvml.hpp"
+#include "dsaperf/gpu/stream.hpp"
 #include "dsaperf/gpu/testing/require_gpu.hpp"
 #include "dsaperf/gpu/timing.hpp"
 
@@ -26,6 +27,21 @@ TEST(DeviceArrayGpuTest, ReturnsWhatWasCopied) {
   const auto array = DeviceArray<int>::copy_of(given);
   ASSERT_TRUE(array) << array.error().message();
   EXPECT_EQ(array->to_host().value(), given);
+}
+
+// Our streams do not wait for the default one, on which arrays are filled.
+TEST(DeviceArrayGpuTest, IsFilledBeforeAnyStreamWritesToIt) {
+  DSAPERF_REQUIRE_GPU();
+  const auto stream = Stream::create().value();
+  constexpr std::size_t kBytes = std::size_t{1} << 30;  // takes longer than a launch
+  const auto array = DeviceArray<unsigned char>::filled_with_byte(kBytes, 0xcd).value();
+  unsigned char* last = array.data() + kBytes - 4096;
+  ASSERT_EQ(cudaMemsetAsync(last, 1, 4096, stream.get()), cudaSuccess);
+  ASSERT_TRUE(stream.synchronize());
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  std::vector<unsigned char> host(4096);
+  ASSERT_EQ(cudaMemcpy(host.data(), last, host.size(), cudaMemcpyDeviceToHost), cudaSuccess);
+  EXPECT_EQ(host, std::vector<unsigned char>(4096, 1));
 }
 
 TEST(DeviceArrayGpuTest, RefusedAllocationIsAnErrorAndLeavesNoStickyError) {

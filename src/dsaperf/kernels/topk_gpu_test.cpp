@@ -138,7 +138,8 @@ TEST(TopkGpuTest, IsExactWithRowsSpreadOverAClustersRegisters) {
          {std::pair{512, 4}, std::pair{512, 8}, std::pair{512, 16}, std::pair{1024, 8}}) {
       for (const int cluster : {1, 4, 16}) {
         const std::int64_t most = std::int64_t{threads} * values * cluster;
-        expect_exact({.rows = rows_of(d, {most, most / 2 + 1, 2049, 2048, 1, 0, most - 3}),
+        expect_exact({.rows = rows_of(d, {most, most / 2 + 1, std::min<std::int64_t>(most, 2049),
+                                          2048, 1, 0, most - 3}),
                       .columns = most,
                       .plan = {.threads = threads,
                                .in_registers = values,
