@@ -116,12 +116,16 @@ int dsaperf_peers_paged_select(const void* q, const float* weights, const void* 
                                const int* table, const int* lengths, int* indices, void* workspace,
                                long long batch, int q_len, int heads, long long context, int topk,
                                long long workspace_size, CUstream_st* stream) {
-  return report(dsaperf::kernels::paged_indexer_select(
-      {.scores = paged(q, weights, pages, table, lengths, nullptr, batch, q_len, heads, context),
-       .indices = indices,
-       .topk = topk,
-       .indices_stride = topk},
-      workspace, static_cast<std::size_t>(workspace_size), stream));
+  const dsaperf::kernels::PagedIndexerSelectParams params{
+      .scores = paged(q, weights, pages, table, lengths, nullptr, batch, q_len, heads, context),
+      .indices = indices,
+      .topk = topk,
+      .indices_stride = topk};
+  const auto size = static_cast<std::size_t>(workspace_size);
+  if (const auto variant = dsaperf::peers::forced_variant())
+    return report(
+        dsaperf::kernels::paged_indexer_select_variant(params, *variant, workspace, size, stream));
+  return report(dsaperf::kernels::paged_indexer_select(params, workspace, size, stream));
 }
 
 }  // extern "C"

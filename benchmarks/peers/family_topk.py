@@ -63,7 +63,7 @@ def topk_case(context, distribution, rows, columns):
                 shape=("topk", 0, 0, 1, rows, columns))
 
 
-def fused_case(context, name, scores, rows, columns, lengths, ours):
+def fused_case(context, name, scores, rows, columns, lengths, ours, shape=None):
     out = torch.full((rows, TOPK), -7, dtype=torch.int32, device=DEVICE)
     workspace = torch.empty(WORKSPACE, dtype=torch.uint8, device=DEVICE)
     peers = Peers(context, rows, columns, lengths, torch.full_like(out, -7))
@@ -81,7 +81,7 @@ def fused_case(context, name, scores, rows, columns, lengths, ours):
         return wrong
 
     return Case("fused_select", name, lambda: ours(out, workspace), lambda: peers.run(best, scores()), compare, 0,
-                extra={"peer": "deepgemm + " + best})
+                extra={"peer": "deepgemm + " + best}, shape=shape)
 
 
 def fused_prefill(context, module, tokens, keys):
@@ -103,7 +103,8 @@ def fused_decode(context, module, batch, ctx):
         lambda: module.fp8_fp4_paged_mqa_logits((x.q, None), x.cache, x.weights, lengths, x.table, meta, ctx),
         batch, ctx, x.lengths,
         lambda out, workspace: call(context, "dsaperf_peers_paged_select", (*x.tensors(), out, workspace), Long(batch),
-                                    1, 64, Long(ctx), TOPK, Long(WORKSPACE)))
+                                    1, 64, Long(ctx), TOPK, Long(WORKSPACE)),
+        ("paged_select", 0, 64, 1, batch, ctx))
 
 
 def cases(context):

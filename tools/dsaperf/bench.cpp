@@ -250,7 +250,8 @@ void add_bench(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
   command->add_option("--only", options->kernels, "Kernels, comma separated (default: all)")
       ->delimiter(',')
-      ->check(CLI::IsMember({"sparse_prefill", "sparse_decode", "scores", "paged_scores", "topk"}));
+      ->check(CLI::IsMember(
+          {"sparse_prefill", "sparse_decode", "scores", "paged_scores", "topk", "paged_select"}));
   auto* tune = command->add_flag(
       "--tune", options->tune,
       "Time every variant and write the table that chooses among them on this card");

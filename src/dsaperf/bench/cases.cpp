@@ -47,6 +47,13 @@ std::vector<TunedShape> shapes() {
                        .q_len = q_len,
                        .rows = batch,
                        .columns = context});
+  for (const int heads : {64, 32})
+    for (const std::int64_t batch : {1, 8, 32, 128})
+      for (const std::int64_t context : {32768, 131072})
+        all.push_back({.kernel = TunedKernel::kPagedSelect,
+                       .heads = heads,
+                       .rows = batch,
+                       .columns = context});
   constexpr std::pair<std::int64_t, std::int64_t> kScoresShapes[] = {
       {2048, 2048}, {4096, 4096}, {64, 8192},  {256, 8192},
       {1024, 8192}, {1, 32768},   {16, 32768}, {4096, 32768}};
@@ -76,6 +83,7 @@ std::string label(const TunedShape& shape) {
     case TunedKernel::kScores:
       return fmt::format("h {}, {} x {} full", shape.heads, shape.rows, shape.columns);
     case TunedKernel::kPagedScores:
+    case TunedKernel::kPagedSelect:
       return fmt::format("h {}, b {}, q {}, ctx {}", shape.heads, shape.rows, shape.q_len,
                          shape.columns);
     case TunedKernel::kTopk:
@@ -109,6 +117,12 @@ Demand demand_of(const TunedShape& shape) {
                   rows * (columns * 132 + q_len * heads * 132 + 4 * q_len * columns))},
               .fp8_math = true};
     }
+    case TunedKernel::kPagedSelect:  // scores need not reach memory
+      return {.flops = {2 * rows * heads * columns * kernels::kIndexDim},
+              .bytes = {static_cast<std::int64_t>(
+                  rows * (columns * 132 + heads * 132 +
+                          4 * static_cast<double>(std::min(shape.columns, kTopk))))},
+              .fp8_math = true};
     case TunedKernel::kTopk:
       break;
   }

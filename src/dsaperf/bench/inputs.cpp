@@ -3,6 +3,7 @@
 #include "dsaperf/gpu/device.hpp"
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/indexer_scores.hpp"
+#include "dsaperf/kernels/indexer_select.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/sparse_mla.hpp"
 #include "dsaperf/kernels/topk.hpp"
@@ -225,10 +226,10 @@ class ScoresInputs final : public Inputs {
   kernels::IndexerScoresParams params_;
 };
 
-class PagedScoresInputs final : public Inputs {
- public:
-  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
-    auto inputs = std::make_unique<PagedScoresInputs>();
+// What the kernels of decode score: pages, queries and lengths.
+class PagedInputs : public Inputs {
+ protected:
+  Result<void> fill(const TunedShape& shape) {
     const std::int64_t rows = shape.rows * shape.q_len;
     const std::int64_t pages_of_request = shape.columns / kernels::kPageTokens;
     const std::int64_t page_count = shape.rows * pages_of_request;
@@ -240,29 +241,44 @@ class PagedScoresInputs final : public Inputs {
       std::memcpy(&pattern[at + kernels::kIndexPageScaleOffset], scales.data(),
                   scales.size() * sizeof(float));
     }
-    std::vector<std::int32_t> table(page_count);
-    std::iota(table.begin(), table.end(), 0);
-    DSAPERF_TRY_ASSIGN(inputs->pages_, repeated(pattern, page_count * kernels::kIndexPageBytes));
-    DSAPERF_TRY_ASSIGN(inputs->q_, repeated(bytes, rows * shape.heads * kernels::kIndexDim));
-    DSAPERF_TRY_ASSIGN(inputs->weights_, repeated(normal_floats(), rows * shape.heads));
-    DSAPERF_TRY_ASSIGN(inputs->table_, Array<std::int32_t>::copy_of(table));
-    const std::vector<std::int32_t> lengths(shape.rows, static_cast<std::int32_t>(shape.columns));
-    DSAPERF_TRY_ASSIGN(inputs->lengths_, Array<std::int32_t>::copy_of(lengths));
-    DSAPERF_TRY_ASSIGN(inputs->out_, Array<float>::uninitialized(rows * shape.columns));
-    inputs->params_ = {.q = inputs->q_.data(),
-                       .weights = inputs->weights_.data(),
-                       .pages = inputs->pages_.data(),
-                       .block_table = inputs->table_.data(),
-                       .context_length = inputs->lengths_.data(),
-                       .scores = inputs->out_.data(),
-                       .batch = shape.rows,
-                       .q_len = shape.q_len,
-                       .heads = shape.heads,
-                       .dim = kernels::kIndexDim,
-                       .max_context = shape.columns,
-                       .page_stride_bytes = kernels::kIndexPageBytes,
-                       .block_table_stride = pages_of_request,
-                       .scores_stride = shape.columns};
+    std::vector<std::int32_t> in_order(page_count);
+    std::iota(in_order.begin(), in_order.end(), 0);
+    DSAPERF_TRY_ASSIGN(pages, repeated(pattern, page_count * kernels::kIndexPageBytes));
+    DSAPERF_TRY_ASSIGN(q, repeated(bytes, rows * shape.heads * kernels::kIndexDim));
+    DSAPERF_TRY_ASSIGN(weights, repeated(normal_floats(), rows * shape.heads));
+    DSAPERF_TRY_ASSIGN(table, Array<std::int32_t>::copy_of(in_order));
+    const std::vector<std::int32_t> same(shape.rows, static_cast<std::int32_t>(shape.columns));
+    DSAPERF_TRY_ASSIGN(lengths, Array<std::int32_t>::copy_of(same));
+    params = {.q = q.data(),
+              .weights = weights.data(),
+              .pages = pages.data(),
+              .block_table = table.data(),
+              .context_length = lengths.data(),
+              .batch = shape.rows,
+              .q_len = shape.q_len,
+              .heads = shape.heads,
+              .dim = kernels::kIndexDim,
+              .max_context = shape.columns,
+              .page_stride_bytes = kernels::kIndexPageBytes,
+              .block_table_stride = pages_of_request,
+              .scores_stride = shape.columns};
+    return {};
+  }
+
+  Array<std::uint8_t> q, pages;
+  Array<float> weights;
+  Array<std::int32_t> table, lengths;
+  kernels::PagedIndexerScoresParams params;
+};
+
+class PagedScoresInputs final : public PagedInputs {
+ public:
+  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
+    auto inputs = std::make_unique<PagedScoresInputs>();
+    DSAPERF_TRY(inputs->fill(shape));
+    DSAPERF_TRY_ASSIGN(inputs->out_,
+                       Array<float>::uninitialized(shape.rows * shape.q_len * shape.columns));
+    inputs->params.scores = inputs->out_.data();
     return inputs;
   }
 
@@ -271,17 +287,52 @@ class PagedScoresInputs final : public Inputs {
     return {};
   }
   Result<void> run(Variant variant, CUstream_st* stream) override {
-    return kernels::paged_indexer_scores_variant(params_, variant, stream);
+    return kernels::paged_indexer_scores_variant(params, variant, stream);
   }
   Result<std::vector<std::uint8_t>> output() const override {
     return ends_of(out_.data(), out_.size_bytes());
   }
 
  private:
-  Array<std::uint8_t> q_, pages_;
-  Array<float> weights_, out_;
-  Array<std::int32_t> table_, lengths_;
-  kernels::PagedIndexerScoresParams params_;
+  Array<float> out_;
+};
+
+class PagedSelectInputs final : public PagedInputs {
+ public:
+  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
+    auto inputs = std::make_unique<PagedSelectInputs>();
+    DSAPERF_TRY(inputs->fill(shape));
+    DSAPERF_TRY_ASSIGN(inputs->out_,
+                       Array<std::int32_t>::uninitialized(shape.rows * shape.q_len * kTopk));
+    inputs->select_ = {.scores = inputs->params,
+                       .indices = inputs->out_.data(),
+                       .topk = static_cast<int>(kTopk),
+                       .indices_stride = kTopk};
+    return inputs;
+  }
+
+  Result<void> prepare(Variant variant) override {
+    DSAPERF_TRY_ASSIGN(const std::size_t bytes,
+                       kernels::paged_indexer_select_variant_workspace(
+                           select_, variant, kernels::kIndexerSelectWorkspace));
+    if (bytes > workspace_.size()) {
+      DSAPERF_TRY_ASSIGN(workspace_, Array<std::uint8_t>::uninitialized(bytes));
+    }
+    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
+    return {};
+  }
+  Result<void> run(Variant variant, CUstream_st* stream) override {
+    return kernels::paged_indexer_select_variant(select_, variant, workspace_.data(),
+                                                 workspace_.size(), stream);
+  }
+  Result<std::vector<std::uint8_t>> output() const override {
+    return ends_of(out_.data(), out_.size_bytes());
+  }
+
+ private:
+  Array<std::uint8_t> workspace_;
+  Array<std::int32_t> out_;
+  kernels::PagedIndexerSelectParams select_;
 };
 
 class TopkInputs final : public Inputs {
@@ -334,6 +385,8 @@ Result<std::unique_ptr<Inputs>> make_inputs(const TunedShape& shape) {
       return ScoresInputs::make(shape);
     case TunedKernel::kPagedScores:
       return PagedScoresInputs::make(shape);
+    case TunedKernel::kPagedSelect:
+      return PagedSelectInputs::make(shape);
     case TunedKernel::kTopk:
       break;
   }

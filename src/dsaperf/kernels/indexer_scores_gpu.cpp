@@ -4,6 +4,7 @@
 #include "dsaperf/gpu/cuda_error.hpp"
 #include "dsaperf/gpu/device.hpp"
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/sm90/indexer_scores/arguments.hpp"
 #include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
 #include "dsaperf/kernels/sm90/tensor_map.hpp"
 #include "dsaperf/kernels/variants.hpp"
@@ -202,12 +203,10 @@ Result<void> paged_indexer_scores(const PagedIndexerScoresParams& params, void* 
   return paged_indexer_scores_variant(params, variant, stream);
 }
 
-Result<void> paged_indexer_scores_variant(const PagedIndexerScoresParams& params, Variant variant,
-                                          CUstream_st* stream) {
+Result<sm90::ScoresArguments> sm90::paged_scores_arguments(const PagedIndexerScoresParams& params,
+                                                           int box_columns) {
   DSAPERF_TRY(paged_indexer_scores_check(params));
-  DSAPERF_TRY(check_variant("paged_indexer_scores", paged_indexer_scores_shape(params), variant));
   const auto& p = params;
-  if (p.batch == 0 || p.max_context == 0) return {};
   if (p.batch > sm90::kMaxGroups)
     return fail(Errc::kUnsupported, "paged_indexer_scores: batch {} > {}", p.batch,
                 sm90::kMaxGroups);
@@ -237,11 +236,21 @@ Result<void> paged_indexer_scores_variant(const PagedIndexerScoresParams& params
       sm90::TensorMapAxis{kIndexDim, 0, kIndexDim},
       sm90::TensorMapAxis{kPageTokens, kIndexDim, kPageTokens},
       sm90::TensorMapAxis{kPages, static_cast<std::uint64_t>(p.page_stride_bytes), 1}};
-  DSAPERF_TRY_ASSIGN(arguments.q,
-                     query_map(p.q, rows, p.heads, paged_box(p.q_len * p.heads, variant)));
+  DSAPERF_TRY_ASSIGN(arguments.q, query_map(p.q, rows, p.heads, box_columns));
   DSAPERF_TRY_ASSIGN(arguments.k,
                      sm90::make_tensor_map(p.pages, sm90::TensorMapElement::kByte, page_axes,
                                            sm90::TensorMapSwizzle::k128Bytes));
+  return arguments;
+}
+
+Result<void> paged_indexer_scores_variant(const PagedIndexerScoresParams& params, Variant variant,
+                                          CUstream_st* stream) {
+  DSAPERF_TRY(paged_indexer_scores_check(params));
+  DSAPERF_TRY(check_variant("paged_indexer_scores", paged_indexer_scores_shape(params), variant));
+  const auto& p = params;
+  if (p.batch == 0 || p.max_context == 0) return {};
+  DSAPERF_TRY_ASSIGN(const ScoresArguments arguments,
+                     sm90::paged_scores_arguments(p, paged_box(p.q_len * p.heads, variant)));
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
   DSAPERF_CUDA_TRY(launch_paged(arguments, p.heads, variant, sm_count, stream));
   if (p.outside == OutsideScores::kMinusInfinity)

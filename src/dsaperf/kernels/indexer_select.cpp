@@ -1,7 +1,13 @@
 #include "dsaperf/kernels/indexer_select.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/gpu/cuda_error.hpp"
+#include "dsaperf/gpu/device.hpp"
+#include "dsaperf/kernels/sm90/indexer_scores/arguments.hpp"
+#include "dsaperf/kernels/sm90/indexer_select/launch.hpp"
+#include "dsaperf/kernels/sm90/topk/plan.hpp"
 #include "dsaperf/kernels/topk.hpp"
+#include "dsaperf/kernels/variants.hpp"
 
 #include <algorithm>
 
@@ -35,6 +41,110 @@ Result<std::int64_t> requests_at_once(const PagedIndexerSelectParams& p, std::si
   return units_at_once(p.scores.batch, p.scores.q_len, p.scores.max_context, 1, budget);
 }
 
+// Requests [first, first + count) of a call.
+PagedIndexerScoresParams part_of(const PagedIndexerScoresParams& p, std::int64_t first,
+                                 std::int64_t count) {
+  auto part = p;
+  part.batch = count;
+  part.q = p.q + first * p.q_len * p.heads * p.dim;
+  part.weights = p.weights + first * p.q_len * p.heads;
+  part.block_table = p.block_table + first * p.block_table_stride;
+  part.context_length = p.context_length + first;
+  part.outside = OutsideScores::kUntouched;
+  return part;
+}
+
+// Top-k of the scores of a part, which stand at part.scores.
+TopkParams topk_of(const PagedIndexerSelectParams& params, const PagedIndexerScoresParams& part,
+                   std::int64_t first) {
+  return {.scores = part.scores,
+          .end = part.context_length,
+          .indices = params.indices + first * part.q_len * params.indices_stride,
+          .rows = part.batch * part.q_len,
+          .columns = part.max_context,
+          .topk = params.topk,
+          .scores_stride = part.scores_stride,
+          .indices_stride = params.indices_stride,
+          .rows_per_end = part.q_len};
+}
+
+Result<void> select_by_two_kernels(const PagedIndexerSelectParams& params, void* workspace,
+                                   std::size_t workspace_size, CUstream_st* stream) {
+  const auto& p = params.scores;
+  DSAPERF_TRY_ASSIGN(const std::int64_t at_once, requests_at_once(params, workspace_size));
+  for (std::int64_t first = 0; first < p.batch; first += at_once) {
+    auto part = part_of(p, first, std::min(at_once, p.batch - first));
+    part.scores = static_cast<float*>(workspace);
+    part.scores_stride = padded_columns(p.max_context);
+    DSAPERF_TRY(paged_indexer_scores(part, nullptr, 0, stream));
+    DSAPERF_TRY(topk(topk_of(params, part, first), nullptr, 0, stream));
+  }
+  return {};
+}
+
+// The fused variant's workspace: lists of all requests, then bins and counts of their segments.
+constexpr std::size_t kSegmentBytes = (sm90::kKeptBins + 1) * sizeof(std::uint32_t);
+
+std::size_t kept_bytes(std::int64_t requests, std::int64_t columns, int ctas) {
+  return static_cast<std::size_t>(requests * padded_columns(columns)) * sizeof(sm90::KeptElement) +
+         static_cast<std::size_t>(requests + ctas) * kSegmentBytes;
+}
+
+Result<std::int64_t> fused_requests_at_once(const PagedIndexerSelectParams& params, int ctas,
+                                            std::size_t budget) {
+  const auto& p = params.scores;
+  const std::size_t least = kept_bytes(1, p.max_context, ctas);
+  if (p.batch > 0 && budget < least)
+    return fail(Errc::kInvalidArgument,
+                "paged_indexer_select: {} bytes of workspace, {} needed at least by variant fused",
+                budget, least);
+  const std::size_t of_request = least - kept_bytes(0, p.max_context, ctas);
+  const std::size_t fit = 1 + (budget - std::min(budget, least)) / of_request;
+  return std::min(p.batch, static_cast<std::int64_t>(fit));
+}
+
+Result<void> select_fused(const PagedIndexerSelectParams& params, void* workspace,
+                          std::size_t workspace_size, CUstream_st* stream) {
+  const auto& p = params.scores;
+  DSAPERF_TRY_ASSIGN(const int ctas, gpu::current_sm_count());
+  if (ctas > sm90::kMostScoringCtas || params.topk > sm90::kTopkMost)
+    return fail(Errc::kUnsupported, "paged_indexer_select: variant fused of {} SMs, topk {}", ctas,
+                params.topk);
+  DSAPERF_TRY_ASSIGN(const std::int64_t at_once,
+                     fused_requests_at_once(params, ctas, workspace_size));
+  constexpr int kBoxColumns = 64;
+  for (std::int64_t first = 0; first < p.batch; first += at_once) {
+    auto part = part_of(p, first, std::min(at_once, p.batch - first));
+    part.scores = static_cast<float*>(workspace);  // not written: what the checks want
+    part.scores_stride = padded_columns(p.max_context);
+    const TopkParams selection = topk_of(params, part, first);
+    DSAPERF_TRY(topk_check(selection));
+    DSAPERF_TRY_ASSIGN(auto arguments, sm90::paged_scores_arguments(part, kBoxColumns));
+    auto* elements = static_cast<sm90::KeptElement*>(workspace);
+    auto* bins = reinterpret_cast<std::uint32_t*>(elements + part.batch * part.scores_stride);
+    arguments.kept = {.elements = elements,
+                      .histograms = bins,
+                      .counts = bins + (part.batch + ctas) * sm90::kKeptBins,
+                      .stride = part.scores_stride,
+                      .topk = params.topk};
+    DSAPERF_CUDA_TRY(p.heads == 32 ? sm90::launch_kept_scores<32>(arguments, ctas, stream)
+                                   : sm90::launch_kept_scores<64>(arguments, ctas, stream));
+    const std::int64_t window = (std::int64_t{arguments.keys} + 127) / 128 * 128;
+    DSAPERF_CUDA_TRY(sm90::launch_select_kept(
+        {.kept = arguments.kept,
+         .context_length = part.context_length,
+         .indices = selection.indices,
+         .indices_stride = params.indices_stride,
+         .requests = arguments.groups,
+         .keys = arguments.keys,
+         .ctas = ctas,
+         .window =
+             static_cast<std::int32_t>(std::min<std::int64_t>(window, sm90::kSelectMostWindow))},
+        stream));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::size_t> indexer_select_workspace(const IndexerSelectParams& params,
@@ -45,9 +155,24 @@ Result<std::size_t> indexer_select_workspace(const IndexerSelectParams& params,
 
 Result<std::size_t> paged_indexer_select_workspace(const PagedIndexerSelectParams& params,
                                                    std::size_t budget) {
+  DSAPERF_TRY_ASSIGN(const Variant variant, tuned_variant(paged_indexer_select_shape(params)));
+  const auto size = paged_indexer_select_variant_workspace(params, variant, budget);
+  // A budget too small for what the table names may do for the default.
+  return size || variant == Variant::kDefault
+             ? size
+             : paged_indexer_select_variant_workspace(params, Variant::kDefault, budget);
+}
+
+Result<std::size_t> paged_indexer_select_variant_workspace(const PagedIndexerSelectParams& params,
+                                                           Variant variant, std::size_t budget) {
+  const auto& p = params.scores;
+  if (variant == Variant::kFused) {
+    DSAPERF_TRY_ASSIGN(const int ctas, gpu::current_sm_count());
+    DSAPERF_TRY_ASSIGN(const std::int64_t requests, fused_requests_at_once(params, ctas, budget));
+    return kept_bytes(requests, p.max_context, ctas);
+  }
   DSAPERF_TRY_ASSIGN(const std::int64_t requests, requests_at_once(params, budget));
-  return static_cast<std::size_t>(requests * params.scores.q_len *
-                                  padded_columns(params.scores.max_context)) *
+  return static_cast<std::size_t>(requests * p.q_len * padded_columns(p.max_context)) *
          sizeof(float);
 }
 
@@ -80,33 +205,36 @@ Result<void> indexer_select(const IndexerSelectParams& params, void* workspace,
   return {};
 }
 
+TunedShape paged_indexer_select_shape(const PagedIndexerSelectParams& params) {
+  return {.kernel = TunedKernel::kPagedSelect,
+          .heads = params.scores.heads,
+          .q_len = params.scores.q_len,
+          .rows = params.scores.batch,
+          .columns = params.scores.max_context};
+}
+
 Result<void> paged_indexer_select(const PagedIndexerSelectParams& params, void* workspace,
                                   std::size_t workspace_size, CUstream_st* stream) {
-  const auto& p = params.scores;
-  DSAPERF_TRY_ASSIGN(const std::int64_t at_once, requests_at_once(params, workspace_size));
-  for (std::int64_t first = 0; first < p.batch; first += at_once) {
-    auto part = p;
-    part.batch = std::min(at_once, p.batch - first);
-    part.q = p.q + first * p.q_len * p.heads * p.dim;
-    part.weights = p.weights + first * p.q_len * p.heads;
-    part.block_table = p.block_table + first * p.block_table_stride;
-    part.context_length = p.context_length + first;
-    part.scores = static_cast<float*>(workspace);
-    part.scores_stride = padded_columns(p.max_context);
-    part.outside = OutsideScores::kUntouched;
-    DSAPERF_TRY(paged_indexer_scores(part, nullptr, 0, stream));
-    DSAPERF_TRY(topk({.scores = part.scores,
-                      .end = part.context_length,
-                      .indices = params.indices + first * p.q_len * params.indices_stride,
-                      .rows = part.batch * p.q_len,
-                      .columns = p.max_context,
-                      .topk = params.topk,
-                      .scores_stride = part.scores_stride,
-                      .indices_stride = params.indices_stride,
-                      .rows_per_end = p.q_len},
-                     nullptr, 0, stream));
-  }
-  return {};
+  DSAPERF_TRY_ASSIGN(Variant variant, tuned_variant(paged_indexer_select_shape(params)));
+  if (!paged_indexer_select_variant_workspace(params, variant, workspace_size))
+    variant = Variant::kDefault;
+  return paged_indexer_select_variant(params, variant, workspace, workspace_size, stream);
+}
+
+Result<void> paged_indexer_select_variant(const PagedIndexerSelectParams& params, Variant variant,
+                                          void* workspace, std::size_t workspace_size,
+                                          CUstream_st* stream) {
+  if (variant == Variant::kDefault)
+    return select_by_two_kernels(params, workspace, workspace_size, stream);
+  const auto possible = variants_of(paged_indexer_select_shape(params), 1);
+  if (std::ranges::find(possible, variant) == possible.end())
+    return fail(Errc::kUnsupported,
+                "paged_indexer_select: variant {} cannot run {} heads, q_len "
+                "{}, {} requests",
+                name(variant), params.scores.heads, params.scores.q_len, params.scores.batch);
+  if (params.scores.max_context == 0)  // nothing is scored
+    return select_by_two_kernels(params, workspace, workspace_size, stream);
+  return select_fused(params, workspace, workspace_size, stream);
 }
 
 }  // namespace dsaperf::kernels

@@ -6,13 +6,16 @@
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/topk.hpp"
+#include "dsaperf/kernels/variants.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <random>
+#include <string>
 #include <vector>
 
 namespace dsaperf::kernels {
@@ -176,6 +179,120 @@ TEST(PagedIndexerSelectGpuTest, SelectsAsTheUnfusedKernelsDoForSeveralNewTokens)
       EXPECT_EQ(value_of(indices.to_host()), expected)
           << "q_len " << q_len << ", budget " << budget;
     }
+  }
+}
+
+// Contexts and what their scores are like: `scale_of` is multiplied with what random queries and
+// keys give, or stands alone where all keys are one.
+struct FusedCase {
+  std::string name;
+  std::vector<std::int32_t> lengths;
+  int heads = 64;
+  int topk = 2048;
+  bool one_key = false;
+  float (*scale_of)(std::int64_t position) = [](std::int64_t) { return 0.625f; };
+};
+
+// Calls in turn on one workspace and without a stop between them, as a decode loop makes them.
+void expect_fused_selects_as_two_kernels(const FusedCase& c) {
+  SCOPED_TRACE(c.name);
+  std::mt19937 engine(43);
+  const std::int64_t batch = std::ssize(c.lengths);
+  const std::int64_t columns = *std::ranges::max_element(c.lengths);
+  const std::int64_t pages_of_request = (columns + kPageTokens - 1) / kPageTokens;
+  auto bytes = random_bytes(batch * pages_of_request * kIndexPageBytes, engine);
+  for (std::int64_t page = 0; page < batch * pages_of_request; ++page) {
+    std::uint8_t* at = &bytes[page * kIndexPageBytes];
+    for (std::int64_t i = 0; i < kPageTokens; ++i) {
+      if (c.one_key) std::memcpy(at + i * kIndexDim, bytes.data(), kIndexDim);
+      // Pages stand in order, so this is the position.
+      const float scale = c.scale_of(page % pages_of_request * kPageTokens + i);
+      std::memcpy(at + kIndexPageScaleOffset + 4 * i, &scale, sizeof scale);
+    }
+  }
+  std::vector<std::int32_t> table(batch * pages_of_request);
+  std::iota(table.begin(), table.end(), 0);
+  const auto pages = on_device(bytes);
+  const auto d_table = on_device(table);
+  const auto d_lengths = on_device(c.lengths);
+  const auto stream = value_of(gpu::Stream::create());
+  constexpr int kCalls = 4;
+  const auto q = on_device(random_bytes(kCalls * batch * c.heads * kIndexDim, engine));
+  const auto weights = on_device(random_floats(kCalls * batch * c.heads, engine));
+  auto indices =
+      value_of(gpu::DeviceArray<std::int32_t>::filled_with_byte(2 * kCalls * batch * c.topk, 0xcd));
+  const auto params_of = [&](int call) {
+    return PagedIndexerSelectParams{.scores = {.q = q.data() + call * batch * c.heads * kIndexDim,
+                                               .weights = weights.data() + call * batch * c.heads,
+                                               .pages = pages.data(),
+                                               .block_table = d_table.data(),
+                                               .context_length = d_lengths.data(),
+                                               .batch = batch,
+                                               .heads = c.heads,
+                                               .dim = kIndexDim,
+                                               .max_context = columns,
+                                               .page_stride_bytes = kIndexPageBytes,
+                                               .block_table_stride = pages_of_request},
+                                    .indices = indices.data() + call * batch * c.topk,
+                                    .topk = c.topk,
+                                    .indices_stride = c.topk};
+  };
+  const auto workspace_of = [&](Variant variant, std::size_t budget) {
+    const std::size_t size =
+        value_of(paged_indexer_select_variant_workspace(params_of(0), variant, budget));
+    EXPECT_LE(size, budget);
+    return value_of(gpu::DeviceArray<std::uint8_t>::filled_with_byte(size, 0xcd));
+  };
+  const auto run = [&](Variant variant, int first,
+                       const gpu::DeviceArray<std::uint8_t>& workspace) {
+    for (int call = 0; call < kCalls; ++call) {
+      auto params = params_of(call);
+      params.indices += first * batch * c.topk;
+      ASSERT_TRUE(paged_indexer_select_variant(params, variant, workspace.data(), workspace.size(),
+                                               stream.get()));
+    }
+    ASSERT_TRUE(stream.synchronize());
+  };
+  run(Variant::kDefault, 0, workspace_of(Variant::kDefault, kIndexerSelectWorkspace));
+  const std::size_t of_one = 20U << 20;  // a few requests at a time, where contexts are long
+  for (const std::size_t budget : {kIndexerSelectWorkspace, of_one}) {
+    const auto workspace = workspace_of(Variant::kFused, budget);
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      run(Variant::kFused, kCalls, workspace);
+      const auto host = value_of(indices.to_host());
+      const auto half = host.begin() + kCalls * batch * c.topk;
+      const auto [at, wanted] = std::mismatch(half, host.end(), host.begin());
+      ASSERT_TRUE(at == host.end())
+          << "call " << (at - half) / (batch * c.topk) << ", request "
+          << (at - half) % (batch * c.topk) / c.topk << ", entry " << (at - half) % c.topk << " is "
+          << *at << ", expected " << *wanted;
+    }
+  }
+}
+
+TEST(PagedIndexerSelectGpuTest, FusedSelectsAsTheTwoKernelsDo) {
+  DSAPERF_REQUIRE_GPU();
+  std::vector<std::int32_t> many(130), ragged(40);
+  for (std::size_t i = 0; i < many.size(); ++i) many[i] = static_cast<std::int32_t>(9000 + 64 * i);
+  for (std::size_t i = 0; i < ragged.size(); ++i)
+    ragged[i] = static_cast<std::int32_t>(i % 5 == 0 ? i % 3 : i * i * 37 % 50000);
+  const std::vector<std::int32_t> two{70000, 33001};
+  const auto ascending = [](std::int64_t position) { return static_cast<float>(position + 1); };
+  const auto wild = [](std::int64_t position) {
+    constexpr float kValues[] = {1, 1e30f, 1e-30f, HUGE_VALF, 0, 3, 2, -1, -HUGE_VALF, NAN};
+    return kValues[position * 7 % 10];
+  };
+  for (const auto& c : std::vector<FusedCase>{
+           {.name = "one", .lengths = {131072}},
+           {.name = "many", .lengths = many},
+           {.name = "many of 32 heads", .lengths = many, .heads = 32},
+           {.name = "ragged", .lengths = ragged, .topk = 512},
+           {.name = "short", .lengths = {5, 0, 64, 2048, 2049, 1}},
+           {.name = "256 requests", .lengths = std::vector<std::int32_t>(256, 2100), .topk = 64},
+           {.name = "ascending", .lengths = two, .one_key = true, .scale_of = ascending},
+           {.name = "all equal", .lengths = two, .topk = 4096, .one_key = true},
+           {.name = "wild", .lengths = two, .scale_of = wild}}) {
+    expect_fused_selects_as_two_kernels(c);
   }
 }
 

@@ -18,12 +18,14 @@ using nlohmann::json;
 
 constexpr std::string_view kFormat = "dsaperf.tuning.1";
 constexpr Bytes kMostBytes{1 << 20};
+constexpr int kMostEarlyRequests = 256;  // whose producers find their work alone
 constexpr std::array kKernelNames = {
     std::pair{TunedKernel::kSparsePrefill, std::string_view("sparse_prefill")},
     std::pair{TunedKernel::kSparseDecode, std::string_view("sparse_decode")},
     std::pair{TunedKernel::kScores, std::string_view("scores")},
     std::pair{TunedKernel::kPagedScores, std::string_view("paged_scores")},
-    std::pair{TunedKernel::kTopk, std::string_view("topk")}};
+    std::pair{TunedKernel::kTopk, std::string_view("topk")},
+    std::pair{TunedKernel::kPagedSelect, std::string_view("paged_select")}};
 constexpr std::array kVariantNames = {
     std::pair{Variant::kDefault, std::string_view("default")},
     std::pair{Variant::kTwoProducers, std::string_view("two_producers")},
@@ -35,7 +37,8 @@ constexpr std::array kVariantNames = {
     std::pair{Variant::kSpread512x4, std::string_view("spread_512x4")},
     std::pair{Variant::kSpread512x8, std::string_view("spread_512x8")},
     std::pair{Variant::kSpread512x16, std::string_view("spread_512x16")},
-    std::pair{Variant::kSpread1024x8, std::string_view("spread_1024x8")}};
+    std::pair{Variant::kSpread1024x8, std::string_view("spread_1024x8")},
+    std::pair{Variant::kFused, std::string_view("fused")}};
 
 template <class Names, class Value>
 std::string_view name_in(const Names& names, Value value) {
@@ -53,6 +56,11 @@ std::optional<Value> value_in(const Names& names, std::string_view text) {
 
 bool is_attention(TunedKernel kernel) {
   return kernel == TunedKernel::kSparsePrefill || kernel == TunedKernel::kSparseDecode;
+}
+
+// Of decode alone: how many new tokens a request has is part of the shape.
+bool has_q_len(TunedKernel kernel) {
+  return kernel == TunedKernel::kPagedScores || kernel == TunedKernel::kPagedSelect;
 }
 
 bool few_heads_of_bf16(const TunedShape& shape) {
@@ -124,7 +132,7 @@ Result<TuningEntry> parse_entry(const json& object) {
     if (heads < 1 || heads > 1024) return fail(Errc::kParse, "heads: {}", heads);
     entry.heads = static_cast<int>(heads);
   }
-  if (entry.kernel == TunedKernel::kPagedScores) {
+  if (has_q_len(entry.kernel)) {
     DSAPERF_TRY_ASSIGN(const auto q_len, fields.integer("q_len"));
     if (q_len < 1 || q_len > 1024) return fail(Errc::kParse, "q_len: {}", q_len);
     entry.q_len = static_cast<int>(q_len);
@@ -195,11 +203,15 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
     case TunedKernel::kScores:
       if (shape.heads == 32 || shape.heads == 64) variants.push_back(Variant::kEarly);
       break;
+    case TunedKernel::kPagedSelect:
+      if ((shape.heads == 32 || shape.heads == 64) && shape.q_len == 1 &&
+          shape.rows <= kMostEarlyRequests)
+        variants.push_back(Variant::kFused);
+      break;
     case TunedKernel::kPagedScores: {
-      constexpr int kMostRequests = 256;
       const int columns = shape.heads * shape.q_len;
       if ((shape.heads == 32 || shape.heads == 64) && columns <= 256 &&
-          shape.rows <= kMostRequests) {
+          shape.rows <= kMostEarlyRequests) {
         variants.push_back(Variant::kEarly);
         if (columns > 64 && columns <= 128) variants.push_back(Variant::kEarlyPairs);
       }
@@ -274,7 +286,7 @@ std::string to_json(const TuningTable& table) {
     nlohmann::ordered_json object = {{"kernel", name(entry.kernel)}};
     if (is_attention(entry.kernel)) object["kv"] = entry.fp8 ? "fp8" : "bf16";
     if (entry.kernel != TunedKernel::kTopk) object["heads"] = entry.heads;
-    if (entry.kernel == TunedKernel::kPagedScores) object["q_len"] = entry.q_len;
+    if (has_q_len(entry.kernel)) object["q_len"] = entry.q_len;
     object["rows"] = {entry.rows_from, entry.rows_to};
     object["columns"] = {entry.columns_from, entry.columns_to};
     object["variant"] = name(entry.variant);

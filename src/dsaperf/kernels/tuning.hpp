@@ -14,7 +14,14 @@ namespace dsaperf::kernels {
 // Kernels that exist in several variants, any of which gives a right result. Which one is fastest
 // depends on the shape and the card; a table made by measurement (`dsaperf bench --tune`) says so,
 // and where it says nothing the built-in default runs. docs/formats/tuning.md describes the file.
-enum class TunedKernel { kSparsePrefill, kSparseDecode, kScores, kPagedScores, kTopk };
+enum class TunedKernel {
+  kSparsePrefill,
+  kSparseDecode,
+  kScores,
+  kPagedScores,
+  kTopk,
+  kPagedSelect
+};
 
 enum class Variant {
   kDefault,            // what each kernel's own plan says
@@ -28,6 +35,7 @@ enum class Variant {
   kSpread512x8,
   kSpread512x16,
   kSpread1024x8,
+  kFused,  // scores keep what may be selected and are not written (paged select)
 };
 
 std::string_view name(TunedKernel kernel);
@@ -40,8 +48,8 @@ struct TunedShape {
   TunedKernel kernel = TunedKernel::kSparsePrefill;
   bool fp8 = false;          // rows of the latent cache (attention)
   int heads = 0;             // of attention or of the indexer; top-k: 0
-  int q_len = 1;             // new tokens a request (paged scores)
-  std::int64_t rows = 0;     // tokens; requests (paged scores); rows (top-k)
+  int q_len = 1;             // new tokens a request (paged scores and select)
+  std::int64_t rows = 0;     // tokens; requests (paged scores and select); rows (top-k)
   std::int64_t columns = 0;  // topk (attention), keys, longest context, columns
 };
 

@@ -36,7 +36,17 @@ TuningTable sample() {
                        .columns_to = 40000,
                        .variant = Variant::kSpread512x4,
                        .variant_us = 7,
-                       .default_us = 12}}};
+                       .default_us = 12},
+                      {.kernel = TunedKernel::kPagedSelect,
+                       .heads = 64,
+                       .q_len = 1,
+                       .rows_from = 65,
+                       .rows_to = 256,
+                       .columns_from = 16385,
+                       .columns_to = 262144,
+                       .variant = Variant::kFused,
+                       .variant_us = 150,
+                       .default_us = 160}}};
 }
 
 TEST(TuningTableTest, SurvivesItsFile) {
@@ -59,6 +69,9 @@ TEST(TuningTableTest, ChoosesWithinTheRangesAndNowhereElse) {
   shape.heads = 64;
   shape.fp8 = false;
   EXPECT_EQ(table.choose(shape), Variant::kDefault);
+  EXPECT_EQ(table.choose(
+                {.kernel = TunedKernel::kPagedSelect, .heads = 64, .rows = 128, .columns = 131072}),
+            Variant::kFused);
   EXPECT_EQ(TuningTable{}.choose(shape), Variant::kDefault);
 }
 
@@ -98,11 +111,11 @@ TEST(TuningTableTest, RefusesWhatItCannotTrust) {
 TEST(TuningTableTest, RefusesEntriesThatOverlap) {
   auto table = sample();
   table.entries.push_back(table.entries[1]);
-  table.entries[2].rows_from = 8;
-  table.entries[2].rows_to = 100;
+  table.entries[3].rows_from = 8;
+  table.entries[3].rows_to = 100;
   const auto read = parse_tuning(to_json(table));
   ASSERT_FALSE(read);
-  EXPECT_THAT(read.error().message(), HasSubstr("entry 2: overlaps entry 1"));
+  EXPECT_THAT(read.error().message(), HasSubstr("entry 3: overlaps entry 1"));
 }
 
 TEST(TuningFileTest, IsEmptyWhereThereIsNoneAndNamesAWrongOne) {
@@ -112,7 +125,7 @@ TEST(TuningFileTest, IsEmptyWhereThereIsNoneAndNamesAWrongOne) {
   ASSERT_TRUE(none);
   EXPECT_TRUE(none->entries.empty());
   ASSERT_TRUE(write_file(folder / "tuning" / "h200_sxm.json", to_json(sample())));
-  EXPECT_EQ(read_tuning(folder, "h200_sxm")->entries.size(), 2U);
+  EXPECT_EQ(read_tuning(folder, "h200_sxm")->entries.size(), 3U);
   ASSERT_TRUE(write_file(folder / "tuning" / "h200_sxm.json", "{}"));
   const auto wrong = read_tuning(folder, "h200_sxm");
   ASSERT_FALSE(wrong);
@@ -192,6 +205,14 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
                            .columns = 32768},
                           132),
               ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyPairs));
+  TunedShape select{
+      .kernel = TunedKernel::kPagedSelect, .heads = 64, .rows = 256, .columns = 32768};
+  EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault, Variant::kFused));
+  select.q_len = 2;
+  EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault));
+  select.q_len = 1;
+  select.rows = 257;
+  EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault));
   EXPECT_THAT(variants_of({.kernel = TunedKernel::kTopk, .rows = 4096, .columns = 32768}, 132),
               Not(Contains(Variant::kSpread512x4)));
 }
@@ -200,7 +221,7 @@ TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
   for (const auto variant :
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
         Variant::kFewHeads, Variant::kEarly, Variant::kEarlyPairs, Variant::kSpread512x4,
-        Variant::kSpread512x8, Variant::kSpread512x16, Variant::kSpread1024x8})
+        Variant::kSpread512x8, Variant::kSpread512x16, Variant::kSpread1024x8, Variant::kFused})
     EXPECT_EQ(variant_from_name(name(variant)), variant);
   EXPECT_EQ(variant_from_name("?"), std::nullopt);
 }

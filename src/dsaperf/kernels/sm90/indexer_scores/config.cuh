@@ -1,6 +1,9 @@
 #pragma once
 
+#include "dsaperf/kernels/sm90/indexer_select/keep.cuh"
+
 #include <cstdint>
+#include <type_traits>
 
 namespace dsaperf::kernels::sm90 {
 
@@ -10,13 +13,15 @@ namespace dsaperf::kernels::sm90 {
 //             take tiles in turn. kKeySharers 0: all of them
 //   kEarly    starts while the grid before it ends (programmatic dependent launch), and in decode
 //             lets the producer alone find its work: no block barrier before the first page
+//   kKeeps    decode of one new token: keeps what a top-k may take and does not write scores
 template <int kIndexHeads, int kProductColumns, int kKeySharers, bool kPagedKeys,
-          bool kStartsEarly = false>
+          bool kStartsEarly = false, bool kKeepsCandidates = false>
 struct ScoresConfig {
   static constexpr int kHeads = kIndexHeads;
   static constexpr int kColumns = kProductColumns;
   static constexpr bool kPaged = kPagedKeys;
   static constexpr bool kEarly = kStartsEarly;
+  static constexpr bool kKeeps = kKeepsCandidates;
 
   static constexpr int kDim = 128;      // bytes of a key or of one head of a query
   static constexpr int kTileKeys = 64;  // M of the product, and a page
@@ -35,8 +40,9 @@ struct ScoresConfig {
   // ever.
   static constexpr int kMathRegisters = kMathWarpgroups == 2   ? 224
                                         : kMathWarpgroups == 3 ? 144
+                                        : kKeeps               ? 104
                                                                : 112;
-  static constexpr int kLoadRegisters = kMathWarpgroups == 4 ? 32 : 56;
+  static constexpr int kLoadRegisters = kKeeps ? 64 : kMathWarpgroups == 4 ? 32 : 56;
   static_assert(kMathWarpgroups * kMathRegisters + kLoadRegisters <=
                 65536 / kThreads / 8 * 8 * (kMathWarpgroups + 1));
 
@@ -45,8 +51,11 @@ struct ScoresConfig {
   static constexpr int kScaleTileBytes = kTileKeys * 4;
   static constexpr int kMaxSharedBytes = 227 * 1024;
   static constexpr int kPerGroupBytes = kGroupColumns * (kDim + 4) + kGroupRows * 8 + 16;
-  static constexpr int kFit = (kMaxSharedBytes - 2048 - kQueryStages * kPerGroupBytes) /
-                              (kKeyTileBytes + kScaleTileBytes + 16);
+  static constexpr int kKeptBytes =
+      kKeeps ? kQueryStages * static_cast<int>(sizeof(KeptSegment)) : 0;
+  static constexpr int kFit =
+      (kMaxSharedBytes - 2048 - kKeptBytes - kQueryStages * kPerGroupBytes) /
+      (kKeyTileBytes + kScaleTileBytes + 16);
   // Prefill needs its latency covered, about 4 tiles; decode keeps as many bytes in flight as fit.
   static constexpr int kKeyStages = kPaged ? kFit : (kFit < 10 ? kFit : 10);
 
@@ -57,6 +66,7 @@ struct ScoresConfig {
   static_assert(kTeams * kWays == kMathWarpgroups);
   static_assert(kColumns == 64 || kColumns == 128 || kColumns == 256);
   static_assert(kColumns % kHeads == 0 && kKeyStages >= 4);
+  static_assert(!kKeeps || (kPaged && kEarly && kWays == 1));
 };
 
 // The rows a group has in a CTA and the keys it shall score there.
@@ -71,6 +81,13 @@ struct GroupWork {
 struct RowLimits {
   std::int32_t start;
   std::int32_t length;
+};
+
+struct NoSegments {};
+
+template <class Config>
+struct KeptSegments {
+  KeptSegment slots[Config::kQueryStages];
 };
 
 template <class Config>
@@ -88,6 +105,7 @@ struct ScoresShared {
   std::int64_t warp_cost[Config::kThreads / 32];
   std::int64_t first_group_at;
   std::int32_t first_group;
+  std::conditional_t<Config::kKeeps, KeptSegments<Config>, NoSegments> kept;
 };
 
 }  // namespace dsaperf::kernels::sm90

@@ -25,9 +25,14 @@
 //
 //   barrier  arrivals                                 waited for by
 //   q_full   32 producer lanes + bytes of q, weights  math
-//   q_empty  all math warps                           producer
+//   q_empty  all math threads                         producer
 //   k_full   producer lane + bytes of keys, scales    math
 //   k_empty  4 math warps of each of kWays warpgroups  producer
+//
+// Where elements are kept in place of scores (kKeeps, indexer_select/keep.cuh), a second warp
+// beside the producer raises the pivot of the segment while it is scored, and writes its counts
+// when the math warps are done: these arrive at the segment's own barrier, and that warp alone at
+// q_empty.
 //
 // Per 64 x 512 columns and SM: tensor 1024 cycles, 512 instructions of FP32 for each of the four
 // partitions, shared memory 640 to 768 cycles. See docs/kernels/indexer_scores.md.
@@ -39,7 +44,7 @@ __device__ int way_of(int warpgroup) {
   return Config::kWays == 1 ? 0 : Config::kTeams == 1 ? warpgroup : warpgroup % Config::kWays;
 }
 
-// Waits until the math warps are done with the slot of the count-th group, and names it.
+// Waits until the math threads are done with the slot of the count-th group, and names it.
 template <class Config>
 __device__ int wait_for_slot(ScoresShared<Config>& shared, int count) {
   const int slot = count % Config::kQueryStages;
@@ -171,11 +176,14 @@ struct Epilogue {
   std::int64_t row_stride;
   int key_in_tile;  // of this lane's first key
   int lane;
+  // Of the request, where elements are kept in place of scores.
+  KeptSegment* segment;
+  KeptElement* elements;
 
   __device__ int row_in_chunk() const { return lane % kChunkRows; }
 
-  __device__ void begin_group(const ScoresArguments& a, const ScoresShared<Config>& shared,
-                              int slot, int warpgroup) {
+  __device__ void begin_group(const ScoresArguments& a, ScoresShared<Config>& shared, int slot,
+                              int warpgroup) {
     lane = static_cast<int>(threadIdx.x) % 32;
     const int warp = (static_cast<int>(threadIdx.x) / 32) % 4;
     key_in_tile = warp * 16 + lane / 4;
@@ -192,6 +200,11 @@ struct Epilogue {
     if constexpr (kKeepLimits) {
 #pragma unroll
       for (int c = 0; c < kChunks; ++c) kept_limits[c] = limits_of_lane[c * kChunkRows];
+    }
+    if constexpr (Config::kKeeps) {
+      segment = &shared.kept.slots[slot];
+      elements = a.kept.elements + shared.work[slot].first_row * a.kept.stride +
+                 shared.work[slot].first_key;
     }
     row_stride = a.scores_stride;
     out =
@@ -217,14 +230,19 @@ struct Epilogue {
     return sum;
   }
 
-  __device__ void put(int chunk, int key, float sum, float scale) const {
+  // Where elements are kept all lanes of the warp come; `own`: whether this one has a score.
+  __device__ void put(int chunk, int key, float sum, float scale, bool own = true) const {
     RowLimits limit;
     if constexpr (kKeepLimits) {
       limit = kept_limits[chunk];
     } else {
       limit = limits_of_lane[chunk * kChunkRows];
     }
-    if (static_cast<unsigned>(key - limit.start) < static_cast<unsigned>(limit.length)) {
+    if constexpr (Config::kKeeps) {
+      const bool visible =
+          own && static_cast<unsigned>(key - limit.start) < static_cast<unsigned>(limit.length);
+      keep(*segment, elements, visible, static_cast<std::uint32_t>(key), (0.5f * sum) * scale);
+    } else if (static_cast<unsigned>(key - limit.start) < static_cast<unsigned>(limit.length)) {
       out[chunk * kChunkRows * row_stride + key] = (0.5f * sum) * scale;
     }
   }
@@ -237,7 +255,9 @@ struct Epilogue {
       float sum = exchange(own.x, own.y, 1, lane);
       sum += __shfl_xor_sync(~0u, sum, 2);
       const bool high = (lane & 1) != 0;
-      if (lane % 4 < 2) put(0, high ? key + 8 : key, sum, high ? scale_high : scale_low);
+      const bool own_score = lane % 4 < 2;
+      if (Config::kKeeps || own_score)
+        put(0, high ? key + 8 : key, sum, high ? scale_high : scale_low, own_score);
     } else if constexpr (kRows == 2) {
       const float2 zero = lane_sums(d, 0);
       const float2 one = lane_sums(d, 1);
@@ -310,8 +330,31 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
       }
     }
     tile_count_so_far += work.tiles;
-    __syncwarp();
-    if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
+    // Every thread has read the slot, and says so itself.
+    if constexpr (Config::kKeeps) {
+      ptx::mbarrier_arrive(ptx::shared_address(&shared.kept.slots[slot].scored));
+    } else {
+      ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
+    }
+  }
+}
+
+// The warp that looks after the segments of a CTA that keeps elements.
+template <class Config>
+__device__ void watch_segments(const ScoresArguments& a, ScoresShared<Config>& shared) {
+  for (int group_count = 0;; ++group_count) {
+    const int slot = group_count % Config::kQueryStages;
+    const std::uint32_t parity = (group_count / Config::kQueryStages) & 1;
+    ptx::mbarrier_wait(ptx::shared_address(&shared.q_full[slot]), parity);
+    const GroupWork work = shared.work[slot];
+    if (work.tiles == 0) break;
+    KeptSegment& segment = shared.kept.slots[slot];
+    const std::uint32_t scored = ptx::shared_address(&segment.scored);
+    while (!__any_sync(~0u, ptx::mbarrier_test(scored, parity)))
+      raise_pivot(segment, static_cast<std::uint32_t>(a.kept.topk));
+    ptx::mbarrier_wait(scored, parity);
+    put_away(segment, a.kept, work.first_row + std::int64_t{blockIdx.x});
+    if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
   }
 }
 
@@ -323,10 +366,13 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
   const int warpgroup = static_cast<int>(threadIdx.x) / 128;
 
   if (threadIdx.x == 0) {
-    constexpr int kMathWarps = 4 * Config::kMathWarpgroups;
+    constexpr int kMathThreads = 128 * Config::kMathWarpgroups;
     for (int i = 0; i < Config::kQueryStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.q_full[i]), 32);
-      ptx::mbarrier_init(ptx::shared_address(&shared.q_empty[i]), kMathWarps);
+      ptx::mbarrier_init(ptx::shared_address(&shared.q_empty[i]),
+                         Config::kKeeps ? 1 : kMathThreads);
+      if constexpr (Config::kKeeps)
+        ptx::mbarrier_init(ptx::shared_address(&shared.kept.slots[i].scored), kMathThreads);
     }
     for (int i = 0; i < Config::kKeyStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.k_full[i]), 1);
@@ -341,6 +387,10 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
     constexpr int kLine = 128 / sizeof(std::int32_t);
     const std::int64_t entry = static_cast<std::int64_t>(threadIdx.x) * kLine;
     if (entry < a.groups * a.block_table_stride) ptx::prefetch_l2(a.block_table + entry);
+  }
+  if constexpr (Config::kKeeps) {
+    for (KeptSegment& segment : shared.kept.slots)
+      clear_segment(segment, static_cast<int>(threadIdx.x), Config::kThreads);
   }
   if constexpr (Config::kEarly) {
     ptx::launch_next_grid();
@@ -360,6 +410,8 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
     if (threadIdx.x / 32 == 4 * Config::kMathWarpgroups) {
       if constexpr (kProducerPlans) part = part_of_cta_by_a_warp<Config>(a);
       produce<Config>(a, shared, part);
+    } else if (Config::kKeeps && threadIdx.x / 32 == 4 * Config::kMathWarpgroups + 1) {
+      if constexpr (Config::kKeeps) watch_segments<Config>(a, shared);
     }
   } else {
     ptx::more_registers<Config::kMathRegisters>();

@@ -57,4 +57,10 @@ cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_c
                                                                           stream);
 }
 
+template <int kHeads>
+cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count,
+                               cudaStream_t stream) {
+  return launch_scores<ScoresConfig<kHeads, 64, 1, true, true, true>>(arguments, sm_count, stream);
+}
+
 }  // namespace dsaperf::kernels::sm90

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "dsaperf/kernels/sm90/indexer_select/candidates.hpp"
+
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
@@ -28,6 +30,7 @@ struct ScoresArguments {
   std::int32_t q_len = 0;    // decode: rows of a group
   std::int32_t keys = 0;     // no row sees more
   std::int32_t columns = 0;  // of scores, to be filled outside what a row sees
+  KeptLists kept{};          // in place of scores
 };
 
 // Rows of one group of the prefill variant, and columns (rows x heads) of one box of q.
@@ -57,6 +60,10 @@ cudaError_t launch_early_prefill_scores(const ScoresArguments& arguments, int sm
 template <int kHeads, int kColumns, int kWays>
 cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_count,
                                       cudaStream_t stream);
+
+// Decode of one new token whose scores go to arguments.kept; 32 or 64 heads, kMaxEarlyGroups.
+template <int kHeads>
+cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count, cudaStream_t stream);
 
 // Writes -inf to what a row does not see of its columns.
 cudaError_t launch_fill_outside(const ScoresArguments& arguments, bool paged, cudaStream_t stream);

@@ -9,6 +9,13 @@ template <int kRegisters, int kBefore>
 void change_registers() {
 }
 
+template <int kRegisters>
+void more_registers() {
+}
+template <int kRegisters>
+void fewer_registers() {
+}
+
 inline void named_barrier_sync(int id, int threads) {
   emulated::sync_named(id, threads);
 }

@@ -5,7 +5,7 @@
 
 #include <array>
 
-// The bf16 products of the file of this name under src: each thread computes the elements of D that
+// The products of the file of this name under src: each thread computes the elements of D that
 // it holds, at some time between commit and wait. Operands are read through their descriptors, by
 // address, with the swizzle that the hardware applies: bits 4-6 of an address are combined with
 // bits 7-9.
@@ -54,7 +54,7 @@ inline float mn_major(std::uint64_t descriptor, std::uint32_t n, std::uint32_t k
 }
 
 // d[4 j + 2 r + i] is row 16 * warp + lane / 4 + 8 r, column 8 j + 2 * (lane % 4) + i.
-template <int kFirst, int kCount, int kSize, class A, class B>
+template <int kFirst, int kCount, int kK = 16, int kSize, class A, class B>
 void multiply(float (&d)[kSize], A a, B b, int accumulate) {
   emulated::multiply_later([&d, a, b, accumulate] {
     const std::uint32_t lane = threadIdx.x % 32;
@@ -63,7 +63,7 @@ void multiply(float (&d)[kSize], A a, B b, int accumulate) {
       const std::uint32_t r = row + 8 * (e / 2 % 2);
       const std::uint32_t column = 8 * (e / 4) + 2 * (lane % 4) + e % 2;
       float sum = accumulate != 0 ? d[kFirst + e] : 0;
-      for (std::uint32_t k = 0; k < 16; ++k) sum += a(r, k) * b(column, k);
+      for (std::uint32_t k = 0; k < kK; ++k) sum += a(r, k) * b(column, k);
       d[kFirst + e] = sum;
     }
   });
@@ -94,6 +94,26 @@ void wgmma_m64n128k16_bf16_mn(float (&d)[128], std::uint64_t a, std::uint64_t b,
   multiply<kFirst, 64>(
       d, [a](auto row, auto k) { return k_major(a, row, k); },
       [b](auto column, auto k) { return mn_major(b, column, k); }, accumulate);
+}
+
+// e4m3 operands, both K-major, in dynamic_shared.
+inline float e4m3_at(std::uint64_t descriptor, std::uint32_t row, std::uint32_t k) {
+  static const auto kValues = [] {
+    std::array<float, 256> values{};
+    for (int i = 0; i < 256; ++i) values[i] = e4m3_to_float(static_cast<std::uint8_t>(i));
+    return values;
+  }();
+  const std::uint32_t start = (descriptor & 0x3fff) << 4;
+  const std::uint32_t stride = (descriptor >> 32 & 0x3fff) << 4;
+  const std::uint32_t address = start + row / 8 * stride + row % 8 * 128 + k;
+  return kValues[dynamic_shared[address ^ (address >> 7 & 7) << 4]];
+}
+
+template <int kN>
+void wgmma_e4m3(float (&d)[kN / 2], std::uint64_t a, std::uint64_t b, bool accumulate) {
+  multiply<0, kN / 2, 32>(
+      d, [a](auto row, auto k) { return e4m3_at(a, row, k); },
+      [b](auto column, auto k) { return e4m3_at(b, column, k); }, accumulate ? 1 : 0);
 }
 
 }  // namespace dsaperf::kernels::sm90::ptx

@@ -1,0 +1,31 @@
+#include "dsaperf/kernels/sm90/indexer_select/kernel.cuh"
+
+#include <cuda_runtime.h>
+
+namespace dsaperf::kernels::sm90 {
+
+// The requests stand in the line of tiles alike for 32 and 64 heads.
+using KeptConfig = ScoresConfig<64, 64, 1, true, true, true>;
+
+cudaError_t launch_select_kept(const SelectKeptArguments& arguments, cudaStream_t stream) {
+  constexpr auto kKernel = select_kept_kernel<KeptConfig>;
+  static_assert(sizeof(SelectShared) + kSelectListed * sizeof(Candidate) + kSelectMostWindow / 8 <=
+                kTopkMaxShared);
+  const cudaError_t status =
+      cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kTopkMaxShared);
+  if (status != cudaSuccess) return status;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(arguments.requests));
+  config.blockDim = dim3(kSelectThreads);
+  config.dynamicSmemBytes = sizeof(SelectShared) + kSelectListed * sizeof(Candidate) +
+                            static_cast<std::size_t>(arguments.window) / 8;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, kKernel, arguments);
+}
+
+}  // namespace dsaperf::kernels::sm90

@@ -1,0 +1,220 @@
+#pragma once
+
+#include "dsaperf/kernels/sm90/indexer_scores/schedule.cuh"
+#include "dsaperf/kernels/sm90/indexer_select/keep.cuh"
+#include "dsaperf/kernels/sm90/indexer_select/launch.hpp"
+#include "dsaperf/kernels/sm90/ptx/control.cuh"
+#include "dsaperf/kernels/sm90/topk/kernel.cuh"
+
+#include <cstdint>
+
+// Exact selection from what the CTAs that scored have kept (keep.cuh): one CTA a request. The sum
+// of its segments' bins names the bin of the threshold, so one pass over the kept elements finds
+// those that are taken or compete for the last places; they are selected from as in top-k.
+//
+//   bound by  latency: lengths, bins, lists from L2, then about 3000 elements in shared memory
+//   smem      64 KB of elements, 8 KB of bins, 1 bit a position
+namespace dsaperf::kernels::sm90 {
+
+inline constexpr int kSelectThreads = 1024;
+
+// What one CTA has kept of the request.
+struct KeptPart {
+  std::int32_t first_key;
+  std::uint32_t count;
+  std::uint32_t before;  // elements of the parts before it
+};
+
+struct alignas(16) SelectShared {
+  TopkShared topk;
+  KeptPart parts[kMostScoringCtas + 1];  // one beyond the last: before = all
+};
+
+// All kept elements of a request, part by part.
+struct KeptRequest {
+  const KeptElement* elements;
+  const KeptPart* parts;
+  int count;
+};
+
+// Calls visit(valid, key, position) in whole warps; several loads of a thread are in flight.
+template <int kThreads, class Visit>
+__device__ void for_each_in_warps(const KeptRequest& source, Visit visit) {
+  constexpr int kBatch = 8;
+  int part = 0;
+  for (int base = static_cast<int>(threadIdx.x) & ~31; base < source.count;
+       base += kBatch * kThreads) {
+    KeptElement batch[kBatch];
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      const int i = base + j * kThreads + static_cast<int>(threadIdx.x) % 32;
+      if (i >= source.count) continue;
+      while (static_cast<std::uint32_t>(i) >= source.parts[part + 1].before) ++part;
+      const KeptPart& from = source.parts[part];
+      batch[j] = source.elements[from.first_key + (i - static_cast<int>(from.before))];
+    }
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      const int i = base + j * kThreads + static_cast<int>(threadIdx.x) % 32;
+      visit(i < source.count, batch[j].key, batch[j].position);
+    }
+  }
+}
+
+template <int kThreads, class Visit>
+__device__ void for_each(const KeptRequest& source, Visit visit) {
+  for_each_in_warps<kThreads>(source, [&](bool valid, std::uint32_t key, std::uint32_t position) {
+    if (valid) visit(key, position);
+  });
+}
+template <int kThreads>
+__device__ void mark_taken(const KeptRequest& source, const Threshold& threshold,
+                           const Bitmap& bitmap) {
+  for_each<kThreads>(source, [&](std::uint32_t key, std::uint32_t position) {
+    if (threshold.takes(key, position)) bitmap.set(position);
+  });
+}
+
+// The line of tiles as the CTAs that scored have cut it; a request's place in it.
+struct RequestPlace {
+  std::int64_t total;
+  std::int64_t tiles_at;
+  int tiles;
+};
+
+// All lanes of a warp call it.
+template <class Config>
+__device__ RequestPlace place_of_request(const SelectKeptArguments& a, int request) {
+  std::int64_t total = 0;
+  std::int64_t before = 0;
+  int tiles = 0;
+  for (int r = static_cast<int>(threadIdx.x) % 32; r < a.requests; r += 32) {
+    const int of_request = tile_count<Config>({0, max(min(a.context_length[r], a.keys), 0)});
+    total += cost_of<Config>(of_request);
+    if (r < request) before += cost_of<Config>(of_request);
+    if (r == request) tiles = of_request;
+  }
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) {
+    total += __shfl_xor_sync(~0u, total, step);
+    before += __shfl_xor_sync(~0u, before, step);
+    tiles += __shfl_xor_sync(~0u, tiles, step);
+  }
+  return {total, before + Config::kGroupCost, tiles};
+}
+
+// Finds the parts of a request that has tiles, and adds up their bins into shared.topk.histogram;
+// returns how many parts. Two block barriers.
+template <class Config>
+__device__ int gather_parts(const SelectKeptArguments& a, int request, SelectShared& shared) {
+  const RequestPlace place = place_of_request<Config>(a, request);
+  const auto ctas = static_cast<std::uint32_t>(a.ctas);
+  // The CTA whose share of the line holds a position.
+  const auto cta_of = [&](std::int64_t at) {
+    return static_cast<int>(((at + 1) * ctas - 1) / place.total);
+  };
+  const int first_cta = cta_of(place.tiles_at);
+  const int parts = cta_of(place.tiles_at + place.tiles - 1) - first_cta + 1;
+  const int thread = static_cast<int>(threadIdx.x);
+  std::uint32_t count = 0;
+  if (thread < parts) {
+    const auto cta = static_cast<unsigned>(first_cta + thread);
+    const std::int64_t begin = share(place.total, cta, ctas) - place.tiles_at;
+    // Where there are more CTAs than tiles some have none, and leave no count.
+    if (share(place.total, cta + 1, ctas) - place.tiles_at > max(begin, std::int64_t{0}))
+      count = a.kept.counts[request + first_cta + thread];
+    shared.parts[thread].first_key =
+        static_cast<std::int32_t>(max(begin, std::int64_t{0})) * Config::kTileKeys;
+    shared.parts[thread].count = count;
+  }
+  constexpr int kBinsOfThread = kKeptBins / kSelectThreads;
+  static_assert(kBinsOfThread == 2 && kKeptBins == kTopkBins);
+  const auto* bins = reinterpret_cast<const uint2*>(
+      a.kept.histograms + (std::int64_t{request} + first_cta) * kKeptBins);
+  const BlockSum sum = block_sum<kSelectThreads>(count, shared.topk.warp_sum);
+  if (thread < parts) shared.parts[thread].before = sum.before;
+  if (thread == 0) shared.parts[parts].before = sum.total;
+  uint2 own{};
+#pragma unroll 4
+  for (int part = 0; part < parts; ++part) {
+    if (shared.parts[part].count == 0) continue;
+    const uint2 of_part = bins[part * (kKeptBins / 2) + thread];
+    own.x += of_part.x;
+    own.y += of_part.y;
+  }
+  reinterpret_cast<uint2*>(shared.topk.histogram)[thread] = own;
+  __syncthreads();
+  return parts;
+}
+
+// Lists the elements from `least` on, in no order.
+__device__ inline void list_from(const KeptRequest& source, std::uint32_t least,
+                                 const CandidateList& list, TopkShared& shared) {
+  const std::uint32_t lane = threadIdx.x % 32;
+  for_each_in_warps<kSelectThreads>(
+      source, [&](bool valid, std::uint32_t key, std::uint32_t position) {
+        const bool listed = valid && key >= least;
+        const std::uint32_t lanes = __ballot_sync(~0u, listed);
+        if (lanes == 0) return;
+        std::uint32_t at = 0;
+        if (lane == 0)
+          at = atomicAdd(&shared.candidates, static_cast<std::uint32_t>(__popc(lanes)));
+        at = __shfl_sync(~0u, at, 0);
+        if (listed)
+          list.entries[at + static_cast<std::uint32_t>(__popc(lanes & ((1u << lane) - 1)))] = {
+              key, position};
+      });
+}
+
+template <class Config>
+__global__ void __launch_bounds__(kSelectThreads, 1)
+    select_kept_kernel(const __grid_constant__ SelectKeptArguments a) {
+  extern __shared__ __align__(16) std::uint8_t dynamic_shared[];
+  auto& shared = *reinterpret_cast<SelectShared*>(dynamic_shared);
+  const CandidateList list{reinterpret_cast<Candidate*>(dynamic_shared + sizeof(SelectShared)),
+                           kSelectListed};
+  const Bitmap bitmap{reinterpret_cast<std::uint32_t*>(list.entries + kSelectListed), 0,
+                      static_cast<std::uint32_t>(a.window)};
+  const int request = static_cast<int>(blockIdx.x);
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < a.window / 128; i += kSelectThreads)
+    reinterpret_cast<uint4*>(bitmap.words)[i] = uint4{};
+  if (thread == 0) {
+    shared.topk.candidates = 0;
+    shared.topk.finalist_count = 0;
+  }
+  ptx::launch_next_grid();
+  ptx::wait_for_previous_grid();
+
+  const int length = max(min(a.context_length[request], a.keys), 0);
+  const int topk = a.kept.topk;
+  std::int32_t* out = a.indices + request * a.indices_stride;
+  if (length <= topk) {
+    for (int i = thread; i < topk; i += kSelectThreads) out[i] = i < length ? i : -1;
+    return;
+  }
+  const int parts = gather_parts<Config>(a, request, shared);
+  const KeptRequest kept{a.kept.elements + request * a.kept.stride, shared.parts,
+                         static_cast<int>(shared.parts[parts].before)};
+  find_bin<kSelectThreads, true>(shared.topk.histogram, static_cast<std::uint32_t>(topk),
+                                 shared.topk);
+  const auto bin = static_cast<int>(shared.topk.found_bin);
+  const std::uint32_t above = shared.topk.found_above;
+  const std::uint32_t least = first_key_of_kept_bin(bin);
+  const std::uint32_t beyond = bin == kKeptBins - 1 ? 0 : first_key_of_kept_bin(bin + 1);
+  const Range range{least, beyond - 1 - least, shared.topk.found_count,
+                    static_cast<std::uint32_t>(topk) - above};
+  const std::uint32_t competing = above + range.active;
+  if (competing > kSelectListed) {  // ties, or scores close to each other
+    select_and_write<kSelectThreads>(kept, static_cast<std::uint32_t>(length), range, bitmap, out,
+                                     shared.topk);
+    return;
+  }
+  list_from(kept, least, list, shared.topk);
+  __syncthreads();
+  select_and_write<kSelectThreads>(ListedCandidates{list.entries, static_cast<int>(competing)},
+                                   static_cast<std::uint32_t>(length), range, bitmap, out,
+                                   shared.topk);
+}
+
+}  // namespace dsaperf::kernels::sm90
