@@ -402,6 +402,46 @@ typedef struct dsaperf_batch {
 DSAPERF_API dsaperf_status dsaperf_layer_forward(const dsaperf_layer* layer, dsaperf_cache* cache, const dsaperf_batch* batch,
                                                  dsaperf_error* error);
 
+/* ---- A pass that is prepared once and launched again and again, its requests growing ----
+ *
+ *   dsaperf_pass_create(layer, cache, &batch, &options, &pass, &error);   makes room, plans, allocates
+ *   dsaperf_pass_enqueue(pass, &error);                                   on the layer's stream; wait for it before capturing
+ *   cudaStreamBeginCapture(stream, ...); dsaperf_pass_enqueue(pass, &error); cudaStreamEndCapture(stream, &graph);
+ *   dsaperf_pass_advance(pass, NULL, 0, NULL, 0, &error); cudaGraphLaunch(...);   the next tokens, as often as wanted
+ *
+ * One graph serves all lengths up to `longest`: they lie in the device's memory. Layer and cache must outlive the pass. */
+
+typedef struct dsaperf_pass dsaperf_pass;
+
+typedef struct dsaperf_pass_options {
+  size_t struct_size;
+  int64_t longest;     /* tokens that a request may reach: memory and grids are made for it. 0: the lengths stay as they are */
+  int64_t score_bytes; /* memory for index scores, a batch that has more is taken in parts; 0: 256 MiB */
+} dsaperf_pass_options;
+
+/* Memory of the device, belonging to the pass. x may be written, and y and selection read, in the order of the layer's stream. */
+typedef struct dsaperf_pass_view {
+  size_t struct_size;
+  uint16_t* x;        /* [tokens, hidden] bf16 */
+  uint16_t* y;        /* [tokens, hidden] bf16 */
+  int32_t* selection; /* [tokens, selected] positions, padded with -1; of a layer without an indexer what it was given */
+  int64_t tokens, selected;
+} dsaperf_pass_view;
+
+/* Of the batch, y and selection_out are not looked at. With x_count and selection_count 0 both start as zeros. The new tokens are
+ * appended to the cache, all or none. */
+DSAPERF_API dsaperf_status dsaperf_pass_create(const dsaperf_layer* layer, dsaperf_cache* cache, const dsaperf_batch* batch,
+                                               const dsaperf_pass_options* options, dsaperf_pass** pass, dsaperf_error* error);
+DSAPERF_API void dsaperf_pass_destroy(dsaperf_pass* pass); /* NULL is fine */
+DSAPERF_API dsaperf_status dsaperf_pass_get_view(const dsaperf_pass* pass, dsaperf_pass_view* view, dsaperf_error* error);
+/* Only launches, with no allocation and no waiting: may be captured in a CUDA graph. Done when it returns on the CPU. */
+DSAPERF_API dsaperf_status dsaperf_pass_enqueue(dsaperf_pass* pass, dsaperf_error* error);
+/* The next tokens of the same requests, as many of each as before: makes room in the cache and rewrites the lengths, slots and block
+ * tables on the device, in the order of the layer's stream; not within a capture. Host pointers; a count of 0 leaves the values
+ * that are there. Where a request would be longer than `longest`, or the cache is full, nothing has changed. */
+DSAPERF_API dsaperf_status dsaperf_pass_advance(dsaperf_pass* pass, const uint16_t* x, int64_t x_count, const int32_t* selection,
+                                                int64_t selection_count, dsaperf_error* error);
+
 #ifdef __cplusplus
 }
 #endif

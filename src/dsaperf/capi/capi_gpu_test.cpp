@@ -505,5 +505,81 @@ TEST_F(CApiGpuTest, TheLayerAnswersOnTheCallersStream) {
   EXPECT_LT(std::sqrt(difference / size), 8 * 0x1p-9);
 }
 
+TEST_F(CApiGpuTest, OneGraphOfAPassServesGrowingLengths) {
+  const std::string config = ::testing::TempDir() + "capi_gpu_test_config.json";
+  std::ofstream(config) << kSmallModel;
+  const auto stream = *gpu::Stream::create();
+  dsaperf_error error;
+  dsaperf_layer_options options = DSAPERF_INIT(dsaperf_layer_options);
+  options.config = config.c_str();
+  options.layer = -1;
+  options.device = DSAPERF_GPU;
+  options.stream = stream.get();
+  dsaperf_layer* layer = nullptr;
+  ASSERT_EQ(dsaperf_layer_create(&options, &layer, &error), DSAPERF_OK) << error.message;
+  dsaperf_layer_info info = DSAPERF_INIT(dsaperf_layer_info);
+  ASSERT_EQ(dsaperf_layer_get_info(layer, &info, &error), DSAPERF_OK);
+  dsaperf_cache_options cache_options = DSAPERF_INIT(dsaperf_cache_options);
+  cache_options.pages = 8;
+  dsaperf_cache* cache = nullptr;
+  ASSERT_EQ(dsaperf_cache_create(layer, &cache_options, &cache, &error), DSAPERF_OK);
+
+  // Two requests of the same past: one grows under the graph, one by forwards of its own.
+  std::int64_t request = 0;
+  std::int64_t twin = 0;
+  const std::int64_t one = 1;
+  ASSERT_EQ(dsaperf_cache_add_request(cache, &request, &error), DSAPERF_OK);
+  ASSERT_EQ(dsaperf_cache_fill(cache, layer, request, 125, 1, &error), DSAPERF_OK);
+  ASSERT_EQ(dsaperf_cache_fork(cache, request, 125, &twin, &error), DSAPERF_OK);
+  const auto x = normal_bf16(info.hidden, 1);
+  std::vector<std::uint16_t> y(x.size());
+  dsaperf_batch batch = DSAPERF_INIT(dsaperf_batch);
+  batch.requests = &request;
+  batch.new_tokens = &one;
+  batch.count = 1;
+  batch.x = x.data();
+  batch.x_count = info.hidden;
+  dsaperf_pass_options pass_options = DSAPERF_INIT(dsaperf_pass_options);
+  pass_options.longest = 192;
+  dsaperf_pass* pass = nullptr;
+  ASSERT_EQ(dsaperf_pass_create(layer, cache, &batch, &pass_options, &pass, &error), DSAPERF_OK)
+      << error.message;
+  dsaperf_pass_view view = DSAPERF_INIT(dsaperf_pass_view);
+  ASSERT_EQ(dsaperf_pass_get_view(pass, &view, &error), DSAPERF_OK);
+  ASSERT_EQ(dsaperf_pass_enqueue(pass, &error), DSAPERF_OK) << error.message;
+  ASSERT_TRUE(stream.synchronize());
+  const auto graph = gpu::Graph::capture(stream.get(), [&]() -> Result<void> {
+    EXPECT_EQ(dsaperf_pass_enqueue(pass, &error), DSAPERF_OK) << error.message;
+    return {};
+  });
+  ASSERT_TRUE(graph) << graph.error().message();
+  batch.requests = &twin;
+  batch.y = y.data();
+  for (int step = 0; step < 6; ++step) {  // over the page boundary at 128
+    if (step > 0) {
+      ASSERT_EQ(dsaperf_pass_advance(pass, nullptr, 0, nullptr, 0, &error), DSAPERF_OK)
+          << error.message;
+    }
+    ASSERT_TRUE(graph->launch(stream.get()));
+    ASSERT_EQ(dsaperf_layer_forward(layer, cache, &batch, &error), DSAPERF_OK) << error.message;
+    std::vector<std::uint16_t> of_graph(y.size());
+    ASSERT_EQ(cudaMemcpy(of_graph.data(), view.y, of_graph.size() * 2, cudaMemcpyDeviceToHost),
+              cudaSuccess);
+    // The same kernels over the same rows; how lists are split depends on `longest`, so that sums
+    // may come in another order: a unit of bf16 of the largest value.
+    float largest = 0;
+    for (const auto value : y) largest = std::max(largest, std::abs(bf16_to_float(value)));
+    for (std::size_t i = 0; i < y.size(); ++i)
+      ASSERT_NEAR(bf16_to_float(of_graph[i]), bf16_to_float(y[i]), 2 * 0x1p-7 * largest)
+          << "step " << step << ", " << i;
+  }
+  std::int64_t length = 0;
+  ASSERT_EQ(dsaperf_cache_length(cache, request, &length, &error), DSAPERF_OK);
+  EXPECT_EQ(length, 131);
+  dsaperf_pass_destroy(pass);
+  dsaperf_cache_destroy(cache);
+  dsaperf_layer_destroy(layer);
+}
+
 }  // namespace
 }  // namespace dsaperf

@@ -279,6 +279,123 @@ TEST_F(CApiLayerTest, NullHandlesAreErrorCodes) {
   dsaperf_cache_destroy(nullptr);
 }
 
+// A pass prepared for one request of `past` tokens, one new token a step.
+class CApiPassTest : public CApiLayerTest {
+ protected:
+  void SetUp() override {
+    CApiLayerTest::SetUp();
+    ASSERT_EQ(dsaperf_cache_add_request(cache, &request, &error), DSAPERF_OK);
+    ASSERT_EQ(dsaperf_cache_fill(cache, layer, request, 60, 1, &error), DSAPERF_OK);
+    x.assign(info.hidden, 0x3f80);
+    batch.requests = &request;
+    batch.new_tokens = &one;
+    batch.count = 1;
+    batch.x = x.data();
+    batch.x_count = info.hidden;
+    options.longest = 70;
+  }
+  void TearDown() override {
+    dsaperf_pass_destroy(pass);
+    CApiLayerTest::TearDown();
+  }
+  dsaperf_status create() {
+    return dsaperf_pass_create(layer, cache, &batch, &options, &pass, &error);
+  }
+  std::int64_t length() {
+    std::int64_t tokens = 0;
+    EXPECT_EQ(dsaperf_cache_length(cache, request, &tokens, nullptr), DSAPERF_OK);
+    return tokens;
+  }
+
+  std::int64_t request = 0;
+  const std::int64_t one = 1;
+  dsaperf_batch batch = DSAPERF_INIT(dsaperf_batch);
+  dsaperf_pass_options options = DSAPERF_INIT(dsaperf_pass_options);
+  dsaperf_pass* pass = nullptr;
+};
+
+TEST_F(CApiPassTest, GrowsAsFreshPassesDo) {
+  // The same past in a second request, over which each step is a forward of its own.
+  std::int64_t twin = 0;
+  ASSERT_EQ(dsaperf_cache_fork(cache, request, 60, &twin, &error), DSAPERF_OK);
+  ASSERT_EQ(create(), DSAPERF_OK) << error.message;
+  dsaperf_pass_view view = DSAPERF_INIT(dsaperf_pass_view);
+  ASSERT_EQ(dsaperf_pass_get_view(pass, &view, &error), DSAPERF_OK) << error.message;
+  EXPECT_EQ(view.tokens, 1);
+  EXPECT_EQ(view.selected, info.topk);
+  for (int step = 0; step < 6; ++step) {  // over the page boundary at 64
+    if (step > 0) {
+      ASSERT_EQ(dsaperf_pass_advance(pass, nullptr, 0, nullptr, 0, &error), DSAPERF_OK)
+          << error.message;
+    }
+    ASSERT_EQ(dsaperf_pass_enqueue(pass, &error), DSAPERF_OK) << error.message;
+    ASSERT_EQ(forward(twin, 1), DSAPERF_OK) << error.message;
+    EXPECT_EQ(std::vector(view.y, view.y + info.hidden), y) << "step " << step;
+    EXPECT_THAT(std::vector(view.selection, view.selection + info.topk),
+                ::testing::UnorderedElementsAreArray(selection));
+  }
+  EXPECT_EQ(length(), 66);
+}
+
+TEST_F(CApiPassTest, TakesItsInputsLater) {
+  batch.x = nullptr;
+  batch.x_count = 0;
+  ASSERT_EQ(create(), DSAPERF_OK) << error.message;
+  dsaperf_pass_view view = DSAPERF_INIT(dsaperf_pass_view);
+  ASSERT_EQ(dsaperf_pass_get_view(pass, &view, &error), DSAPERF_OK);
+  ASSERT_EQ(dsaperf_pass_enqueue(pass, &error), DSAPERF_OK) << error.message;
+  const std::vector<std::uint16_t> of_zeros(view.y, view.y + info.hidden);
+  std::copy(x.begin(), x.end(), view.x);
+  ASSERT_EQ(dsaperf_pass_enqueue(pass, &error), DSAPERF_OK) << error.message;
+  EXPECT_NE(std::vector(view.y, view.y + info.hidden), of_zeros);
+}
+
+TEST_F(CApiPassTest, GoingTooFarIsAnErrorCodeAndChangesNothing) {
+  options.longest = 62;
+  ASSERT_EQ(create(), DSAPERF_OK) << error.message;
+  ASSERT_EQ(dsaperf_pass_advance(pass, x.data(), info.hidden, nullptr, 0, &error), DSAPERF_OK);
+  EXPECT_EQ(dsaperf_pass_advance(pass, nullptr, 0, nullptr, 0, &error), DSAPERF_INVALID_ARGUMENT);
+  EXPECT_THAT(error.message, HasSubstr("62 were planned for"));
+  EXPECT_EQ(length(), 62);
+  EXPECT_EQ(dsaperf_pass_enqueue(pass, &error), DSAPERF_OK) << "it still runs";
+}
+
+TEST_F(CApiPassTest, WrongArgumentsAreErrorCodes) {
+  EXPECT_EQ(dsaperf_pass_create(nullptr, cache, &batch, &options, &pass, &error),
+            DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(dsaperf_pass_create(layer, nullptr, &batch, &options, &pass, &error),
+            DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(dsaperf_pass_create(layer, cache, nullptr, &options, &pass, &error),
+            DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(dsaperf_pass_create(layer, cache, &batch, &options, nullptr, &error),
+            DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(dsaperf_pass_enqueue(nullptr, &error), DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(dsaperf_pass_advance(nullptr, nullptr, 0, nullptr, 0, &error),
+            DSAPERF_INVALID_ARGUMENT);
+  dsaperf_pass_view view = DSAPERF_INIT(dsaperf_pass_view);
+  EXPECT_EQ(dsaperf_pass_get_view(nullptr, &view, &error), DSAPERF_INVALID_ARGUMENT);
+
+  for (const std::int64_t longest : {std::int64_t{-1}, std::int64_t{30}, INT64_MAX}) {
+    options.longest = longest;
+    EXPECT_EQ(create(), DSAPERF_INVALID_ARGUMENT) << longest;
+    EXPECT_EQ(pass, nullptr);
+  }
+  options.longest = 70;
+  options.score_bytes = 8;
+  EXPECT_EQ(create(), DSAPERF_INVALID_ARGUMENT) << "no row of scores fits";
+  options.score_bytes = 0;
+  batch.x_count = 5;
+  EXPECT_EQ(create(), DSAPERF_INVALID_ARGUMENT);
+  batch.x_count = info.hidden;
+  options.longest = 1 << 20;
+  ASSERT_EQ(create(), DSAPERF_OK) << error.message;
+  EXPECT_EQ(dsaperf_pass_advance(pass, nullptr, 7, nullptr, 0, &error), DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(dsaperf_pass_advance(pass, x.data(), 7, nullptr, 0, &error), DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(dsaperf_pass_advance(pass, x.data(), -1, nullptr, 0, &error), DSAPERF_INVALID_ARGUMENT);
+  EXPECT_EQ(length(), 61);
+  dsaperf_pass_destroy(nullptr);
+}
+
 TEST(CApiLayerOptionsTest, NamesWhatIsNotThere) {
   dsaperf_layer_options options = DSAPERF_INIT(dsaperf_layer_options);
   dsaperf_layer* layer = nullptr;

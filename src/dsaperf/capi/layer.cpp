@@ -1,3 +1,5 @@
+#include "dsaperf/capi/layer.hpp"
+
 #include "dsaperf/capi/execution.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -13,28 +15,8 @@
 
 using namespace dsaperf;  // NOLINT(google-build-using-namespace): the functions below are C's
 
-// A layer and the weights that past tokens are made like. The backend is shared with its caches,
-// so that either may go first.
-struct dsaperf_layer {
-  std::shared_ptr<op::Backend> backend;
-  op::LayerWeights key_norm;  // k_norm and k_norm_bias alone
-  op::DsaLayer layer;
-};
-
-struct dsaperf_cache {
-  std::shared_ptr<op::Backend> backend;
-  op::LayerSpec spec;
-  op::CacheManager cache;
-};
-
 namespace dsaperf::capi {
 namespace {
-
-template <typename Handle>
-Result<void> not_null(const Handle* handle, const char* name) {
-  if (handle == nullptr) return fail(Errc::kInvalidArgument, "{} is null", name);
-  return {};
-}
 
 Result<std::shared_ptr<op::Backend>> make_backend(dsaperf_device device, int threads,
                                                   CUstream_st* stream) {
@@ -69,29 +51,15 @@ Result<void> create_layer(const dsaperf_layer_options& options, dsaperf_layer** 
 }
 
 Result<void> forward(const dsaperf_layer& layer, dsaperf_cache& cache, const dsaperf_batch& batch) {
-  if (layer.backend != cache.backend)
-    return fail(Errc::kInvalidArgument, "the cache was made for another layer");
-  DSAPERF_TRY(check_extents("batch", {{batch.count}, {batch.x_count}, {batch.selection_count}}));
-  if ((batch.count > 0 && (batch.requests == nullptr || batch.new_tokens == nullptr)) ||
-      (batch.x_count > 0 && (batch.x == nullptr || batch.y == nullptr)) ||
-      (batch.selection_count > 0 && batch.selection == nullptr))
+  DSAPERF_TRY_ASSIGN(const auto read, read_batch(layer, cache, batch, false));
+  if (batch.x_count > 0 && batch.y == nullptr)
     return fail(Errc::kInvalidArgument, "batch: a pointer is null");
-  std::vector<op::BatchRequest> requests;
-  std::int64_t tokens = 0;
-  for (std::int64_t i = 0; i < batch.count; ++i) {
-    if (batch.new_tokens[i] < 0 || batch.new_tokens[i] > INT32_MAX)
-      return fail(Errc::kInvalidArgument, "batch: {} new tokens", batch.new_tokens[i]);
-    requests.push_back({.request = batch.requests[i], .new_tokens = batch.new_tokens[i]});
-    tokens += batch.new_tokens[i];
-  }
+  const std::int64_t tokens = read.tokens;
   const op::LayerSpec& spec = layer.layer.spec();
-  if (batch.x_count != tokens * spec.hidden)
-    return fail(Errc::kInvalidArgument, "batch: x_count {} is not {} tokens of {}", batch.x_count,
-                tokens, spec.hidden);
   DSAPERF_TRY_ASSIGN(
-      auto pass,
-      layer.layer.prepare(cache.cache, requests, {batch.x, static_cast<std::size_t>(batch.x_count)},
-                          {batch.selection, static_cast<std::size_t>(batch.selection_count)}));
+      auto pass, layer.layer.prepare(
+                     cache.cache, read.requests, {batch.x, static_cast<std::size_t>(batch.x_count)},
+                     {batch.selection, static_cast<std::size_t>(batch.selection_count)}));
   DSAPERF_TRY(layer.layer.run(pass, cache.cache));
   DSAPERF_TRY(layer.backend->download(pass.at("y").bf16(), batch.x_count * 2, batch.y));
   if (batch.selection_out == nullptr) return {};
@@ -106,6 +74,31 @@ Result<void> forward(const dsaperf_layer& layer, dsaperf_cache& cache, const dsa
 }
 
 }  // namespace
+
+Result<BatchTokens> read_batch(const dsaperf_layer& layer, const dsaperf_cache& cache,
+                               const dsaperf_batch& batch, bool inputs_later) {
+  if (layer.backend != cache.backend)
+    return fail(Errc::kInvalidArgument, "the cache was made for another layer");
+  DSAPERF_TRY(check_extents("batch", {{batch.count}, {batch.x_count}, {batch.selection_count}}));
+  if ((batch.count > 0 && (batch.requests == nullptr || batch.new_tokens == nullptr)) ||
+      (batch.x_count > 0 && batch.x == nullptr) ||
+      (batch.selection_count > 0 && batch.selection == nullptr))
+    return fail(Errc::kInvalidArgument, "batch: a pointer is null");
+  BatchTokens read;
+  for (std::int64_t i = 0; i < batch.count; ++i) {
+    if (batch.new_tokens[i] < 0 || batch.new_tokens[i] > INT32_MAX)
+      return fail(Errc::kInvalidArgument, "batch: {} new tokens", batch.new_tokens[i]);
+    read.requests.push_back({.request = batch.requests[i], .new_tokens = batch.new_tokens[i]});
+    read.tokens += batch.new_tokens[i];
+  }
+  const std::int64_t hidden = layer.layer.spec().hidden;
+  const bool later = inputs_later && batch.x_count == 0 && batch.selection_count == 0;
+  if (!later && batch.x_count != read.tokens * hidden)
+    return fail(Errc::kInvalidArgument, "batch: x_count {} is not {} tokens of {}", batch.x_count,
+                read.tokens, hidden);
+  return read;
+}
+
 }  // namespace dsaperf::capi
 
 extern "C" {

@@ -208,8 +208,10 @@ Result<sm90::ScoresArguments> sm90::paged_scores_arguments(const PagedIndexerSco
   DSAPERF_TRY(paged_indexer_scores_check(params));
   const auto& p = params;
   if (p.batch > sm90::kMaxGroups)
-    return fail(Errc::kUnsupported, "paged_indexer_scores: batch {} > {}", p.batch,
-                sm90::kMaxGroups);
+    return fail(Errc::kUnsupported,
+                "paged_indexer_scores: {} requests are more than the {} of one launch: split the "
+                "batch",
+                p.batch, sm90::kMaxGroups);
   const std::int64_t rows = p.batch * p.q_len;
   DSAPERF_TRY(check_limits("paged_indexer_scores", rows, p.heads, p.max_context));
   DSAPERF_TRY(check_weights("paged_indexer_scores", p.weights));
