@@ -18,10 +18,13 @@ std::int64_t groups(std::int64_t size) {
 }
 
 // Stages without a quicker path of their own on the host run the reference on one thread.
-template <typename Reference>
-auto on_one_thread(const Reference& reference) {
-  return [&reference](const auto& params, int) { return reference(params); };
-}
+template <auto kReference>
+struct OnOneThread {
+  template <typename Params>
+  Result<void> operator()(const Params& params, int) const {
+    return kReference(params);
+  }
+};
 
 Result<kernels::GemmParams> gemm(const dsaperf_gemm_params& p) {
   DSAPERF_TRY(check_extents("gemm", {{p.m, p.x_stride},
@@ -287,7 +290,11 @@ Result<kernels::SelectionRowsParams> selection_rows(const dsaperf_selection_rows
                                       .requests = p.requests};
 }
 
-Result<kernels::SparseMlaParams> sparse_mla(const dsaperf_sparse_mla_params& p) {
+struct SparseMlaCall : kernels::SparseMlaParams {
+  bool decode;  // what the GPU's kernels are chosen by
+};
+
+Result<SparseMlaCall> sparse_mla(const dsaperf_sparse_mla_params& p) {
   DSAPERF_TRY(check_extents("sparse_mla", {{p.tokens, p.q_token_stride},
                                            {p.tokens, p.indices_stride},
                                            {p.tokens, p.out_token_stride},
@@ -298,26 +305,67 @@ Result<kernels::SparseMlaParams> sparse_mla(const dsaperf_sparse_mla_params& p) 
                                            {p.topk}}));
   DSAPERF_TRY_ASSIGN(const auto format,
                      enumerator<kernels::KvRows::Format>(p.kv_format, 2, "kv_format"));
-  return kernels::SparseMlaParams{.q = p.q,
-                                  .kv = {.data = p.kv,
-                                         .format = format,
-                                         .rows = p.kv_rows,
-                                         .row_stride_bytes = p.kv_row_stride_bytes},
-                                  .indices = p.indices,
-                                  .topk_length = p.topk_length,
-                                  .out = p.out,
-                                  .lse = p.lse,
-                                  .tokens = p.tokens,
-                                  .heads = p.heads,
-                                  .topk = p.topk,
-                                  .q_token_stride = p.q_token_stride,
-                                  .q_head_stride = p.q_head_stride,
-                                  .indices_stride = p.indices_stride,
-                                  .out_token_stride = p.out_token_stride,
-                                  .out_head_stride = p.out_head_stride,
-                                  .lse_stride = p.lse_stride,
-                                  .scale = p.scale};
+  return SparseMlaCall{kernels::SparseMlaParams{.q = p.q,
+                                                .kv = {.data = p.kv,
+                                                       .format = format,
+                                                       .rows = p.kv_rows,
+                                                       .row_stride_bytes = p.kv_row_stride_bytes},
+                                                .indices = p.indices,
+                                                .topk_length = p.topk_length,
+                                                .out = p.out,
+                                                .lse = p.lse,
+                                                .tokens = p.tokens,
+                                                .heads = p.heads,
+                                                .topk = p.topk,
+                                                .q_token_stride = p.q_token_stride,
+                                                .q_head_stride = p.q_head_stride,
+                                                .indices_stride = p.indices_stride,
+                                                .out_token_stride = p.out_token_stride,
+                                                .out_head_stride = p.out_head_stride,
+                                                .lse_stride = p.lse_stride,
+                                                .scale = p.scale},
+                       p.decode != 0};
 }
+
+constexpr Stage kGemm{gemm, kernels::gemm_reference, kernels::cpu::gemm, gpu_gemm,
+                      gpu_gemm_workspace};
+constexpr Stage kFp8Gemm{fp8_gemm, kernels::fp8_gemm_reference, kernels::cpu::fp8_gemm,
+                         OnStream<kernels::fp8_gemm>{}, NoWorkspace{}};
+constexpr Stage kQuantiseGroups{quantise_groups, kernels::quantise_groups_reference,
+                                OnOneThread<kernels::quantise_groups_reference>{},
+                                OnStream<kernels::quantise_groups>{}, NoWorkspace{}};
+constexpr Stage kNorm{norm, either_norm, OnOneThread<either_norm>{}, OnStream<either_norm_on_gpu>{},
+                      NoWorkspace{}};
+constexpr Stage kRope{rope, kernels::rope_reference, kernels::cpu::rope, OnStream<kernels::rope>{},
+                      NoWorkspace{}};
+constexpr Stage kIndexerQuantise{indexer_quantise, kernels::indexer_quantise_reference,
+                                 kernels::cpu::indexer_quantise,
+                                 OnStream<kernels::indexer_quantise>{}, NoWorkspace{}};
+constexpr Stage kKvCacheWrite{kv_cache_write, kernels::kv_cache_write_reference,
+                              OnOneThread<kernels::kv_cache_write_reference>{},
+                              OnStream<kernels::kv_cache_write>{}, NoWorkspace{}};
+constexpr Stage kIndexKeyCacheWrite{index_key_cache_write, kernels::index_key_cache_write_reference,
+                                    OnOneThread<kernels::index_key_cache_write_reference>{},
+                                    OnStream<kernels::index_key_cache_write>{}, NoWorkspace{}};
+constexpr Stage kGatherIndexKeys{gather_index_keys, kernels::gather_index_keys_reference,
+                                 OnOneThread<kernels::gather_index_keys_reference>{},
+                                 OnStream<kernels::gather_index_keys>{}, NoWorkspace{}};
+constexpr Stage kIndexerScores{indexer_scores, kernels::indexer_scores_reference,
+                               kernels::cpu::indexer_scores, gpu_indexer_scores, NoWorkspace{}};
+constexpr Stage kPagedIndexerScores{paged_indexer_scores, kernels::paged_indexer_scores_reference,
+                                    kernels::cpu::paged_indexer_scores, gpu_paged_indexer_scores,
+                                    gpu_paged_indexer_scores_workspace};
+constexpr Stage kTopk{topk, kernels::topk_reference, kernels::cpu::topk, gpu_topk,
+                      gpu_topk_workspace};
+constexpr Stage kSelectionRows{selection_rows, kernels::selection_rows_reference,
+                               OnOneThread<kernels::selection_rows_reference>{},
+                               OnStream<kernels::selection_rows>{}, NoWorkspace{}};
+constexpr Stage kSparseMla{
+    sparse_mla, kernels::sparse_mla_reference, kernels::cpu::sparse_mla,
+    [](const SparseMlaCall& call, const Execution& where) {
+      return gpu_sparse_mla(call, call.decode, where);
+    },
+    [](const SparseMlaCall& call) { return gpu_sparse_mla_workspace(call, call.decode); }};
 
 }  // namespace
 }  // namespace dsaperf::capi
@@ -328,188 +376,142 @@ extern "C" {
 
 dsaperf_status dsaperf_gemm(const dsaperf_gemm_params* params, const dsaperf_execution* where,
                             dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::gemm, kernels::gemm_reference,
-                         kernels::cpu::gemm, capi::gpu_gemm);
+  return capi::kGemm.run(params, where, error);
 }
 dsaperf_status dsaperf_gemm_workspace(const dsaperf_gemm_params* params,
                                       const dsaperf_execution* where, size_t* bytes,
                                       dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::gemm, capi::gpu_gemm_workspace);
+  return capi::kGemm.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_fp8_gemm(const dsaperf_fp8_gemm_params* params,
                                 const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::fp8_gemm, kernels::fp8_gemm_reference,
-                         kernels::cpu::fp8_gemm, capi::OnStream<kernels::fp8_gemm>{});
+  return capi::kFp8Gemm.run(params, where, error);
 }
 dsaperf_status dsaperf_fp8_gemm_workspace(const dsaperf_fp8_gemm_params* params,
                                           const dsaperf_execution* where, size_t* bytes,
                                           dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::fp8_gemm, capi::NoWorkspace{});
+  return capi::kFp8Gemm.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_quantise_groups(const dsaperf_quantise_groups_params* params,
                                        const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::quantise_groups,
-                         kernels::quantise_groups_reference,
-                         capi::on_one_thread(kernels::quantise_groups_reference),
-                         capi::OnStream<kernels::quantise_groups>{});
+  return capi::kQuantiseGroups.run(params, where, error);
 }
 dsaperf_status dsaperf_quantise_groups_workspace(const dsaperf_quantise_groups_params* params,
                                                  const dsaperf_execution* where, size_t* bytes,
                                                  dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::quantise_groups,
-                               capi::NoWorkspace{});
+  return capi::kQuantiseGroups.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_norm(const dsaperf_norm_params* params, const dsaperf_execution* where,
                             dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::norm, capi::either_norm,
-                         capi::on_one_thread(capi::either_norm),
-                         capi::OnStream<capi::either_norm_on_gpu>{});
+  return capi::kNorm.run(params, where, error);
 }
 dsaperf_status dsaperf_norm_workspace(const dsaperf_norm_params* params,
                                       const dsaperf_execution* where, size_t* bytes,
                                       dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::norm, capi::NoWorkspace{});
+  return capi::kNorm.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_rope(const dsaperf_rope_params* params, const dsaperf_execution* where,
                             dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::rope, kernels::rope_reference,
-                         kernels::cpu::rope, capi::OnStream<kernels::rope>{});
+  return capi::kRope.run(params, where, error);
 }
 dsaperf_status dsaperf_rope_workspace(const dsaperf_rope_params* params,
                                       const dsaperf_execution* where, size_t* bytes,
                                       dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::rope, capi::NoWorkspace{});
+  return capi::kRope.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_indexer_quantise(const dsaperf_indexer_quantise_params* params,
                                         const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::indexer_quantise,
-                         kernels::indexer_quantise_reference, kernels::cpu::indexer_quantise,
-                         capi::OnStream<kernels::indexer_quantise>{});
+  return capi::kIndexerQuantise.run(params, where, error);
 }
 dsaperf_status dsaperf_indexer_quantise_workspace(const dsaperf_indexer_quantise_params* params,
                                                   const dsaperf_execution* where, size_t* bytes,
                                                   dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::indexer_quantise,
-                               capi::NoWorkspace{});
+  return capi::kIndexerQuantise.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_kv_cache_write(const dsaperf_kv_cache_write_params* params,
                                       const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::kv_cache_write,
-                         kernels::kv_cache_write_reference,
-                         capi::on_one_thread(kernels::kv_cache_write_reference),
-                         capi::OnStream<kernels::kv_cache_write>{});
+  return capi::kKvCacheWrite.run(params, where, error);
 }
 dsaperf_status dsaperf_kv_cache_write_workspace(const dsaperf_kv_cache_write_params* params,
                                                 const dsaperf_execution* where, size_t* bytes,
                                                 dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::kv_cache_write,
-                               capi::NoWorkspace{});
+  return capi::kKvCacheWrite.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_index_key_cache_write(const dsaperf_index_key_cache_write_params* params,
                                              const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::index_key_cache_write,
-                         kernels::index_key_cache_write_reference,
-                         capi::on_one_thread(kernels::index_key_cache_write_reference),
-                         capi::OnStream<kernels::index_key_cache_write>{});
+  return capi::kIndexKeyCacheWrite.run(params, where, error);
 }
 dsaperf_status dsaperf_index_key_cache_write_workspace(
     const dsaperf_index_key_cache_write_params* params, const dsaperf_execution* where,
     size_t* bytes, dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::index_key_cache_write,
-                               capi::NoWorkspace{});
+  return capi::kIndexKeyCacheWrite.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_gather_index_keys(const dsaperf_gather_index_keys_params* params,
                                          const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::gather_index_keys,
-                         kernels::gather_index_keys_reference,
-                         capi::on_one_thread(kernels::gather_index_keys_reference),
-                         capi::OnStream<kernels::gather_index_keys>{});
+  return capi::kGatherIndexKeys.run(params, where, error);
 }
 dsaperf_status dsaperf_gather_index_keys_workspace(const dsaperf_gather_index_keys_params* params,
                                                    const dsaperf_execution* where, size_t* bytes,
                                                    dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::gather_index_keys,
-                               capi::NoWorkspace{});
+  return capi::kGatherIndexKeys.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_indexer_scores(const dsaperf_indexer_scores_params* params,
                                       const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::indexer_scores,
-                         kernels::indexer_scores_reference, kernels::cpu::indexer_scores,
-                         capi::gpu_indexer_scores);
+  return capi::kIndexerScores.run(params, where, error);
 }
 dsaperf_status dsaperf_indexer_scores_workspace(const dsaperf_indexer_scores_params* params,
                                                 const dsaperf_execution* where, size_t* bytes,
                                                 dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::indexer_scores,
-                               capi::NoWorkspace{});
+  return capi::kIndexerScores.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_paged_indexer_scores(const dsaperf_paged_indexer_scores_params* params,
                                             const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::paged_indexer_scores,
-                         kernels::paged_indexer_scores_reference,
-                         kernels::cpu::paged_indexer_scores, capi::gpu_paged_indexer_scores);
+  return capi::kPagedIndexerScores.run(params, where, error);
 }
 dsaperf_status dsaperf_paged_indexer_scores_workspace(
     const dsaperf_paged_indexer_scores_params* params, const dsaperf_execution* where,
     size_t* bytes, dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::paged_indexer_scores,
-                               capi::gpu_paged_indexer_scores_workspace);
+  return capi::kPagedIndexerScores.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_topk(const dsaperf_topk_params* params, const dsaperf_execution* where,
                             dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::topk, kernels::topk_reference,
-                         kernels::cpu::topk, capi::gpu_topk);
+  return capi::kTopk.run(params, where, error);
 }
 dsaperf_status dsaperf_topk_workspace(const dsaperf_topk_params* params,
                                       const dsaperf_execution* where, size_t* bytes,
                                       dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::topk, capi::gpu_topk_workspace);
+  return capi::kTopk.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_selection_rows(const dsaperf_selection_rows_params* params,
                                       const dsaperf_execution* where, dsaperf_error* error) {
-  return capi::run_stage(params, where, error, capi::selection_rows,
-                         kernels::selection_rows_reference,
-                         capi::on_one_thread(kernels::selection_rows_reference),
-                         capi::OnStream<kernels::selection_rows>{});
+  return capi::kSelectionRows.run(params, where, error);
 }
 dsaperf_status dsaperf_selection_rows_workspace(const dsaperf_selection_rows_params* params,
                                                 const dsaperf_execution* where, size_t* bytes,
                                                 dsaperf_error* error) {
-  return capi::stage_workspace(params, where, bytes, error, capi::selection_rows,
-                               capi::NoWorkspace{});
+  return capi::kSelectionRows.workspace(params, where, bytes, error);
 }
 
 dsaperf_status dsaperf_sparse_mla(const dsaperf_sparse_mla_params* params,
                                   const dsaperf_execution* where, dsaperf_error* error) {
-  const bool decode =
-      params != nullptr && params->struct_size == sizeof *params && params->decode != 0;
-  return capi::run_stage(params, where, error, capi::sparse_mla, kernels::sparse_mla_reference,
-                         kernels::cpu::sparse_mla,
-                         [decode](const auto& converted, const capi::Execution& execution) {
-                           return capi::gpu_sparse_mla(converted, decode, execution);
-                         });
+  return capi::kSparseMla.run(params, where, error);
 }
 dsaperf_status dsaperf_sparse_mla_workspace(const dsaperf_sparse_mla_params* params,
                                             const dsaperf_execution* where, size_t* bytes,
                                             dsaperf_error* error) {
-  const bool decode =
-      params != nullptr && params->struct_size == sizeof *params && params->decode != 0;
-  return capi::stage_workspace(params, where, bytes, error, capi::sparse_mla,
-                               [decode](const auto& converted) {
-                                 return capi::gpu_sparse_mla_workspace(converted, decode);
-                               });
+  return capi::kSparseMla.workspace(params, where, bytes, error);
 }
 
 }  // extern "C"
