@@ -12,9 +12,9 @@
 //   limits    heads 8 ... 128; q, rows and out 16-byte aligned
 //
 // Roles (warpgroups)
-//   0         scores: loads Q, S = Q K^T (64x64, f32 registers), softmax, P in bf16 over the rope
-//   tile 1, 2      values: O[:, 256 * c ...] += P V, 128 f32 registers a thread 3         producer:
-//   gathers rows (cp.async of bf16; or cp.async of fp8, conversion, stores)
+//   0     scores: loads Q, S = Q K^T (64x64, f32 registers), softmax, P in bf16 over the rope tile
+//   1, 2  values: O[:, 256 * c ...] += P V, 128 f32 registers a thread
+//   3     producer: gathers rows (cp.async of bf16; or cp.async of fp8, conversion, stores)
 //
 // A row block is buffered in halves, columns 0-255 (left) and 256-575 (right, with rope):
 //   left_full, right_full -> scores -> p_full -> values -> left_free, right_free, p_free ->
@@ -24,9 +24,9 @@
 //   left_full, right_full producer threads                 scores, before columns of that half
 //   p_full                4 warps of scores                values
 //   left_free, right_free 4 warps of values 1 (2), when    producer, before it refills them
-//     [row half]          these 32 rows are multiplied
-//   p_free                4 warps of values 1              producer, before it refills the rope
-//   tile sum_full, sum_free    4 score warps, 8 value warps     values, scores, once an item
+//     [row half]          these 32 rows are multiplied     (fp8: only [1], when all are)
+//   p_free                4 warps of values 1              producer, before it refills rope
+//   sum_full, sum_free    4 score warps, 8 value warps     values, scores, once an item
 //
 // P of a block is announced only after the next block's scores, if its rows are there already: so
 // the tensor cores have the values to multiply while the scores' warps are at the softmax.
@@ -364,8 +364,10 @@ __device__ void value_role(const Params& params, SharedStorage<kFormat>& shared,
       if constexpr (kCopiesRows) {
         if (half == 1) rows.call_into_l2(params, item, thread);
       }
-      ptx::wgmma_wait<1>();
-      if (lane == 0) ptx::mbarrier_arrive(rows_free);
+      if constexpr (!kCopiesRows) {  // fp8 rows are converted, and wait, for all rows at once
+        ptx::wgmma_wait<1>();
+        if (lane == 0) ptx::mbarrier_arrive(rows_free);
+      }
       ptx::wgmma_wait<0>();
       ptx::own_registers(o);
       if (lane == 0) {
