@@ -112,21 +112,32 @@ TEST_P(SparseMlaEachVariantGpuTest, RescalesAndKeepsNanToItsToken) {
     }
 }
 
+void expect_walks_over(std::int64_t tokens, int heads, int topk, Variant variant) {
+  SCOPED_TRACE(heads);
+  Case c;
+  c.heads = heads;
+  c.tokens = tokens;
+  c.topk = topk;
+  for (std::int64_t t = 0; t < c.tokens; ++t)
+    c.topk_length.push_back(static_cast<int>(7 * t % (c.topk + 1)));
+  c.make();
+  const Output got = run(c, Kernel::kVariant, 1, variant);
+  expect_matches_double(c, got);
+  expect_same(got, run(c, Kernel::kVariant, 1, variant));
+}
+
 TEST(SparseMlaVariantGpuTest, FewHeadsWalkOverMoreTokensThanCtas) {
   DSAPERF_REQUIRE_GPU();
-  for (const int heads : {8, 16, 32}) {
-    SCOPED_TRACE(heads);
-    Case c;
-    c.heads = heads;
-    c.tokens = 4 * gpu::current_sm_count().value() + 3;  // two an SM at once, three rounds
-    c.topk = 96;
-    for (std::int64_t t = 0; t < c.tokens; ++t)
-      c.topk_length.push_back(static_cast<int>(7 * t % (c.topk + 1)));
-    c.make();
-    const Output got = run(c, Kernel::kVariant, 1, Variant::kFewHeads);
-    expect_matches_double(c, got);
-    expect_same(got, run(c, Kernel::kVariant, 1, Variant::kFewHeads));
-  }
+  // Two CTAs an SM, three rounds.
+  const int tokens = 4 * gpu::current_sm_count().value() + 3;
+  for (const int heads : {8, 16, 32}) expect_walks_over(tokens, heads, 96, Variant::kFewHeads);
+}
+
+TEST(SparseMlaVariantGpuTest, HalfBlocksWalkOverMoreTokensThanCtas) {
+  DSAPERF_REQUIRE_GPU();
+  // Full rounds by the variant, the rest by clusters.
+  const int tokens = 2 * gpu::current_sm_count().value() + 3;
+  for (const int heads : {64, 128}) expect_walks_over(tokens, heads, 160, Variant::kHalfBlocks);
 }
 
 TEST(SparseMlaVariantGpuTest, RefusesWhatItHasNoWorkspaceOrSmsFor) {
@@ -160,6 +171,9 @@ TEST(SparseMlaVariantGpuTest, RefusesWhatItHasNoWorkspaceOrSmsFor) {
             Errc::kUnsupported);  // bf16 rows are not converted
   EXPECT_EQ(sparse_mla_variant(params, Variant::kFewHeads, nullptr, 0, nullptr).error().code(),
             Errc::kUnsupported);  // 64 heads are not few
+  params.heads = 32;
+  EXPECT_EQ(sparse_mla_variant(params, Variant::kHalfBlocks, nullptr, 0, nullptr).error().code(),
+            Errc::kUnsupported);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ enum class Variant {
   kSplit,              // lists split over all SMs, combined by a second kernel (decode)
   kTwoProducersSplit,  // both
   kFewHeads,           // operands swapped, two CTAs an SM (8, 16, 32 heads, bf16 rows)
+  kHalfBlocks,         // steps of 32 rows, scores one step ahead (64, 128 heads, bf16 rows)
   kEarly,              // starts while the grid before it ends
   kEarlyPairs,         // kEarly; two warpgroups share a page, each with half of the columns
   kSpread512x4,        // a row over the registers of a cluster: threads x elements of a CTA

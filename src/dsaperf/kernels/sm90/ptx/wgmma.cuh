@@ -28,6 +28,12 @@ __device__ inline void own_registers(float (&d)[kSize]) {
   for (int i = 0; i < kSize; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
+// What is computed from `value` after this point is computed there, and not kept in registers from
+// before a loop. (A kernel has 63 uniform registers, and a descriptor takes two.)
+__device__ inline void compute_from_here(std::uint32_t& value) {
+  asm volatile("" : "+r"(value));
+}
+
 // Descriptor of an operand in shared memory with 128-byte swizzle: rows of 128 bytes, the 16-byte
 // chunk c of row r at position c ^ (r % 8), groups of 8 rows 1024 bytes apart. Base 1024-aligned.
 //

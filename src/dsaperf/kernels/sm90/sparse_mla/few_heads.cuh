@@ -33,6 +33,7 @@
 #include "dsaperf/kernels/sm90/ptx/wgmma_few_columns.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/config.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/gather_bf16.cuh"
+#include "dsaperf/kernels/sm90/sparse_mla/softmax.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/work.cuh"
 
 #include <cuda_bf16.h>
@@ -143,9 +144,8 @@ __device__ void attend_role(const SparseMlaParams& params, FewHeadsStorage<kHead
   const int lane = thread % 32;
   const int quad = lane % 4;
   const int row = 16 * warp + lane / 4;
-  // As in score_role: a scale that is not positive goes into the scores themselves.
-  const float sign = params.scale > 0 ? 1.0F : params.scale < 0 ? -1.0F : 0.0F;
-  const float scale = sign == 0 ? 1.0F : fabsf(params.scale) * 1.4426950408889634F;
+  const ScoreScale score_scale(params.scale);
+  const float scale = score_scale.scale;
   const std::uint32_t q = ptx::shared_address(shared.q);
   const std::uint32_t rows = ptx::shared_address(shared.rows);
   const std::uint64_t p_operand = ptx::swizzled_128b(ptx::shared_address(shared.p), 16);
@@ -211,10 +211,7 @@ __device__ void attend_role(const SparseMlaParams& params, FewHeadsStorage<kHead
       ptx::own_registers(s);
       if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.free[rope_slot]));
 
-      if (sign != 1.0F) {
-#pragma unroll
-        for (float& score : s) score *= sign;
-      }
+      score_scale.apply_sign(s);
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         if (names_row(params, entries[r])) continue;

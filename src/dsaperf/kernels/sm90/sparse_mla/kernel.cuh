@@ -42,6 +42,8 @@
 #include "dsaperf/kernels/sm90/sparse_mla/config.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/gather_bf16.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/gather_fp8.cuh"
+#include "dsaperf/kernels/sm90/sparse_mla/query.cuh"
+#include "dsaperf/kernels/sm90/sparse_mla/softmax.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/work.cuh"
 
 #include <cuda_bf16.h>
@@ -50,89 +52,46 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-inline constexpr int kScoreBarrier = 1;
 inline constexpr int kValueBarrier = 2;
 inline constexpr std::uint64_t kTwoTiles = 2 * kTileBytes >> 4;  // in a descriptor's address
 
-// Q of one item: tiles in registers as operand A, the rest in shared memory. Called by the score
-// warpgroup when all its products with the last Q are done.
+// S = Q K^T of one block, 36 steps of 16 columns. Returns when S is in registers.
 template <KvRows::Format kFormat>
-struct Query {
+__device__ void multiply_query(const Query<Roles<kFormat>::kRegisterTiles>& query,
+                               float (&scores)[32], SharedStorage<kFormat>& shared,
+                               const Ring<Roles<kFormat>::kLeftSlots>& left,
+                               const Ring<kSlots>& right) {
   using R = Roles<kFormat>;
-  std::uint32_t words[4 * R::kRegisterTiles + 1][4];  // [16 columns]; one unused, no empty array
-
-  __device__ void load(const SparseMlaParams& params, const Item& item,
-                       SharedStorage<kFormat>& shared, std::uint64_t policy) {
-    const int thread = threadIdx.x;
-    const auto* base = static_cast<const __nv_bfloat16*>(params.q) +
-                       item.token * params.q_token_stride + item.head0 * params.q_head_stride;
-    ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
+  const std::uint32_t q = ptx::shared_address(shared.q);
+  const auto tiles = [&](int first, int last, std::uint32_t k) {
 #pragma unroll
-    for (int pass = 0; pass < 4; ++pass) {
-      const int row = thread / 8 + 16 * pass;
-      const int chunk = thread % 8;
-      const bool valid = row < item.heads;
-      const __nv_bfloat16* source = base + (valid ? row : 0) * params.q_head_stride + 8 * chunk;
-      const std::uint32_t destination =
-          ptx::in_a_register(ptx::shared_address(shared.q) + chunk_offset(row, chunk));
+    for (int tile = first; tile < last; ++tile) {
+      const std::uint64_t b = ptx::swizzled_128b(k + (tile - first) * kTileBytes, 16);
 #pragma unroll
-      for (int tile = R::kRegisterTiles; tile < kTiles; ++tile)
-        ptx::cp_async_16(destination + (tile - R::kRegisterTiles) * kTileBytes, source + 64 * tile,
-                         valid ? 16 : 0, policy);
-    }
-    const int row = 16 * (thread / 32) + thread % 32 / 4;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const bool valid = row + 8 * r < item.heads;
-      const auto* source =
-          reinterpret_cast<const std::uint32_t*>(base + (row + 8 * r) * params.q_head_stride) +
-          thread % 4;
-#pragma unroll
-      for (int k = 0; k < 4 * R::kRegisterTiles; ++k) {
-        words[k][r] = valid ? __ldg(source + 8 * k) : 0;
-        words[k][r + 2] = valid ? __ldg(source + 8 * k + 4) : 0;
-      }
-    }
-    ptx::cp_async_wait_all();
-    ptx::fence_async_shared();
-    ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
-  }
-
-  // S = Q K^T of one block, 36 steps of 16 columns. Returns when S is in registers.
-  __device__ void multiply(float (&scores)[32], SharedStorage<kFormat>& shared,
-                           const Ring<R::kLeftSlots>& left, const Ring<kSlots>& right) const {
-    const std::uint32_t q = ptx::shared_address(shared.q);
-    const auto tiles = [&](int first, int last, std::uint32_t k) {
-#pragma unroll
-      for (int tile = first; tile < last; ++tile) {
-        const std::uint64_t b = ptx::swizzled_128b(k + (tile - first) * kTileBytes, 16);
-#pragma unroll
-        for (int step = 0; step < 4; ++step) {
-          if constexpr (R::kRegisterTiles > 0) {
-            if (tile < R::kRegisterTiles) {
-              ptx::wgmma_m64n64k16_bf16(scores, words[4 * tile + step], b + 2 * step,
-                                        tile + step > 0);
-              continue;
-            }
+      for (int step = 0; step < 4; ++step) {
+        if constexpr (R::kRegisterTiles > 0) {
+          if (tile < R::kRegisterTiles) {
+            ptx::wgmma_m64n64k16_bf16(scores, query.words[4 * tile + step], b + 2 * step,
+                                      tile + step > 0);
+            continue;
           }
-          const std::uint64_t a =
-              ptx::swizzled_128b(q + (tile - R::kRegisterTiles) * kTileBytes, 16);
-          ptx::wgmma_m64n64k16_bf16(scores, a + 2 * step, b + 2 * step, tile + step > 0);
         }
+        const std::uint64_t a = ptx::swizzled_128b(q + (tile - R::kRegisterTiles) * kTileBytes, 16);
+        ptx::wgmma_m64n64k16_bf16(scores, a + 2 * step, b + 2 * step, tile + step > 0);
       }
-    };
-    ptx::mbarrier_wait(ptx::shared_address(&shared.left_full[left.slot]), left.parity);
-    ptx::wgmma_fence();
-    tiles(0, kHalfTiles, ptx::shared_address(shared.k_left[left.slot]));
-    ptx::mbarrier_wait(ptx::shared_address(&shared.right_full[right.slot]), right.parity);
-    ptx::wgmma_fence();
-    tiles(kHalfTiles, kTiles, ptx::shared_address(shared.k_right[right.slot]));
-    ptx::wgmma_commit();
-    ptx::own_registers(scores);
-    ptx::wgmma_wait<0>();
-    ptx::own_registers(scores);
-  }
-};
+    }
+  };
+  ptx::mbarrier_wait(ptx::shared_address(&shared.left_full[left.slot]), left.parity);
+  ptx::wgmma_fence();
+  tiles(0, kHalfTiles, ptx::shared_address(shared.k_left[left.slot]));
+  ptx::mbarrier_wait(ptx::shared_address(&shared.right_full[right.slot]), right.parity);
+  ptx::wgmma_fence();
+  tiles(kHalfTiles, kTiles, ptx::shared_address(shared.k_right[right.slot]));
+  ptx::wgmma_commit();
+  ptx::own_registers(scores);
+  ptx::wgmma_wait<0>();
+  ptx::own_registers(scores);
+}
 
 template <KvRows::Format kFormat, Merge kMerge, class Params>
 __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared) {
@@ -140,10 +99,7 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
   const int lane = threadIdx.x % 32;
   const int row = 16 * warp + lane / 4;  // and row + 8
   const int quad = lane % 4;
-  // Scores in powers of two. A scale that is not positive goes into the scores themselves, so that
-  // their order and the -inf of unlisted tokens survive the multiplication.
-  const float sign = params.scale > 0 ? 1.0F : params.scale < 0 ? -1.0F : 0.0F;
-  const float scale = sign == 0 ? 1.0F : fabsf(params.scale) * 1.4426950408889634F;
+  const ScoreScale scale(params.scale);
   const std::uint64_t once = ptx::policy_evict_first();
   const std::uint32_t p_row = (lane & 7) + ((lane >> 3) & 1) * 8 + 16 * warp;  // stmatrix row
   Ring<Roles<kFormat>::kLeftSlots> left;
@@ -151,51 +107,27 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
   std::uint32_t item_count = 0;
   for (Work<kMerge> work(params); work.valid(); work.next(), ++item_count) {
     const Item item = work.item(params);
-    float maximum[2] = {kMaximumFloor, kMaximumFloor};
-    float sum[2] = {0, 0};
+    LazySoftmax softmax;
     BlockMask mask(params, item, lane);
-    Query<kFormat> query;
-    query.load(params, item, shared, once);
+    Query<Roles<kFormat>::kRegisterTiles> query;
+    query.begin(params, item, ptx::shared_address(shared.q), once);
+    query.finish(params, item);
     bool announce_last = false;
     for (int block = item.first_block; block < item.last_block; ++block) {
       const std::uint32_t slot = right.slot;
       const uint2 listed = mask.take(params, item, block, lane);
       float s[32];
-      query.multiply(s, shared, left, right);
+      multiply_query<kFormat>(query, s, shared, left, right);
       if (announce_last && lane == 0)
         ptx::mbarrier_arrive(ptx::shared_address(&shared.p_full[slot ^ 1]));
 
-      if (sign != 1.0F) {
-#pragma unroll
-        for (float& score : s) score *= sign;
-      }
+      scale.apply_sign(s);
       if ((listed.x & listed.y) != 0xffffffff) {  // uniform in the warp
-#pragma unroll
-        for (int j = 0; j < 8; ++j) {
-          const std::uint32_t bits = (j < 4 ? listed.x : listed.y) >> (8 * (j & 3) + 2 * quad);
-          if ((bits & 1) == 0) s[4 * j] = s[4 * j + 2] = -INFINITY;
-          if ((bits & 2) == 0) s[4 * j + 1] = s[4 * j + 3] = -INFINITY;
-        }
+        mask_scores<0>(s, listed.x, quad);
+        mask_scores<1>(s, listed.y, quad);
       }
-      bool wanted = false;
       float factor[2];
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        float largest = -INFINITY;
-#pragma unroll
-        for (int j = 0; j < 8; ++j)
-          largest = fmaxf(largest, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
-        largest *= scale;
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 1));
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 2));
-        const bool raise = largest > maximum[r] + kLazyExponent;
-        const float next = raise ? largest : maximum[r];
-        factor[r] = ptx::exp2_approximate(maximum[r] - next);
-        maximum[r] = next;
-        sum[r] *= factor[r];
-        wanted |= raise;
-      }
-      wanted = __any_sync(0xffffffff, wanted);
+      const bool wanted = softmax.raise(s, scale.scale, factor);
       if (wanted && quad == 0) {
         shared.rescale[slot][row] = factor[0];
         shared.rescale[slot][row + 8] = factor[1];
@@ -203,18 +135,7 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
       if (lane == 0) shared.rescale_wanted[slot][warp] = wanted;
 
       std::uint32_t p[16];
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          float a = s[4 * j + 2 * r];
-          float b = s[4 * j + 2 * r + 1];
-          a = ptx::exp2_approximate(fmaf(a, scale, -maximum[r]));
-          b = ptx::exp2_approximate(fmaf(b, scale, -maximum[r]));
-          sum[r] += a + b;
-          p[2 * j + r] = pack_bf16(a, b);
-        }
-      }
+      softmax.probabilities(s, scale.scale, p);
       // P takes the place of the rope columns, which all four warps have to be done with.
       ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
       const std::uint32_t p_base =
@@ -236,11 +157,7 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
         ptx::mbarrier_arrive(ptx::shared_address(&shared.p_full[slot]));
     }
 
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      sum[r] += __shfl_xor_sync(0xffffffff, sum[r], 1);
-      sum[r] += __shfl_xor_sync(0xffffffff, sum[r], 2);
-    }
+    softmax.sum_over_lanes();
     if constexpr (kMerge == Merge::kCluster) {
       const std::uint32_t cluster = ptx::cluster_size();
       // Every CTA of the cluster gets the statistics of all; lane quads share a row and split it.
@@ -249,25 +166,20 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
       for (int r = 0; r < 2; ++r) {
         const std::uint32_t here = ptx::shared_address(&shared.partial_stats[rank][row + 8 * r]);
         for (std::uint32_t other = quad; other < cluster; other += 4)
-          ptx::store_cluster_f32x2(ptx::cluster_address(here, other), maximum[r], sum[r]);
+          ptx::store_cluster_f32x2(ptx::cluster_address(here, other), softmax.maximum[r],
+                                   softmax.sum[r]);
       }
       continue;
     }
     if constexpr (kMerge == Merge::kParts) {
       float2* stats = params.stats + first_partial_row(params, item, work.part());
       if (quad < 2 && row + 8 * quad < item.heads)
-        stats[row + 8 * quad] =
-            make_float2(quad == 0 ? maximum[0] : maximum[1], quad == 0 ? sum[0] : sum[1]);
+        stats[row + 8 * quad] = make_float2(quad == 0 ? softmax.maximum[0] : softmax.maximum[1],
+                                            quad == 0 ? softmax.sum[0] : softmax.sum[1]);
       continue;
     }
     ptx::mbarrier_wait(ptx::shared_address(&shared.sum_free), (item_count & 1) ^ 1);
-    if (quad < 2) {
-      const float total = quad == 0 ? sum[0] : sum[1];
-      const float largest = quad == 0 ? maximum[0] : maximum[1];
-      const int head = row + 8 * quad;
-      shared.inverse_sum[head] = total == 0 ? 0 : 1 / total;
-      write_lse(params, item, head, largest, total);
-    }
+    softmax.publish(params, item, shared.inverse_sum);
     __syncwarp();
     if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.sum_full));
   }
@@ -307,6 +219,23 @@ __device__ inline void store_rows(const float (&o)[128], int r, float factor, __
     }
     if (out != nullptr)
       *reinterpret_cast<uint4*>(out + 32 * group + 8 * quad) = make_uint4(w[0], w[1], w[2], w[3]);
+  }
+}
+
+// Columns 256 * half ... of an item, over their sums; which are then free.
+__device__ inline void store_item(const SparseMlaParams& params, const Item& item,
+                                  const float (&o)[128], const float (&inverse_sum)[kHeadTile],
+                                  std::uint32_t sum_free, int half) {
+  const int lane = threadIdx.x % 32;
+  const int row = 16 * (threadIdx.x / 32 % 4) + lane / 4;
+  const float inverse[2] = {inverse_sum[row], inverse_sum[row + 8]};
+  __syncwarp();
+  if (lane == 0) ptx::mbarrier_arrive(sum_free);
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int head = row + 8 * r;
+    __nv_bfloat16* out = head < item.heads ? output_row(params, item, head) + 256 * half : nullptr;
+    store_rows(o, r, inverse[r], out, lane % 4);
   }
 }
 
@@ -407,16 +336,7 @@ __device__ void value_role(const Params& params, SharedStorage<kFormat>& shared,
       continue;
     }
     ptx::mbarrier_wait(ptx::shared_address(&shared.sum_full), item_count & 1);
-    const float inverse[2] = {shared.inverse_sum[row], shared.inverse_sum[row + 8]};
-    __syncwarp();
-    if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.sum_free));
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int head = row + 8 * r;
-      __nv_bfloat16* out =
-          head < item.heads ? output_row(params, item, head) + 256 * half : nullptr;
-      store_rows(o, r, inverse[r], out, quad);
-    }
+    store_item(params, item, o, shared.inverse_sum, ptx::shared_address(&shared.sum_free), half);
   }
 }
 
