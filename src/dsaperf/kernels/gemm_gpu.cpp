@@ -1,7 +1,6 @@
 #include "dsaperf/kernels/gemm_gpu.hpp"
 
 #include "dsaperf/core/fail.hpp"
-#include "dsaperf/kernels/fp8_gemm/launch.hpp"
 
 #include <cublasLt.h>
 
@@ -175,23 +174,6 @@ Result<void> gemm(const GemmParams& params, void* workspace, std::size_t workspa
     library = libraries.emplace(device, std::move(made)).first;
   }
   return library->second.gemm(params, workspace, stream);
-}
-
-Result<void> fp8_gemm(const Fp8GemmParams& params, CUstream_st* stream) {
-  DSAPERF_TRY(fp8_gemm_check(params));
-  const auto& p = params;
-  if (p.m == 0 || p.n == 0) return {};
-  const auto aligned = [](const void* pointer, std::int64_t stride) {
-    return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0 && stride % 16 == 0;
-  };
-  if (!aligned(p.x, p.x_stride) || !aligned(p.w, p.w_stride)) {
-    return fail(
-        Errc::kUnsupported,
-        "fp8_gemm: x and w and their strides must be multiples of 16 bytes (strides {}, {})",
-        p.x_stride, p.w_stride);
-  }
-  DSAPERF_CUDA_TRY(block_scaled::launch(p, stream));
-  return {};
 }
 
 }  // namespace dsaperf::kernels

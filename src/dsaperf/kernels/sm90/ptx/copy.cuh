@@ -25,6 +25,14 @@ __device__ inline void cp_async_16(std::uint32_t destination, const void* source
                : "memory");
 }
 
+// 4 bytes, or zeros where source_bytes is 0.
+__device__ inline void cp_async_4(std::uint32_t destination, const void* source,
+                                  std::uint32_t source_bytes) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(destination), "l"(source),
+               "r"(source_bytes)
+               : "memory");
+}
+
 // Until all cp.async of this thread are complete.
 __device__ inline void cp_async_wait_all() {
   asm volatile("cp.async.wait_all;" ::: "memory");

@@ -83,4 +83,11 @@ __device__ inline void mbarrier_arrive_cluster(std::uint32_t mapped_barrier) {
                : "memory");
 }
 
+// The same where nothing but reads stand before it: a buffer is free again. The scope is this
+// CTA's; for that of the cluster each arrival waits until all writes of the warp are seen by the
+// whole GPU.
+__device__ inline void mbarrier_arrive_cluster_after_reads(std::uint32_t mapped_barrier) {
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(mapped_barrier) : "memory");
+}
+
 }  // namespace dsaperf::kernels::sm90::ptx

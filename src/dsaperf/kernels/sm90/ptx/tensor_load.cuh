@@ -29,4 +29,16 @@ __device__ inline void tensor_load_3d(std::uint32_t destination, const CUtensorM
       : "memory");
 }
 
+// Into the same place of every CTA of the cluster named by a bit of `ctas`; the bytes complete on
+// the barrier at the same place of each.
+__device__ inline void tensor_load_2d_multicast(std::uint32_t destination, const CUtensorMap* map,
+                                                std::uint32_t barrier, int x, int y,
+                                                std::uint16_t ctas) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(destination),
+      "l"(map), "r"(barrier), "r"(x), "r"(y), "h"(ctas)
+      : "memory");
+}
+
 }  // namespace dsaperf::kernels::sm90::ptx

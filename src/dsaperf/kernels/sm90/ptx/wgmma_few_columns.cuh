@@ -1,9 +1,11 @@
 #pragma once
 
+#include "dsaperf/kernels/sm90/ptx/wgmma.cuh"
+
 #include <cstdint>
 
-// bf16 wgmma with few columns: D (64 x kColumns, f32) (+)= A (64 x 16) B (16 x kColumns), both from
-// shared memory, into d[kFirst ... kFirst + kColumns / 2 - 1] in the order of wgmma.cuh. B is
+// wgmma with few columns. bf16: D (64 x kColumns, f32) (+)= A (64 x 16) B (16 x kColumns), both
+// from shared memory, into d[kFirst ... kFirst + kColumns / 2 - 1] in the order of wgmma.cuh. B is
 // K-major; A is K-major, or MN-major where kTransposeA. PTX ISA 9.7.15.
 namespace dsaperf::kernels::sm90::ptx {
 
@@ -67,6 +69,40 @@ __device__ inline void wgmma_m64n32k16_bf16(float (&d)[16], const std::uint32_t 
         "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]),
         "+f"(d[14]), "+f"(d[15])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
+}
+
+template <>
+__device__ inline void wgmma_e4m3<16>(float (&d)[8], std::uint64_t a, std::uint64_t b,
+                                      bool accumulate) {
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %10, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n16k32.f32.e4m3.e4m3 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7 "
+      "}, %8, %9, p, 1, 1;\n"
+      "}\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
+        "+f"(d[7])
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+}
+
+template <>
+__device__ inline void wgmma_e4m3<32>(float (&d)[16], std::uint64_t a, std::uint64_t b,
+                                      bool accumulate) {
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %18, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k32.f32.e4m3.e4m3 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, "
+      "%8, %9, %10, %11, %12, %13, %14, %15 "
+      "}, %16, %17, p, 1, 1;\n"
+      "}\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
+        "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]),
+        "+f"(d[14]), "+f"(d[15])
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
 }
 
 }  // namespace dsaperf::kernels::sm90::ptx

@@ -1,7 +1,0 @@
-#include "dsaperf/kernels/fp8_gemm/kernel.cuh"
-
-namespace dsaperf::kernels::block_scaled {
-
-template cudaError_t launch_tile<128, 128>(const Fp8GemmParams&, cudaStream_t);
-
-}  // namespace dsaperf::kernels::block_scaled
