@@ -217,9 +217,11 @@ Result<ExitCode> run_layer(Options options) {
   report::RunReport report{
       .model = model.name,
       .device = options.device,
-      .device_name =
-          fmt::format("{} threads", options.run.threads > 0 ? options.run.threads
-                                                            : kernels::cpu::available_threads()),
+      .device_name = options.device == "gpu"
+                         ? backend->device_name()
+                         : fmt::format("{} threads", options.run.threads > 0
+                                                         ? options.run.threads
+                                                         : kernels::cpu::available_threads()),
       .layer = spec.layer,
       .shares_selection = !spec.has_indexer,
       .heads = spec.heads,
