@@ -91,8 +91,9 @@ TEST_P(DecodeLoopGpuTest, AGraphWhoseLengthsChangeAgreesWithEagerPassesAndTheRef
     ASSERT_TRUE(backend->synchronise());
     EXPECT_EQ(backend->memory().allocations, allocations);
     // A sanitizer takes memory beside the pass that it watches.
-    if (std::getenv("DSAPERF_UNDER_SANITIZER") == nullptr)
+    if (std::getenv("DSAPERF_UNDER_SANITIZER") == nullptr) {
       EXPECT_EQ(free_device_bytes(), free_before);
+    }
 
     // The same bits: a score depends on its row and key alone, top-k is exact and sorted, and the
     // other stages have the same shapes.
