@@ -37,6 +37,9 @@ struct uint2 {
 struct alignas(16) uint4 {
   std::uint32_t x, y, z, w;
 };
+struct alignas(16) int4 {
+  std::int32_t x, y, z, w;
+};
 struct alignas(8) float2 {
   float x, y;
 };
@@ -163,7 +166,13 @@ inline uint2 make_uint2(std::uint32_t x, std::uint32_t y) {
 inline uint4 make_uint4(std::uint32_t x, std::uint32_t y, std::uint32_t z, std::uint32_t w) {
   return {x, y, z, w};
 }
+inline int4 make_int4(std::int32_t x, std::int32_t y, std::int32_t z, std::int32_t w) {
+  return {x, y, z, w};
+}
 using std::isnan;
+inline float rsqrtf(float value) {
+  return 1 / std::sqrt(value);
+}
 
 inline int __clz(int value) {
   return std::countl_zero(static_cast<std::uint32_t>(value));

@@ -45,6 +45,9 @@ Result<void> indexer_quantise_check(const IndexerQuantiseParams& params);
 
 Result<void> quantise_groups(const QuantiseGroupsParams& params, CUstream_st* stream);
 Result<void> indexer_quantise(const IndexerQuantiseParams& params, CUstream_st* stream);
+// Both in one launch.
+Result<void> indexer_quantise_both(const IndexerQuantiseParams& queries,
+                                   const IndexerQuantiseParams& keys, CUstream_st* stream);
 
 Result<void> quantise_groups_reference(const QuantiseGroupsParams& params);
 Result<void> indexer_quantise_reference(const IndexerQuantiseParams& params);

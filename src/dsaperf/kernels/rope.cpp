@@ -24,6 +24,9 @@ Result<void> rope_check(const RopeParams& params) {
     return fail(Errc::kInvalidArgument, "rope: a pointer is null");
   if ((p.heads > 1 && p.head_stride < p.dim) || (p.tokens > 1 && p.token_stride < p.dim))
     return fail(Errc::kInvalidArgument, "rope: a stride is less than dim {}", p.dim);
+  if (p.source != nullptr && ((p.heads > 1 && p.source_head_stride < p.dim) ||
+                              (p.tokens > 1 && p.source_token_stride < p.dim)))
+    return fail(Errc::kInvalidArgument, "rope: a stride of the source is less than dim {}", p.dim);
   return {};
 }
 
@@ -42,9 +45,13 @@ Result<void> rope_reference(const RopeParams& params) {
     const float* sines = cosines + half;
     for (int h = 0; h < p.heads; ++h) {
       auto* x = static_cast<std::uint16_t*>(p.x) + t * p.token_stride + h * p.head_stride;
+      const std::uint16_t* from = p.source == nullptr
+                                      ? x
+                                      : static_cast<const std::uint16_t*>(p.source) +
+                                            t * p.source_token_stride + h * p.source_head_stride;
       for (int i = 0; i < half; ++i) {
-        const double a = bf16_to_float(x[i * step]);
-        const double b = bf16_to_float(x[i * step + partner]);
+        const double a = bf16_to_float(from[i * step]);
+        const double b = bf16_to_float(from[i * step + partner]);
         x[i * step] = bf16_from(a * cosines[i] - b * sines[i]);
         x[i * step + partner] = bf16_from(b * cosines[i] + a * sines[i]);
       }

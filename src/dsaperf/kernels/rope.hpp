@@ -13,9 +13,10 @@ namespace dsaperf::kernels {
 // results stay in the places of their inputs.
 enum class RopePairs { kInterleaved, kHalfSplit };
 
-// Rotates x in place by the angle of each token's position. The table comes from rope_table(), so
-// every implementation uses the same f32 cosines, also at position 1,000,000 where an f32 angle
-// would be off by hundredths. Each product pair is added before the one rounding to bf16.
+// Rotates x by the angle of each token's position, in place or on the way from `source`. The table
+// comes from rope_table(), so every implementation uses the same f32 cosines, also at position
+// 1,000,000 where an f32 angle would be off by hundredths. Each product pair is added before the
+// one rounding to bf16.
 struct RopeParams {
   void* x = nullptr;                        // [tokens, heads, dim] bf16, the rotated part only
   const float* cos_sin = nullptr;           // [table_rows, dim]: dim / 2 cosines, dim / 2 sines
@@ -27,6 +28,9 @@ struct RopeParams {
   std::int64_t token_stride = 0;  // elements
   std::int64_t head_stride = 0;   // elements; 0 allowed for one head
   RopePairs pairs = RopePairs::kInterleaved;
+  const void* source = nullptr;          // [tokens, heads, dim] bf16, apart from x; null: x itself
+  std::int64_t source_token_stride = 0;  // elements
+  std::int64_t source_head_stride = 0;   // elements; 0 allowed for one head
 };
 
 // Positions outside the table are the caller's fault on the device and an error in the reference.

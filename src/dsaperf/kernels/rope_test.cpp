@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -98,6 +99,35 @@ TEST(RopeReferenceTest, StridesReachEveryHeadAndNothingElse) {
   for (int t = 0; t < 2; ++t)
     for (int i = 0; i < token_stride; ++i)
       EXPECT_EQ(values[t * token_stride + i], i < 12 && (i % 6 == 0 || i % 6 == 2) ? -1 : 1) << i;
+}
+
+TEST(RopeReferenceTest, RotatesOutOfASourceAndLeavesItAsItIs) {
+  const auto table = rope_table(rope_frequencies({}, 64), {7, 9});
+  const std::vector<std::int32_t> positions = {0, 1};
+  const auto source = normal_bf16(2 * 100, 3);
+  const auto kept = source;
+  std::vector<std::uint16_t> out(2 * 64);
+  auto in_place = source;
+  RopeParams params{.x = in_place.data(),
+                    .cos_sin = table.data(),
+                    .positions = positions.data(),
+                    .tokens = 2,
+                    .table_rows = 2,
+                    .heads = 1,
+                    .dim = 64,
+                    .token_stride = 100};
+  ASSERT_TRUE(rope_reference(params));
+  params.x = out.data();
+  params.token_stride = 64;
+  params.source = source.data();
+  params.source_token_stride = 100;
+  ASSERT_TRUE(rope_reference(params));
+  EXPECT_EQ(source, kept);
+  for (int t = 0; t < 2; ++t)
+    EXPECT_TRUE(std::equal(&out[64 * t], &out[64 * t] + 64, &in_place[100 * t])) << t;
+
+  params.source_token_stride = 63;
+  EXPECT_EQ(rope_reference(params).error().code(), Errc::kInvalidArgument);
 }
 
 TEST(RopeReferenceTest, RefusesAPositionOutsideTheTable) {

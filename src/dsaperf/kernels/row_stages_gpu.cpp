@@ -1,4 +1,5 @@
 #include "dsaperf/gpu/cuda_error.hpp"
+#include "dsaperf/kernels/norm_rope.hpp"
 #include "dsaperf/kernels/rows/launch.hpp"
 
 // The GPU entry points of the stages that work row by row: the same checks as the reference, then a
@@ -38,6 +39,25 @@ Result<void> quantise_groups(const QuantiseGroupsParams& params, CUstream_st* st
 Result<void> indexer_quantise(const IndexerQuantiseParams& params, CUstream_st* stream) {
   DSAPERF_TRY(indexer_quantise_check(params));
   return launched(params, params.rows, stream);
+}
+
+Result<void> indexer_quantise_both(const IndexerQuantiseParams& queries,
+                                   const IndexerQuantiseParams& keys, CUstream_st* stream) {
+  DSAPERF_TRY(indexer_quantise_check(queries));
+  DSAPERF_TRY(indexer_quantise_check(keys));
+  if (queries.rows + keys.rows == 0) return {};
+  DSAPERF_CUDA_TRY(rows::launch(queries, keys, stream));
+  return {};
+}
+
+Result<void> norm_rope(const NormRopeParams& params, CUstream_st* stream) {
+  DSAPERF_TRY(norm_rope_check(params));
+  return launched(params, params.query.rows, stream);
+}
+
+Result<void> indexer_norm_rope(const IndexerNormRopeParams& params, CUstream_st* stream) {
+  DSAPERF_TRY(indexer_norm_rope_check(params));
+  return launched(params, params.key_norm.rows, stream);
 }
 
 Result<void> kv_cache_write(const KvCacheWriteParams& params, CUstream_st* stream) {

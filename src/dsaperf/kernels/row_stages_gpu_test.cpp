@@ -5,6 +5,7 @@
 #include "dsaperf/kernels/cache_write.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/norm.hpp"
+#include "dsaperf/kernels/norm_rope.hpp"
 #include "dsaperf/kernels/quantise.hpp"
 #include "dsaperf/kernels/rope.hpp"
 #include "dsaperf/kernels/testing/bf16_tensor.hpp"
@@ -48,7 +49,14 @@ void expect_bf16_near(const std::vector<std::uint16_t>& got,
 
 TEST(RowStagesGpuTest, NormsAgreeAndLeaveTheGapsBetweenRowsAlone) {
   DSAPERF_REQUIRE_GPU();
-  for (const auto& [rows, dim] : {std::pair{1, 128}, {7, 512}, {300, 1536}, {3, 100}}) {
+  for (const auto& [rows, dim] : {std::pair{1, 128},
+                                  {7, 512},
+                                  {300, 1536},
+                                  {3, 100},
+                                  {9, 1000},
+                                  {1100, 2048},
+                                  {2, 7168},
+                                  {2, 9000}}) {
     const std::int64_t stride = dim + 16;
     auto x = testing::normal_bf16(rows * stride, 1, 3);
     const auto weight = [&] {
@@ -122,6 +130,15 @@ TEST(RowStagesGpuTest, RopeTurnsBothPairingsAtAnyPosition) {
     params.positions = d_positions.data();
     finish(rope(params, nullptr));
     expect_bf16_near(*d_x.to_host(), want);
+
+    const auto d_elsewhere = device(std::vector<std::uint16_t>(x));
+    const auto d_source = device(x);
+    params.x = d_elsewhere.data() + 128;
+    params.source = d_source.data() + 128;
+    params.source_token_stride = params.token_stride;
+    params.source_head_stride = params.head_stride;
+    finish(rope(params, nullptr));
+    EXPECT_EQ(*d_elsewhere.to_host(), *d_x.to_host());
   }
 }
 
@@ -161,6 +178,149 @@ TEST(RowStagesGpuTest, QuantisedGroupsAreTheHostsBytes) {
     finish(quantise_groups(params, nullptr));
     EXPECT_EQ(*d_scales.to_host(), scales) << dim;
     EXPECT_EQ(*d_values.to_host(), values) << dim;
+  }
+}
+
+// Tokens few and many, queries whose length has a launch of its own and one that has not.
+TEST(RowStagesGpuTest, StagesOfOneLaunchGiveTheBitsOfTheirParts) {
+  DSAPERF_REQUIRE_GPU();
+  for (const auto& [tokens, q_lora] : {std::pair{1, 1536}, {130, 2048}, {1500, 1536}, {5, 96}}) {
+    SCOPED_TRACE(tokens);
+    const int groups = (q_lora + 127) / 128;
+    const std::int64_t n = tokens;
+    const auto q_a = device(awkward_bf16(n * q_lora));
+    const auto kv = device(testing::normal_bf16(n * 576, 8));
+    const auto raw_key = device(testing::normal_bf16(n * 128, 9));
+    const auto index_query = device(testing::normal_bf16(n * 64 * 128, 10));
+    const auto index_query_of_parts = device(*index_query.to_host());
+    const auto weight = device(std::vector<float>(2048, 0.7F));
+    std::vector<std::int32_t> rows(n);
+    for (int t = 0; t < tokens; ++t) rows[t] = t;
+    const auto positions = device(rows);
+    const auto table = device(rope_table(rope_frequencies({}, 64), rows));
+    const auto head_weights = device(std::vector<float>(n * 64, 0.25F));
+    struct Outputs {
+      DeviceArray<std::uint16_t> q_r, latent, k_rope, key;
+      DeviceArray<std::uint8_t> q_r_codes, query_codes, key_codes;
+      DeviceArray<float> q_r_scales, head_weights, key_scales;
+    };
+    const auto bits = [](std::int64_t size) { return device(std::vector<std::uint16_t>(size, 7)); };
+    const auto codes = [](std::int64_t size) { return device(std::vector<std::uint8_t>(size, 7)); };
+    const auto floats = [](std::int64_t size) { return device(std::vector<float>(size, -1)); };
+    const auto outputs = [&] {
+      return Outputs{bits(n * q_lora), bits(n * 512),      bits(n * 64),
+                     bits(n * 128),    codes(n * q_lora),  codes(n * 64 * 128),
+                     codes(n * 128),   floats(n * groups), floats(n * 64),
+                     floats(n)};
+    };
+    const auto norm_rope_of = [&, tokens = tokens, q_lora = q_lora](const Outputs& to) {
+      return NormRopeParams{.query = {.x = q_a.data(),
+                                      .weight = weight.data(),
+                                      .out = to.q_r.data(),
+                                      .rows = tokens,
+                                      .dim = q_lora,
+                                      .x_stride = q_lora,
+                                      .out_stride = q_lora,
+                                      .eps = 1e-6F},
+                            .quantised = {.x = to.q_r.data(),
+                                          .values = to.q_r_codes.data(),
+                                          .scales = to.q_r_scales.data(),
+                                          .rows = tokens,
+                                          .dim = q_lora,
+                                          .x_stride = q_lora,
+                                          .values_stride = q_lora,
+                                          .scales_stride = groups},
+                            .latent = {.x = kv.data(),
+                                       .weight = weight.data(),
+                                       .out = to.latent.data(),
+                                       .rows = tokens,
+                                       .dim = 512,
+                                       .x_stride = 576,
+                                       .out_stride = 512,
+                                       .eps = 1e-6F},
+                            .key = {.x = to.k_rope.data(),
+                                    .cos_sin = table.data(),
+                                    .positions = positions.data(),
+                                    .tokens = tokens,
+                                    .table_rows = tokens,
+                                    .heads = 1,
+                                    .dim = 64,
+                                    .token_stride = 64,
+                                    .source = kv.data() + 512,
+                                    .source_token_stride = 576}};
+    };
+    const auto indexer_of = [&, tokens = tokens](const Outputs& to,
+                                                 const DeviceArray<std::uint16_t>& query) {
+      const RopeParams rope{.x = query.data(),
+                            .cos_sin = table.data(),
+                            .positions = positions.data(),
+                            .tokens = tokens,
+                            .table_rows = tokens,
+                            .heads = 64,
+                            .dim = 64,
+                            .token_stride = 64 * 128,
+                            .head_stride = 128,
+                            .pairs = RopePairs::kHalfSplit};
+      auto key = rope;
+      key.x = to.key.data();
+      key.heads = 1;
+      key.token_stride = 128;
+      return IndexerNormRopeParams{.query = rope,
+                                   .key_norm = {.x = raw_key.data(),
+                                                .weight = weight.data(),
+                                                .bias = weight.data(),
+                                                .out = to.key.data(),
+                                                .rows = tokens,
+                                                .dim = 128,
+                                                .x_stride = 128,
+                                                .out_stride = 128,
+                                                .eps = 1e-6F},
+                                   .key = key};
+    };
+    const auto queries_of = [&](const Outputs& to, const DeviceArray<std::uint16_t>& query) {
+      return IndexerQuantiseParams{.x = query.data(),
+                                   .values = to.query_codes.data(),
+                                   .weights = head_weights.data(),
+                                   .weights_out = to.head_weights.data(),
+                                   .rows = n * 64,
+                                   .x_stride = 128,
+                                   .weight_factor = 0.011F};
+    };
+    const auto keys_of = [&](const Outputs& to) {
+      return IndexerQuantiseParams{.x = to.key.data(),
+                                   .values = to.key_codes.data(),
+                                   .scales = to.key_scales.data(),
+                                   .rows = n,
+                                   .x_stride = 128};
+    };
+    const auto want = outputs();
+    const auto parts = norm_rope_of(want);
+    finish(rms_norm(parts.query, nullptr));
+    finish(quantise_groups(parts.quantised, nullptr));
+    finish(rms_norm(parts.latent, nullptr));
+    finish(rope(parts.key, nullptr));
+    const auto indexer_parts = indexer_of(want, index_query_of_parts);
+    finish(rope(indexer_parts.query, nullptr));
+    finish(layer_norm(indexer_parts.key_norm, nullptr));
+    finish(rope(indexer_parts.key, nullptr));
+    finish(indexer_quantise(queries_of(want, index_query_of_parts), nullptr));
+    finish(indexer_quantise(keys_of(want), nullptr));
+
+    const auto got = outputs();
+    finish(norm_rope(norm_rope_of(got), nullptr));
+    finish(indexer_norm_rope(indexer_of(got, index_query), nullptr));
+    finish(indexer_quantise_both(queries_of(got, index_query), keys_of(got), nullptr));
+    EXPECT_EQ(*got.q_r.to_host(), *want.q_r.to_host());
+    EXPECT_EQ(*got.q_r_codes.to_host(), *want.q_r_codes.to_host());
+    EXPECT_EQ(*got.q_r_scales.to_host(), *want.q_r_scales.to_host());
+    EXPECT_EQ(*got.latent.to_host(), *want.latent.to_host());
+    EXPECT_EQ(*got.k_rope.to_host(), *want.k_rope.to_host());
+    EXPECT_EQ(*index_query.to_host(), *index_query_of_parts.to_host());
+    EXPECT_EQ(*got.key.to_host(), *want.key.to_host());
+    EXPECT_EQ(*got.query_codes.to_host(), *want.query_codes.to_host());
+    EXPECT_EQ(*got.head_weights.to_host(), *want.head_weights.to_host());
+    EXPECT_EQ(*got.key_codes.to_host(), *want.key_codes.to_host());
+    EXPECT_EQ(*got.key_scales.to_host(), *want.key_scales.to_host());
   }
 }
 

@@ -11,3 +11,14 @@ inline __half2_raw __nv_cvt_fp8x2_to_halfraw2(__nv_fp8x2_storage_t pair,
   return {dsaperf::kernels::e4m3_to_float(static_cast<std::uint8_t>(pair)),
           dsaperf::kernels::e4m3_to_float(static_cast<std::uint8_t>(pair >> 8))};
 }
+
+enum __nv_saturation_t { __NV_SATFINITE };
+// As the instruction does it, NaN keeps its sign.
+inline __nv_fp8x2_storage_t __nv_cvt_float2_to_fp8x2(float2 pair, __nv_saturation_t,
+                                                     __nv_fp8_interpretation_t) {
+  const auto code = [](float value) -> std::uint32_t {
+    if (std::isnan(value)) return std::signbit(value) ? 0xff : 0x7f;
+    return dsaperf::kernels::e4m3_from(value);
+  };
+  return static_cast<__nv_fp8x2_storage_t>(code(pair.x) | code(pair.y) << 8);
+}

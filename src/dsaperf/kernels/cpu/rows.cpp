@@ -30,6 +30,9 @@ Result<void> rope(const RopeParams& params, int threads) {
   parallel_ranges(params.tokens, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
     RopeParams part = params;
     part.x = static_cast<std::uint16_t*>(params.x) + begin * params.token_stride;
+    if (params.source != nullptr)
+      part.source =
+          static_cast<const std::uint16_t*>(params.source) + begin * params.source_token_stride;
     part.positions = params.positions + begin;
     part.tokens = end - begin;
     results[begin / kRowsPerTask] = rope_reference(part);

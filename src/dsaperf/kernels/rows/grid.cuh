@@ -12,4 +12,11 @@ inline unsigned grid_size(std::int64_t work, std::int64_t per_cta) {
   return static_cast<unsigned>(wanted < kMost ? wanted : kMost);
 }
 
+// Whether `work` items at `per_cta` each are more CTAs of 256 threads than an H100 or H200 holds at
+// once (8 on each of 132 SMs): then a thread does better to load for several items before it works
+// on the first.
+inline bool exceeds_gpu(std::int64_t work, std::int64_t per_cta) {
+  return work / per_cta > 8 * 132;
+}
+
 }  // namespace dsaperf::kernels::rows

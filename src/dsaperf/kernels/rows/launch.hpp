@@ -3,6 +3,7 @@
 #include "dsaperf/kernels/cache_read.hpp"
 #include "dsaperf/kernels/cache_write.hpp"
 #include "dsaperf/kernels/norm.hpp"
+#include "dsaperf/kernels/norm_rope.hpp"
 #include "dsaperf/kernels/quantise.hpp"
 #include "dsaperf/kernels/rope.hpp"
 
@@ -17,6 +18,10 @@ cudaError_t launch(const LayerNormParams& params, cudaStream_t stream);
 cudaError_t launch(const RopeParams& params, cudaStream_t stream);
 cudaError_t launch(const QuantiseGroupsParams& params, cudaStream_t stream);
 cudaError_t launch(const IndexerQuantiseParams& params, cudaStream_t stream);
+cudaError_t launch(const IndexerQuantiseParams& first, const IndexerQuantiseParams& second,
+                   cudaStream_t stream);
+cudaError_t launch(const NormRopeParams& params, cudaStream_t stream);
+cudaError_t launch(const IndexerNormRopeParams& params, cudaStream_t stream);
 cudaError_t launch(const KvCacheWriteParams& params, cudaStream_t stream);
 cudaError_t launch(const IndexKeyCacheWriteParams& params, cudaStream_t stream);
 cudaError_t launch(const GatherIndexKeysParams& params, cudaStream_t stream);
