@@ -6,6 +6,7 @@
 #include "dsaperf/kernels/gemm.hpp"
 #include "dsaperf/kernels/indexer_scores.hpp"
 #include "dsaperf/kernels/norm.hpp"
+#include "dsaperf/kernels/norm_rope.hpp"
 #include "dsaperf/kernels/quantise.hpp"
 #include "dsaperf/kernels/rope.hpp"
 #include "dsaperf/kernels/sparse_mla.hpp"
@@ -99,6 +100,12 @@ class Backend {
   virtual Result<void> topk(const kernels::TopkParams& params) = 0;
   virtual Result<void> selection_rows(const kernels::SelectionRowsParams& params) = 0;
   virtual Result<void> sparse_mla(const kernels::SparseMlaParams& params) = 0;
+
+  // Several of the above in one call, which a GPU makes one launch of.
+  virtual Result<void> norm_rope(const kernels::NormRopeParams& params);
+  virtual Result<void> indexer_norm_rope(const kernels::IndexerNormRopeParams& params);
+  virtual Result<void> indexer_quantise_both(const kernels::IndexerQuantiseParams& queries,
+                                             const kernels::IndexerQuantiseParams& keys);
 
  protected:
   // A buffer that counts in memory() until it is released.

@@ -193,10 +193,15 @@ Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8,
     if (n > 0) DSAPERF_TRY(add_scores(backend, pass, score_bytes));
   }
   if (fp8) {
-    const std::int64_t widest = std::max({spec.hidden, spec.q_lora, spec.heads * spec.v});
-    DSAPERF_TRY(add(backend, pass, "x_e4m3", DType::kE4m3, {n, widest}));
-    DSAPERF_TRY(
-        add(backend, pass, "x_scales", DType::kF32, {n, (widest + kQuantGroup - 1) / kQuantGroup}));
+    const auto quantised = [&](const char* values, const char* scales,
+                               std::int64_t columns) -> Result<void> {
+      DSAPERF_TRY(add(backend, pass, values, DType::kE4m3, {n, columns}));
+      return add(backend, pass, scales, DType::kF32,
+                 {n, (columns + kQuantGroup - 1) / kQuantGroup});
+    };
+    const std::int64_t widest = std::max(spec.hidden, spec.heads * spec.v);
+    DSAPERF_TRY(quantised("x_e4m3", "x_scales", widest));
+    DSAPERF_TRY(quantised("q_r_e4m3", "q_r_scales", spec.q_lora));
   }
   return {};
 }

@@ -33,6 +33,7 @@ struct PassOptions {
 //
 //   x y                                [tokens, hidden] bf16
 //   q_a q_r                            [tokens, q_lora] bf16, before and after the norm
+//   q_r_e4m3 q_r_scales                [tokens, q_lora], one scale per 128: of fp8 projections only
 //   kv latent k_rope                   [tokens, 576], [tokens, 512], [tokens, 64] bf16
 //   q query                            [tokens, heads, nope + 64], [tokens, heads, 576] bf16
 //   index_key_raw index_key            [tokens, 128] bf16: W_ik x; after LayerNorm and rope

@@ -146,6 +146,16 @@ class GpuBackend final : public Backend {
   Result<void> indexer_quantise(const kernels::IndexerQuantiseParams& params) override {
     return kernels::indexer_quantise(params, stream_);
   }
+  Result<void> norm_rope(const kernels::NormRopeParams& params) override {
+    return kernels::norm_rope(params, stream_);
+  }
+  Result<void> indexer_norm_rope(const kernels::IndexerNormRopeParams& params) override {
+    return kernels::indexer_norm_rope(params, stream_);
+  }
+  Result<void> indexer_quantise_both(const kernels::IndexerQuantiseParams& queries,
+                                     const kernels::IndexerQuantiseParams& keys) override {
+    return kernels::indexer_quantise_both(queries, keys, stream_);
+  }
   Result<void> kv_cache_write(const kernels::KvCacheWriteParams& params) override {
     return kernels::kv_cache_write(params, stream_);
   }

@@ -202,6 +202,27 @@ class CpuBackend final : public ReferenceBackend {
 
 }  // namespace
 
+Result<void> Backend::norm_rope(const kernels::NormRopeParams& params) {
+  DSAPERF_TRY(norm_rope_check(params));
+  DSAPERF_TRY(rms_norm(params.query));
+  if (params.quantised.values != nullptr) DSAPERF_TRY(quantise_groups(params.quantised));
+  DSAPERF_TRY(rms_norm(params.latent));
+  return rope(params.key);
+}
+
+Result<void> Backend::indexer_norm_rope(const kernels::IndexerNormRopeParams& params) {
+  DSAPERF_TRY(indexer_norm_rope_check(params));
+  DSAPERF_TRY(rope(params.query));
+  DSAPERF_TRY(layer_norm(params.key_norm));
+  return rope(params.key);
+}
+
+Result<void> Backend::indexer_quantise_both(const kernels::IndexerQuantiseParams& queries,
+                                            const kernels::IndexerQuantiseParams& keys) {
+  DSAPERF_TRY(indexer_quantise(queries));
+  return indexer_quantise(keys);
+}
+
 std::unique_ptr<Backend> reference_backend(int threads) {
   return std::make_unique<ReferenceBackend>(threads);
 }

@@ -3,6 +3,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/quantise.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -144,6 +145,7 @@ class Checker : public DsaLayer::Observer {
         return f32(c, "head_weight", 1e-5, 1e-4);
       case Stage::kNormRope:
         DSAPERF_TRY(bf16(c, "q_r", kRmsUnit, kUnit));
+        DSAPERF_TRY(quantised_query_latent(c));
         DSAPERF_TRY(bf16(c, "latent", kRmsUnit, kUnit));
         return bf16(c, "k_rope", 2 * kRmsUnit, 2.5 * kUnit);
       case Stage::kQBProjection:
@@ -242,6 +244,29 @@ class Checker : public DsaLayer::Observer {
     std::copy(got.begin(), got.end(), mine.e4m3());
     std::copy(got_scale.begin(), got_scale.end(), my_scale.f32());
     c.add(values, rows, 0.01, 32.0 / 448);
+    return {};
+  }
+
+  // Exact: scales are powers of two. Of the tested pass's own q_r, which the reference now holds.
+  Result<void> quantised_query_latent(Comparison& c) {
+    if (!reference_.has("q_r_e4m3")) return {};
+    const Tensor& q_r = reference_.at("q_r");
+    const Tensor& values = reference_.at("q_r_e4m3");
+    const Tensor& scales = reference_.at("q_r_scales");
+    DSAPERF_TRY(kernels::quantise_groups_reference({.x = q_r.bf16(),
+                                                    .values = values.e4m3(),
+                                                    .scales = scales.f32(),
+                                                    .rows = q_r.shape[0],
+                                                    .dim = static_cast<int>(q_r.shape[1]),
+                                                    .x_stride = q_r.shape[1],
+                                                    .values_stride = values.shape[1],
+                                                    .scales_stride = scales.shape[1]}));
+    DSAPERF_TRY_ASSIGN(const auto got, tested_rows<std::uint8_t>(tested_.at("q_r_e4m3")));
+    DSAPERF_TRY_ASSIGN(const auto got_scales, tested_rows<float>(tested_.at("q_r_scales")));
+    if (!std::equal(got.begin(), got.end(), values.e4m3()))
+      c.fail_with("q_r_e4m3 is not q_r quantised");
+    if (!std::equal(got_scales.begin(), got_scales.end(), scales.f32()))
+      c.fail_with("q_r_scales are not those of q_r");
     return {};
   }
 

@@ -78,8 +78,7 @@ class StageRunner {
       case Stage::kVUp:
         return v_up();
       case Stage::kOProjection:
-        return project_from(pass_.at("v_out"), std::int64_t{spec_.heads} * spec_.v, layer_.o_,
-                            pass_.at("y"));
+        return o_projection();
       case Stage::kIndexerScores:
       case Stage::kTopk:
         break;
@@ -87,27 +86,42 @@ class StageRunner {
     return {};
   }
 
-  // fp8 activations of the projections that follow; nothing to do for bf16 weights.
+  // Tensors of fp8 activations: of x and then of v_out; of q_r, which norm_rope fills.
+  struct Quantised {
+    const char* values;
+    const char* scales;
+  };
+  static constexpr Quantised kOfX = {"x_e4m3", "x_scales"};
+  static constexpr Quantised kOfQueryLatent = {"q_r_e4m3", "q_r_scales"};
+
+  // Activations of the projections that follow; without values for bf16 weights.
+  kernels::QuantiseGroupsParams quantised(const Tensor& x, std::int64_t columns,
+                                          const Quantised& into) {
+    if (!pass_.has(into.values)) return {};
+    return {.x = x.buffer.data(),
+            .values = pass_.at(into.values).e4m3(),
+            .scales = pass_.at(into.scales).f32(),
+            .rows = n_,
+            .dim = static_cast<int>(columns),
+            .x_stride = columns,
+            .values_stride = columns,
+            .scales_stride = groups(columns)};
+  }
+
   Result<void> quantise(const Tensor& x, std::int64_t columns) {
-    if (!pass_.has("x_e4m3")) return {};
-    return backend_.quantise_groups({.x = x.buffer.data(),
-                                     .values = pass_.at("x_e4m3").e4m3(),
-                                     .scales = pass_.at("x_scales").f32(),
-                                     .rows = n_,
-                                     .dim = static_cast<int>(columns),
-                                     .x_stride = columns,
-                                     .values_stride = columns,
-                                     .scales_stride = groups(columns)});
+    const auto params = quantised(x, columns, kOfX);
+    return params.values == nullptr ? Result<void>() : backend_.quantise_groups(params);
   }
 
   static std::int64_t groups(std::int64_t size) {
     return (size + kernels::kQuantGroup - 1) / kernels::kQuantGroup;
   }
 
-  Result<void> project(const Tensor& x, const DsaLayer::Projection& w, const Tensor& y) {
+  Result<void> project(const Tensor& x, const DsaLayer::Projection& w, const Tensor& y,
+                       const Quantised& quantised_x = kOfX) {
     if (w.fp8.data() != nullptr && y.type == DType::kBf16)
-      return backend_.fp8_gemm({.x = pass_.at("x_e4m3").e4m3(),
-                                .x_scales = pass_.at("x_scales").f32(),
+      return backend_.fp8_gemm({.x = pass_.at(quantised_x.values).e4m3(),
+                                .x_scales = pass_.at(quantised_x.scales).f32(),
                                 .w = w.fp8.as<std::uint8_t>(),
                                 .w_scales = w.scales.as<float>(),
                                 .y = y.buffer.data(),
@@ -132,10 +146,9 @@ class StageRunner {
          .output = y.type == DType::kF32 ? kernels::GemmOutput::kF32 : kernels::GemmOutput::kBf16});
   }
 
-  Result<void> project_from(const Tensor& x, std::int64_t columns, const DsaLayer::Projection& w,
-                            const Tensor& y) {
-    DSAPERF_TRY(quantise(x, columns));
-    return project(x, w, y);
+  Result<void> o_projection() {
+    DSAPERF_TRY(quantise(pass_.at("v_out"), std::int64_t{spec_.heads} * spec_.v));
+    return project(pass_.at("v_out"), layer_.o_, pass_.at("y"));
   }
 
   Result<void> qkv_a_projection() {
@@ -148,48 +161,56 @@ class StageRunner {
     return {};
   }
 
-  Result<void> rope(std::uint16_t* x, int heads, std::int64_t head_stride,
-                    kernels::RopePairs pairs) {
-    return backend_.rope({.x = x,
-                          .cos_sin = pass_.at("rope_table").f32(),
-                          .positions = pass_.at("rope_row").i32(),
-                          .tokens = n_,
-                          .table_rows = n_,
-                          .heads = heads,
-                          .dim = kRopeDim,
-                          .token_stride = heads * head_stride,
-                          .head_stride = head_stride,
-                          .pairs = pairs});
+  kernels::RopeParams rope(std::uint16_t* x, int heads, std::int64_t head_stride,
+                           kernels::RopePairs pairs) {
+    return {.x = x,
+            .cos_sin = pass_.at("rope_table").f32(),
+            .positions = pass_.at("rope_row").i32(),
+            .tokens = n_,
+            .table_rows = n_,
+            .heads = heads,
+            .dim = kRopeDim,
+            .token_stride = heads * head_stride,
+            .head_stride = head_stride,
+            .pairs = pairs};
+  }
+  // Out of rows of another tensor, which keeps them as they are.
+  kernels::RopeParams rope(const std::uint16_t* source, std::int64_t source_head_stride,
+                           std::uint16_t* x, int heads, std::int64_t head_stride) {
+    auto params = rope(x, heads, head_stride, kernels::RopePairs::kInterleaved);
+    params.source = source;
+    params.source_token_stride = heads * source_head_stride;
+    params.source_head_stride = source_head_stride;
+    return params;
   }
 
   Result<void> norm_rope() {
-    DSAPERF_TRY(backend_.rms_norm({.x = pass_.at("q_a").buffer.data(),
-                                   .weight = layer_.q_a_norm_.as<float>(),
-                                   .out = pass_.at("q_r").buffer.data(),
-                                   .rows = n_,
-                                   .dim = spec_.q_lora,
-                                   .x_stride = spec_.q_lora,
-                                   .out_stride = spec_.q_lora,
-                                   .eps = spec_.norm_eps}));
-    DSAPERF_TRY(backend_.rms_norm({.x = pass_.at("kv").buffer.data(),
-                                   .weight = layer_.kv_a_norm_.as<float>(),
-                                   .out = pass_.at("latent").buffer.data(),
-                                   .rows = n_,
-                                   .dim = kLatentDim,
-                                   .x_stride = kKeyDim,
-                                   .out_stride = kLatentDim,
-                                   .eps = spec_.norm_eps}));
-    DSAPERF_TRY(backend_.copy_rows(pass_.at("kv").bf16() + kLatentDim, 2 * kKeyDim,
-                                   pass_.at("k_rope").bf16(), 2 * kRopeDim, 2 * kRopeDim, n_));
-    return rope(pass_.at("k_rope").bf16(), 1, kRopeDim, kernels::RopePairs::kInterleaved);
+    const Tensor& q_r = pass_.at("q_r");
+    return backend_.norm_rope({.query = {.x = pass_.at("q_a").buffer.data(),
+                                         .weight = layer_.q_a_norm_.as<float>(),
+                                         .out = q_r.buffer.data(),
+                                         .rows = n_,
+                                         .dim = spec_.q_lora,
+                                         .x_stride = spec_.q_lora,
+                                         .out_stride = spec_.q_lora,
+                                         .eps = spec_.norm_eps},
+                               .quantised = quantised(q_r, spec_.q_lora, kOfQueryLatent),
+                               .latent = {.x = pass_.at("kv").buffer.data(),
+                                          .weight = layer_.kv_a_norm_.as<float>(),
+                                          .out = pass_.at("latent").buffer.data(),
+                                          .rows = n_,
+                                          .dim = kLatentDim,
+                                          .x_stride = kKeyDim,
+                                          .out_stride = kLatentDim,
+                                          .eps = spec_.norm_eps},
+                               .key = rope(pass_.at("kv").bf16() + kLatentDim, kKeyDim,
+                                           pass_.at("k_rope").bf16(), 1, kRopeDim)});
   }
 
   Result<void> q_b_projection() {
-    DSAPERF_TRY(project_from(pass_.at("q_r"), spec_.q_lora, layer_.q_b_, pass_.at("q")));
-    std::uint16_t* query_rope = pass_.at("query").bf16() + kLatentDim;
-    DSAPERF_TRY(backend_.copy_rows(pass_.at("q").bf16() + spec_.nope, 2 * spec_.query_dim(),
-                                   query_rope, 2 * kKeyDim, 2 * kRopeDim, n_ * spec_.heads));
-    return rope(query_rope, spec_.heads, kKeyDim, kernels::RopePairs::kInterleaved);
+    DSAPERF_TRY(project(pass_.at("q_r"), layer_.q_b_, pass_.at("q"), kOfQueryLatent));
+    return backend_.rope(rope(pass_.at("q").bf16() + spec_.nope, spec_.query_dim(),
+                              pass_.at("query").bf16() + kLatentDim, spec_.heads, kKeyDim));
   }
 
   Result<void> absorb() {
@@ -240,50 +261,54 @@ class StageRunner {
                                     .scale_format = cache_.options().kv_scales});
   }
 
-  Result<void> index_key() {
-    DSAPERF_TRY(backend_.layer_norm({.x = pass_.at("index_key_raw").buffer.data(),
-                                     .weight = layer_.k_norm_.as<float>(),
-                                     .bias = layer_.k_norm_bias_.as<float>(),
-                                     .out = pass_.at("index_key").buffer.data(),
-                                     .rows = n_,
-                                     .dim = kIndexDim,
-                                     .x_stride = kIndexDim,
-                                     .out_stride = kIndexDim,
-                                     .eps = 1e-6F}));
+  kernels::LayerNormParams index_key_norm() {
+    return {.x = pass_.at("index_key_raw").buffer.data(),
+            .weight = layer_.k_norm_.as<float>(),
+            .bias = layer_.k_norm_bias_.as<float>(),
+            .out = pass_.at("index_key").buffer.data(),
+            .rows = n_,
+            .dim = kIndexDim,
+            .x_stride = kIndexDim,
+            .out_stride = kIndexDim,
+            .eps = 1e-6F};
+  }
+  kernels::RopeParams index_key_rope() {
     return rope(pass_.at("index_key").bf16(), 1, kIndexDim, spec_.index_rope);
+  }
+  kernels::IndexerQuantiseParams quantised_index_key() {
+    return {.x = pass_.at("index_key").buffer.data(),
+            .values = pass_.at("index_key_e4m3").e4m3(),
+            .scales = pass_.at("index_key_scale").f32(),
+            .rows = n_,
+            .x_stride = kIndexDim};
   }
 
   Result<void> indexer_projection() {
-    DSAPERF_TRY(project_from(pass_.at("q_r"), spec_.q_lora, layer_.iq_, pass_.at("index_query")));
-    DSAPERF_TRY(
-        rope(pass_.at("index_query").bf16(), spec_.index_heads, kIndexDim, spec_.index_rope));
-    return index_key();
-  }
-
-  Result<void> quantise_index_key() {
-    return backend_.indexer_quantise({.x = pass_.at("index_key").buffer.data(),
-                                      .values = pass_.at("index_key_e4m3").e4m3(),
-                                      .scales = pass_.at("index_key_scale").f32(),
-                                      .rows = n_,
-                                      .x_stride = kIndexDim});
+    const Tensor& query = pass_.at("index_query");
+    DSAPERF_TRY(project(pass_.at("q_r"), layer_.iq_, query, kOfQueryLatent));
+    return backend_.indexer_norm_rope(
+        {.query = rope(query.bf16(), spec_.index_heads, kIndexDim, spec_.index_rope),
+         .key_norm = index_key_norm(),
+         .key = index_key_rope()});
   }
 
   Result<void> indexer_quantise() {
-    DSAPERF_TRY(backend_.indexer_quantise(
+    return backend_.indexer_quantise_both(
         {.x = pass_.at("index_query").buffer.data(),
          .values = pass_.at("index_query_e4m3").e4m3(),
          .weights = pass_.at("head_weight").f32(),
          .weights_out = pass_.at("head_weight_scaled").f32(),
          .rows = n_ * spec_.index_heads,
          .x_stride = kIndexDim,
-         .weight_factor = 1 / std::sqrt(static_cast<float>(spec_.index_heads * kIndexDim))}));
-    return quantise_index_key();
+         .weight_factor = 1 / std::sqrt(static_cast<float>(spec_.index_heads * kIndexDim))},
+        quantised_index_key());
   }
 
   Result<void> index_cache_write() {
     if (pass_.dense) {  // stages 6 and 7 did not run, the key is needed all the same
-      DSAPERF_TRY(index_key());
-      DSAPERF_TRY(quantise_index_key());
+      DSAPERF_TRY(backend_.layer_norm(index_key_norm()));
+      DSAPERF_TRY(backend_.rope(index_key_rope()));
+      DSAPERF_TRY(backend_.indexer_quantise(quantised_index_key()));
     }
     return backend_.index_key_cache_write({.values = pass_.at("index_key_e4m3").e4m3(),
                                            .scales = pass_.at("index_key_scale").f32(),
