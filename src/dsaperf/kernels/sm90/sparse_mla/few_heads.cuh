@@ -313,43 +313,29 @@ __device__ void attend_role(const SparseMlaParams& params, FewHeadsStorage<kHead
 template <int kHeads>
 __device__ void gather_role(const SparseMlaParams& params, FewHeadsStorage<kHeads>& shared,
                             int thread) {
-  constexpr int kRowsAtOnce = kWarpgroup / 8;
-  constexpr int kPasses = kBlock / kRowsAtOnce;
+  using Rows = ListedRows<kBlock>;
   const std::uint64_t keep = ptx::policy_evict_last();
   const int row = thread / 8;
   const int chunk = thread % 8;
   const auto* base = static_cast<const std::byte*>(params.kv.data) + 16 * chunk;
-  const std::uint32_t rows = ptx::shared_address(shared.rows) + chunk_offset(row, chunk);
+  const std::uint32_t tiles = ptx::shared_address(shared.rows) + chunk_offset(row, chunk);
   Ring<FewHeadsStorage<kHeads>::kTileSlots> ring;
   for (Work<Merge::kNone> work(params); work.valid(); work.next()) {
     const Item item = work.item(params);
-    std::int32_t next[kPasses];
-    const auto read_indices = [&](int block) {
-#pragma unroll
-      for (int i = 0; i < kPasses; ++i)
-        next[i] = listed(params, item, block * kBlock + row + kRowsAtOnce * i);
-    };
-    read_indices(item.first_block);
+    Rows rows;
+    rows.read(params, item, item.first_block, row);
 #pragma unroll 1
     for (int block = item.first_block; block < item.last_block; ++block) {
-      const std::byte* source[kPasses];
-      std::uint32_t bytes[kPasses];
-#pragma unroll
-      for (int i = 0; i < kPasses; ++i) {
-        const bool valid = names_row(params, next[i]);
-        bytes[i] = valid ? 16 : 0;
-        source[i] = base + (valid ? next[i] : 0) * params.kv.row_stride_bytes;
-      }
-      read_indices(block + 1);
+      rows.take(params, item, block, row, base);
 #pragma unroll
       for (int i = 0; i < kTiles; ++i) {
         const int tile = i == 0 ? kRopeTile : i - 1;
         ptx::mbarrier_wait(ptx::shared_address(&shared.free[ring.slot]), ring.parity ^ 1);
-        const std::uint32_t here = ptx::in_a_register(rows + ring.slot * kTileBytes);
+        const std::uint32_t here = ptx::in_a_register(tiles + ring.slot * kTileBytes);
 #pragma unroll
-        for (int pass = 0; pass < kPasses; ++pass)
-          ptx::cp_async_16(here + pass * kRowsAtOnce * 128, source[pass] + tile * 128, bytes[pass],
-                           keep);
+        for (int pass = 0; pass < Rows::kPasses; ++pass)
+          ptx::cp_async_16(here + pass * Rows::kRowsAtOnce * 128, rows.source[pass] + tile * 128,
+                           rows.bytes[pass], keep);
         ptx::mbarrier_arrive_after_cp_async(ptx::shared_address(&shared.full[ring.slot]));
         ring.advance();
       }

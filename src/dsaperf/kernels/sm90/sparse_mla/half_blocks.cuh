@@ -230,42 +230,28 @@ __device__ inline void value_half_blocks(const SparseMlaParams& params, HalfBloc
 
 __device__ inline void gather_half_blocks(const SparseMlaParams& params, HalfBlocksStorage& shared,
                                           int thread) {
-  constexpr int kRowsAtOnce = kWarpgroup / 8;
-  constexpr int kPasses = kHalfRows / kRowsAtOnce;
+  using Rows = ListedRows<kHalfRows>;
   const std::uint64_t keep = ptx::policy_evict_last();
   const int row = thread / 8;
   const int chunk = thread % 8;
   const auto* base = static_cast<const std::byte*>(params.kv.data) + 16 * chunk;
-  const std::uint32_t rows = ptx::shared_address(shared.rows) + chunk_offset(row, chunk);
+  const std::uint32_t places = ptx::shared_address(shared.rows) + chunk_offset(row, chunk);
   HalfPlaces place;
   for (Work<Merge::kNone> work(params); work.valid(); work.next()) {
     const Item item = work.item(params);
-    std::int32_t next[kPasses];
-    const auto read_indices = [&](int step) {
-#pragma unroll
-      for (int i = 0; i < kPasses; ++i)
-        next[i] = listed(params, item, step * kHalfRows + row + kRowsAtOnce * i);
-    };
-    read_indices(2 * item.first_block);
+    Rows rows;
+    rows.read(params, item, 2 * item.first_block, row);
 #pragma unroll 1
     for (int step = 2 * item.first_block; step < 2 * item.last_block; ++step) {
-      const std::byte* source[kPasses];
-      std::uint32_t bytes[kPasses];
-#pragma unroll
-      for (int i = 0; i < kPasses; ++i) {
-        const bool valid = names_row(params, next[i]);
-        bytes[i] = valid ? 16 : 0;
-        source[i] = base + (valid ? next[i] : 0) * params.kv.row_stride_bytes;
-      }
-      read_indices(step + 1);
+      rows.take(params, item, step, row, base);
       ptx::mbarrier_wait(ptx::shared_address(&shared.free[place.slot]), place.parity ^ 1);
-      const std::uint32_t here = ptx::in_a_register(rows + place.slot * sizeof(shared.rows[0]));
+      const std::uint32_t here = ptx::in_a_register(places + place.slot * sizeof(shared.rows[0]));
 #pragma unroll
-      for (int i = 0; i < kPasses; ++i) {
+      for (int i = 0; i < Rows::kPasses; ++i) {
 #pragma unroll
         for (int tile = 0; tile < kTiles; ++tile)
-          ptx::cp_async_16(here + tile * kHalfTileBytes + i * kRowsAtOnce * 128,
-                           source[i] + tile * 128, bytes[i], keep);
+          ptx::cp_async_16(here + tile * kHalfTileBytes + i * Rows::kRowsAtOnce * 128,
+                           rows.source[i] + tile * 128, rows.bytes[i], keep);
       }
       ptx::mbarrier_arrive_after_cp_async(ptx::shared_address(&shared.full[place.slot]));
       place.advance();
