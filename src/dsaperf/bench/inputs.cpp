@@ -92,7 +92,23 @@ Result<std::vector<std::uint8_t>> ends_of(const void* data, std::size_t bytes) {
   return host;
 }
 
-class AttentionInputs final : public Inputs {
+// Of a kernel with one result, poisoned before it runs and compared by its ends.
+template <typename Element, typename Base = Inputs>
+class OneResult : public Base {
+ public:
+  Result<void> prepare(Variant /*variant*/) override {
+    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
+    return {};
+  }
+  Result<std::vector<std::uint8_t>> output() const override {
+    return ends_of(out_.data(), out_.size_bytes());
+  }
+
+ protected:
+  Array<Element> out_;
+};
+
+class AttentionInputs final : public OneResult<std::uint16_t> {
  public:
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<AttentionInputs>();
@@ -162,25 +178,21 @@ class AttentionInputs final : public Inputs {
     if (bytes > workspace_.size()) {
       DSAPERF_TRY_ASSIGN(workspace_, Array<std::uint8_t>::uninitialized(bytes));
     }
-    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
-    return {};
+    return OneResult::prepare(variant);
   }
   Result<void> run(Variant variant, CUstream_st* stream) override {
     return kernels::sparse_mla_variant(params_, variant, workspace_.data(), workspace_.size(),
                                        stream);
   }
-  Result<std::vector<std::uint8_t>> output() const override {
-    return ends_of(out_.data(), out_.size_bytes());
-  }
 
  private:
   Array<std::uint8_t> kv_, workspace_;
-  Array<std::uint16_t> q_, out_;
+  Array<std::uint16_t> q_;
   Array<std::int32_t> lists_;
   kernels::SparseMlaParams params_;
 };
 
-class ScoresInputs final : public Inputs {
+class ScoresInputs final : public OneResult<float> {
  public:
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<ScoresInputs>();
@@ -208,20 +220,13 @@ class ScoresInputs final : public Inputs {
     return inputs;
   }
 
-  Result<void> prepare(Variant /*variant*/) override {
-    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
-    return {};
-  }
   Result<void> run(Variant variant, CUstream_st* stream) override {
     return kernels::indexer_scores_variant(params_, variant, stream);
-  }
-  Result<std::vector<std::uint8_t>> output() const override {
-    return ends_of(out_.data(), out_.size_bytes());
   }
 
  private:
   Array<std::uint8_t> q_, k_;
-  Array<float> weights_, scales_, out_;
+  Array<float> weights_, scales_;
   Array<std::int32_t> start_, end_;
   kernels::IndexerScoresParams params_;
 };
@@ -271,7 +276,7 @@ class PagedInputs : public Inputs {
   kernels::PagedIndexerScoresParams params;
 };
 
-class PagedScoresInputs final : public PagedInputs {
+class PagedScoresInputs final : public OneResult<float, PagedInputs> {
  public:
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<PagedScoresInputs>();
@@ -282,22 +287,12 @@ class PagedScoresInputs final : public PagedInputs {
     return inputs;
   }
 
-  Result<void> prepare(Variant /*variant*/) override {
-    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
-    return {};
-  }
   Result<void> run(Variant variant, CUstream_st* stream) override {
     return kernels::paged_indexer_scores_variant(params, variant, stream);
   }
-  Result<std::vector<std::uint8_t>> output() const override {
-    return ends_of(out_.data(), out_.size_bytes());
-  }
-
- private:
-  Array<float> out_;
 };
 
-class PagedSelectInputs final : public PagedInputs {
+class PagedSelectInputs final : public OneResult<std::int32_t, PagedInputs> {
  public:
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<PagedSelectInputs>();
@@ -318,24 +313,19 @@ class PagedSelectInputs final : public PagedInputs {
     if (bytes > workspace_.size()) {
       DSAPERF_TRY_ASSIGN(workspace_, Array<std::uint8_t>::uninitialized(bytes));
     }
-    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
-    return {};
+    return OneResult::prepare(variant);
   }
   Result<void> run(Variant variant, CUstream_st* stream) override {
     return kernels::paged_indexer_select_variant(select_, variant, workspace_.data(),
                                                  workspace_.size(), stream);
   }
-  Result<std::vector<std::uint8_t>> output() const override {
-    return ends_of(out_.data(), out_.size_bytes());
-  }
 
  private:
   Array<std::uint8_t> workspace_;
-  Array<std::int32_t> out_;
   kernels::PagedIndexerSelectParams select_;
 };
 
-class TopkInputs final : public Inputs {
+class TopkInputs final : public OneResult<std::int32_t> {
  public:
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<TopkInputs>();
@@ -351,20 +341,12 @@ class TopkInputs final : public Inputs {
     return inputs;
   }
 
-  Result<void> prepare(Variant /*variant*/) override {
-    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
-    return {};
-  }
   Result<void> run(Variant variant, CUstream_st* stream) override {
     return kernels::topk_variant(params_, variant, stream);
-  }
-  Result<std::vector<std::uint8_t>> output() const override {
-    return ends_of(out_.data(), out_.size_bytes());
   }
 
  private:
   Array<float> scores_;
-  Array<std::int32_t> out_;
   kernels::TopkParams params_;
 };
 

@@ -4,6 +4,7 @@
 #include "dsaperf/collect/fake_source.hpp"
 #include "dsaperf/collect/plan.hpp"
 #include "dsaperf/cost/stage_cost.hpp"
+#include "dsaperf/cost/testing_card.hpp"
 #include "dsaperf/cost/testing_layers.hpp"
 
 #include <gtest/gtest.h>
@@ -16,14 +17,7 @@
 namespace dsaperf::collect {
 namespace {
 
-cost::SystemSpec card() {
-  cost::SystemSpec system;
-  system.name = "test_card";
-  system.hbm_bytes_per_s = 4e12;
-  system.hbm_capacity = Bytes{std::int64_t{141} << 30};
-  system.peak_flop_per_s = {1e15, 2e15, std::nullopt, std::nullopt};
-  return system;
-}
+using cost::testing::card;
 
 // Every axis that the stages of a layer may or may not see.
 Axes all_axes() {

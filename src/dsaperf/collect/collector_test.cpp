@@ -1,6 +1,7 @@
 #include "dsaperf/collect/collector.hpp"
 
 #include "dsaperf/collect/fake_source.hpp"
+#include "dsaperf/cost/testing_card.hpp"
 #include "dsaperf/cost/testing_layers.hpp"
 
 #include <gtest/gtest.h>
@@ -24,14 +25,10 @@ class CollectorTest : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(directory); }
 
   std::vector<std::unique_ptr<TimingSource>> sources(FakeSource::Options options, int count = 1) {
-    cost::SystemSpec system;
-    system.name = "test_card";
-    system.hbm_bytes_per_s = 4e12;
-    system.peak_flop_per_s = {1e15, 2e15, std::nullopt, std::nullopt};
     std::vector<std::unique_ptr<TimingSource>> result;
     for (int i = 0; i < count; ++i) {
-      result.push_back(
-          std::make_unique<FakeSource>(cost::testing::deepseek_v32(), system, options));
+      result.push_back(std::make_unique<FakeSource>(cost::testing::deepseek_v32(),
+                                                    cost::testing::card(), options));
     }
     return result;
   }

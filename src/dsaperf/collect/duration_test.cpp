@@ -2,6 +2,7 @@
 
 #include "dsaperf/collect/by_stage.hpp"
 #include "dsaperf/collect/plan.hpp"
+#include "dsaperf/cost/testing_card.hpp"
 #include "dsaperf/cost/testing_layers.hpp"
 
 #include <gtest/gtest.h>
@@ -11,14 +12,7 @@
 namespace dsaperf::collect {
 namespace {
 
-cost::SystemSpec card() {
-  cost::SystemSpec system;
-  system.name = "test_card";
-  system.hbm_bytes_per_s = 4e12;
-  system.hbm_capacity = Bytes{std::int64_t{141} << 30};
-  system.peak_flop_per_s = {1e15, 2e15, std::nullopt, std::nullopt};
-  return system;
-}
+using cost::testing::card;
 
 Axes axes() {
   return {.heads = {128},

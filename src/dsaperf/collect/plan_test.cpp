@@ -1,5 +1,6 @@
 #include "dsaperf/collect/plan.hpp"
 
+#include "dsaperf/cost/testing_card.hpp"
 #include "dsaperf/cost/testing_layers.hpp"
 
 #include <gtest/gtest.h>
@@ -10,6 +11,8 @@
 namespace dsaperf::collect {
 namespace {
 
+using cost::testing::card;
+
 Axes single_axes(int heads) {
   return {.heads = {heads},
           .kv = {model::KvFormat::kBf16},
@@ -17,15 +20,6 @@ Axes single_axes(int heads) {
           .roles = {model::IndexerRole::kFull},
           .scores = {ScoreDistribution::kModelLike},
           .launches = {Launch::kGraph}};
-}
-
-cost::SystemSpec card(double gib) {
-  cost::SystemSpec system;
-  system.name = "test_card";
-  system.hbm_bytes_per_s = 4e12;
-  system.hbm_capacity = Bytes{static_cast<std::int64_t>(gib * (1 << 30))};
-  system.peak_flop_per_s = {1e15, 2e15, std::nullopt, std::nullopt};
-  return system;
 }
 
 std::size_t count(const std::vector<GridPoint>& grid, perfdb::Phase phase) {
