@@ -23,6 +23,11 @@ def run(*command, **environment):
     return result.stdout
 
 
+def files_in(folder):
+    """What lies in a folder, by its place there."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def run_paths(file):
     dynamic = run("readelf", "-d", file)
     return [line.split("[", 1)[1] for line in dynamic.splitlines() if "(RPATH)" in line or "(RUNPATH)" in line]
@@ -42,6 +47,23 @@ class Installed:
             self.skipTest("no AIConfigurator tables: set DSAPERF_SYSTEMS, or run scripts/setup")
         listed = run(self.prefix / "bin/dsaperf", "db", "ls", "--systems", systems)
         self.assertRegex(listed, r"h200_sxm +sglang +context +81836")
+
+    def test_arrow_comes_with_it(self):
+        private = next(self.prefix.glob("lib/**/libdsaperf_parquet.so")).parent
+        names = {file.name for file in private.iterdir()} - {"libdsaperf_inject.so"}  # of a build with CUDA
+        self.assertEqual(len(names), 3, names)
+        for library in ("libarrow.so", "libparquet.so", "libdsaperf_parquet.so"):
+            self.assertTrue(any(name.startswith(library) for name in names), names)
+
+    def test_data_is_all_there(self):
+        self.assertEqual(files_in(self.prefix / "share/dsaperf"), files_in(ROOT / "data"))
+
+    def test_every_command_has_its_manual_page(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run(self.prefix / "bin/dsaperf", "man", "-o", folder)
+            pages = files_in(pathlib.Path(folder))
+        self.assertGreater(len(pages), 20)
+        self.assertEqual(files_in(self.prefix / "share/man/man1"), pages)
 
     def test_arrow_is_not_loaded_by_a_command_that_reads_no_table(self):
         result = subprocess.run([self.prefix / "bin/dsaperf", "analyze", "deepseek-ai/DeepSeek-V3.2"], capture_output=True,
@@ -119,6 +141,10 @@ class DebianPackageTest(Installed, unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.folder.cleanup()
+
+    def test_all_of_it_lies_under_usr(self):
+        self.assertEqual([path.name for path in self.prefix.parent.iterdir()], ["usr"])
+        self.assertEqual({path.name for path in self.prefix.iterdir()}, {"bin", "include", "lib", "share"})
 
     def test_it_says_what_it_needs(self):
         self.assertEqual(run("dpkg-deb", "-f", self.package, "Package", "Version"), f"Package: dsaperf\nVersion: {VERSION}\n")
