@@ -35,6 +35,7 @@ constexpr std::array kVariantNames = {
     std::pair{Variant::kHalfBlocks, std::string_view("half_blocks")},
     std::pair{Variant::kEarly, std::string_view("early")},
     std::pair{Variant::kEarlyPairs, std::string_view("early_pairs")},
+    std::pair{Variant::kEarlyFour, std::string_view("early_four")},
     std::pair{Variant::kSpread512x4, std::string_view("spread_512x4")},
     std::pair{Variant::kSpread512x8, std::string_view("spread_512x8")},
     std::pair{Variant::kSpread512x16, std::string_view("spread_512x16")},
@@ -220,7 +221,10 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
       if ((shape.heads == 32 || shape.heads == 64) && columns <= 256 &&
           shape.rows <= kMostEarlyRequests) {
         variants.push_back(Variant::kEarly);
-        if (columns > 64 && columns <= 128) variants.push_back(Variant::kEarlyPairs);
+        if (columns > 64 && columns <= 128) {
+          variants.push_back(Variant::kEarlyPairs);
+          variants.push_back(Variant::kEarlyFour);
+        }
       }
       break;
     }

@@ -32,6 +32,7 @@ enum class Variant {
   kHalfBlocks,         // steps of 32 rows, scores one step ahead (64, 128 heads, bf16 rows)
   kEarly,              // starts while the grid before it ends
   kEarlyPairs,         // kEarly; two warpgroups share a page, each with half of the columns
+  kEarlyFour,          // kEarly; four math warpgroups, weights from shared memory
   kSpread512x4,        // a row over the registers of a cluster: threads x elements of a CTA
   kSpread512x8,
   kSpread512x16,

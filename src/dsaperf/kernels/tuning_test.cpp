@@ -198,13 +198,14 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
       variants_of(
           {.kernel = TunedKernel::kSparsePrefill, .heads = 64, .rows = 4096, .columns = 2048}, 132),
       ElementsAre(Variant::kDefault, Variant::kHalfBlocks));
-  EXPECT_THAT(variants_of({.kernel = TunedKernel::kPagedScores,
-                           .heads = 64,
-                           .q_len = 2,
-                           .rows = 32,
-                           .columns = 32768},
-                          132),
-              ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyPairs));
+  EXPECT_THAT(
+      variants_of({.kernel = TunedKernel::kPagedScores,
+                   .heads = 64,
+                   .q_len = 2,
+                   .rows = 32,
+                   .columns = 32768},
+                  132),
+      ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyPairs, Variant::kEarlyFour));
   TunedShape select{
       .kernel = TunedKernel::kPagedSelect, .heads = 64, .rows = 256, .columns = 32768};
   EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault, Variant::kFused));
@@ -221,7 +222,7 @@ TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
   for (const auto variant :
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
         Variant::kFewHeads, Variant::kHalfBlocks, Variant::kEarly, Variant::kEarlyPairs,
-        Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
+        Variant::kEarlyFour, Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
         Variant::kSpread1024x8, Variant::kFused})
     EXPECT_EQ(variant_from_name(name(variant)), variant);
   EXPECT_EQ(variant_from_name("?"), std::nullopt);

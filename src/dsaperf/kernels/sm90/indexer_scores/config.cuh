@@ -14,21 +14,24 @@ namespace dsaperf::kernels::sm90 {
 //   kEarly    starts while the grid before it ends (programmatic dependent launch), and in decode
 //             lets the producer alone find its work: no block barrier before the first page
 //   kKeeps    decode of one new token: keeps what a top-k may take and does not write scores
+//   kLean     weights are read from shared memory for each tile, which frees the registers for a
+//             fourth math warpgroup where there are 128 columns
 template <int kIndexHeads, int kProductColumns, int kKeySharers, bool kPagedKeys,
-          bool kStartsEarly = false, bool kKeepsCandidates = false>
+          bool kStartsEarly = false, bool kKeepsCandidates = false, bool kReadsWeights = false>
 struct ScoresConfig {
   static constexpr int kHeads = kIndexHeads;
   static constexpr int kColumns = kProductColumns;
   static constexpr bool kPaged = kPagedKeys;
   static constexpr bool kEarly = kStartsEarly;
   static constexpr bool kKeeps = kKeepsCandidates;
+  static constexpr bool kLean = kReadsWeights;
 
   static constexpr int kDim = 128;      // bytes of a key or of one head of a query
   static constexpr int kTileKeys = 64;  // M of the product, and a page
   // As many as the registers allow: products and sums overlap by chance, better so with more.
-  static constexpr int kMathWarpgroups = kColumns == 256                       ? 2
-                                         : kColumns == 128 && kKeySharers == 1 ? 3
-                                                                               : 4;
+  static constexpr int kMathWarpgroups = kColumns == 256                                 ? 2
+                                         : kColumns == 128 && kKeySharers == 1 && !kLean ? 3
+                                                                                         : 4;
   static constexpr int kWays = kKeySharers == 0 ? kMathWarpgroups : kKeySharers;
   static constexpr int kTeams = kMathWarpgroups / kWays;
   static constexpr int kThreads = 128 * (kMathWarpgroups + 1);

@@ -167,7 +167,8 @@ struct Epilogue {
   static constexpr int kChunkRows = kRows < 4 ? kRows : 4;  // rows reduced over the quad at once
   static constexpr int kChunks = kRows / kChunkRows;
 
-  float weights[Config::kColumns / 4];
+  float weights[Config::kLean ? 1 : Config::kColumns / 4];
+  const float2* weight_pairs;  // of this lane, 4 apart; read for each tile where kLean
   // Limits of this lane's rows: few stay in registers, many in shared memory.
   static constexpr bool kKeepLimits = kChunks <= 2;
   RowLimits kept_limits[kKeepLimits ? kChunks : 1];
@@ -189,12 +190,14 @@ struct Epilogue {
     key_in_tile = warp * 16 + lane / 4;
     const int column = way_of<Config>(warpgroup) * Config::kColumns;
     const int row = way_of<Config>(warpgroup) * kRows;
-    const float2* source = reinterpret_cast<const float2*>(&shared.weights[slot][column]);
+    weight_pairs = reinterpret_cast<const float2*>(&shared.weights[slot][column]) + lane % 4;
+    if constexpr (!Config::kLean) {
 #pragma unroll
-    for (int j = 0; j < Config::kColumns / 8; ++j) {
-      const float2 pair = source[j * 4 + lane % 4];
-      weights[2 * j] = pair.x;
-      weights[2 * j + 1] = pair.y;
+      for (int j = 0; j < Config::kColumns / 8; ++j) {
+        const float2 pair = weight_pairs[j * 4];
+        weights[2 * j] = pair.x;
+        weights[2 * j + 1] = pair.y;
+      }
     }
     limits_of_lane = &shared.limits[slot][row + row_in_chunk()];
     if constexpr (kKeepLimits) {
@@ -219,12 +222,19 @@ struct Epilogue {
 #pragma unroll
     for (int p = 0; p < kHeadPairs; ++p) {
       const int j = row * kHeadPairs + p;
+      float2 pair;
+      if constexpr (Config::kLean) {
+        pair = weight_pairs[j * 4];
+      } else {
+        pair = {weights[2 * j], weights[2 * j + 1]};
+      }
 #pragma unroll
       for (int column = 0; column < 2; ++column) {
         const float low = d[4 * j + column];
         const float high = d[4 * j + 2 + column];
-        sum.x = fmaf(low + fabsf(low), weights[2 * j + column], sum.x);
-        sum.y = fmaf(high + fabsf(high), weights[2 * j + column], sum.y);
+        const float weight = column == 0 ? pair.x : pair.y;
+        sum.x = fmaf(low + fabsf(low), weight, sum.x);
+        sum.y = fmaf(high + fabsf(high), weight, sum.y);
       }
     }
     return sum;

@@ -58,6 +58,13 @@ cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_c
 }
 
 template <int kHeads>
+cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_count,
+                                     cudaStream_t stream) {
+  return launch_scores<ScoresConfig<kHeads, 128, 1, true, true, false, true>>(arguments, sm_count,
+                                                                              stream);
+}
+
+template <int kHeads>
 cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count,
                                cudaStream_t stream) {
   return launch_scores<ScoresConfig<kHeads, 64, 1, true, true, true>>(arguments, sm_count, stream);

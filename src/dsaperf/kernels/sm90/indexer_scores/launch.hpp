@@ -61,6 +61,11 @@ template <int kHeads, int kColumns, int kWays>
 cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_count,
                                       cudaStream_t stream);
 
+// Decode of 65 ... 128 columns with four math warpgroups (ScoresConfig::kLean); 32 or 64 heads.
+template <int kHeads>
+cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_count,
+                                     cudaStream_t stream);
+
 // Decode of one new token whose scores go to arguments.kept; 32 or 64 heads, kMaxEarlyGroups.
 template <int kHeads>
 cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count, cudaStream_t stream);
