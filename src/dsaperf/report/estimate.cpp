@@ -39,11 +39,31 @@ ordered_json memory_json(const serving::MemoryUse& use) {
 
 ordered_json pass_json(const serving::PassTime& pass) {
   auto lines = ordered_json::array();
-  for (const auto& line : pass.lines)
-    lines.push_back({{"name", line.name},
-                     {"time_ms", line.time.ms},
-                     {"share", pass.ms > 0 ? line.time.ms / pass.ms : 0},
-                     {"source", predict::name(line.time.source)}});
+  const auto share = [&](double ms) { return pass.ms > 0 ? ms / pass.ms : 0; };
+  const auto bound = [](ordered_json& entry, double ms, std::string_view binds) {
+    entry["bound_ms"] = ms > 0 ? ordered_json(ms) : ordered_json(nullptr);
+    entry["binds"] = ms > 0 ? ordered_json(binds) : ordered_json(nullptr);
+  };
+  for (const auto& line : pass.lines) {
+    ordered_json entry = {{"name", line.name},
+                          {"time_ms", line.time.ms},
+                          {"share", share(line.time.ms)},
+                          {"source", predict::name(line.time.source)}};
+    if (line.bound) {
+      bound(entry, line.bound->ms(), serving::name(line.bound->binds()));
+      if (!line.bound->stages.empty()) {
+        auto stages = ordered_json::array();
+        for (const auto& stage : line.bound->stages) {
+          ordered_json part = {
+              {"name", stage.name}, {"time_ms", stage.ms}, {"share", share(stage.ms)}};
+          bound(part, stage.bound_ms, stage.binds);
+          stages.push_back(std::move(part));
+        }
+        entry["stages"] = std::move(stages);
+      }
+    }
+    lines.push_back(std::move(entry));
+  }
   return {{"time_ms", pass.ms}, {"operators", lines}};
 }
 
@@ -95,12 +115,23 @@ std::string pass_text(const char* title, const serving::PassTime& pass, const Te
   TextTable table({{.title = title},
                    {.title = "ms", .align = Align::kRight},
                    {.title = "share"},
+                   {.title = "bound", .align = Align::kRight},
+                   {.title = "binds"},
                    {.title = "source"}});
+  const auto row = [&](const std::string& name, double ms, double bound, std::string_view binds,
+                       std::string_view source) {
+    const bool bounded = bound > 0;
+    table.add_row({name, fmt::format("{:.3f}", ms), share_bar(ms / pass.ms, 10),
+                   bounded ? fmt::format("{:.3f}", bound) : "-", bounded ? std::string(binds) : "",
+                   std::string(source)});
+  };
   for (const auto& line : pass.lines) {
     if (line.time.ms == 0) continue;
-    table.add_row({line.name, fmt::format("{:.3f}", line.time.ms),
-                   share_bar(line.time.ms / pass.ms, 10),
-                   std::string(predict::name(line.time.source))});
+    row(line.name, line.time.ms, line.bound ? line.bound->ms() : 0,
+        line.bound ? serving::name(line.bound->binds()) : "", predict::name(line.time.source));
+    if (!line.bound) continue;
+    for (const auto& stage : line.bound->stages)
+      row("  " + stage.name, stage.ms, stage.bound_ms, stage.binds, "");
   }
   table.add_rule();
   table.add_row({"sum", fmt::format("{:.3f}", pass.ms)});

@@ -150,9 +150,7 @@ class Estimator {
     out_.memory = out_.capacity->use;
     if (!out_.fits) return std::move(out_);
 
-    DSAPERF_TRY_ASSIGN(out_.context, model.context(1, in_.isl - in_.prefix, in_.prefix));
-    DSAPERF_TRY_ASSIGN(out_.generation,
-                       model.generation(batch_, in_.isl + std::floor(in_.osl / 2) + 1));
+    DSAPERF_TRY(show_passes(model, model));
     DSAPERF_TRY_ASSIGN(auto closed, closed_form(model, out_.chunk));
     if (in_.mode == Mode::kStatic) {
       take(closed);
@@ -161,6 +159,17 @@ class Estimator {
     }
     out_.closed_form = std::move(closed);
     return std::move(out_);
+  }
+
+  // One pass of each, line by line with its bound: a prompt, and decode half way through an answer.
+  Result<void> show_passes(const PassModel& prefill, const PassModel& decode) {
+    const double fresh = in_.isl - in_.prefix;
+    const double total = in_.isl + std::floor(in_.osl / 2) + 1;
+    DSAPERF_TRY_ASSIGN(out_.context, prefill.context(1, fresh, in_.prefix));
+    prefill.bind_context(out_.context, 1, fresh, in_.prefix);
+    DSAPERF_TRY_ASSIGN(out_.generation, decode.generation(batch_, total));
+    decode.bind_generation(out_.generation, batch_, total);
+    return {};
   }
 
   // One attention rank stands for all: each has its share of the requests.
@@ -257,9 +266,7 @@ class Estimator {
     const double asked = in_.concurrency.value_or(1);
     batch_ = std::max(1.0, std::round(asked / decode_ranks));
     out_.concurrency = asked;
-    DSAPERF_TRY_ASSIGN(out_.context, prefill.context(1, in_.isl - in_.prefix, in_.prefix));
-    DSAPERF_TRY_ASSIGN(out_.generation,
-                       decode.generation(batch_, in_.isl + std::floor(in_.osl / 2) + 1));
+    DSAPERF_TRY(show_passes(prefill, decode));
     const bool one_node = out_.gpus <= set_.system().gpus_per_node;
     const double link = one_node ? set_.system().intra_node_bw : set_.system().inter_node_bw;
     const double transfer =

@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace dsaperf::serving {
 namespace {
 
@@ -170,6 +172,33 @@ TEST_F(EstimateTest, SglangsFractionIsOfWhatIsFreeBeforeTheWeights) {
       result->capacity->cache_tokens,
       (0.98 * 0.8 * free - result->memory.weights) / result->capacity->cache_bytes_per_token,
       1);  // a fiftieth is held back
+}
+
+TEST_F(EstimateTest, EveryLineOfAPassHasItsBoundAndAttentionItsStages) {
+  auto inputs = tp8(32);
+  inputs.isl = 8192;
+  const auto result = ask(inputs);
+  ASSERT_TRUE(result);
+  for (const auto* pass : {&result->context, &result->generation}) {
+    for (const LineTime& line : pass->lines) {
+      if (line.time.ms == 0) continue;
+      ASSERT_TRUE(line.bound) << line.name;
+      EXPECT_GT(line.bound->ms(), 0) << line.name;
+      EXPECT_LE(line.bound->ms(), line.time.ms * 1.0001) << line.name;
+      if (!line.name.ends_with("_attention")) continue;
+      double sum = 0;
+      for (const auto& stage : line.bound->stages) sum += stage.ms;
+      EXPECT_NEAR(sum, line.time.ms, 1e-6);
+    }
+  }
+  // An all-reduce of 8192 rows of 6144 values of two bytes among 8: 7/8 of it twice, at 450 GB/s.
+  const auto& lines = result->context.lines;
+  const auto found = std::find_if(lines.begin(), lines.end(), [](const LineTime& line) {
+    return line.name == "context_moe_post_dispatch";
+  });
+  ASSERT_NE(found, lines.end());
+  EXPECT_EQ(found->bound->binds(), Limit::kLink);
+  EXPECT_NEAR(found->bound->ms(), 75 * 8192.0 * 6144 * 2 * 2 * 7 / 8 / 450e9 * 1e3, 1e-6);
 }
 
 TEST_F(EstimateTest, LaunchesFromTheHostHideBehindALongPrefill) {

@@ -113,10 +113,12 @@ class PassModel::Builder {
 
   PassOperator memory(std::string_view what, double count, double bytes_per_token) const {
     const double fixed = set_.memory_ms(0);
-    return {.name = prefix_ + std::string(what),
-            .count = count,
-            .kind = MemoryOperator{.ms_per_token = set_.memory_ms(bytes_per_token) - fixed,
-                                   .ms_fixed = fixed}};
+    return {
+        .name = prefix_ + std::string(what),
+        .count = count,
+        .kind = MemoryOperator{.ms_per_token = set_.memory_ms(bytes_per_token) - fixed,
+                               .ms_fixed = fixed,
+                               .bound_ms_per_token = bytes_per_token / set_.system().mem_bw * 1e3}};
   }
   Result<PassOperator> gemm(std::string_view what, double count, const std::string& dtype, int n,
                             int k, bool logits = false) {
@@ -161,9 +163,9 @@ class PassModel::Builder {
     const bool inside =
         !quirk(Quirk::kPointToPointAcrossNodes) && l_.gpus() <= set_.system().gpus_per_node;
     const double ratio = inside ? set_.system().inter_node_bw / set_.system().intra_node_bw : 1;
-    transfer.kind =
-        MemoryOperator{.ms_per_token = (set_.point_to_point_ms(kHalf * s_.hidden) - fixed) * ratio,
-                       .ms_fixed = fixed};
+    const double sent = (set_.point_to_point_ms(kHalf * s_.hidden) - fixed) * ratio;
+    transfer.kind = MemoryOperator{
+        .ms_per_token = sent, .ms_fixed = fixed, .bound_ms_per_token = sent, .limit = Limit::kLink};
     add_line(std::move(transfer));
     return {};
   }
@@ -244,13 +246,17 @@ class PassModel::Builder {
                                   .gemm_dtype = in_.formats.attention};
     auto layer = set_.dsa(kind, phase_);
     if (!layer) return tl::unexpected(std::move(layer).error().with_context(op.name));
+    std::shared_ptr<const predict::stages::UsualLayer> stages;
+    if (auto usual = predict::stages::UsualLayer::make(set_.system(), kind, phase_))
+      stages = std::make_shared<const predict::stages::UsualLayer>(*std::move(usual));
     // Rows of layers that reuse a selection exist for SGLang alone.
     const double share = in_.engine == Engine::kSglang ? s_.full_layer_share : 1;
     op.kind = DsaUse{.layer = *std::move(layer),
                      .phase = phase_,
                      .heads = s_.heads / l_.tp,
                      .full_layer_share = share,
-                     .context_parallel = phase_ == perfdb::Phase::kContext ? l_.cp : 1};
+                     .context_parallel = phase_ == perfdb::Phase::kContext ? l_.cp : 1,
+                     .stages = std::move(stages)};
     add_line(std::move(op), true);
     const auto& d = compatible::dsa_dims(s_.architecture);
     const double heads = static_cast<double>(s_.heads) / l_.tp;
@@ -505,7 +511,7 @@ Result<PassTime> run(const std::vector<PassItem>& items, const PassSizes& sizes)
     DSAPERF_TRY_ASSIGN(const auto time, time_of(item, sizes));
     pass.ms += time.ms;
     if (item.is_attention) pass.attention_ms += time.ms;
-    pass.lines.push_back({.name = item.name, .time = time});
+    pass.lines.push_back({.name = item.name, .time = time, .bound = {}});
   }
   return pass;
 }
@@ -524,19 +530,43 @@ Result<double> sum_part(const std::vector<PassItem>& items, const PassSizes& siz
 
 }  // namespace
 
+namespace {
+
+PassSizes context_sizes(double batch, double new_tokens, double past) {
+  return {.tokens = batch * new_tokens,
+          .rows_out = batch,
+          .batch = batch,
+          .new_tokens = new_tokens,
+          .past = past};
+}
+
+void fill_bounds(PassTime& pass, const std::vector<PassItem>& items, const PassSizes& sizes) {
+  for (std::size_t i = 0; i < items.size(); ++i)
+    pass.lines[i].bound = bound_of(items[i], sizes, pass.lines[i].time);
+}
+
+}  // namespace
+
+PassSizes PassModel::generation_sizes(double batch, double total) const {
+  const double tokens = batch * (1 + inputs_.draft_tokens);
+  return {
+      .tokens = tokens, .rows_out = tokens, .batch = tokens, .new_tokens = 1, .past = total - 1};
+}
+
 Result<PassTime> PassModel::context(double batch, double new_tokens, double past) const {
-  return run(context_, {.tokens = batch * new_tokens,
-                        .rows_out = batch,
-                        .batch = batch,
-                        .new_tokens = new_tokens,
-                        .past = past});
+  return run(context_, context_sizes(batch, new_tokens, past));
 }
 
 Result<PassTime> PassModel::generation(double batch, double total) const {
-  const double tokens = batch * (1 + inputs_.draft_tokens);
-  return run(
-      generation_,
-      {.tokens = tokens, .rows_out = tokens, .batch = tokens, .new_tokens = 1, .past = total - 1});
+  return run(generation_, generation_sizes(batch, total));
+}
+
+void PassModel::bind_context(PassTime& pass, double batch, double new_tokens, double past) const {
+  fill_bounds(pass, context_, context_sizes(batch, new_tokens, past));
+}
+
+void PassModel::bind_generation(PassTime& pass, double batch, double total) const {
+  fill_bounds(pass, generation_, generation_sizes(batch, total));
 }
 
 Result<PassTime> PassModel::mixed(const Mixed& step) const {
@@ -557,7 +587,7 @@ Result<PassTime> PassModel::mixed(const Mixed& step) const {
     DSAPERF_TRY_ASSIGN(const auto time, time_of(item, shared));
     pass.ms += time.ms;
     if (item.is_attention) pass.attention_ms += time.ms;
-    pass.lines.push_back({.name = item.name, .time = time});
+    pass.lines.push_back({.name = item.name, .time = time, .bound = {}});
   }
   const auto add = [&](const std::string& name, const std::vector<PassItem>& items,
                        const PassSizes& sizes, double share) -> Result<void> {
@@ -566,7 +596,7 @@ Result<PassTime> PassModel::mixed(const Mixed& step) const {
       DSAPERF_TRY_ASSIGN(auto time, time_of(item, sizes));
       time.ms *= share;
       pass.ms += time.ms;
-      pass.lines.push_back({.name = name, .time = time});
+      pass.lines.push_back({.name = name, .time = time, .bound = {}});
     }
     return {};
   };

@@ -3,10 +3,12 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/model/model_spec.hpp"
 #include "dsaperf/serving/deployment.hpp"
+#include "dsaperf/serving/pass_bounds.hpp"
 #include "dsaperf/serving/pass_operators.hpp"
 #include "dsaperf/serving/quirks.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,7 @@ struct ModelShape {
 struct LineTime {
   std::string name;
   OperatorTime time;
+  std::optional<LineBound> bound;  // where it was asked for
 };
 
 // A pass as a list of lines; attention apart from the rest, since a mixed step runs it on its own
@@ -78,6 +81,9 @@ class PassModel {
   Result<PassTime> context(double batch, double new_tokens, double past) const;
   // One decode step of `batch` requests whose total length, the new token counted, is `total`.
   Result<PassTime> generation(double batch, double total) const;
+  // The bound of every line of such passes, at these sizes.
+  void bind_context(PassTime& pass, double batch, double new_tokens, double past) const;
+  void bind_generation(PassTime& pass, double batch, double total) const;
   // One step that holds prefill of `chunk` tokens of prompts of `isl` and decode of `decoding`
   // requests.
   struct Mixed {
@@ -101,6 +107,7 @@ class PassModel {
 
  private:
   class Builder;
+  PassSizes generation_sizes(double batch, double total) const;
   explicit PassModel(Inputs inputs) : inputs_(std::move(inputs)) {}
 
   Inputs inputs_;

@@ -52,7 +52,7 @@ struct Ask {
                         .source = Source::kModelled};
   }
   Result<OperatorTime> operator()(const GemmUse& use) const {
-    const double m = use.logits ? sizes.rows_out : share(sizes.tokens, use.ranks);
+    const double m = use.rows(sizes);
     return OperatorTime{.ms = use.gemm.ms(m), .source = source_of(use.gemm.region(m))};
   }
   Result<OperatorTime> operator()(const DeepEpUse& use) const {
@@ -74,14 +74,7 @@ struct Ask {
     return sum;
   }
   Result<OperatorTime> operator()(const DsaUse& use) const {
-    const predict::LayerShape shape{.phase = use.phase,
-                                    .heads = use.heads,
-                                    .batch = static_cast<std::int64_t>(sizes.batch),
-                                    .new_tokens = static_cast<std::int64_t>(sizes.new_tokens),
-                                    .past_tokens = static_cast<std::int64_t>(sizes.past),
-                                    .full_layer_share = use.full_layer_share,
-                                    .context_parallel = use.context_parallel};
-    DSAPERF_TRY_ASSIGN(const auto latency, use.layer.at(shape));
+    DSAPERF_TRY_ASSIGN(const auto latency, use.layer.at(use.shape(sizes)));
     return OperatorTime{.ms = latency.time.millis(), .source = latency.source};
   }
   Result<OperatorTime> operator()(const MlaContextUse& use) const {
@@ -107,6 +100,32 @@ Result<OperatorTime> sum_of(const std::vector<PassOperator>& operators, const Pa
 }
 
 }  // namespace
+
+std::string_view name(Limit limit) {
+  switch (limit) {
+    case Limit::kMath:
+      return "math";
+    case Limit::kMemory:
+      return "memory";
+    case Limit::kLink:
+      return "link";
+  }
+  return "";
+}
+
+double GemmUse::rows(const PassSizes& sizes) const {
+  return logits ? sizes.rows_out : share(sizes.tokens, ranks);
+}
+
+predict::LayerShape DsaUse::shape(const PassSizes& sizes) const {
+  return {.phase = phase,
+          .heads = heads,
+          .batch = static_cast<std::int64_t>(sizes.batch),
+          .new_tokens = static_cast<std::int64_t>(sizes.new_tokens),
+          .past_tokens = static_cast<std::int64_t>(sizes.past),
+          .full_layer_share = full_layer_share,
+          .context_parallel = context_parallel};
+}
 
 Result<OperatorTime> time_of(const PassOperator& op, const PassSizes& sizes) {
   auto time = std::visit(Ask{sizes}, op.kind);

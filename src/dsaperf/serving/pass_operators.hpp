@@ -3,12 +3,20 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/predict/compatible/operator_set.hpp"
 #include "dsaperf/predict/layer_query.hpp"
+#include "dsaperf/predict/stages/usual_layer.hpp"
 
+#include <memory>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
 namespace dsaperf::serving {
+
+// What limits an operator at best: its arithmetic at the card's peak rate, its bytes at the peak
+// bandwidth, or what it sends at the speed of a link.
+enum class Limit { kMath, kMemory, kLink };
+std::string_view name(Limit limit);
 
 // The sizes that a pass hands to its operators. Uniform: all requests of a pass are alike.
 struct PassSizes {
@@ -23,11 +31,15 @@ struct PassSizes {
 struct MemoryOperator {
   double ms_per_token = 0;
   double ms_fixed = 0;
+  double bound_ms_per_token = 0;
+  Limit limit = Limit::kMemory;
 };
 struct GemmUse {
   predict::compatible::GemmOperator gemm;
   bool logits = false;
   int ranks = 1;  // that share the tokens
+
+  double rows(const PassSizes& sizes) const;
 };
 struct DeepEpUse {
   predict::compatible::DeepEpOperator exchange;
@@ -51,6 +63,10 @@ struct DsaUse {
   int heads = 0;
   double full_layer_share = 1;
   int context_parallel = 1;
+  // Its stages, for a breakdown; null where the card lacks a rate.
+  std::shared_ptr<const predict::stages::UsualLayer> stages = nullptr;
+
+  predict::LayerShape shape(const PassSizes& sizes) const;
 };
 struct MlaContextUse {
   predict::compatible::MlaContextOperator mla;

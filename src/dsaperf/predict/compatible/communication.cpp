@@ -16,6 +16,13 @@ double beyond(const perfdb::SystemFile& system, int measured, int gpus) {
          link_bytes_per_s(system, gpus);
 }
 
+// Of one element of two bytes; an all-reduce sends everything twice, to be summed and as sums.
+double sent_ms(const perfdb::SystemFile& system, std::string_view operation, int gpus) {
+  constexpr double kElementBytes = 2;
+  return (operation == "all_reduce" ? 2 : 1) * moved_share(gpus) * kElementBytes /
+         link_bytes_per_s(system, gpus) * 1e3;
+}
+
 template <typename Wanted>
 LatencyCurve rows_of(const perfdb::CommTable& table, int gpus, const Wanted& wanted) {
   std::vector<LatencyCurve::Point> points;
@@ -51,6 +58,7 @@ Result<CommOperator> CommOperator::all_reduce(const perfdb::CommTable& table,
       table, measured, [&](const perfdb::CommKind& kind) { return keep_eager || !is_eager(kind); });
   if (comm.curve_.empty()) return fail(Errc::kNotFound, "no all-reduce rows for {} GPUs", measured);
   if (gpus > measured) comm.scale_ = beyond(system, measured, gpus);
+  comm.bound_ms_per_element_ = sent_ms(system, "all_reduce", gpus);
   return comm;
 }
 
@@ -70,6 +78,7 @@ Result<CommOperator> CommOperator::collective(const perfdb::CommTable& table,
   comm.curve_ = rows_of(table, measured, wanted);
   if (comm.curve_.empty()) return fail(Errc::kNotFound, "no {} rows for {} GPUs", operation, gpus);
   if (gpus > measured) comm.scale_ = beyond(system, measured, gpus);
+  comm.bound_ms_per_element_ = sent_ms(system, operation, gpus);
   return comm;
 }
 

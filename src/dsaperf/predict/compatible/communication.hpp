@@ -26,6 +26,8 @@ class CommOperator {
   double ms(double elements) const {
     return curve_.empty() ? 0 : scale_ * curve_.at(elements, 1, [](double at) { return at; });
   }
+  // What each GPU has to send, at the link's speed.
+  double bound_ms(double elements) const { return elements * bound_ms_per_element_; }
   CurveRegion region(double elements) const {
     return curve_.empty() ? CurveRegion::kExact : curve_.region(elements);
   }
@@ -33,6 +35,7 @@ class CommOperator {
  private:
   LatencyCurve curve_;
   double scale_ = 1;
+  double bound_ms_per_element_ = 0;
 };
 
 // Bytes per second between `gpus` neighbours: inside a node, a rack, or beyond.

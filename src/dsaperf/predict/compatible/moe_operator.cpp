@@ -71,4 +71,16 @@ BoundParts MoeOperator::bound(double tokens) const {
   return {.math_ms = flops / flop_per_s_ * 1e3, .memory_ms = bytes / bytes_per_s_ * 1e3};
 }
 
+BoundParts MoeOperator::least(double tokens) const {
+  const double values = 3.0 * shape_.hidden * shape_.inter / shape_.moe_tp;  // of an expert
+  const double experts = static_cast<double>(shape_.experts) / shape_.moe_ep;
+  const double rows = tokens * shape_.topk / shape_.moe_ep;
+  const double reached = experts * (1 - std::pow(1 - 1 / experts, rows));
+  const double bytes =
+      (rows * (2.0 * shape_.hidden + 3.0 * shape_.inter / shape_.moe_tp) + reached * values) *
+      bytes_per_value_;
+  return {.math_ms = 2 * rows * values / flop_per_s_ * 1e3,
+          .memory_ms = bytes / bytes_per_s_ * 1e3};
+}
+
 }  // namespace dsaperf::predict::compatible

@@ -30,6 +30,9 @@ class MoeOperator {
     return curve_.at(tokens, 1, [this](double at) { return bound(at).ms(); });
   }
   BoundParts bound(double tokens) const;
+  // Without aiconfigurator's roundings, and with the weights of the experts alone that an even load
+  // is expected to reach: of few tokens some have none.
+  BoundParts least(double tokens) const;
   CurveRegion region(double tokens) const { return curve_.region(tokens); }
 
  private:
