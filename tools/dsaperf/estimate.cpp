@@ -77,6 +77,7 @@ Result<ExitCode> run_estimate(Options options) {
     if (l.pp == 0) l.pp = in.layout.pp;
     if (l.dp == 0) l.dp = in.layout.dp;
     if (l.moe_ep == 0) l.moe_ep = in.layout.moe_ep;
+    if (l.cp == 0) l.cp = workers == &in.prefill ? in.layout.cp : 1;  // decode has no use for it
     DSAPERF_TRY(
         fill_moe_tp(l, workers == &in.prefill ? options.prefill_moe_tp : options.decode_moe_tp));
   }
@@ -139,7 +140,7 @@ void add_deployment(CLI::App& command, Options& o) {
 void add_workers(CLI::App& command, const std::string& which, serving::Workers& workers,
                  int& moe_tp) {
   auto& l = workers.layout;
-  l.tp = l.pp = l.dp = l.moe_ep = 0;
+  l.tp = l.pp = l.dp = l.moe_ep = l.cp = 0;
   const std::string prefix = "--" + which + "-";
   const auto sizes = CLI::Range(1, 1024);
   const std::string as = " of a " + which + " worker (default: as without " + which + "-)";
@@ -195,6 +196,10 @@ void add_estimate(CLI::App& app, Run& run) {
   command->add_option("-o,--output", options->output, "Where --from writes its rows")->needs(from);
   add_deployment(*command, *options);
   add_workers(*command, "prefill", options->inputs.prefill, options->prefill_moe_tp);
+  command
+      ->add_option("--prefill-cp", options->inputs.prefill.layout.cp,
+                   "Context-parallel size of a prefill worker (default: --cp)")
+      ->check(CLI::Range(1, 8));
   add_workers(*command, "decode", options->inputs.decode, options->decode_moe_tp);
   add_load(*command, *options);
   command

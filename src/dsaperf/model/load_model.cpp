@@ -3,9 +3,9 @@
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/core/lower_case.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <numeric>
 #include <optional>
 #include <system_error>
@@ -73,13 +73,6 @@ Result<ModelSpec> load_folder(const fs::path& folder) {
                             : fmt::format("{} files named ..._config.json", found.size()));
 }
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return result;
-}
-
 // Edits (insert, drop, replace) that turn one text into the other.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -102,9 +95,9 @@ std::string_view last_part(std::string_view name) {
 
 std::string nearest_names(std::string_view asked, const std::vector<std::string>& names) {
   std::vector<std::pair<std::size_t, std::string_view>> ranked;
-  const auto wanted = lower(last_part(asked).substr(0, 100));
+  const auto wanted = lower_case(last_part(asked).substr(0, 100));
   for (const auto& name : names) {
-    ranked.emplace_back(edit_distance(wanted, lower(last_part(name))), name);
+    ranked.emplace_back(edit_distance(wanted, lower_case(last_part(name))), name);
   }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -127,9 +120,9 @@ Result<ModelSpec> load_named(const fs::path& data, const std::string& name) {
 Result<ModelSpec> load_bundled(std::string_view asked) {
   DSAPERF_TRY_ASSIGN(const auto names, bundled_models());
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
-  const auto wanted = lower(asked);
+  const auto wanted = lower_case(asked);
   for (const auto& name : names) {
-    const auto candidate = lower(name);
+    const auto candidate = lower_case(name);
     if (candidate == wanted || last_part(candidate) == wanted) return load_named(data, name);
   }
   return fail(Errc::kNotFound,

@@ -1,5 +1,7 @@
 #include "dsaperf/perfdb/version.hpp"
 
+#include "dsaperf/core/lower_case.hpp"
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -55,9 +57,7 @@ std::weak_ordering compare_local(const std::string& a, const std::string& b) {
 }  // namespace
 
 std::optional<Version> Version::parse(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string lower = lower_case(text);
   Scanner scan(lower);
   scan.accept("v");
   Version version;

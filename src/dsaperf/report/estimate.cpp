@@ -207,6 +207,7 @@ ordered_json json(const serving::Estimate& e) {
   const auto& in = e.inputs;
   const auto& l = in.layout;
   const bool disagg = in.mode == serving::Mode::kDisaggregated;
+  const auto* sim = e.simulation ? &*e.simulation : nullptr;
   ordered_json document = {
       {"format", "dsaperf.estimate.1"},
       {"model", e.model},
@@ -236,6 +237,10 @@ ordered_json json(const serving::Estimate& e) {
       {"max_batch", e.max_batch},
       {"ttft_ms", or_null(e.ttft_ms)},
       {"tpot_ms", or_null(e.tpot_ms)},
+      {"ttft_median_ms", sim != nullptr ? ordered_json(sim->ttft_ms.p50) : ordered_json(nullptr)},
+      {"tpot_median_ms", sim != nullptr ? ordered_json(sim->tpot_ms.p50) : ordered_json(nullptr)},
+      {"ttft_mean_ms", sim != nullptr ? ordered_json(sim->ttft_ms.mean) : ordered_json(nullptr)},
+      {"tpot_mean_ms", sim != nullptr ? ordered_json(sim->tpot_ms.mean) : ordered_json(nullptr)},
       {"request_ms", or_null(e.request_ms)},
       {"output_tok_s", or_null(e.output_tok_s)},
       {"output_tok_s_per_gpu", or_null(e.output_tok_s_per_gpu)},

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/lower_case.hpp"
 #include "dsaperf/model/load_model.hpp"
 
 #include <algorithm>
@@ -17,12 +18,6 @@ constexpr std::string_view kEqualLengths = "InferenceX@";
 constexpr std::string_view kDisaggregated = "disagg";
 // Kept of one draft token where a row only says that speculation was on.
 constexpr double kDraftKept = 0.6;
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 // "64", "inf(500 at once)", "rate 10, 100 prompts".
 bool read_load(const std::string& text, EstimateInputs& inputs) {
@@ -296,9 +291,11 @@ class FileReader {
 
 Result<std::string> bundled_name(const std::string& model, const std::string& precision) {
   DSAPERF_TRY_ASSIGN(const auto names, model::bundled_models());
-  const auto last = [](const std::string& name) { return lower(name.substr(name.find('/') + 1)); };
-  const std::string asked = lower(model.substr(model.find('/') + 1));
-  const std::string suffix = precision == "fp4" ? "-nvfp4" : "-" + lower(precision);
+  const auto last = [](const std::string& name) {
+    return lower_case(name.substr(name.find('/') + 1));
+  };
+  const std::string asked = lower_case(model.substr(model.find('/') + 1));
+  const std::string suffix = precision == "fp4" ? "-nvfp4" : "-" + lower_case(precision);
   // A point release or an "-Exp" of a model has its shape: "GLM-5.1" is asked as GLM-5.
   std::string base = asked;
   if (base.ends_with("-exp")) base.resize(base.size() - 4);
