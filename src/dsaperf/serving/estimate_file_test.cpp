@@ -52,7 +52,25 @@ TEST_F(EstimateFileTest, WhatCannotBeExpressedIsLeftOutByName) {
   EXPECT_THAT(result->csv, ::testing::HasSubstr("estimated_error"));
 }
 
-// The bar of the contract: better than the peer on both, overall, on H200 and on Blackwell.
+TEST_F(EstimateFileTest, OlderVllmHadAnotherMemoryFraction) {
+  const auto path = std::filesystem::path(::testing::TempDir()) / "vllm.csv";
+  std::ofstream(path)
+      << "model,precision,gpu,n_gpus,framework,version,mode,tp,isl,osl,concurrency\n"
+         "GLM-5,fp8,h200_sxm,8,vllm,0.13.0,agg,8,1024,64,4\n"
+         "GLM-5,fp8,h200_sxm,8,vllm,nightly-2026-02-13,agg,8,1024,64,4\n"
+         "GLM-5,fp8,h200_sxm,8,vllm,0.24.0,agg,8,1024,64,4\n"
+         "GLM-5,fp8,h200_sxm,8,vllm,,agg,8,1024,64,4\n"
+         "GLM-5,fp8,h200_sxm,8,sglang,0.5.6,agg,8,1024,64,4\n";
+  const auto result = read(path);
+  ASSERT_TRUE(result) << result.error().message();
+  ASSERT_EQ(result->rows.size(), 5U);
+  EXPECT_EQ(result->rows[0].inputs.memory_fraction, 0.9);
+  EXPECT_EQ(result->rows[1].inputs.memory_fraction, 0.9);
+  for (const std::size_t i : {2, 3, 4}) EXPECT_FALSE(result->rows[i].inputs.memory_fraction) << i;
+}
+
+// The bar of the contract: better than the peer on both, overall, on H200 and on Blackwell; and
+// what it aims at.
 TEST_F(EstimateFileTest, IsNearerToMeasuredDeploymentsThanThePeer) {
   const auto measured = dsaperf::testing::fixture("serving/silicon_dsa_train.csv");
   const auto peer_file = dsaperf::testing::fixture("serving/peer_aiconfigurator_0.12.csv");
@@ -83,6 +101,8 @@ TEST_F(EstimateFileTest, IsNearerToMeasuredDeploymentsThanThePeer) {
     }
   }
   EXPECT_EQ(groups["all"].n, 26);
+  EXPECT_LT(groups["all"].ours_ttft / 26, 0.15);
+  EXPECT_LT(groups["all"].ours_tpot / 26, 0.08);
   for (const auto& [group, sums] : groups) {
     EXPECT_LT(sums.ours_ttft, sums.peer_ttft) << group;
     EXPECT_LT(sums.ours_tpot, sums.peer_tpot) << group;
