@@ -4,6 +4,7 @@
 #include "dsaperf/model/load_model.hpp"
 #include "dsaperf/perfdb/aic_export.hpp"
 #include "dsaperf/perfdb/method_table.hpp"
+#include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -145,8 +146,7 @@ void add_db_import(CLI::App& db, Run& run) {
   command->add_option("--model", options->model, "The model that the CSV was measured with");
   command->add_option("--gemm", options->gemm,
                       "Format of the CSV's projections: bfloat16, fp8_block");
-  command->add_option("--systems", options->systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options->systems_root);
   command->add_option("--system", options->system, "One card")->capture_default_str();
   command->add_option("--backend", options->backend,
                       "Import AIConfigurator's tables: trtllm, sglang or vllm");

@@ -3,6 +3,7 @@
 #include "dsaperf/collect/tables.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/report/lint.hpp"
+#include "systems_flag.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -129,8 +130,7 @@ void add_db_lint(CLI::App& db, Run& run) {
   command->add_option(
       "PLACE", options->place,
       "A table, a folder of tables, or of dsaperf collect (default: AIConfigurator's of --system)");
-  command->add_option("--systems", options->systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options->systems_root);
   command->add_option("--system", options->system, "One card")->capture_default_str();
   command->add_option("--rows", options->rows, "List this many rows of each finding");
   command->add_flag("--json", options->json, "One JSON document, with every row");

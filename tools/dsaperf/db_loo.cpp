@@ -4,6 +4,7 @@
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
 #include "dsaperf/report/leave_out.hpp"
+#include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -89,8 +90,7 @@ void add_db_loo(CLI::App& db, Run& run) {
   auto* command =
       db.add_subcommand("loo", "How well rows of a table are predicted from the rest of it");
   auto options = std::make_shared<Options>();
-  command->add_option("--systems", options->systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options->systems_root);
   command->add_option("--system", options->system, "Card")->capture_default_str();
   command->add_option("--table", options->tables,
                       "\"BACKEND VERSION context|generation\", several times (default: SGLang's, "

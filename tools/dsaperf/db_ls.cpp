@@ -1,6 +1,7 @@
 #include "db.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/report/table_list.hpp"
+#include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -33,8 +34,7 @@ Result<ExitCode> list(const Options& options) {
 void add_db_ls(CLI::App& db, Run& run) {
   auto* command = db.add_subcommand("ls", "DSA tables of a systems folder");
   auto options = std::make_shared<Options>();
-  command->add_option("--systems", options->systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options->systems_root);
   command->add_option("--system", options->system, "One card (default: all)");
   command->add_flag("--json", options->json, "One JSON document");
   command->footer("Example:\n  dsaperf db ls --system h200_sxm");

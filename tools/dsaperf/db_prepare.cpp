@@ -2,6 +2,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
 #include "dsaperf/predict/stages/stage_tables.hpp"
+#include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -68,8 +69,7 @@ void add_db_prepare(CLI::App& db, Run& run) {
   auto* command = db.add_subcommand(
       "prepare", "Fit the stage model to DSA tables ahead of the first question about them");
   auto options = std::make_shared<Options>();
-  command->add_option("--systems", options->systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options->systems_root);
   command->add_option("--system", options->systems, "Card, several times (default: all)");
   command->add_option("-o,--output", options->output,
                       "Also write all known parameters to a file (data/predict/parameters.csv)");

@@ -1,6 +1,7 @@
 #include "db.hpp"
 #include "db_tables.hpp"
 #include "dsaperf/report/table_view.hpp"
+#include "systems_flag.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -71,8 +72,7 @@ void add_db_show(CLI::App& db, Run& run) {
   command->add_option("PLACE", options->place,
                       "A module table, its folder, or a folder of dsaperf collect (default: "
                       "AIConfigurator's of --system and --backend)");
-  command->add_option("--systems", options->systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options->systems_root);
   command->add_option("--system", options->system, "One card")->capture_default_str();
   command->add_option("--backend", options->backend, "trtllm, sglang or vllm")
       ->capture_default_str();

@@ -6,6 +6,7 @@
 #include "dsaperf/report/estimate.hpp"
 #include "dsaperf/serving/estimate.hpp"
 #include "dsaperf/serving/estimate_file.hpp"
+#include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -106,8 +107,7 @@ Result<ExitCode> run_estimate(Options options) {
 
 void add_deployment(CLI::App& command, Options& o) {
   auto& l = o.inputs.layout;
-  command.add_option("--systems", o.systems_root,
-                     "AIConfigurator's systems folder (else found by itself)");
+  add_systems(command, o.systems_root);
   command.add_option("--system", o.system, "Card")->capture_default_str();
   command.add_option("--backend", o.backend, "sglang, vllm or trtllm")
       ->check(CLI::IsMember({"sglang", "vllm", "trtllm"}))

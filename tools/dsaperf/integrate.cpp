@@ -5,6 +5,7 @@
 #include "dsaperf/integrate/integration.hpp"
 #include "dsaperf/op/gpu_backend.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
+#include "systems_flag.hpp"
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -145,8 +146,7 @@ void add_integrate(CLI::App& app, Run& run) {
                    "Cards to predict for, as h200_sxm,b200_sxm; the first is collected for")
       ->delimiter(',')
       ->capture_default_str();
-  command->add_option("--systems", options.systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options.systems_root);
   command->add_option("--reference", options.reference,
                       "Recording of the served model, to align with");
   command->add_option("--mock", options.mock,

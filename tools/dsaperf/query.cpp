@@ -7,6 +7,7 @@
 #include "dsaperf/report/query.hpp"
 #include "dsaperf/serving/pass_model.hpp"
 #include "query_stages.hpp"
+#include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -140,8 +141,7 @@ void add_query(CLI::App& app, Run& run) {
   auto* command =
       app.add_subcommand("query", "Latency of one attention layer, or of every row of a CSV file");
   auto options = std::make_shared<Options>();
-  command->add_option("--systems", options->systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options->systems_root);
   command->add_option("--system", options->tables.system, "Card")->capture_default_str();
   command->add_option("--backend", options->tables.backend, "trtllm, sglang or vllm")
       ->capture_default_str();

@@ -4,6 +4,7 @@
 #include "dsaperf/model/load_model.hpp"
 #include "dsaperf/report/sweep.hpp"
 #include "dsaperf/serving/sweep.hpp"
+#include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -70,8 +71,7 @@ void add_sweep(CLI::App& app, Run& run) {
       ->add_option("CONFIG", options->config,
                    "config.json, a folder that holds one, or a bundled name")
       ->required();
-  command->add_option("--systems", options->systems_root,
-                      "AIConfigurator's systems folder (else found by itself)");
+  add_systems(*command, options->systems_root);
   command->add_option("--system", options->system, "Card")->capture_default_str();
   command->add_option("--gpus", in.gpus, "GPUs to use")
       ->check(CLI::Range(1, 1024))

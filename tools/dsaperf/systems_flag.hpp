@@ -1,0 +1,14 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+
+namespace dsaperf::tool {
+
+// The flag that names AIConfigurator's tables, of every command that asks them.
+inline void add_systems(CLI::App& command, std::string& root) {
+  command.add_option("--systems", root, "AIConfigurator's systems folder (else found by itself)");
+}
+
+}  // namespace dsaperf::tool
