@@ -97,15 +97,15 @@ template <typename Element, typename Base = Inputs>
 class OneResult : public Base {
  public:
   Result<void> prepare(Variant /*variant*/) override {
-    DSAPERF_CUDA_TRY(cudaMemset(out_.data(), kPoison, out_.size_bytes()));
+    DSAPERF_CUDA_TRY(cudaMemset(out.data(), kPoison, out.size_bytes()));
     return {};
   }
   Result<std::vector<std::uint8_t>> output() const override {
-    return ends_of(out_.data(), out_.size_bytes());
+    return ends_of(out.data(), out.size_bytes());
   }
 
  protected:
-  Array<Element> out_;
+  Array<Element> out;
 };
 
 class AttentionInputs final : public OneResult<std::uint16_t> {
@@ -149,8 +149,8 @@ class AttentionInputs final : public OneResult<std::uint16_t> {
     DSAPERF_TRY_ASSIGN(inputs->kv_, repeated(pattern, rows * row_bytes));
     DSAPERF_TRY_ASSIGN(inputs->q_, repeated(normal_bf16(), shape.rows * heads * kernels::kKeyDim));
     DSAPERF_TRY_ASSIGN(inputs->lists_, Array<std::int32_t>::copy_of(lists));
-    DSAPERF_TRY_ASSIGN(inputs->out_, Array<std::uint16_t>::uninitialized(shape.rows * heads *
-                                                                         kernels::kLatentDim));
+    DSAPERF_TRY_ASSIGN(
+        inputs->out, Array<std::uint16_t>::uninitialized(shape.rows * heads * kernels::kLatentDim));
     inputs->params_ = {
         .q = inputs->q_.data(),
         .kv = {.data = inputs->kv_.data(),
@@ -158,7 +158,7 @@ class AttentionInputs final : public OneResult<std::uint16_t> {
                .rows = rows,
                .row_stride_bytes = row_bytes},
         .indices = inputs->lists_.data(),
-        .out = inputs->out_.data(),
+        .out = inputs->out.data(),
         .tokens = shape.rows,
         .heads = heads,
         .topk = static_cast<int>(kTopk),
@@ -204,14 +204,14 @@ class ScoresInputs final : public OneResult<float> {
     DSAPERF_TRY_ASSIGN(inputs->start_, Array<std::int32_t>::filled_with_byte(shape.rows, 0));
     const std::vector<std::int32_t> end(shape.rows, static_cast<std::int32_t>(shape.columns));
     DSAPERF_TRY_ASSIGN(inputs->end_, Array<std::int32_t>::copy_of(end));
-    DSAPERF_TRY_ASSIGN(inputs->out_, Array<float>::uninitialized(shape.rows * shape.columns));
+    DSAPERF_TRY_ASSIGN(inputs->out, Array<float>::uninitialized(shape.rows * shape.columns));
     inputs->params_ = {.q = inputs->q_.data(),
                        .weights = inputs->weights_.data(),
                        .k = inputs->k_.data(),
                        .k_scales = inputs->scales_.data(),
                        .start = inputs->start_.data(),
                        .end = inputs->end_.data(),
-                       .scores = inputs->out_.data(),
+                       .scores = inputs->out.data(),
                        .tokens = shape.rows,
                        .keys = shape.columns,
                        .heads = shape.heads,
@@ -281,9 +281,9 @@ class PagedScoresInputs final : public OneResult<float, PagedInputs> {
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<PagedScoresInputs>();
     DSAPERF_TRY(inputs->fill(shape));
-    DSAPERF_TRY_ASSIGN(inputs->out_,
+    DSAPERF_TRY_ASSIGN(inputs->out,
                        Array<float>::uninitialized(shape.rows * shape.q_len * shape.columns));
-    inputs->params.scores = inputs->out_.data();
+    inputs->params.scores = inputs->out.data();
     return inputs;
   }
 
@@ -297,10 +297,10 @@ class PagedSelectInputs final : public OneResult<std::int32_t, PagedInputs> {
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<PagedSelectInputs>();
     DSAPERF_TRY(inputs->fill(shape));
-    DSAPERF_TRY_ASSIGN(inputs->out_,
+    DSAPERF_TRY_ASSIGN(inputs->out,
                        Array<std::int32_t>::uninitialized(shape.rows * shape.q_len * kTopk));
     inputs->select_ = {.scores = inputs->params,
-                       .indices = inputs->out_.data(),
+                       .indices = inputs->out.data(),
                        .topk = static_cast<int>(kTopk),
                        .indices_stride = kTopk};
     return inputs;
@@ -330,9 +330,9 @@ class TopkInputs final : public OneResult<std::int32_t> {
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<TopkInputs>();
     DSAPERF_TRY_ASSIGN(inputs->scores_, repeated(normal_floats(), shape.rows * shape.columns));
-    DSAPERF_TRY_ASSIGN(inputs->out_, Array<std::int32_t>::uninitialized(shape.rows * kTopk));
+    DSAPERF_TRY_ASSIGN(inputs->out, Array<std::int32_t>::uninitialized(shape.rows * kTopk));
     inputs->params_ = {.scores = inputs->scores_.data(),
-                       .indices = inputs->out_.data(),
+                       .indices = inputs->out.data(),
                        .rows = shape.rows,
                        .columns = shape.columns,
                        .topk = static_cast<int>(kTopk),
