@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 try:
     import aiconfigurator_core
@@ -21,6 +22,7 @@ except ImportError:
 
 from dsaperf import Error, aic
 
+DATA = pathlib.Path(__file__).resolve().parents[2] / "data"
 GRID = """
 context: [{batch: [1, 4], new: [1, 512, 2048, 4096], past: [0, 4096]}]
 generation: [{batch: [1, 8, 64], past: [127, 2047, 4095, 32767]}]
@@ -141,11 +143,34 @@ class InstallTest(unittest.TestCase):
         with self.assertRaises(Error):
             aic.install(self.rows, systems=self.root / "data", allow_fake=True)
 
+    def data_with(self, *tables):
+        """A data folder with these tables of h200_sxm alone."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        data = pathlib.Path(folder.name)
+        for part in ("configs", "systems"):
+            (data / part).symlink_to(DATA / part)
+        for number, table in enumerate(tables):
+            (data / "tables/h200_sxm").mkdir(parents=True, exist_ok=True)
+            (data / f"tables/h200_sxm/piece-{number}.parquet").write_bytes(table.read_bytes())
+        return {"DSAPERF_DATA": str(data)}
+
     def test_without_tables_it_says_that_none_ship_and_how_to_measure_some(self):
         before = contents(self.root)
-        with self.assertRaisesRegex(Error, "no tables ship with this version: .*dsaperf collect.*--tables"):
-            aic.install(systems=self.root)
+        with unittest.mock.patch.dict(os.environ, self.data_with()):
+            with self.assertRaisesRegex(Error, "no tables are shipped; .*dsaperf collect"):
+                aic.install(systems=self.root)
         self.assertEqual(contents(self.root), before)
+
+    def test_shipped_tables_answer_as_the_rows_they_are_of(self):
+        with unittest.mock.patch.dict(os.environ, self.data_with(self.rows / "rows.parquet")):
+            done = aic.install(systems=self.root, allow_fake=True)
+        self.assertEqual((done.system, done.version, done.rows), ("h200_sxm_dsaperf", "0.5.14", 112))
+        (shipped,) = aic.check(systems=self.root)
+        self.assertTrue(shipped.passed, shipped.detail)
+        of_shipped = contents(self.root)
+        self.install()
+        self.assertEqual(set(contents(self.root)), set(of_shipped))
 
     def test_the_command_line_says_what_it_did(self):
         run = lambda *words: subprocess.run(

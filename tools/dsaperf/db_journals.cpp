@@ -5,6 +5,7 @@
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/perfdb/aic_export.hpp"
 #include "dsaperf/perfdb/diff.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/report/lint.hpp"
 
 #include <nlohmann/json.hpp>
@@ -60,8 +61,14 @@ Result<ExitCode> merge(const Options& options) {
   return merged.conflicts.empty() ? ExitCode::kDone : ExitCode::kVerdictNo;
 }
 
-Result<ExitCode> export_tables(const Options& options) {
-  DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals(paths(options.places)));
+// What an export is of: rows of both phases, and who measured them.
+struct Exported {
+  std::vector<perfdb::DsaTable> tables;
+  std::string framework, version, device;
+};
+
+Result<Exported> exported_journals(const std::vector<std::string>& places) {
+  DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals(paths(places)));
   if (!merged.conflicts.empty()) {
     return fail(Errc::kInvalidArgument,
                 "{} cases were measured twice with different results (first: {}): "
@@ -69,22 +76,61 @@ Result<ExitCode> export_tables(const Options& options) {
                 merged.conflicts.size(), merged.conflicts.front());
   }
   const auto& source = merged.header.source;
-  if (source.device.starts_with("fake") && !options.allow_fake) {
+  return Exported{.tables = {collect::dsa_table(merged.header, merged.entries, Phase::kContext),
+                             collect::dsa_table(merged.header, merged.entries, Phase::kGeneration)},
+                  .framework = source.framework,
+                  .version = source.version,
+                  .device = source.device};
+}
+
+Result<Exported> exported_folder(const std::filesystem::path& folder) {
+  Exported exported;
+  for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
+    DSAPERF_TRY_ASSIGN(auto own, perfdb::read_own_folder(folder, phase));
+    exported.tables.push_back(std::move(own.table));
+    exported.framework = own.about.framework;
+    exported.version = own.about.version;
+    exported.device = own.about.device;
+  }
+  return exported;
+}
+
+// Journals, a folder of our tables, or, where no place is named, the shipped ones of the system.
+Result<Exported> exported_from(const Options& options) {
+  if (options.places.empty()) {
+    DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::shipped());
+    DSAPERF_TRY_ASSIGN(const auto system, tree.system(options.system));
+    return exported_folder(system.data);
+  }
+  const std::filesystem::path first = options.places.front();
+  if (options.places.size() == 1 && !holds_journals(first) &&
+      !perfdb::own_table_files(first).empty()) {
+    return exported_folder(first);
+  }
+  return exported_journals(options.places);
+}
+
+Result<ExitCode> export_tables(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto exported, exported_from(options));
+  const auto& tables = exported.tables;
+  if (exported.device.starts_with("fake") && !options.allow_fake) {
     return fail(Errc::kInvalidArgument,
                 "these times are made up (device '{}'): --allow-fake exports them nevertheless",
-                source.device);
+                exported.device);
   }
   DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
-  const std::vector<perfdb::DsaTable> tables = {
-      collect::dsa_table(merged.header, merged.entries, Phase::kContext),
-      collect::dsa_table(merged.header, merged.entries, Phase::kGeneration)};
+  if (tree.is_shipped()) {
+    return fail(Errc::kNotFound,
+                "no systems folder of AIConfigurator whose other tables could be linked: `pip "
+                "install aiconfigurator-core==0.12.0` brings one, --systems names one");
+  }
   DSAPERF_TRY_ASSIGN(const auto report,
                      perfdb::export_to_aiconfigurator(tables,
                                                       {.system = options.system,
                                                        .backend = options.backend,
-                                                       .framework = source.framework,
-                                                       .version = source.version,
-                                                       .device = source.device},
+                                                       .framework = exported.framework,
+                                                       .version = exported.version,
+                                                       .device = exported.device},
                                                       tree, options.output));
   const auto rows = tables[0].rows.size() + tables[1].rows.size();
   if (options.json) {
@@ -216,8 +262,9 @@ void add_db_journals(CLI::App& db, Run& run) {
   auto exporting = std::make_shared<Options>();
   auto* export_command =
       db.add_subcommand("export", "Measured rows as tables that AIConfigurator loads");
-  export_command->add_option("PLACES", exporting->places, "Folders of dsaperf collect, or journals")
-      ->required();
+  export_command->add_option("PLACES", exporting->places,
+                             "Folders of dsaperf collect, journals, or a folder of tables "
+                             "(default: the shipped ones of --system)");
   export_command->add_option("--aiconfigurator", exporting->output, "Systems folder to write")
       ->required();
   export_command->add_option("--system", exporting->system, "The card, as AIConfigurator names it")

@@ -1,4 +1,5 @@
 #include "db.hpp"
+#include "db_tables.hpp"
 #include "dsaperf/collect/row_lint.hpp"
 #include "dsaperf/collect/tables.hpp"
 #include "dsaperf/core/data_dir.hpp"
@@ -46,20 +47,6 @@ struct LintedJournal {
   std::vector<report::LintedTable> tables;
   std::vector<collect::RowFinding> rows;
 };
-
-bool is_journal(const std::filesystem::path& path) {
-  const auto name = path.filename().string();
-  return name.starts_with("rows") && name.ends_with(".jsonl");
-}
-
-bool holds_journals(const std::filesystem::path& place) {
-  if (is_journal(place)) return true;
-  std::error_code ignored;  // what cannot be read holds none
-  for (const auto& entry : std::filesystem::directory_iterator(place, ignored)) {
-    if (is_journal(entry.path())) return true;
-  }
-  return false;
-}
 
 Result<LintedJournal> lint_journals(const std::filesystem::path& place) {
   DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals({place}));

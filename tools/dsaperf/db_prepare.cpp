@@ -17,11 +17,14 @@ namespace {
 struct Options {
   std::string systems_root, output;
   std::vector<std::string> systems;
+  bool shipped = false;
   bool json = false;
 };
 
 Result<ExitCode> prepare(const Options& options) {
-  DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
+  DSAPERF_TRY_ASSIGN(const auto tree, options.shipped
+                                          ? perfdb::SystemsTree::shipped()
+                                          : perfdb::SystemsTree::discover(options.systems_root));
   auto store = predict::stages::HyperparameterStore::open();
   auto systems = options.systems;
   if (systems.empty()) systems = tree.systems();
@@ -71,6 +74,7 @@ void add_db_prepare(CLI::App& db, Run& run) {
   auto options = std::make_shared<Options>();
   add_systems(*command, options->systems_root);
   command->add_option("--system", options->systems, "Card, several times (default: all)");
+  command->add_flag("--shipped", options->shipped, "Our own tables, whatever else is found");
   command->add_option("-o,--output", options->output,
                       "Also write all known parameters to a file (data/predict/parameters.csv)");
   command->add_flag("--json", options->json, "One JSON document");

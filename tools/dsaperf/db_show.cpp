@@ -25,6 +25,7 @@ const std::map<std::string, report::RowSize> kAxes = {{"heads", report::RowSize:
 struct Options {
   std::string place, systems_root, system = "h200_sxm", backend = "sglang", version, phase, x;
   report::TableViewOptions view;
+  bool backend_is_given = false;
   bool json = false;
 };
 
@@ -32,9 +33,10 @@ Result<ExitCode> show(const Options& options) {
   std::string place = options.place;
   std::vector<perfdb::DsaTable> tables;
   if (place.empty()) {
-    DSAPERF_TRY_ASSIGN(auto installed, installed_tables(options.systems_root, options.system,
-                                                        options.backend, options.version));
-    place = fmt::format("{} {} on {}", options.backend, installed.version, options.system);
+    DSAPERF_TRY_ASSIGN(const auto opened, open_tables(options.systems_root, options.backend,
+                                                      options.backend_is_given));
+    DSAPERF_TRY_ASSIGN(auto installed, installed_tables(opened, options.system, options.version));
+    place = fmt::format("{} {} on {}", opened.backend, installed.version, options.system);
     tables = std::move(installed.tables);
   } else {
     DSAPERF_TRY_ASSIGN(tables, tables_at(place));
@@ -74,8 +76,9 @@ void add_db_show(CLI::App& db, Run& run) {
                       "AIConfigurator's of --system and --backend)");
   add_systems(*command, options->systems_root);
   command->add_option("--system", options->system, "One card")->capture_default_str();
-  command->add_option("--backend", options->backend, "trtllm, sglang or vllm")
-      ->capture_default_str();
+  auto* backend =
+      command->add_option("--backend", options->backend, "trtllm, sglang, vllm, or dsaperf: ours")
+          ->capture_default_str();
   command->add_option("--version", options->version, "current, next or a number");
   command->add_option("--phase", options->phase, "One phase (default: both)")
       ->check(CLI::IsMember({"context", "generation"}));
@@ -97,7 +100,10 @@ void add_db_show(CLI::App& db, Run& run) {
       "Example:\n  dsaperf db show --system h200_sxm --phase generation --model DeepseekV32 --kv "
       "fp8 "
       "--heads 16 --batch 1,32");
-  command->callback([options, &run] { run = [options] { return show(*options); }; });
+  command->callback([options, backend, &run] {
+    options->backend_is_given = backend->count() > 0;
+    run = [options] { return show(*options); };
+  });
 }
 
 }  // namespace dsaperf::tool

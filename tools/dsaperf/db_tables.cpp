@@ -1,11 +1,41 @@
 #include "db_tables.hpp"
 
 #include "dsaperf/collect/tables.hpp"
-#include "dsaperf/perfdb/systems_tree.hpp"
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 
 namespace dsaperf::tool {
 
 using perfdb::Phase;
+
+bool holds_journals(const std::filesystem::path& place) {
+  const auto is_journal = [](const std::filesystem::path& path) {
+    const auto name = path.filename().string();
+    return name.starts_with("rows") && name.ends_with(".jsonl");
+  };
+  if (is_journal(place)) return true;
+  std::error_code ignored;  // what cannot be read holds none
+  for (const auto& entry : std::filesystem::directory_iterator(place, ignored)) {
+    if (is_journal(entry.path())) return true;
+  }
+  return false;
+}
+
+Result<OpenedTables> open_tables(const std::filesystem::path& systems_root,
+                                 const std::string& backend, bool backend_is_given) {
+  const bool wants_ours = systems_root.empty() && backend == perfdb::kOwnBackend;
+  DSAPERF_TRY_ASSIGN(auto tree, wants_ours ? perfdb::SystemsTree::shipped()
+                                           : perfdb::SystemsTree::discover(systems_root));
+  if (tree.is_shipped() && backend_is_given && backend != perfdb::kOwnBackend) {
+    return fail(Errc::kNotFound,
+                "no tables of {}: ours alone are here (--backend dsaperf); `pip install "
+                "aiconfigurator-core==0.12.0` brings those of frameworks",
+                backend);
+  }
+  const bool are_ours = tree.is_shipped() && !backend_is_given;
+  return OpenedTables{.tree = std::make_shared<const perfdb::SystemsTree>(std::move(tree)),
+                      .backend = are_ours ? std::string(perfdb::kOwnBackend) : backend};
+}
 
 Result<std::vector<perfdb::DsaTable>> tables_at(const std::filesystem::path& place) {
   std::vector<perfdb::DsaTable> tables;
@@ -17,6 +47,15 @@ Result<std::vector<perfdb::DsaTable>> tables_at(const std::filesystem::path& pla
     tables.push_back(std::move(table));
   }
   if (!tables.empty()) return tables;
+  const bool is_own = place.extension() == ".parquet";
+  if (is_own || (!holds_journals(place) && !perfdb::own_table_files(place).empty())) {
+    for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
+      DSAPERF_TRY_ASSIGN(auto own, is_own ? perfdb::read_own_table(place, phase)
+                                          : perfdb::read_own_folder(place, phase));
+      tables.push_back(std::move(own.table));
+    }
+    return tables;
+  }
   DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals({place}));
   for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
     tables.push_back(collect::dsa_table(merged.header, merged.entries, phase));
@@ -24,15 +63,22 @@ Result<std::vector<perfdb::DsaTable>> tables_at(const std::filesystem::path& pla
   return tables;
 }
 
-Result<InstalledTables> installed_tables(const std::filesystem::path& systems_root,
-                                         const std::string& system, const std::string& backend,
+std::string modelled_beside_ours(const std::string& system) {
+  return fmt::format(
+      "attention is from our own tables of {}; GEMMs, experts and collectives have no tables here "
+      "and are modelled from the card's figures (pip install aiconfigurator-core==0.12.0 brings "
+      "measured ones)",
+      system);
+}
+
+Result<InstalledTables> installed_tables(const OpenedTables& opened, const std::string& system,
                                          const std::string& version) {
-  DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(systems_root));
+  const auto& [tree, backend] = opened;
   InstalledTables result;
-  DSAPERF_TRY_ASSIGN(result.version, tree.resolve_version(system, backend, version));
+  DSAPERF_TRY_ASSIGN(result.version, tree->resolve_version(system, backend, version));
   for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
     DSAPERF_TRY_ASSIGN(auto table,
-                       perfdb::load_dsa_table(tree, system, backend, result.version, phase));
+                       perfdb::load_dsa_table(*tree, system, backend, result.version, phase));
     result.tables.push_back(std::move(table));
   }
   return result;

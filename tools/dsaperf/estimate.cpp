@@ -1,5 +1,6 @@
 #include "estimate.hpp"
 
+#include "db_tables.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -26,6 +27,7 @@ struct Options {
   int prefill_moe_tp = 0, decode_moe_tp = 0;
   double rate = 0, memory_fraction = 0, max_batch = 0, chunk = 0, prefix_hit = 0, concurrency = 1;
   bool json = false;
+  bool backend_is_given = false;
   serving::EstimateInputs inputs;
 };
 
@@ -89,13 +91,15 @@ Result<ExitCode> run_estimate(Options options) {
   in.chunk = given(options.chunk);
   if (options.prefix_hit > 0) in.prefix = std::floor(in.isl * options.prefix_hit);
 
-  DSAPERF_TRY_ASSIGN(auto opened, perfdb::SystemsTree::discover(options.systems_root));
-  const auto tree = std::make_shared<const perfdb::SystemsTree>(std::move(opened));
+  DSAPERF_TRY_ASSIGN(const auto opened,
+                     open_tables(options.systems_root, options.backend, options.backend_is_given));
+  const auto& tree = opened.tree;
   if (!options.from.empty()) return run_file(options, tree);
   DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(options.config));
   DSAPERF_TRY_ASSIGN(auto operators, predict::compatible::OperatorSet::open(
-                                         tree, options.system, options.backend, options.version));
-  DSAPERF_TRY_ASSIGN(const auto estimate, serving::estimate(spec, operators, in));
+                                         tree, options.system, opened.backend, options.version));
+  DSAPERF_TRY_ASSIGN(auto estimate, serving::estimate(spec, operators, in));
+  if (tree->is_shipped()) estimate.warnings.push_back(modelled_beside_ours(options.system));
   for (const auto& warning : estimate.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (options.json)
@@ -195,6 +199,7 @@ void add_estimate(CLI::App& app, Run& run) {
                    ->excludes(config);
   command->add_option("-o,--output", options->output, "Where --from writes its rows")->needs(from);
   add_deployment(*command, *options);
+  const auto* backend = command->get_option("--backend");
   add_workers(*command, "prefill", options->inputs.prefill, options->prefill_moe_tp);
   command
       ->add_option("--prefill-cp", options->inputs.prefill.layout.cp,
@@ -226,7 +231,8 @@ void add_estimate(CLI::App& app, Run& run) {
       "512 --rate 2\n"
       "  dsaperf estimate zai-org/GLM-5-FP8 --mode disagg --tp 8 --prefill-workers 2 --decode-dp 4 "
       "--decode-tp 2 --isl 8192 --osl 1024 --concurrency 64");
-  command->callback([options, config, from, command, &run] {
+  command->callback([options, config, from, backend, command, &run] {
+    options->backend_is_given = backend->count() > 0;
     if (from->count() == 0) {
       if (config->count() == 0) throw CLI::RequiredError("CONFIG (or --from)");
       for (const char* name : {"--isl", "--osl"})

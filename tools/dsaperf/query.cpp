@@ -1,5 +1,6 @@
 #include "query.hpp"
 
+#include "db_tables.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -32,7 +33,7 @@ struct Options {
   std::int64_t chunk = 0, cached = 0;
   std::string config;
   bool stages = false;
-  bool kv_is_given = false;
+  bool kv_is_given = false, backend_is_given = false;
   bool json = false;
 };
 
@@ -123,9 +124,10 @@ Result<ExitCode> query(Options options) {
                          .json = options.json});
   const auto method = predict::method_from_name(options.method);
   if (!method) return fail(Errc::kInvalidArgument, "no method '{}'", options.method);
-  DSAPERF_TRY_ASSIGN(auto tree, perfdb::SystemsTree::discover(options.systems_root));
-  predict::LayerPredictor predictor(std::make_shared<const perfdb::SystemsTree>(std::move(tree)),
-                                    *method);
+  DSAPERF_TRY_ASSIGN(auto opened, open_tables(options.systems_root, options.tables.backend,
+                                              options.backend_is_given));
+  options.tables.backend = opened.backend;
+  predict::LayerPredictor predictor(std::move(opened.tree), *method);
   if (options.from.empty()) return answer_one(options, predictor, *method);
   DSAPERF_TRY_ASSIGN(const auto summary,
                      predict::answer_file(options.from, options.output, predictor));
@@ -143,8 +145,10 @@ void add_query(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
   add_systems(*command, options->systems_root);
   command->add_option("--system", options->tables.system, "Card")->capture_default_str();
-  command->add_option("--backend", options->tables.backend, "trtllm, sglang or vllm")
-      ->capture_default_str();
+  auto* backend = command
+                      ->add_option("--backend", options->tables.backend,
+                                   "trtllm, sglang, vllm, or dsaperf: our own")
+                      ->capture_default_str();
   command->add_option("--version", options->tables.version,
                       "current, previous, next or a number (default: current)");
   command->add_option("--arch", options->kind.architecture, "Architecture of the model")
@@ -214,8 +218,9 @@ void add_query(CLI::App& app, Run& run) {
       "  dsaperf query --from operators.csv.gz -o answers.csv\n"
       "  dsaperf query deepseek-ai/DeepSeek-V3.2 --stages --heads 16 --new 4096");
   auto* kv = command->get_option("--kv");
-  command->callback([options, heads, from, kv, &run] {
+  command->callback([options, heads, from, kv, backend, &run] {
     options->kv_is_given = kv->count() > 0;
+    options->backend_is_given = backend->count() > 0;
     if (from->count() == 0 && heads->count() == 0 && !options->stages)
       throw CLI::RequiredError("--heads (or --from)");
     for (auto* dtype :

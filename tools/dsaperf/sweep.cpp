@@ -1,7 +1,9 @@
 #include "sweep.hpp"
 
+#include "db_tables.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/model/load_model.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/report/sweep.hpp"
 #include "dsaperf/serving/sweep.hpp"
 #include "systems_flag.hpp"
@@ -40,16 +42,21 @@ Result<ExitCode> run_sweep(Options options) {
     engines = {engine};
   }
   DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(options.config));
-  DSAPERF_TRY_ASSIGN(auto tree, perfdb::SystemsTree::discover(options.systems_root));
-  const auto shared = std::make_shared<const perfdb::SystemsTree>(std::move(tree));
-  DSAPERF_TRY_ASSIGN(const auto result, serving::sweep(
-                                            spec, engines,
-                                            [&](Engine engine) {
-                                              return predict::compatible::OperatorSet::open(
-                                                  shared, options.system, name(engine),
-                                                  options.version);
-                                            },
-                                            in));
+  DSAPERF_TRY_ASSIGN(const auto opened,
+                     open_tables(options.systems_root, options.backend, !options.backend.empty()));
+  // Of ours there is one table, whatever engine would run the kernels: one is enough.
+  const bool are_ours = opened.backend == perfdb::kOwnBackend;
+  if (are_ours) engines = {Engine::kSglang};
+  DSAPERF_TRY_ASSIGN(auto result, serving::sweep(
+                                      spec, engines,
+                                      [&](Engine engine) {
+                                        return predict::compatible::OperatorSet::open(
+                                            opened.tree, options.system,
+                                            are_ours ? perfdb::kOwnBackend : name(engine),
+                                            options.version);
+                                      },
+                                      in));
+  if (are_ours) result.warnings.push_back(modelled_beside_ours(options.system));
   for (const auto& warning : result.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (!options.csv.empty()) DSAPERF_TRY(write_file(options.csv, report::csv(result)));

@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--systems", metavar="DIR", help="AIConfigurator's systems folder (default: this Python's)")
         command.add_argument("--system", default="h200_sxm", help="card that the tables are of (default: %(default)s)")
         if name == "install":
-            command.add_argument("--tables", nargs="+", metavar="DIR", help="folders that `dsaperf collect` wrote (none ship yet)")
+            command.add_argument("--tables", nargs="+", metavar="DIR", help="folders that `dsaperf collect` wrote (default: what is shipped)")
             command.add_argument("--backend", default="sglang", choices=("sglang", "vllm", "trtllm"), help="default: %(default)s")
             command.add_argument("--allow-fake", action="store_true", help="also times that were made up, for a trial")
         if name in ("install", "check"):

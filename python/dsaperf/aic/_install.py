@@ -70,8 +70,7 @@ def _export(
 
 def _sources(tables: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None) -> list[pathlib.Path]:
     if tables is None:
-        remedy = "measure some with `dsaperf collect CONFIG -o DIR` and name the folder with --tables"
-        raise Error(f"no tables ship with this version: {remedy}", "not_found")
+        return []  # the program's own choice: those that are shipped
     given = [tables] if isinstance(tables, (str, os.PathLike)) else list(tables)
     if not given:
         raise Error("no tables: name a folder that `dsaperf collect` wrote", "invalid_argument")
@@ -89,7 +88,7 @@ def install(
     backend: str = "sglang",
     allow_fake: bool = False,
 ) -> Installed:
-    """Puts the rows of ``tables`` (folders that ``dsaperf collect`` wrote; none ship yet) into ``systems`` as ``SYSTEM_dsaperf``.
+    """Puts the rows of ``tables`` (folders that ``dsaperf collect`` wrote; default: what ships) into ``systems`` as ``SYSTEM_dsaperf``.
 
     An earlier installation of ours is replaced; anything else of that name is left alone and is an error. The system's
     YAML file comes last, so AIConfigurator sees all of it or nothing.

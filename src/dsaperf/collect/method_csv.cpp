@@ -1,6 +1,7 @@
 #include "dsaperf/collect/method_csv.hpp"
 
 #include "dsaperf/core/csv.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 
 namespace dsaperf::collect {
 
@@ -27,7 +28,7 @@ MethodCsv method_csv(const JournalHeader& header, const std::map<std::string, En
         .field(header.source.version)
         .field(header.source.device)
         .field(context ? "dsa_context" : "dsa_generation")
-        .field(entry.measurement.kernel_source)
+        .field(perfdb::marked_kernel(entry.measurement.kernel_source, entry.composed))
         .field(what.kv == model::KvFormat::kBf16 ? "bfloat16" : "fp8")
         .field(what.heads)
         .field(layer.indexer ? layer.indexer->heads : 0)

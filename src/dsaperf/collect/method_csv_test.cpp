@@ -34,6 +34,16 @@ TEST(MethodCsvTest, AGenerationLineCountsTheCacheAsIsl) {
       << csv.text;
 }
 
+TEST(MethodCsvTest, ASumOfStagesSaysSoInItsLine) {
+  Entry entry{.what = {.phase = perfdb::Phase::kContext, .requests = {{1, 4096, 0}}, .heads = 128},
+              .composed = true};
+  entry.measurement.warm.median = Micros{1000};
+  entry.measurement.kernel_source = "kernel";
+  const auto csv = method_csv({}, {{entry.what.id(), entry}}, cost::testing::deepseek_v32());
+  EXPECT_NE(csv.text.find(",dsa_context,kernel [composed],bfloat16,128,"), std::string::npos)
+      << csv.text;
+}
+
 TEST(MethodCsvTest, CountsWhatTheFormatCannotSay) {
   const auto ragged = csv_of(
       {.phase = perfdb::Phase::kContext, .requests = {{1, 4096, 0}, {2, 1, 8192}}, .heads = 16});

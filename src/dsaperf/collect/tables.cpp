@@ -1,6 +1,7 @@
 #include "dsaperf/collect/tables.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -104,7 +105,7 @@ perfdb::DsaSlice slice_of(const JournalHeader& header, const Entry& entry) {
           .gemm_dtype = aic_dtype(what.gemm),
           .op_name = fmt::format("dsa_{}_module{}", perfdb::name(what.phase),
                                  shared ? "_skip_indexer" : ""),
-          .kernel_source = entry.measurement.kernel_source,
+          .kernel_source = perfdb::marked_kernel(entry.measurement.kernel_source, entry.composed),
           .shares_selection = shared};
 }
 

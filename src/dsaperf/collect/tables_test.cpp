@@ -1,5 +1,8 @@
 #include "dsaperf/collect/tables.hpp"
 
+#include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -51,6 +54,39 @@ TEST(TablesTest, AModuleTableHoldsWhatItsKeyCanSay) {
   const auto decode = dsa_table(header, entries, perfdb::Phase::kGeneration);
   ASSERT_EQ(decode.rows.size(), 1U);
   EXPECT_DOUBLE_EQ(decode.rows[0].latency.value, 20);
+}
+
+// The table on disk, read by perfdb, against the same rows from the journal.
+TEST(TablesTest, TheFullTableReadBackIsTheModuleTable) {
+  auto sum = entry("context/4x4096+0/h16/kv_fp8/gemm_fp8_block/full/model_like/graph", 300);
+  sum.composed = true;
+  const auto entries = by_id({entry(kContext, 100), entry(kShared, 90), entry(kRagged, 50),
+                              entry(kDecode, 20), entry(kDraft, 21), entry(kEager, 22), sum});
+  const JournalHeader header{.model = "m",
+                             .architecture = "DeepseekV32ForCausalLM",
+                             .source = {.framework = "dsaperf", .version = "1", .device = "card"}};
+  const auto written = full_table(header, entries);
+  const auto path = std::filesystem::path(::testing::TempDir()) / "full_table.parquet";
+  ASSERT_TRUE(perfdb::write_columns(path, written.columns, written.metadata));
+  const auto text_of = [](const perfdb::DsaTable& table) {
+    std::vector<std::string> rows;
+    for (const auto& row : table.rows) {
+      const auto& s = table.slices[static_cast<std::size_t>(row.slice)];
+      rows.push_back(fmt::format("{} {} {} {} {} {} '{}' {} h{} {}x{}+{} {}", s.model,
+                                 s.architecture, s.mla_dtype, s.kv_dtype, s.gemm_dtype, s.op_name,
+                                 s.kernel_source, s.shares_selection, row.heads, row.batch,
+                                 row.new_tokens, row.past_tokens, row.latency.value));
+    }
+    return rows;
+  };
+  for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+    const auto read = perfdb::read_own_table(path, phase);
+    ASSERT_TRUE(read) << read.error().message();
+    EXPECT_EQ(text_of(read->table), text_of(dsa_table(header, entries, phase)));
+    EXPECT_EQ(read->about.device, "card");
+  }
+  EXPECT_THAT(text_of(perfdb::read_own_table(path, perfdb::Phase::kContext)->table),
+              testing::Contains(testing::HasSubstr("'attention [composed]'")));
 }
 
 TEST(TablesTest, TheFullTableKeepsEveryCaseAndStage) {

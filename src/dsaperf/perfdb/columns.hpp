@@ -39,6 +39,7 @@ struct Column {
 struct Columns {
   std::size_t rows = 0;
   std::vector<Column> columns;
+  std::map<std::string, std::string> metadata;  // the file's key and value pairs
 
   const Column& operator[](std::size_t index) const { return columns[index]; }
 };

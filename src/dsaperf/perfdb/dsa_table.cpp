@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/perfdb/columns.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 
 #include <algorithm>
 #include <array>
@@ -149,6 +150,10 @@ Result<DsaTable> load_dsa_table(const SystemsTree& tree, std::string_view system
   DsaTable merged;
   merged.phase = phase;
   merged.sources = sources;
+  if (tree.is_shipped()) {
+    DSAPERF_TRY_ASSIGN(auto own, read_own_folder(sources.front().path, phase));
+    return std::move(own.table);
+  }
   for (std::size_t s = 0; s < sources.size(); ++s) {
     DSAPERF_TRY_ASSIGN(auto part, read_dsa_file(sources[s].path, phase));
     std::vector<std::int32_t> slice_of(part.slices.size(), -1);

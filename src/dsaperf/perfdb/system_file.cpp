@@ -12,10 +12,40 @@ namespace {
 
 constexpr Bytes kLongestFile{1 << 20};
 constexpr std::string_view kRateSuffix = "_tc_flops";
+constexpr std::string_view kOwnFormat = "dsaperf.system.1";
+
+// A SystemSpec of ours (data/systems). What AIConfigurator's file has of a card beyond it, what
+// memory reaches of its rate and the time of a first access, is not stated there: 1 and 0.
+SystemFile parse_own(const std::filesystem::path& path, const YAML::Node& file) {
+  SystemFile system;
+  system.name = path.stem().native();
+  system.mem_bw = file["memory"]["bytes_per_s"].as<double>();
+  system.mem_capacity = file["memory"]["capacity_bytes"].as<double>(0);
+  for (const auto& entry : file["peak_flop_per_s"]) {
+    const auto format = entry.first.as<std::string>();
+    system.rates[format == "bf16" ? "bfloat16" : format] = entry.second.as<double>();
+  }
+  system.power_w = file["power_w"].as<double>(0);
+  system.sm_version = file["sm_version"].as<int>(0);
+  if (const auto links = file["interconnect"]) {
+    system.gpus_per_node = links["gpus_per_node"].as<int>(0);
+    system.intra_node_bw = links["intra_node_bytes_per_s"].as<double>(0);
+    system.inter_node_bw = links["inter_node_bytes_per_s"].as<double>(0);
+    system.p2p_latency_s = links["latency_us"].as<double>(0) * 1e-6;
+  }
+  if (const auto reserve = file["reserve"]) {
+    for (const auto& entry : reserve["nccl_bytes"]) {
+      system.nccl_mem[entry.first.as<int>()] = entry.second.as<double>();
+    }
+    system.other_mem = reserve["runtime_bytes"].as<double>(0);
+  }
+  return system;
+}
 
 // yaml-cpp throws; everything that may throw is called from here.
 SystemFile parse(const std::filesystem::path& path, const std::string& text) {
   const YAML::Node file = YAML::Load(text);
+  if (file["format"].as<std::string>("") == kOwnFormat) return parse_own(path, file);
   const YAML::Node gpu = file["gpu"];
   const YAML::Node node = file["node"] ? file["node"] : YAML::Node(YAML::NodeType::Map);
   const YAML::Node misc = file["misc"] ? file["misc"] : YAML::Node(YAML::NodeType::Map);

@@ -9,8 +9,8 @@
 
 namespace dsaperf::perfdb {
 
-// What AIConfigurator's <system>.yaml says of a card and its node. Rates that the file does not
-// name are absent: no ratio between formats is assumed.
+// What AIConfigurator's <system>.yaml, or a SystemSpec of ours, says of a card and its node. Rates
+// that the file does not name are absent: no ratio between formats is assumed.
 struct SystemFile {
   std::string name;
   std::filesystem::path data;  // resolved against the file

@@ -1,7 +1,9 @@
 #include "dsaperf/perfdb/systems_tree.hpp"
 
+#include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/perfdb/version.hpp"
 
 #include <yaml-cpp/yaml.h>
@@ -187,10 +189,23 @@ Result<SystemsTree> SystemsTree::discover(const fs::path& given) {
   // asked first.
   if (const auto found = systems_of_path()) return open(*found);
   if (const auto found = systems_of_build()) return open(*found);
+  if (auto own = shipped()) return own;
   return fail(Errc::kNotFound,
               "no tables of AIConfigurator: looked at --systems, $DSAPERF_SYSTEMS, $VIRTUAL_ENV, "
               "python3 on "
               "PATH and build/venv; `pip install aiconfigurator-core==0.12.0` brings them");
+}
+
+Result<SystemsTree> SystemsTree::shipped() {
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  SystemsTree tree(data / "tables");
+  tree.shipped_ = true;
+  if (tree.systems().empty()) {
+    return fail(Errc::kNotFound,
+                "{}: no tables are shipped; `dsaperf collect CONFIG -o DIR` measures some",
+                tree.root_.native());
+  }
+  return tree;
 }
 
 struct SystemsTree::Known {
@@ -205,6 +220,12 @@ SystemsTree::SystemsTree(fs::path root)
 std::vector<std::string> SystemsTree::systems() const {
   std::vector<std::string> found;
   std::error_code ignored;
+  if (shipped_) {
+    for (const auto& folder : subfolders(root_)) {
+      if (!own_table_files(folder).empty()) found.push_back(folder.filename().native());
+    }
+    return found;
+  }
   for (const auto& entry : fs::directory_iterator(root_, ignored)) {
     const auto& path = entry.path();
     const auto stem = path.stem().native();
@@ -217,9 +238,15 @@ std::vector<std::string> SystemsTree::systems() const {
   return found;
 }
 
+fs::path SystemsTree::figures_of(std::string_view system) const {
+  return (shipped_ ? root_.parent_path() / "systems" : root_) / (std::string(system) + ".yaml");
+}
+
 Result<SystemFile> SystemsTree::system(std::string_view name) const {
-  const auto path = root_ / (std::string(name) + ".yaml");
-  if (name.empty() || name.find('/') != std::string_view::npos || !path_exists(path)) {
+  const auto path = figures_of(name);
+  const auto has_tables = [&] { return std::ranges::count(systems(), name) > 0; };
+  if (name.empty() || name.find('/') != std::string_view::npos || !path_exists(path) ||
+      (shipped_ && !has_tables())) {
     return fail(Errc::kNotFound, "{}: no system '{}' (have: {})", root_.native(), name,
                 fmt::join(systems(), ", "));
   }
@@ -227,6 +254,7 @@ Result<SystemFile> SystemsTree::system(std::string_view name) const {
   const auto found = known_->files.find(name);
   if (found != known_->files.end()) return found->second;
   DSAPERF_TRY_ASSIGN(auto file, read_system_file(path));
+  if (shipped_) file.data = root_ / name;
   known_->files.emplace(name, file);
   return file;
 }
@@ -247,6 +275,7 @@ std::vector<SystemsTree::VersionFolder> SystemsTree::version_folders(
 Result<std::vector<std::string>> SystemsTree::backends(std::string_view system_name) const {
   DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
   std::vector<std::string> found;
+  if (shipped_) return std::vector<std::string>{std::string(kOwnBackend)};
   for (const auto framework : kFrameworks) {
     if (!backend_folders(file.data, framework).empty()) found.emplace_back(framework);
   }
@@ -257,6 +286,7 @@ Result<std::vector<std::string>> SystemsTree::versions(std::string_view system_n
                                                        std::string_view backend) const {
   DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
   std::vector<std::string> found;
+  if (shipped_ && backend == kOwnBackend) found.emplace_back(kOwnVersion);
   for (const auto& folder : version_folders(file.data, backend)) {
     if (holds_tables(folder.path) || path_exists(folder.path / "reuse.yaml"))
       found.push_back(folder.version);
@@ -336,9 +366,9 @@ Result<std::string> SystemsTree::resolve_version(std::string_view system_name,
       return fail(Errc::kNotFound, "{} has no tables of backend '{}'", system_name, backend);
     }
     if (asked.empty() || asked == "current") return have.back();
-    if (is_alias) {
-      return fail(Errc::kNotFound, "{} on {}: no query_versions.yaml says which version is '{}'",
-                  backend, system_name, asked);
+    if (is_alias || (shipped_ && asked != kOwnVersion)) {
+      return fail(Errc::kNotFound, "{} on {}: {} which version is '{}'", backend, system_name,
+                  shipped_ ? "nothing says" : "no query_versions.yaml says", asked);
     }
     return std::string(asked);
   }
@@ -426,6 +456,14 @@ Result<std::vector<TableSource>> SystemsTree::sources(std::string_view system_na
   DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
   auto folders = version_folders(file.data, backend);
   std::vector<TableSource> found;
+  if (shipped_ && backend == kOwnBackend &&
+      (table == dsa_table_file(Phase::kContext) || table == dsa_table_file(Phase::kGeneration))) {
+    found.push_back({.path = file.data,
+                     .backend = std::string(backend),
+                     .version = std::string(version),
+                     .kernel_sources = {}});
+    return found;
+  }
   const auto add = [&](const VersionFolder& folder, SourceChannel channel) {
     if (!path_exists(folder.path / table)) return;
     found.push_back({.path = folder.path / table,

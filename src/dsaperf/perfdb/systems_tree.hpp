@@ -43,16 +43,23 @@ struct VersionSlots {
 //   is absent perf_data_reuse_manifest.yaml                     rows that one backend may take from
 //   another
 //
-// Nothing is read before it is asked for. Safe to use from several threads.
+// or, of shipped(), our own tables. Nothing is read before it is asked for. Safe to use from
+// several threads.
 class SystemsTree {
  public:
   // Fails with kNotFound where `root` is no folder.
   static Result<SystemsTree> open(const std::filesystem::path& root);
 
   // `given`, else $DSAPERF_SYSTEMS, else the aiconfigurator_core of $VIRTUAL_ENV, of python3 on
-  // PATH, of scripts/setup's environment (build/ above the program). Fails with the places that
-  // were tried.
+  // PATH, of scripts/setup's environment (build/ above the program), else the tables that are
+  // shipped. Fails with the places that were tried.
   static Result<SystemsTree> discover(const std::filesystem::path& given = {});
+
+  // The shipped tables, DATA/tables/<card>/*.parquet (own_table.hpp), as a tree: one backend,
+  // kOwnBackend, of one version, kOwnVersion; DATA/systems/<card>.yaml has the card's figures.
+  // Fails with kNotFound where none are shipped.
+  static Result<SystemsTree> shipped();
+  bool is_shipped() const { return shipped_; }
 
   const std::filesystem::path& root() const { return root_; }
 
@@ -91,6 +98,7 @@ class SystemsTree {
   // Files of systems that were read already: each table asks again.
   struct Known;
   explicit SystemsTree(std::filesystem::path root);
+  std::filesystem::path figures_of(std::string_view system) const;
 
   struct VersionFolder {
     std::string version;
@@ -116,6 +124,7 @@ class SystemsTree {
                                   std::string_view table) const;
 
   std::filesystem::path root_;
+  bool shipped_ = false;
   std::shared_ptr<Known> known_;
 };
 

@@ -4,6 +4,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/cost/bound.hpp"
 #include "dsaperf/model/load_model.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -27,6 +28,24 @@ model::WeightFormat gemm_format(const std::string& dtype) {
   if (dtype == "fp8") return model::WeightFormat::kFp8;
   if (dtype == "nvfp4") return model::WeightFormat::kNvfp4;
   return model::WeightFormat::kBf16;
+}
+
+// AIConfigurator's tables are all called so; of them these two are linted. Ours are called after
+// the piece of a collection that they are.
+bool is_aiconfigurators(const std::filesystem::path& path) {
+  return path.filename().native().ends_with("_perf.parquet");
+}
+
+Result<perfdb::DsaTable> read_table(const std::filesystem::path& path, perfdb::Phase phase) {
+  if (is_aiconfigurators(path)) return perfdb::read_dsa_file(path, phase);
+  DSAPERF_TRY_ASSIGN(auto own, perfdb::read_own_table(path, phase));
+  return std::move(own.table);
+}
+
+std::vector<perfdb::Phase> phases_in(const std::filesystem::path& path) {
+  using enum perfdb::Phase;
+  if (!is_aiconfigurators(path)) return {kContext, kGeneration};
+  return {path.filename() == perfdb::dsa_table_file(kContext) ? kContext : kGeneration};
 }
 
 // The layer that a slice measured, or empty for a model that is not bundled.
@@ -82,7 +101,7 @@ Result<void> compare_with_siblings(LintedTable& linted, const cost::SystemSpec& 
     if (sibling == path || !std::filesystem::exists(sibling)) continue;
     DSAPERF_TRY_ASSIGN(const auto other, cost::find_system(data, name));
     if (!card.sm_version || card.sm_version != other.sm_version) continue;
-    DSAPERF_TRY_ASSIGN(const auto table, perfdb::read_dsa_file(sibling, linted.table.phase));
+    DSAPERF_TRY_ASSIGN(const auto table, read_table(sibling, linted.table.phase));
     const auto [least, most] = proportion(card, other);
     auto findings = perfdb::lint_siblings(linted.table, table, least, most);
     linted.findings.insert(linted.findings.end(), findings.begin(), findings.end());
@@ -93,6 +112,7 @@ Result<void> compare_with_siblings(LintedTable& linted, const cost::SystemSpec& 
 
 std::vector<std::filesystem::path> table_files(const std::filesystem::path& place) {
   const auto is_table = [](const std::filesystem::path& path) {
+    if (!is_aiconfigurators(path)) return path.extension() == ".parquet";
     return path.filename() == perfdb::dsa_table_file(perfdb::Phase::kContext) ||
            path.filename() == perfdb::dsa_table_file(perfdb::Phase::kGeneration);
   };
@@ -169,8 +189,8 @@ Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place)
   const auto files = table_files(place);
   if (files.empty()) {
     return fail(Errc::kNotFound,
-                "{}: no dsa_context_module_perf.parquet or "
-                "dsa_generation_module_perf.parquet in it",
+                "{}: no dsa_context_module_perf.parquet, "
+                "dsa_generation_module_perf.parquet or table of dsaperf collect in it",
                 place.native());
   }
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
@@ -181,12 +201,11 @@ Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place)
     if (const auto card = card_of(std::filesystem::absolute(file), known)) {
       DSAPERF_TRY_ASSIGN(system, cost::find_system(data, *card));
     }
-    const auto phase = file.filename() == perfdb::dsa_table_file(perfdb::Phase::kContext)
-                           ? perfdb::Phase::kContext
-                           : perfdb::Phase::kGeneration;
-    DSAPERF_TRY_ASSIGN(auto table, perfdb::read_dsa_file(file, phase));
-    tables.push_back(lint_table(file, std::move(table), system));
-    if (system) DSAPERF_TRY(compare_with_siblings(tables.back(), *system, data, known));
+    for (const auto phase : phases_in(file)) {
+      DSAPERF_TRY_ASSIGN(auto table, read_table(file, phase));
+      tables.push_back(lint_table(file, std::move(table), system));
+      if (system) DSAPERF_TRY(compare_with_siblings(tables.back(), *system, data, known));
+    }
   }
   return tables;
 }

@@ -75,7 +75,11 @@ Result<std::vector<TableSummary>> list_tables(const perfdb::SystemsTree& tree,
           summary.slot = slot_of(slots, version);
           summary.phase = phase;
           summary.file = sources.front().path.native();
-          if (const auto table = perfdb::read_dsa_file(sources.front().path, phase)) {
+          // The first file alone: what else answers for a version is other versions' own.
+          const auto table = tree.is_shipped()
+                                 ? perfdb::load_dsa_table(tree, name, backend, version, phase)
+                                 : perfdb::read_dsa_file(sources.front().path, phase);
+          if (table) {
             summarise(*table, summary);
           } else {
             summary.error = table.error().message();

@@ -19,6 +19,8 @@ Source source_of(compatible::CurveRegion region) {
       return Source::kInterpolated;
     case compatible::CurveRegion::kOutside:
       return Source::kExtrapolated;
+    case compatible::CurveRegion::kModelled:
+      return Source::kModelled;
   }
   return Source::kExtrapolated;
 }

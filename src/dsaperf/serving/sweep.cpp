@@ -180,8 +180,9 @@ class Sweeper {
   }
 
   const predict::compatible::OperatorSet& set_of(Engine engine) const {
-    return **std::find_if(sets_.begin(), sets_.end(),
-                          [&](const auto* set) { return set->backend() == name(engine); });
+    const auto own = std::find_if(sets_.begin(), sets_.end(),
+                                  [&](const auto* set) { return set->backend() == name(engine); });
+    return own != sets_.end() ? **own : *sets_.front();  // of no engine: the shipped tables
   }
 
   void price(Job& job) const {
@@ -272,7 +273,7 @@ class Sweeper {
     std::vector<RoleTimes> roles;
     std::vector<const Job*> of;
     for (const Job& job : jobs_) {
-      if (name(job.engine) != set.backend() || !job.rejected.empty()) continue;
+      if (&set_of(job.engine) != &set || !job.rejected.empty()) continue;
       roles.push_back(job.roles);
       of.push_back(&job);
     }

@@ -1,6 +1,7 @@
 #include "dsaperf/perfdb/parquet/library.hpp"
 
 #include <arrow/memory_pool.h>
+#include <arrow/util/key_value_metadata.h>
 #include <parquet/column_reader.h>
 #include <parquet/exception.h>
 #include <parquet/file_reader.h>
@@ -110,6 +111,11 @@ void read(const char* path, const ColumnRequest* requests, std::size_t count, Ou
   const auto* schema = metadata->schema();
   outcome.columns.rows = static_cast<std::size_t>(metadata->num_rows());
   outcome.columns.columns.resize(count);
+  if (const auto pairs = metadata->key_value_metadata()) {
+    for (std::int64_t i = 0; i < pairs->size(); ++i) {
+      outcome.columns.metadata.emplace(pairs->key(i), pairs->value(i));
+    }
+  }
   for (std::size_t i = 0; i < count; ++i) {
     const auto& request = requests[i];
     auto& column = outcome.columns.columns[i];

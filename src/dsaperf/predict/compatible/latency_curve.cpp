@@ -16,6 +16,7 @@ LatencyCurve LatencyCurve::from_points(std::vector<Point> points) {
 }
 
 CurveRegion LatencyCurve::region(double size) const {
+  if (is_modelled_) return CurveRegion::kModelled;
   if (!covers(size)) return CurveRegion::kOutside;
   const auto at =
       std::lower_bound(points_.begin(), points_.end(), size,

@@ -2,12 +2,13 @@
 
 #include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace dsaperf::predict::compatible {
 
 // Where an answer out of a table comes from.
-enum class CurveRegion { kExact, kInside, kOutside };
+enum class CurveRegion { kExact, kInside, kOutside, kModelled };
 
 // Measured latency of one operator against one size, all else fixed, as AIConfigurator reads it:
 // exact where a size was measured, linear between, and outside the measured range at the
@@ -25,6 +26,18 @@ class LatencyCurve {
   LatencyCurve() = default;
   // `points` in any order.
   static LatencyCurve from_points(std::vector<Point> points);
+  // Of an operator without rows: no point is measured, and region() says so of every size.
+  // `latency` gives milliseconds.
+  template <typename Latency>
+  static LatencyCurve modelled(const Latency& latency) {
+    std::vector<Point> points;
+    for (double size = 1; size <= kLargestModelled; size *= 2) {
+      points.push_back({.size = size, .ms = latency(size)});
+    }
+    LatencyCurve curve = from_points(std::move(points));
+    curve.is_modelled_ = true;
+    return curve;
+  }
 
   bool empty() const { return points_.empty(); }
   double smallest() const { return points_.front().size; }
@@ -57,7 +70,10 @@ class LatencyCurve {
 
   static double median(std::vector<double> values);
 
+  static constexpr double kLargestModelled = 0x1p30;  // tokens, elements
+
   std::vector<Point> points_;  // sorted by size, distinct
+  bool is_modelled_ = false;
 };
 
 }  // namespace dsaperf::predict::compatible

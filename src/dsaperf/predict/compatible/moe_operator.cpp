@@ -33,13 +33,26 @@ LatencyCurve rows_of(const perfdb::MoeTable& table, const MoeShape& shape,
 
 }  // namespace
 
-Result<MoeOperator> MoeOperator::make(const perfdb::MoeTable& table,
-                                      const perfdb::SystemFile& system, MoeShape shape) {
+Result<MoeOperator> MoeOperator::without_rows(const perfdb::SystemFile& system,
+                                              const std::string& dtype) {
   MoeOperator moe;
-  DSAPERF_TRY_ASSIGN(const auto traits, moe_traits(shape.dtype));
+  DSAPERF_TRY_ASSIGN(const auto traits, moe_traits(dtype));
   DSAPERF_TRY_ASSIGN(moe.flop_per_s_, system.rate(traits.rate));
   moe.bytes_per_s_ = system.mem_bw;
   moe.bytes_per_value_ = traits.bytes;
+  return moe;
+}
+
+Result<MoeOperator> MoeOperator::modelled(const perfdb::SystemFile& system, MoeShape shape) {
+  DSAPERF_TRY_ASSIGN(auto moe, without_rows(system, shape.dtype));
+  moe.shape_ = std::move(shape);
+  moe.curve_ = LatencyCurve::modelled([&](double tokens) { return 0.06 + moe.bound(tokens).ms(); });
+  return moe;
+}
+
+Result<MoeOperator> MoeOperator::make(const perfdb::MoeTable& table,
+                                      const perfdb::SystemFile& system, MoeShape shape) {
+  DSAPERF_TRY_ASSIGN(auto moe, without_rows(system, shape.dtype));
   moe.curve_ = rows_of(table, shape, shape.distribution);
   if (moe.curve_.empty()) moe.curve_ = rows_of(table, shape, "uniform");
   if (moe.curve_.empty())

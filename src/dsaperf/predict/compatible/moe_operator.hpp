@@ -25,6 +25,9 @@ class MoeOperator {
   // no rows.
   static Result<MoeOperator> make(const perfdb::MoeTable& table, const perfdb::SystemFile& system,
                                   MoeShape shape);
+  // A shape without rows: 60 us and its bound (h200_sxm's SGLang rows of DeepSeek-V3.2 and GLM-5;
+  // half of them within 29 %, skewed loads and few tokens take up to several times that).
+  static Result<MoeOperator> modelled(const perfdb::SystemFile& system, MoeShape shape);
 
   double ms(double tokens) const {
     return curve_.at(tokens, 1, [this](double at) { return bound(at).ms(); });
@@ -36,6 +39,9 @@ class MoeOperator {
   CurveRegion region(double tokens) const { return curve_.region(tokens); }
 
  private:
+  static Result<MoeOperator> without_rows(const perfdb::SystemFile& system,
+                                          const std::string& dtype);
+
   MoeShape shape_;
   double flop_per_s_ = 0, bytes_per_s_ = 0, bytes_per_value_ = 0;
   LatencyCurve curve_;

@@ -81,6 +81,11 @@ Result<DsaLayer> OperatorSet::dsa(const LayerKind& kind, perfdb::Phase phase) {
 
 Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k) {
   auto& s = *state_;
+  if (s.tree->is_shipped()) {
+    DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(s.system, dtype));
+    return GemmOperator::make(
+        std::make_shared<const GemmSites>(GemmSites::modelled(dtype, bound, n, k)), n, k);
+  }
   auto found = s.gemm_sites.find(dtype);
   if (found == s.gemm_sites.end()) {
     DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.gemm, [&] {
@@ -99,6 +104,7 @@ Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k) {
 
 Result<MoeOperator> OperatorSet::moe(const MoeShape& shape) {
   auto& s = *state_;
+  if (s.tree->is_shipped()) return MoeOperator::modelled(s.system, shape);
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.moe, [&] {
     return perfdb::load_moe_table(*s.tree, s.system.name, s.backend, s.version);
   }));
@@ -107,6 +113,7 @@ Result<MoeOperator> OperatorSet::moe(const MoeShape& shape) {
 
 Result<CommOperator> OperatorSet::all_reduce(int gpus) {
   auto& s = *state_;
+  if (s.tree->is_shipped()) return CommOperator::modelled(s.system, "all_reduce", gpus);
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.all_reduce, [&] {
     return perfdb::load_allreduce_table(*s.tree, s.system.name, s.backend, s.version);
   }));
@@ -115,6 +122,7 @@ Result<CommOperator> OperatorSet::all_reduce(int gpus) {
 
 Result<CommOperator> OperatorSet::collective(std::string_view operation, int gpus) {
   auto& s = *state_;
+  if (s.tree->is_shipped()) return CommOperator::modelled(s.system, operation, gpus);
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.collectives, [&] {
     return perfdb::load_collective_table(*s.tree, s.system.name, "nccl");
   }));

@@ -1,6 +1,7 @@
 #include "dsaperf/predict/stages/part_table.hpp"
 
 #include "dsaperf/perfdb/lint.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
 
 #include <fmt/format.h>
@@ -171,8 +172,9 @@ Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::
       const auto number =
           kind_number.try_emplace(kind_key(slice), static_cast<std::int32_t>(kind_number.size()))
               .first->second;
-      const auto [found, is_new] =
-          part_of.try_emplace(std::tuple(number, slice.kernel_source, regime), parts.size());
+      const auto [found, is_new] = part_of.try_emplace(
+          std::tuple(number, std::string(perfdb::unmarked_kernel(slice.kernel_source)), regime),
+          parts.size());
       index = static_cast<std::int64_t>(found->second);
       if (is_new) {
         Part part;
@@ -185,8 +187,10 @@ Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::
         parts.push_back(std::move(part));
       }
     }
-    parts[static_cast<std::size_t>(index)].observations.push_back(
-        {.sizes = sizes, .latency_ms = latency});
+    auto& part = parts[static_cast<std::size_t>(index)];
+    // Sums of stages and whole layers of one kernel are one part, which says that it has sums.
+    if (perfdb::is_composed(slice.kernel_source)) part.kernel_source = slice.kernel_source;
+    part.observations.push_back({.sizes = sizes, .latency_ms = latency});
   }
   for (auto& part : parts) sort_unique(part.observations);
   split_by_launch(parts);
@@ -221,8 +225,9 @@ void find_defects(std::vector<Part>& parts, const perfdb::DsaTable& table,
         const auto& part = parts[p];
         if (part.source == row.source && part.setting.regime == regime &&
             part.shares_selection == slice.shares_selection &&
-            part.kernel_source == slice.kernel_source && part.kind == kind &&
-            row.batch >= part.batch_from && row.batch <= part.batch_to) {
+            perfdb::unmarked_kernel(part.kernel_source) ==
+                perfdb::unmarked_kernel(slice.kernel_source) &&
+            part.kind == kind && row.batch >= part.batch_from && row.batch <= part.batch_to) {
           ++counts[{p, finding.rule}];
           break;
         }

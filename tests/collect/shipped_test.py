@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Our own tables where no other is found: query, estimate, sweep and db answer from DATA/tables, and say so.
+
+    shipped_test.py PROGRAM SOURCE_DIR
+
+The program runs from a folder of its own, with no environment of Python above it or on PATH; the rows are the fake timing source's.
+"""
+import csv
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = os.path.abspath(sys.argv[1])
+SOURCE = pathlib.Path(sys.argv[2]).resolve()
+MODEL = "deepseek-ai/DeepSeek-V3.2"
+GRID = """
+context: [{batch: [1, 2, 4], new: [512, 1024, 2048, 4096, 8192, 16384]}]
+generation: [{batch: [1, 8, 64], past: [127, 1023, 2047, 4095, 16383, 65535]}]
+"""
+
+
+class ShippedTablesTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        cls.program = cls.folder / "bin/dsaperf"
+        cls.program.parent.mkdir()
+        shutil.copy(PROGRAM, cls.program)
+        for part in ("configs", "systems", "predict", "stages"):
+            (cls.folder / "data").mkdir(exist_ok=True)
+            (cls.folder / "data" / part).symlink_to(SOURCE / "data" / part)
+        (cls.folder / "grid.yaml").write_text(GRID)
+        tables = cls.folder / "data/tables/h200_sxm"
+        tables.mkdir(parents=True)
+        for name, axes in (("whole", ["--heads", "16,128"]), ("stages", ["--heads", "64", "--by", "stage"])):
+            done = cls.run_dsaperf("collect", MODEL, "-o", cls.folder / name, "--grid", cls.folder / "grid.yaml", "--kv", "bf16,fp8",
+                                   "--timing", "fake", *axes)
+            assert done.returncode == 0, done.stderr
+            shutil.copy(cls.folder / name / "rows.parquet", tables / f"{name}.parquet")
+
+    @classmethod
+    def run_dsaperf(cls, *words):
+        environment = {"PATH": "/nowhere", "HOME": str(cls.folder), "DSAPERF_DATA": str(cls.folder / "data")}
+        return subprocess.run([str(cls.program), *map(str, words)], env=environment, capture_output=True, text=True, timeout=120)
+
+    def document(self, *words):
+        done = self.run_dsaperf(*words, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def test_a_query_answers_with_our_row(self):
+        with open(self.folder / "whole/rows.csv") as file:
+            rows = [row for row in csv.DictReader(file) if (row["num_heads"], row["isl"], row["step"], row["dsa_dtype"]) == ("16", "4096", "0", "fp8")]
+        (row,) = [row for row in rows if row["batch_size"] == "2" and row["op_name"] == "dsa_context"]
+        answer = self.document("query", "--heads", 16, "--batch", 2, "--new", 4096)
+        self.assertEqual((answer["backend"], answer["version"]), ("dsaperf", "shipped"))
+        self.assertAlmostEqual(answer["latency_ms"], float(row["latency"]), places=6)
+        self.assertEqual(answer["source"], "measured")
+        text = self.run_dsaperf("query", "--heads", 64, "--new", 4096).stdout
+        self.assertIn("dsaperf shipped", text)
+
+    def test_what_names_a_framework_is_an_error(self):
+        for words in (("query", "--heads", 16, "--new", 4096), ("db", "show"),
+                      ("estimate", MODEL, "--tp", 8, "--isl", 4096, "--osl", 64)):
+            done = self.run_dsaperf(*words, "--backend", "sglang")
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("sglang", done.stderr)
+
+    def test_sums_of_stages_are_marked(self):
+        with open(self.folder / "stages/rows.csv") as file:
+            kernels = {row["kernel_source"] for row in csv.DictReader(file)}
+        self.assertIn("fake [composed]", kernels)
+        (table, _) = self.document("db", "ls")["tables"]
+        self.assertIn("fake [composed]", table["kernel_sources"])
+        self.assertEqual((table["system"], table["backend"], table["heads"]), ("h200_sxm", "dsaperf", [16, 64, 128]))
+
+    def test_tables_are_shown_and_linted(self):
+        self.assertIn("dsaperf shipped on h200_sxm", self.run_dsaperf("db", "show").stdout)
+        whole = self.folder / "data/tables/h200_sxm/whole.parquet"
+        self.assertIn("4096", self.run_dsaperf("db", "show", whole, "--rows", 100).stdout)
+        for place in ((), (whole,), (self.folder / "data/tables",)):
+            done = self.run_dsaperf("db", "lint", *place)
+            self.assertIn(done.returncode, (0, 3), done.stderr)
+            self.assertIn("whole.parquet: 72 rows", done.stdout)
+
+    def test_deployments_are_estimated_with_the_rest_modelled(self):
+        done = self.run_dsaperf("estimate", MODEL, "--tp", 8, "--isl", 4096, "--osl", 64, "--concurrency", 4, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("warning: attention is from our own tables of h200_sxm", done.stderr)
+        estimate = json.loads(done.stdout)
+        self.assertGreater(estimate["ttft_ms"], 0)
+        self.assertGreater(estimate["tpot_ms"], 1)
+        sweep = self.document("sweep", MODEL, "--system", "h200_sxm", "--gpus", 8, "--isl", 4096, "--osl", 64)
+        self.assertTrue(sweep["candidates"])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
