@@ -231,9 +231,9 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
     case TunedKernel::kTopk:
       for (const Variant each : {Variant::kSpread512x4, Variant::kSpread512x8,
                                  Variant::kSpread512x16, Variant::kSpread1024x8}) {
-        // Two CTAs an SM at most at once; more rows are better taken one a CTA.
+        // More CTAs than SMs wait for each other (measured), and rows are better taken one a CTA.
         const int cluster = spread_cluster(each, shape.columns);
-        if (cluster > 0 && shape.rows * cluster <= 2 * sm_count) variants.push_back(each);
+        if (cluster > 0 && shape.rows * cluster <= sm_count) variants.push_back(each);
       }
       break;
   }

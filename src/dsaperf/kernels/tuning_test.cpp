@@ -214,6 +214,10 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
   select.q_len = 1;
   select.rows = 257;
   EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault));
+  EXPECT_THAT(variants_of({.kernel = TunedKernel::kTopk, .rows = 16, .columns = 32768}, 132),
+              Contains(Variant::kSpread512x8));
+  EXPECT_THAT(variants_of({.kernel = TunedKernel::kTopk, .rows = 16, .columns = 65536}, 132),
+              Not(Contains(Variant::kSpread512x8)));
   EXPECT_THAT(variants_of({.kernel = TunedKernel::kTopk, .rows = 4096, .columns = 32768}, 132),
               Not(Contains(Variant::kSpread512x4)));
 }
