@@ -27,10 +27,11 @@ Result<OpenedTables> open_tables(const std::filesystem::path& systems_root,
   DSAPERF_TRY_ASSIGN(auto tree, wants_ours ? perfdb::SystemsTree::shipped()
                                            : perfdb::SystemsTree::discover(systems_root));
   if (tree.is_shipped() && backend_is_given && backend != perfdb::kOwnBackend) {
-    return fail(Errc::kNotFound,
-                "no tables of {}: ours alone are here (--backend dsaperf); `pip install "
-                "aiconfigurator-core==0.12.0` brings those of frameworks",
-                backend);
+    return fail(
+        Errc::kNotFound,
+        "no tables of AIConfigurator, so none of {}: ours alone are here (--backend dsaperf); "
+        "`pip install aiconfigurator-core==0.12.0` brings those of frameworks",
+        backend);
   }
   const bool are_ours = tree.is_shipped() && !backend_is_given;
   return OpenedTables{.tree = std::make_shared<const perfdb::SystemsTree>(std::move(tree)),
