@@ -44,6 +44,31 @@ def rows_of(target, backend, phase, count):
     return rows[:count]
 
 
+def ask(program, root, folder, target, backend, phase, rows):
+    """The program's answers to a table's rows, from the tables under `root`."""
+    question, answer = pathlib.Path(folder) / "q.csv", pathlib.Path(folder) / "a.csv"
+    with open(question, "w", newline="") as f:
+        out = csv.writer(f)
+        out.writerow("system,backend,architecture,phase,num_heads_local,kv_cache_dtype,fmha_dtype,gemm_dtype,"
+                     "batch,new_tokens_or_seq,prefix,measured_ms".split(","))
+        for r in rows:
+            length = r["isl"] if phase == "context" else r["isl"] + r["step"]
+            out.writerow([target, backend, r["architecture"], phase, r["num_heads"], r["kv_cache_dtype"], r["mla_dtype"],
+                          r["gemm_type"], r["batch_size"], length, r["step"] if phase == "context" else 0, r["latency"]])
+    subprocess.run([program, "query", "--systems", root, "--from", question, "-o", answer], check=True, stdout=subprocess.DEVNULL)
+    with open(answer) as f:
+        answered = [r for r in csv.DictReader(f) if r["predicted_ms"]]
+    assert all(r["predicted_source"] == "modelled" for r in answered)
+    return answered
+
+
+def summary(answered):
+    """median / p90 of the absolute relative error in %, and how many rows in 100 lie in their interval."""
+    errors = sorted(abs(float(r["predicted_ms"]) / float(r["measured_ms"]) - 1) * 100 for r in answered)
+    covered = sum(float(r["predicted_low_ms"]) <= float(r["measured_ms"]) <= float(r["predicted_high_ms"]) for r in answered)
+    return f"{len(errors)} | {statistics.median(errors):.1f} / {errors[len(errors) * 9 // 10]:.1f} | {100 * covered / len(errors):.0f}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("program")
@@ -62,27 +87,10 @@ def main():
                     rows = rows_of(target, backend, phase, arguments.rows)
                     if not rows:
                         continue
-                    question = pathlib.Path(folder) / "q.csv"
-                    with open(question, "w", newline="") as f:
-                        out = csv.writer(f)
-                        out.writerow("system,backend,architecture,phase,num_heads_local,kv_cache_dtype,fmha_dtype,gemm_dtype,"
-                                     "batch,new_tokens_or_seq,prefix,measured_ms".split(","))
-                        for r in rows:
-                            length = r["isl"] if phase == "context" else r["isl"] + r["step"]
-                            out.writerow([target, backend, r["architecture"], phase, r["num_heads"], r["kv_cache_dtype"], r["mla_dtype"],
-                                          r["gemm_type"], r["batch_size"], length, r["step"] if phase == "context" else 0, r["latency"]])
-                    answer = pathlib.Path(folder) / "a.csv"
-                    subprocess.run([arguments.program, "query", "--systems", root, "--from", question, "-o", answer],
-                                   check=True, stdout=subprocess.DEVNULL)
-                    with open(answer) as f:
-                        answered = [r for r in csv.DictReader(f) if r["predicted_ms"]]
+                    answered = ask(arguments.program, root, folder, target, backend, phase, rows)
                     if not answered:
                         sys.exit(f"error: none of {len(rows)} {backend} {phase} rows of {target} was answered from {donor}")
-                    assert all(r["predicted_source"] == "modelled" for r in answered)
-                    errors = sorted(abs(float(r["predicted_ms"]) / float(r["measured_ms"]) - 1) * 100 for r in answered)
-                    covered = sum(float(r["predicted_low_ms"]) <= float(r["measured_ms"]) <= float(r["predicted_high_ms"]) for r in answered)
-                    print(f"| {target} | {donor} | {backend} {phase} | {len(errors)} | {statistics.median(errors):.1f} / "
-                          f"{errors[len(errors) * 9 // 10]:.1f} | {100 * covered / len(errors):.0f} |", flush=True)
+                    print(f"| {target} | {donor} | {backend} {phase} | {summary(answered)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,14 @@ Result<SystemSpec> parse_checked(const std::string& yaml) {
   reserve.required("nccl_bytes", buffers);
   for (const auto& [ranks, bytes] : buffers) spec.nccl_buffers[ranks] = Bytes{bytes};
 
+  std::optional<std::map<std::string, double>> launch;
+  root.optional("host_launch", launch);
+  for (const auto& [framework, ratio] : launch.value_or(std::map<std::string, double>())) {
+    if (!(ratio > 0) || ratio > std::numeric_limits<double>::max())
+      return fail(Errc::kParse, "host_launch.{} is not a positive number", framework);
+    spec.host_launch[framework] = ratio;
+  }
+
   for (const Reader* reader : {&root, &memory, &peak, &links, &reserve})
     if (!reader->problem().empty()) return fail(Errc::kParse, "{}", reader->problem());
   return spec;

@@ -44,7 +44,10 @@ struct SystemSpec {
   Interconnect interconnect;
   Bytes runtime_reserve;              // driver, framework, fragmentation: an estimate
   std::map<int, Bytes> nccl_buffers;  // by ranks of a communicator: an estimate
-  std::vector<std::string> sources;   // where the figures come from, for people
+  // Time that a framework on this system's host takes to launch a layer's kernels one by one, over
+  // that on an x86 server, by framework; a framework that is absent was not measured to differ.
+  std::map<std::string, double> host_launch;
+  std::vector<std::string> sources;  // where the figures come from, for people
 
   std::optional<double> peak(MathFormat format) const {
     return peak_flop_per_s[static_cast<std::size_t>(format)];

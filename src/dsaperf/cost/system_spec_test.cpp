@@ -33,6 +33,13 @@ TEST(SystemSpecTest, AnUnstatedRateStaysUnknown) {
   EXPECT_EQ(spec->sms, std::nullopt);
 }
 
+TEST(SystemSpecTest, LaunchTimesOfAHostAreByFramework) {
+  EXPECT_TRUE(parse_system(kMinimal)->host_launch.empty());
+  const auto text = std::string(kMinimal) + "host_launch: {sglang: 1.5}\n";
+  EXPECT_EQ(parse_system(text)->host_launch.at("sglang"), 1.5);
+  EXPECT_FALSE(parse_system(replaced(text, "1.5", "0")));
+}
+
 TEST(SystemSpecTest, BuffersAreThoseOfTheNextSmallerCommunicator) {
   const auto spec = parse_system(kMinimal);
   EXPECT_EQ(spec->nccl(1), Bytes{0});

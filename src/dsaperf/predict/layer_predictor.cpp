@@ -9,6 +9,7 @@
 #include <array>
 #include <cmath>
 #include <initializer_list>
+#include <map>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -25,18 +26,9 @@ void append(std::string& key, std::initializer_list<std::string_view> words) {
 }
 
 // Half-widths in log that another card's or framework's rows add (docs/predict.md, held-out cards).
-constexpr double kSameGeneration = 0.15;
+constexpr double kSameGeneration = 0.08;
 constexpr double kOtherGeneration = 0.6;
 constexpr double kOtherFramework = 0.8;
-
-// What a Grace CPU takes to launch a layer's kernels one by one, a x86 server's 1: medians of
-// GB300 / B300 over the rows that take at most 256 tokens (docs/predict.md). A prefill that waits
-// for the host takes so much longer, whatever the GPU.
-double host_launch(std::string_view system, std::string_view backend) {
-  const bool is_grace = system.starts_with("gb") || system.starts_with("gh");
-  if (!is_grace) return 1;
-  return backend == "vllm" ? 2.06 : 1.65;
-}
 
 }  // namespace
 
@@ -57,7 +49,8 @@ struct LayerPredictor::State {
   std::unordered_map<std::string, Result<compatible::DsaLayer>> layers;
   std::shared_ptr<stages::HyperparameterStore> store;
   std::unordered_map<std::string, Result<stages::StageTables>> stage_tables;
-  std::string key;  // kept for its memory
+  std::map<std::string, std::map<std::string, double>> host_launches;  // by system
+  std::string key;                                                     // kept for its memory
 
   Result<compatible::DsaTables>& open(const Tables& asked) {
     std::string name;
@@ -105,6 +98,20 @@ struct LayerPredictor::State {
     return file;
   }
 
+  // Of a system that data/systems does not know: as on an x86 server.
+  double host_launch(const std::string& system, const std::string& backend) {
+    auto found = host_launches.find(system);
+    if (found == host_launches.end()) {
+      const auto data = data_dir();
+      const auto spec = data ? cost::find_system(*data, system) : tl::unexpected(data.error());
+      found =
+          host_launches.emplace(system, spec ? spec->host_launch : std::map<std::string, double>())
+              .first;
+    }
+    const auto ratio = found->second.find(backend);
+    return ratio == found->second.end() ? 1 : ratio->second;
+  }
+
   // Tables whose rows can stand in, the nearest first: the same framework on another card, then
   // another framework on this one, then the rest.
   struct StandIn {
@@ -112,7 +119,7 @@ struct LayerPredictor::State {
     stages::Move move;
     double distance = 0;
   };
-  std::vector<StandIn> stand_ins(const Tables& asked, const perfdb::SystemFile& card) const {
+  std::vector<StandIn> stand_ins(const Tables& asked, const perfdb::SystemFile& card) {
     std::vector<StandIn> found;
     for (const auto& system : tree->systems()) {
       const auto other = tree->system(system);

@@ -263,6 +263,9 @@ Result<std::vector<LeftOutPoint>> leave_out(const perfdb::SystemsTree& tree, con
   DSAPERF_TRY_ASSIGN(const auto rows, perfdb::load_dsa_table(tree, table.system, table.backend,
                                                              table.version, table.phase));
   DSAPERF_TRY_ASSIGN(auto parts, stages::parts_of(rows, system, table.backend));
+  const bool all_known =
+      std::all_of(parts.begin(), parts.end(), [&](const Part& part) { return store.knows(part); });
+  if (method == Method::kStages && !all_known) stages::look_at_rows(parts, rows, table.backend);
   std::erase_if(parts, [&](const Part& part) {
     return part.source != 0 ||
            (table.backend != "sglang" && part.kind.architecture != "DeepseekV32ForCausalLM");

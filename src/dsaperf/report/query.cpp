@@ -59,13 +59,12 @@ std::string explanation_text(const predict::stages::Explanation& e, Micros answe
                      fmt::format("{:.2f}", row.distance)});
   }
   auto text =
-      fmt::format("\n{}\n{}\nrows of {}, kernel {}, {} regime; the stages alone say {:.4f} ms\n",
-                  stages.str(style), nearest.str(style), e.version, e.kernel_source, e.regime,
+      fmt::format("\n{}\n{}\nrows of {}, {} regime, kernel {}\nthe stages alone say {:.4f} ms\n",
+                  stages.str(style), nearest.str(style), e.version, e.regime, e.kernel_source,
                   e.stage_model.millis());
-  if (e.host_floor.value > 0) {
-    text += fmt::format(
-        "launched kernel by kernel: the host takes {:.3f} ms at least, whatever the GPU does\n",
-        e.host_floor.millis());
+  if (e.host_time.value > 0) {
+    text += fmt::format("launched kernel by kernel: the host takes {:.3f} ms at least\n",
+                        e.host_time.millis());
   }
   return text;
 }
@@ -92,7 +91,7 @@ nlohmann::ordered_json explanation_json(const predict::stages::Explanation& e) {
           {"moved", e.moved},
           {"defects", e.defects},
           {"stage_model_ms", e.stage_model.millis()},
-          {"host_floor_ms", e.host_floor.millis()},
+          {"host_floor_ms", e.host_time.millis()},
           {"relative_variance", e.relative_variance},
           {"stages", std::move(stages)},
           {"nearest", std::move(nearest)}};
@@ -120,10 +119,11 @@ std::string interval_plot(const predict::LayerLatency& latency, double longest_m
   return out;
 }
 
-// A row a change, with the answers and their intervals on one axis.
+// A row a change: the answers and who pays, and below it their intervals on one axis. 80 columns
+// hold neither more.
 std::string variations_text(const LayerAnswer& answer, const TextStyle& style) {
   using Align = TextTable::Align;
-  constexpr std::size_t kPlot = 32;
+  constexpr std::size_t kPlot = 56;
   const auto end_of = [](const predict::LayerLatency& l) {
     return l.high ? l.high->millis() : l.time.millis();
   };
@@ -131,18 +131,19 @@ std::string variations_text(const LayerAnswer& answer, const TextStyle& style) {
   for (const auto& v : answer.variations) {
     if (v.latency) longest = std::max(longest, end_of(*v.latency));
   }
-  TextTable table({{.title = "what if"},
-                   {.title = "ms", .align = Align::kRight},
-                   {.title = "90 %", .align = Align::kRight},
-                   {.title = "change", .align = Align::kRight},
-                   {.title = fmt::format("0 ... {:.3g} ms", longest)},
-                   {.title = "who pays"}});
-  table.add_row({"as asked", fmt::format("{:.4f}", answer.latency.time.millis()), "", "",
-                 interval_plot(answer.latency, longest, kPlot), ""});
+  const double asked = answer.latency.time.millis();
+  TextTable numbers({{.title = "what if"},
+                     {.title = "ms", .align = Align::kRight},
+                     {.title = "90 %", .align = Align::kRight},
+                     {.title = "change", .align = Align::kRight},
+                     {.title = "who pays, ms"}});
+  TextTable plot({{.title = "what if"}, {.title = fmt::format("0 ... {:.3g} ms", longest)}});
+  numbers.add_row({"as asked", fmt::format("{:.4f}", asked), "", "", ""});
+  plot.add_row({"as asked", interval_plot(answer.latency, longest, kPlot)});
   for (const auto& v : answer.variations) {
     const auto name = v.change.axis + " " + v.change.value;
     if (!v.latency) {
-      table.add_row({name, "", "", "", "", v.error});
+      numbers.add_row({name, "", "", "", v.error});
       continue;
     }
     const double ms = v.latency->time.millis();
@@ -150,13 +151,13 @@ std::string variations_text(const LayerAnswer& answer, const TextStyle& style) {
         v.latency->low && v.latency->high
             ? fmt::format("{:.3f} - {:.3f}", v.latency->low->millis(), v.latency->high->millis())
             : std::string();
-    table.add_row(
+    numbers.add_row(
         {name, fmt::format("{:.4f}", ms), interval,
-         fmt::format("{:+.1f} %", 100 * (ms / answer.latency.time.millis() - 1)),
-         interval_plot(*v.latency, longest, kPlot),
-         v.payer.empty() ? "" : fmt::format("{} {:+.4f} ms", v.payer, v.payer_change.millis())});
+         fmt::format("{:+.1f} %", 100 * (ms / asked - 1)),
+         v.payer.empty() ? "" : fmt::format("{} {:+.4f}", v.payer, v.payer_change.millis())});
+    plot.add_row({name, interval_plot(*v.latency, longest, kPlot)});
   }
-  return "\n" + table.str(style);
+  return "\n" + numbers.str(style) + "\n" + plot.str(style);
 }
 
 nlohmann::ordered_json variations_json(const std::vector<predict::Variation>& variations) {

@@ -1,6 +1,6 @@
 #include "dsaperf/serving/step_times.hpp"
 
-#include "dsaperf/predict/stages/part_model.hpp"
+#include "dsaperf/predict/stages/host_time.hpp"
 
 #include <cmath>
 
@@ -18,8 +18,8 @@ PrefillLaunches::PrefillLaunches(const PassModel& model, const HostCosts& host)
 }
 
 double PrefillLaunches::step_ms(double attention_ms, double rest_ms) const {
-  const double kernels = rest_ms + predict::stages::without_host_floor(attention_ms_, attention_ms);
-  return predict::stages::with_host_floor(all_ms_, kernels);
+  const double kernels = rest_ms + predict::stages::without_host_time(attention_ms_, attention_ms);
+  return predict::stages::with_host_time(all_ms_, kernels);
 }
 
 Result<double> WorkerSteps::mixed_ms(std::span<const Chunk> chunks, double decoding,

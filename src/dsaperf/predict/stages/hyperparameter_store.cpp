@@ -6,7 +6,9 @@
 #include "dsaperf/core/file.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <optional>
@@ -21,7 +23,7 @@ constexpr std::string_view kHeader =
     "hash,length_1,length_2,length_3,length_4,length_5,length_6,step_1,step_2,step_3,step_4,signal,"
     "noise,variance_1,width_1,"
     "variance_2,width_2,variance_3,width_3,edge_variance_1,edge_width_1,edge_variance_2,"
-    "edge_width_2,edge_variance_3,edge_width_3,host_floor_ms,defects,what\n";
+    "edge_width_2,edge_variance_3,edge_width_3,host_floor_ms,weights,defects,what\n";
 constexpr std::size_t kNumbers = kMaxCoordinates + kStepAxes + 15;
 
 std::array<double*, kNumbers> numbers_of(PartParameters& p) {
@@ -33,6 +35,27 @@ std::array<double*, kNumbers> numbers_of(PartParameters& p) {
           &h.signal,      &h.noise,       &k[0].variance, &k[0].width,    &k[1].variance,
           &k[1].width,    &k[2].variance, &k[2].width,    &e[0].variance, &e[0].width,
           &e[1].variance, &e[1].width,    &e[2].variance, &e[2].width,    &p.host_floor_ms};
+}
+
+// The host's score_pieces, then the terms, by spaces; nothing where they are not known.
+std::string weights_text(const StageWeights& weights) {
+  if (weights.terms.empty()) return "";
+  return fmt::format("{:.5g} {:.5g}", weights.score_pieces, fmt::join(weights.terms, " "));
+}
+
+std::optional<StageWeights> parse_weights(std::string_view text) {
+  StageWeights weights;
+  for (bool first = true; !text.empty(); first = false) {
+    const auto end = std::min(text.find(' '), text.size());
+    const auto number = parse_double(text.substr(0, end));
+    if (!number || *number < 0) return std::nullopt;
+    if (first)
+      weights.score_pieces = *number;
+    else
+      weights.terms.push_back(*number);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return weights;
 }
 
 std::optional<std::uint64_t> parse_hash(std::string_view text) {
@@ -76,10 +99,10 @@ void HyperparameterStore::read(const fs::path& path) {
     const auto more = csv->next();
     if (!more || !*more) return;
     const auto hash = parse_hash(csv->field(0));
-    if (!hash || csv->fields().size() != kNumbers + 3) continue;
+    if (!hash || csv->fields().size() != kNumbers + 4) continue;
     Entry entry;
-    entry.defects = csv->field(kNumbers + 1);
-    entry.what = csv->field(kNumbers + 2);
+    entry.defects = csv->field(kNumbers + 2);
+    entry.what = csv->field(kNumbers + 3);
     bool complete = true;
     std::size_t column = 1;
     for (double* number : numbers_of(entry.parameters)) {
@@ -87,6 +110,9 @@ void HyperparameterStore::read(const fs::path& path) {
       complete = complete && value.has_value();
       *number = value.value_or(0);
     }
+    const auto weights = parse_weights(csv->field(column));
+    complete = complete && weights.has_value();
+    entry.parameters.weights = weights.value_or(StageWeights{});
     if (complete && entry.parameters.hyper.signal > 0) known_[*hash] = std::move(entry);
   }
 }
@@ -96,11 +122,14 @@ PartParameters HyperparameterStore::of(const Part& part,
   const auto found = known_.find(part.hash);
   if (found != known_.end()) {
     if (found->second.defects.empty()) found->second.defects = part.defects;
-    return found->second.parameters;
+    auto& parameters = found->second.parameters;
+    if (parameters.weights.terms.size() != terms(part.setting.phase, part.setting.regime).size())
+      parameters.weights = fit_weights(part.setting, part.observations, parameters.host_floor_ms);
+    return parameters;
   }
   if (note) note(part);
   auto& entry = known_[part.hash];
-  entry = {.parameters = PartModel::fit(part.setting, part.observations),
+  entry = {.parameters = PartModel::fit(part.setting, part.observations, part.host_floor_ms),
            .defects = part.defects,
            .what = what_of(part)};
   ++fitted_;
@@ -120,7 +149,7 @@ Result<void> HyperparameterStore::write(const fs::path& path) const {
     out.field(fmt::format("{:016x}", hash));
     auto parameters = entry.parameters;
     for (const double* number : numbers_of(parameters)) out.field(fmt::format("{:.4g}", *number));
-    out.field(entry.defects).field(entry.what);
+    out.field(weights_text(entry.parameters.weights)).field(entry.defects).field(entry.what);
     out.end_row();
   }
   return write_file(path, std::string(kHeader) + out.text());

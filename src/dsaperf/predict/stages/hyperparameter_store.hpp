@@ -17,7 +17,10 @@ namespace dsaperf::predict::stages {
 // ~/.cache, dsaperf/parameters.csv). One line a part:
 //
 //   hash,length_1 .. length_6,step_1 .. step_4,signal,noise,variance_1,width_1 .. variance_3,
-//   width_3,edge_variance_1 .. edge_width_3,host_floor_ms,defects,what
+//   width_3,edge_variance_1 .. edge_width_3,host_floor_ms,weights,defects,what
+//
+// `weights`: the stage weights of the whole part, by spaces; empty: fitted when the part is asked
+// for.
 //
 // A file that is missing, of another format or damaged is as good as empty: its parts are fitted
 // again.

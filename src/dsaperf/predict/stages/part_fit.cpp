@@ -1,3 +1,4 @@
+#include "dsaperf/predict/stages/host_time.hpp"
 #include "dsaperf/predict/stages/left_out_likelihood.hpp"
 #include "dsaperf/predict/stages/part_model.hpp"
 
@@ -57,34 +58,11 @@ std::array<bool, 4> inner_axes(const std::vector<Observation>& observations, std
   return inner;
 }
 
-// Rows whose kernels would take less than an eighth of their latency, all alike and long: what they
-// show is the host. (A replayed graph of a layer's 20 to 40 kernels takes 0.1 to 0.3 ms at least;
-// as many launches from a framework 0.5 ms and more: aiconfigurator's tables for H100 to GB300.)
-double host_floor(const Setting& setting, const std::vector<Observation>& observations) {
-  constexpr double kIdle = 8;
-  constexpr double kAlike = 1.6;  // 9th to 1st decile
-  constexpr double kShortestMs = 0.4;
-  constexpr std::size_t kEnough = 12;
-  const auto list = terms(setting.phase, setting.regime);
-  std::vector<double> idle;
-  for (const auto& o : observations) {
-    const auto values = term_values(setting, o.sizes);
-    double usual = 0;
-    for (std::size_t i = 0; i < list.size(); ++i) usual += values[i] * list[i].usual;
-    if (o.latency_ms > kIdle * usual) idle.push_back(o.latency_ms);
-  }
-  if (idle.size() < kEnough) return 0;
-  std::sort(idle.begin(), idle.end());
-  const double low = idle[idle.size() / 10];
-  const double high = idle[idle.size() * 9 / 10];
-  return low >= kShortestMs && high <= kAlike * low ? low : 0;
-}
-
 class Fit {
  public:
-  Fit(const Setting& setting, const std::vector<Observation>& observations)
+  Fit(const Setting& setting, const std::vector<Observation>& observations, double host_floor)
       : observations_(observations),
-        floor_(host_floor(setting, observations)),
+        floor_(host_floor),
         plain_(setting, observations,
                {.hyper = unit_hyper(setting), .calibration = {}, .host_floor_ms = floor_}),
         axes_(setting.phase == Phase::kGeneration ? 3 : 6),
@@ -93,7 +71,7 @@ class Fit {
     for (const auto& o : observations_) {
       double stage_ms = 0;
       for (const double ms : plain_.split(o.sizes)) stage_ms += ms;
-      stage_ms = with_host_floor(floor_, stage_ms);
+      stage_ms = with_host_time(plain_.host_ms(o.sizes, setting), stage_ms);
       remainders_.push_back(std::log(o.latency_ms / std::max(stage_ms, 1e-9)));
     }
     choose_points();
@@ -108,8 +86,10 @@ class Fit {
       auto other = from(kLongPast, 0.002);
       if (other.second < best.second) best = std::move(other);
     }
-    PartParameters found{
-        .hyper = likelihood_.hyper_of(best.first), .calibration = {}, .host_floor_ms = floor_};
+    PartParameters found{.hyper = likelihood_.hyper_of(best.first),
+                         .calibration = {},
+                         .host_floor_ms = floor_,
+                         .weights = plain_.weights()};
     found.calibration = calibrate(found.hyper);
     return found;
   }
@@ -311,8 +291,9 @@ class Fit {
 
   // With the neighbours that predictions use, and weights fitted without what is left out.
   Calibration calibrate(const Hyperparameters& hyper) const {
-    const PartModel model(plain_.setting(), observations_,
-                          {.hyper = hyper, .calibration = {}, .host_floor_ms = floor_});
+    const PartModel model(
+        plain_.setting(), observations_,
+        {.hyper = hyper, .calibration = {}, .host_floor_ms = floor_, .weights = plain_.weights()});
     Calibration calibration;
     calibration.knots = widths(model, calibration_rows(false), calibration.knots);
     const auto edge = calibration_rows(true);
@@ -379,9 +360,9 @@ class Fit {
 
 }  // namespace
 
-PartParameters PartModel::fit(const Setting& setting,
-                              const std::vector<Observation>& observations) {
-  return Fit(setting, observations).run();
+PartParameters PartModel::fit(const Setting& setting, const std::vector<Observation>& observations,
+                              double host_floor_ms) {
+  return Fit(setting, observations, host_floor_ms).run();
 }
 
 }  // namespace dsaperf::predict::stages

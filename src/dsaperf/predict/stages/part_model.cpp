@@ -1,7 +1,7 @@
 #include "dsaperf/predict/stages/part_model.hpp"
 
+#include "dsaperf/predict/stages/host_time.hpp"
 #include "dsaperf/predict/stages/matern.hpp"
-#include "dsaperf/predict/stages/nnls.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -13,15 +13,6 @@ namespace {
 
 using perfdb::Phase;
 
-constexpr double kMisfit = 0.05;  // relative error that halves what a row counts
-constexpr double kUsualPull = 2e-3;
-
-double dot(const TermValues& values, const std::vector<double>& weights) {
-  double sum = 0;
-  for (std::size_t i = 0; i < weights.size(); ++i) sum += values[i] * weights[i];
-  return sum;
-}
-
 std::vector<TermValues> values_of(const Setting& setting,
                                   const std::vector<Observation>& observations) {
   std::vector<TermValues> values;
@@ -31,60 +22,20 @@ std::vector<TermValues> values_of(const Setting& setting,
   return values;
 }
 
-// Each row divided by its latency: the relative error counts. Rows on the host's floor say little
-// of the kernels, and count by what a change of the kernels' time changes in them.
-std::vector<double> fit_weights(const Setting& setting,
-                                const std::vector<Observation>& observations,
-                                const std::vector<TermValues>& values, double floor,
-                                const std::function<bool(std::size_t)>& left_out) {
-  const auto count = static_cast<Eigen::Index>(terms(setting.phase, setting.regime).size());
-  Eigen::MatrixXd rows(static_cast<Eigen::Index>(values.size()), count);
-  Eigen::VectorXd right(static_cast<Eigen::Index>(values.size()));
-  Eigen::VectorXd said = Eigen::VectorXd::Constant(count, 1e-12);  // by each column, floor or not
-  Eigen::Index kept = 0;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (left_out && left_out(i)) continue;
-    const double latency = observations[i].latency_ms;
-    const double gpu = without_host_floor(floor, latency);
-    const double share = gpu / latency;
-    const double counts = floor > 0 ? share * share * share * share : 1;
-    right[kept] = counts;
-    for (Eigen::Index c = 0; c < count; ++c) {
-      const double value = values[i][static_cast<std::size_t>(c)];
-      rows(kept, c) = gpu > 0 ? counts * value / gpu : 0;
-      said[c] += value * value / (latency * latency);
-    }
-    ++kept;
-  }
-  const auto used = rows.topRows(kept);
-  const auto list = terms(setting.phase, setting.regime);
-  const auto solve = [&](const Eigen::VectorXd& trust) -> Eigen::VectorXd {
-    const Eigen::MatrixXd weighted = trust.asDiagonal() * used;
-    Eigen::MatrixXd gram = weighted.transpose() * used;
-    Eigen::VectorXd moment = weighted.transpose() * right.head(kept);
-    // The pull to the usual weights: a small part of what each column has to say.
-    for (Eigen::Index c = 0; c < count; ++c) {
-      const double pull = kUsualPull * said[c];
-      gram(c, c) += pull;
-      moment[c] += pull * list[static_cast<std::size_t>(c)].usual;
-    }
-    return non_negative_least_squares(gram, moment);
-  };
-  Eigen::VectorXd weights = solve(Eigen::VectorXd::Ones(kept));
-  // Rows that the terms cannot follow (another kernel, a defect) count less in a second pass.
-  const Eigen::ArrayXd wrong = (used * weights - right.head(kept)).array() / kMisfit;
-  weights = solve((1 / (1 + wrong.square())).matrix());
-  return {weights.data(), weights.data() + weights.size()};
+double stage_time(const Setting& setting, const Sizes& sizes, const TermValues& values,
+                  const StageWeights& weights, double floor) {
+  return std::max(
+      with_host_time(weights.host_ms(setting, sizes, floor), weights.kernels_ms(values)), 1e-9);
 }
 
 // What the stage model leaves, in log. A model of nothing (all weights 0) leaves everything.
-std::vector<double> remainders(const std::vector<Observation>& observations,
-                               const std::vector<TermValues>& values,
-                               const std::vector<double>& weights, double floor) {
+std::vector<double> remainders(const Setting& setting, const std::vector<Observation>& observations,
+                               const std::vector<TermValues>& values, const StageWeights& weights,
+                               double floor) {
   std::vector<double> out(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const double stage = with_host_floor(floor, dot(values[i], weights));
-    out[i] = std::log(observations[i].latency_ms / std::max(stage, 1e-9));
+    const auto& o = observations[i];
+    out[i] = std::log(o.latency_ms / stage_time(setting, o.sizes, values[i], weights, floor));
   }
   return out;
 }
@@ -106,20 +57,6 @@ std::vector<Coordinates> coordinates_of(const Setting& setting,
 }
 
 }  // namespace
-
-double with_host_floor(double floor, double gpu) {
-  if (floor <= 0) return gpu;
-  const double f = floor * floor;
-  const double g = gpu * gpu;
-  return std::sqrt(std::sqrt(f * f + g * g));
-}
-
-double without_host_floor(double floor, double latency) {
-  if (floor <= 0) return latency;
-  const double f = floor * floor;
-  const double l = latency * latency;
-  return std::sqrt(std::sqrt(std::max(l * l - f * f, 0.0)));
-}
 
 Coordinates coordinates(const Setting& setting, const Sizes& z) {
   const auto log2 = [](double x) { return std::log2(std::max(x, 0.5)); };
@@ -153,17 +90,21 @@ PartModel::PartModel(Setting setting, std::vector<Observation> observations,
       observations_(std::move(observations)),
       parameters_(parameters),
       values_(values_of(setting_, observations_)),
-      weights_(fit_weights(setting_, observations_, values_, parameters_.host_floor_ms, {})),
+      weights_(parameters_.weights.terms.empty()
+                   ? fit_weights(setting_, observations_, values_, parameters_.host_floor_ms)
+                   : parameters_.weights),
       process_(coordinates_of(setting_, observations_),
-               remainders(observations_, values_, weights_, parameters_.host_floor_ms),
+               remainders(setting_, observations_, values_, weights_, parameters_.host_floor_ms),
                parameters_.hyper, neighbours()),
       neighbourhoods_(process_),
       grid_(sizes_of(observations_)) {
   prepare_grid();
 }
 
-double PartModel::stage_ms(const TermValues& values, const std::vector<double>& weights) const {
-  return std::max(with_host_floor(parameters_.host_floor_ms, dot(values, weights)), 1e-9);
+double PartModel::stage_ms(const Setting& setting, const Sizes& sizes,
+                           const StageWeights& weights) const {
+  return stage_time(setting, sizes, term_values(setting, sizes), weights,
+                    parameters_.host_floor_ms);
 }
 
 PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms,
@@ -237,23 +178,24 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
 PartPrediction PartModel::at(const Sizes& sizes) const {
   Posterior posterior;
   if (!in_cell(sizes, posterior)) return at_neighbourhood(sizes);
-  return finish(posterior, this->stage_ms(term_values(setting_, sizes), weights_), sizes);
+  return finish(posterior, this->stage_ms(setting_, sizes, weights_), sizes);
 }
 
 PartPrediction PartModel::at_neighbourhood(const Sizes& sizes) const {
   return finish(neighbourhoods_.at(process_, coordinates(setting_, sizes)),
-                this->stage_ms(term_values(setting_, sizes), weights_), sizes);
+                this->stage_ms(setting_, sizes, weights_), sizes);
 }
 
 PartPrediction PartModel::at(const Sizes& sizes, const Setting& other, double doubt) const {
+  // Of the change that the stages make; the host's is known by one number for all its work.
   constexpr double kDoubt = 0.25;
+  constexpr double kHostDoubt = 0.5;
   auto p = at(sizes);
-  const double floor = parameters_.host_floor_ms * other.host_launch;
-  const double stage_ms =
-      std::max(with_host_floor(floor, dot(term_values(other, sizes), weights_)), 1e-9);
+  const double stage_ms = this->stage_ms(other, sizes, weights_);
   const double ratio = stage_ms / p.stage_ms;
   const double own = std::log(p.high_ms / p.latency_ms);
-  const double moved = kDoubt * std::log(ratio);
+  const double moved =
+      (other.host_launch == setting_.host_launch ? kDoubt : kHostDoubt) * std::log(ratio);
   const double half = std::sqrt(own * own + moved * moved + doubt * doubt);
   p.latency_ms *= ratio;
   p.low_ms = p.latency_ms * std::exp(-half);
@@ -266,7 +208,7 @@ PartPrediction PartModel::without(std::size_t index) const {
   if (left_out_.empty()) left_out_.resize(observations_.size());
   auto& kept = left_out_[index];
   if (!kept) {
-    const double stage_ms = this->stage_ms(values_[index], weights_);
+    const double stage_ms = this->stage_ms(setting_, observations_[index].sizes, weights_);
     const auto posterior = process_.posterior(coordinates(setting_, observations_[index].sizes),
                                               [&](std::size_t i) { return i == index; });
     kept = finish(posterior, stage_ms, observations_[index].sizes);
@@ -315,8 +257,8 @@ std::vector<std::pair<std::size_t, double>> PartModel::nearest(const Sizes& size
 
 std::vector<double> PartModel::split(const Sizes& sizes, const Setting& other) const {
   const auto values = term_values(other, sizes);
-  std::vector<double> out(weights_.size());
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = values[i] * weights_[i];
+  std::vector<double> out(weights_.terms.size());
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = values[i] * weights_.terms[i];
   return out;
 }
 
@@ -326,16 +268,16 @@ PartModel::Without::Without(const PartModel& part, std::function<bool(std::size_
       left_out_(std::move(left_out)),
       extent_(extent),
       weights_(fit_weights(part.setting_, part.observations_, part.values_,
-                           part.parameters_.host_floor_ms, left_out_)),
-      process_(
-          {part.process_.at().begin(), part.process_.at().end()},
-          remainders(part.observations_, part.values_, weights_, part.parameters_.host_floor_ms),
-          part.parameters_.hyper, part.neighbours()) {
+                           part.parameters_.host_floor_ms, left_out_, &part.weights_)),
+      process_({part.process_.at().begin(), part.process_.at().end()},
+               remainders(part.setting_, part.observations_, part.values_, weights_,
+                          part.parameters_.host_floor_ms),
+               part.parameters_.hyper, part.neighbours()) {
 }
 
 PartPrediction PartModel::Without::at(const Sizes& sizes,
                                       std::optional<std::size_t> left_out) const {
-  const double stage_ms = part_.stage_ms(term_values(part_.setting_, sizes), weights_);
+  const double stage_ms = part_.stage_ms(part_.setting_, sizes, weights_);
   const auto posterior = process_.posterior(coordinates(part_.setting_, sizes), [&](std::size_t i) {
     return i == left_out || (extent_ == Extent::kSlice && left_out_(i));
   });

@@ -3,6 +3,7 @@
 #include "dsaperf/predict/stages/nearest_process.hpp"
 #include "dsaperf/predict/stages/neighbourhoods.hpp"
 #include "dsaperf/predict/stages/part_grid.hpp"
+#include "dsaperf/predict/stages/stage_weights.hpp"
 #include "dsaperf/predict/stages/terms.hpp"
 
 #include <array>
@@ -14,11 +15,6 @@
 #include <vector>
 
 namespace dsaperf::predict::stages {
-
-struct Observation {
-  Sizes sizes;
-  double latency_ms = 0;
-};
 
 // How wide an interval must be, in posterior standard deviations, so that 9 of 10 left-out
 // measurements lie in it, by the relative variance of the posterior: measured where it is small and
@@ -44,15 +40,11 @@ bool at_edge(const Setting& setting, const Sizes& sizes);
 struct PartParameters {
   Hyperparameters hyper;
   Calibration calibration;
-  // Where every kernel is launched from the host, a layer takes at least the time of its launches.
-  // 0: no such floor was recognised.
+  // Where every kernel is launched from the host, a layer takes at least the time of its launches
+  // (host_time.hpp). 0: no such floor was recognised.
   double host_floor_ms = 0;
+  StageWeights weights = {};  // no terms: fitted by the model when it is made
 };
-
-// What a layer takes whose launches take `floor` and whose kernels take `gpu`: the longer of the
-// two, rounded where they meet. And the reverse: the kernels' time, 0 where the floor hides it.
-double with_host_floor(double floor, double gpu);
-double without_host_floor(double floor, double latency);
 
 // A latency with its 90 % interval.
 struct PartPrediction {
@@ -64,7 +56,7 @@ struct PartPrediction {
 
 // The measurements of one kind of layer, kernel and regime, and the model of them:
 //
-//   latency = with_host_floor(sum of weight * term) * exp(process)
+//   latency = with_host_time(host, sum of weight * term) * exp(process)
 //
 // The weights are non-negative least squares of the relative error; the process takes what remains,
 // in the log2 of the sizes. docs/predict.md has the formulas.
@@ -78,9 +70,10 @@ class PartModel {
   PartModel(Setting setting, std::vector<Observation> observations,
             const PartParameters& parameters);
 
-  // Fits the parameters from the observations; deterministic. About half a second for a part of
-  // 4,000.
-  static PartParameters fit(const Setting& setting, const std::vector<Observation>& observations);
+  // Fits the parameters from the observations, the host's floor given; deterministic. About half a
+  // second for a part of 4,000.
+  static PartParameters fit(const Setting& setting, const std::vector<Observation>& observations,
+                            double host_floor_ms = 0);
 
   // Within a cell of measured rows the correction is interpolated between the smoothed ones at its
   // corners (0.2 us); anywhere else the process answers from the neighbourhood (1 us). The first
@@ -98,6 +91,10 @@ class PartModel {
   // Milliseconds of each term at `sizes`, in the order of terms(); their sum is the kernels' time.
   std::vector<double> split(const Sizes& sizes, const Setting& other) const;
   std::vector<double> split(const Sizes& sizes) const { return split(sizes, setting_); }
+  // Milliseconds that the host needs to launch it all; 0 where it has no floor.
+  double host_ms(const Sizes& sizes, const Setting& other) const {
+    return weights_.host_ms(other, sizes, parameters_.host_floor_ms);
+  }
 
   // How far the nearest measurement is, in log2 of the sizes, squared.
   double squared_distance(const Sizes& sizes) const;
@@ -117,13 +114,13 @@ class PartModel {
     const PartModel& part_;
     std::function<bool(std::size_t)> left_out_;
     Extent extent_;
-    std::vector<double> weights_;
+    StageWeights weights_;
     NearestProcess process_;
   };
 
   const Setting& setting() const { return setting_; }
   const std::vector<Observation>& observations() const { return observations_; }
-  const std::vector<double>& weights() const { return weights_; }
+  const StageWeights& weights() const { return weights_; }
   const PartParameters& parameters() const { return parameters_; }
 
  private:
@@ -134,13 +131,13 @@ class PartModel {
   PartPrediction finish(const Posterior& posterior, double stage_ms, const Sizes& sizes) const;
   bool in_cell(const Sizes& sizes, Posterior& out) const;
   void prepare_grid();
-  double stage_ms(const TermValues& values, const std::vector<double>& weights) const;
+  double stage_ms(const Setting& setting, const Sizes& sizes, const StageWeights& weights) const;
 
   Setting setting_;
   std::vector<Observation> observations_;
   PartParameters parameters_;
   std::vector<TermValues> values_;  // terms of each observation
-  std::vector<double> weights_;
+  StageWeights weights_;
   NearestProcess process_;
 
   Neighbourhoods neighbourhoods_;

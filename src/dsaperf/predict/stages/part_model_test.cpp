@@ -1,6 +1,8 @@
 #include "dsaperf/predict/stages/part_model.hpp"
 
+#include "dsaperf/predict/stages/host_time.hpp"
 #include "dsaperf/predict/stages/nnls.hpp"
+#include "dsaperf/predict/stages/stage_bound.hpp"
 
 #include <gtest/gtest.h>
 
@@ -119,6 +121,80 @@ TEST(PartModelTest, TheFitIsDeterministic) {
   const auto b = PartModel::fit(setting, rows);
   EXPECT_EQ(a.hyper.length, b.hyper.length);
   EXPECT_EQ(a.calibration.knots[2].width, b.calibration.knots[2].width);
+}
+
+// Sparse prefill launched kernel by kernel: what the host needs, or what the kernels do.
+std::vector<Observation> eager_table(const Setting& setting, double floor) {
+  std::vector<Observation> rows;
+  for (const double heads : {16, 32, 64, 128}) {
+    for (const double batch : {1, 4, 16, 64, 256, 1024}) {
+      for (const double new_tokens : {4, 16, 64, 256}) {
+        for (const double past : {4096, 16384, 65536}) {
+          const Sizes sizes{
+              .heads = heads, .batch = batch, .new_tokens = new_tokens, .past_tokens = past};
+          const auto values = term_values(setting, sizes);
+          const double gpu = values[4] + values[6] + 2 * values[17] + 3 * values[20];
+          const double host = floor + 1.5 * score_pieces_ms(setting, sizes);
+          rows.push_back({.sizes = sizes, .latency_ms = with_host_time(host, gpu)});
+        }
+      }
+    }
+  }
+  return rows;
+}
+
+TEST(HostTimeTest, IsTheLongerOfTwoAndComesApartAgain) {
+  EXPECT_DOUBLE_EQ(with_host_time(0, 3), 3);
+  EXPECT_NEAR(with_host_time(1, 5), 5, 2e-3);
+  EXPECT_NEAR(with_host_time(5, 1), 5, 2e-3);
+  EXPECT_NEAR(without_host_time(2, with_host_time(2, 1.5)), 1.5, 1e-12);
+  EXPECT_EQ(without_host_time(2, 1.9), 0);
+  EXPECT_DOUBLE_EQ(host_share(2, 2), 0.5);
+}
+
+TEST(HostTimeTest, FindsTheFloorOfRowsWhoseKernelsAreShort) {
+  const auto setting = *make_setting(card(), {.architecture = "DeepseekV32ForCausalLM"},
+                                     perfdb::Phase::kContext, Regime::kSparse, true);
+  EXPECT_NEAR(host_floor(setting, eager_table(setting, 1.5)), 1.5, 0.1);
+  // A tenth of what any framework needs: a replayed graph.
+  EXPECT_EQ(host_floor(setting, eager_table(setting, 0.15)), 0);
+}
+
+// A host that takes twice as long changes what waits for it, and nothing else: the answers are
+// compared with the table of such a host.
+TEST(HostTimeTest, MovesRowsToAnotherHost) {
+  const auto setting = *make_setting(card(), {.architecture = "DeepseekV32ForCausalLM"},
+                                     perfdb::Phase::kContext, Regime::kSparse, true);
+  const auto rows = eager_table(setting, 1.5);
+  const PartModel model(setting, rows, PartModel::fit(setting, rows, 1.5));
+  auto slow = setting;
+  slow.host_launch = 2;
+  for (const auto& row : rows) {
+    const auto values = term_values(setting, row.sizes);
+    const double gpu = values[4] + values[6] + 2 * values[17] + 3 * values[20];
+    const double host = 2 * (1.5 + 1.5 * score_pieces_ms(setting, row.sizes));
+    const auto p = model.at(row.sizes, slow);
+    EXPECT_NEAR(p.latency_ms / with_host_time(host, gpu), 1, 0.1)
+        << row.sizes.heads << ' ' << row.sizes.batch << ' ' << row.sizes.new_tokens << ' '
+        << row.sizes.past_tokens;
+  }
+}
+
+// By hand, for a decode step of 4 requests on 16 heads over 8,192 tokens (docs/formulas.md).
+TEST(StageBoundTest, IsThatOfTheFormulas) {
+  const auto bounds = stage_bounds(decode_setting(),
+                                   {.heads = 16, .batch = 4, .new_tokens = 1, .past_tokens = 8191});
+  const auto at = [&](model::Stage stage) { return bounds[static_cast<std::size_t>(stage)]; };
+  const double t = 4;
+  const double weight = 1 + 4.0 / (128 * 128);
+  const double v_up = 16 * 512 * 128 * weight + 2 * t * 16 * (512 + 128);
+  EXPECT_NEAR(at(model::Stage::kVUp).memory_ms, v_up / 4.8e12 * 1e3, 1e-12);
+  EXPECT_GT(at(model::Stage::kVUp).memory_ms, at(model::Stage::kVUp).math_ms);
+  const double pairs = t * 2048;
+  EXPECT_NEAR(at(model::Stage::kAttention).math_ms, 2 * 16 * (576 + 512) * pairs / 9.89e14 * 1e3,
+              1e-9);
+  EXPECT_NEAR(at(model::Stage::kIndexerScores).math_ms, 2 * 64 * 128 * t * 8192 / 1.978e15 * 1e3,
+              1e-9);
 }
 
 }  // namespace

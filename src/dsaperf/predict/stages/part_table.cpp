@@ -3,6 +3,7 @@
 #include "dsaperf/perfdb/lint.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
+#include "dsaperf/predict/stages/host_time.hpp"
 
 #include <fmt/format.h>
 
@@ -29,7 +30,9 @@ std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
 }
 
 std::uint64_t hash_of(const Part& part) {
-  std::uint64_t hash = 0x5D62;  // format of this hash: raise it when terms or fit change
+  // Format of this hash by phase: raised where terms or fit change, so that what was fitted before
+  // is fitted again.
+  std::uint64_t hash = part.setting.phase == Phase::kContext ? 0x5D63 : 0x5D62;
   for (const auto& text : {part.kind.architecture, part.kind.kv_dtype, part.kind.fmha_dtype,
                            part.kind.gemm_dtype, part.kernel_source}) {
     hash = mixed(hash, text);
@@ -108,6 +111,79 @@ void split_by_launch(std::vector<Part>& parts) {
     parts[i].batch_to = largest;
     eager.batch_from = largest + 1;
     parts.push_back(std::move(eager));
+  }
+}
+
+// Every part's own, then for those that have none the least of the others, if their rows do not
+// contradict it.
+void find_host_floors(std::vector<Part>& parts) {
+  constexpr double kBelow = 0.05;  // share of rows that may be shorter
+  std::vector<double> own(parts.size());
+  for (std::size_t p = 0; p < parts.size(); ++p)
+    own[p] = host_floor(parts[p].setting, parts[p].observations);
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    auto& part = parts[p];
+    part.host_floor_ms = own[p];
+    if (own[p] > 0 || part.setting.phase != Phase::kContext) continue;
+    double of_kind = INFINITY;
+    double of_any = INFINITY;
+    for (std::size_t o = 0; o < parts.size(); ++o) {
+      if (own[o] <= 0 || parts[o].source != part.source) continue;
+      of_any = std::min(of_any, own[o]);
+      if (parts[o].kind == part.kind) of_kind = std::min(of_kind, own[o]);
+    }
+    const double floor = std::isfinite(of_kind) ? of_kind : of_any;
+    const auto shorter = std::count_if(part.observations.begin(), part.observations.end(),
+                                       [&](const Observation& r) { return r.latency_ms < floor; });
+    if (std::isfinite(floor) &&
+        static_cast<double>(shorter) <= kBelow * static_cast<double>(part.observations.size()))
+      part.host_floor_ms = floor;
+  }
+}
+
+void find_defects(std::vector<Part>& parts, const perfdb::DsaTable& table,
+                  std::string_view backend) {
+  constexpr double kWorthMentioning = 0.05;
+  const perfdb::LintPhysics physics{
+      .topk =
+          [](const perfdb::DsaSlice& slice) {
+            return static_cast<int>(compatible::dsa_dims(slice.architecture).topk);
+          },
+      .bound = [](const auto&, Phase, const auto&) { return std::optional<Micros>(); }};
+  std::map<std::pair<std::size_t, perfdb::LintRule>, std::size_t> counts;
+  for (const auto& finding : perfdb::lint(table, physics)) {
+    if (perfdb::is_note(finding.rule) || finding.rule == perfdb::LintRule::kRepeatedKey) continue;
+    for (const auto index : finding.rows) {
+      const auto& row = table.rows[index];
+      const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
+      const double total =
+          row.new_tokens + real_past(backend, table.phase, static_cast<double>(row.past_tokens));
+      const auto regime =
+          total <= compatible::dsa_dims(slice.architecture).topk ? Regime::kDense : Regime::kSparse;
+      const LayerKind kind{.architecture = slice.architecture,
+                           .kv_dtype = slice.kv_dtype,
+                           .fmha_dtype = slice.mla_dtype,
+                           .gemm_dtype = slice.gemm_dtype};
+      for (std::size_t p = 0; p < parts.size(); ++p) {
+        const auto& part = parts[p];
+        if (part.source == row.source && part.setting.regime == regime &&
+            part.shares_selection == slice.shares_selection &&
+            perfdb::unmarked_kernel(part.kernel_source) ==
+                perfdb::unmarked_kernel(slice.kernel_source) &&
+            part.kind == kind && row.batch >= part.batch_from && row.batch <= part.batch_to) {
+          ++counts[{p, finding.rule}];
+          break;
+        }
+      }
+    }
+  }
+  for (const auto& [key, count] : counts) {
+    auto& part = parts[key.first];
+    if (static_cast<double>(count) <
+        kWorthMentioning * static_cast<double>(part.observations.size()))
+      continue;
+    part.defects += fmt::format("{}{} {} of {} rows", part.defects.empty() ? "" : "; ",
+                                perfdb::name(key.second), count, part.observations.size());
   }
 }
 
@@ -198,50 +274,10 @@ Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::
   return parts;
 }
 
-void find_defects(std::vector<Part>& parts, const perfdb::DsaTable& table,
+void look_at_rows(std::vector<Part>& parts, const perfdb::DsaTable& table,
                   std::string_view backend) {
-  constexpr double kWorthMentioning = 0.05;
-  const perfdb::LintPhysics physics{
-      .topk =
-          [](const perfdb::DsaSlice& slice) {
-            return static_cast<int>(compatible::dsa_dims(slice.architecture).topk);
-          },
-      .bound = [](const auto&, Phase, const auto&) { return std::optional<Micros>(); }};
-  std::map<std::pair<std::size_t, perfdb::LintRule>, std::size_t> counts;
-  for (const auto& finding : perfdb::lint(table, physics)) {
-    if (perfdb::is_note(finding.rule) || finding.rule == perfdb::LintRule::kRepeatedKey) continue;
-    for (const auto index : finding.rows) {
-      const auto& row = table.rows[index];
-      const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
-      const double total =
-          row.new_tokens + real_past(backend, table.phase, static_cast<double>(row.past_tokens));
-      const auto regime =
-          total <= compatible::dsa_dims(slice.architecture).topk ? Regime::kDense : Regime::kSparse;
-      const LayerKind kind{.architecture = slice.architecture,
-                           .kv_dtype = slice.kv_dtype,
-                           .fmha_dtype = slice.mla_dtype,
-                           .gemm_dtype = slice.gemm_dtype};
-      for (std::size_t p = 0; p < parts.size(); ++p) {
-        const auto& part = parts[p];
-        if (part.source == row.source && part.setting.regime == regime &&
-            part.shares_selection == slice.shares_selection &&
-            perfdb::unmarked_kernel(part.kernel_source) ==
-                perfdb::unmarked_kernel(slice.kernel_source) &&
-            part.kind == kind && row.batch >= part.batch_from && row.batch <= part.batch_to) {
-          ++counts[{p, finding.rule}];
-          break;
-        }
-      }
-    }
-  }
-  for (const auto& [key, count] : counts) {
-    auto& part = parts[key.first];
-    if (static_cast<double>(count) <
-        kWorthMentioning * static_cast<double>(part.observations.size()))
-      continue;
-    part.defects += fmt::format("{}{} {} of {} rows", part.defects.empty() ? "" : "; ",
-                                perfdb::name(key.second), count, part.observations.size());
-  }
+  find_defects(parts, table, backend);
+  find_host_floors(parts);
 }
 
 }  // namespace dsaperf::predict::stages

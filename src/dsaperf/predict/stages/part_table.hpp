@@ -26,8 +26,10 @@ struct Part {
   Setting setting;
   std::vector<Observation> observations;
   std::uint64_t hash = 0;  // of kind, kernel, regime, sizes and latencies
-  // What lint finds in its rows, where they were looked at: "spike 128 of 1304 rows; ...".
+  // Filled by look_at_rows: what lint finds ("spike 128 of 1304 rows; ..."), and the least time of
+  // a layer's launches where the host makes them one by one.
   std::string defects;
+  double host_floor_ms = 0;
 };
 
 // Splits a table. Of the sources that have rows of a kind the first counts, whole: versions are not
@@ -36,9 +38,10 @@ struct Part {
 Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::SystemFile& system,
                                    std::string_view backend);
 
-// Runs lint over the table and writes what concerns each part into it: rules that at least one row
-// in twenty of a part breaks, notes and repeated keys apart.
-void find_defects(std::vector<Part>& parts, const perfdb::DsaTable& table,
+// What a fit needs to know of all rows of a table. Defects: rules of lint that at least one row in
+// twenty of a part breaks, notes and repeated keys apart. Host floors: a part without idle rows
+// takes that of the others, of its own kind where they have one.
+void look_at_rows(std::vector<Part>& parts, const perfdb::DsaTable& table,
                   std::string_view backend);
 
 // Cached tokens that really were there, for the past of a row or a query.

@@ -2,6 +2,8 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
+#include "dsaperf/predict/stages/host_time.hpp"
+#include "dsaperf/predict/stages/stage_bound.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -153,7 +155,7 @@ struct StageTables::State {
     DSAPERF_TRY_ASSIGN(auto parts, parts_of(table, figures, backend));
     const bool all_known =
         std::all_of(parts.begin(), parts.end(), [&](const Part& p) { return store->knows(p); });
-    if (!all_known) find_defects(parts, table, backend);
+    if (!all_known) look_at_rows(parts, table, backend);
     PhaseParts loaded;
     loaded.sources = table.sources;
     loaded.parts.reserve(parts.size());
@@ -397,10 +399,10 @@ void split(Explanation& out, const Located& located, const Sizes& sizes, double 
   const auto bounds = stage_bounds(setting, sizes);
   double bounded = 0;
   for (const auto& bound : bounds) bounded += bound.ms();
-  const double floor = model.parameters().host_floor_ms * setting.host_launch;
+  const double host = model.host_ms(sizes, setting);
   double busy = answer_ms;
-  if (floor > 0) {
-    busy = std::max({without_host_floor(floor, answer_ms), std::min(kernels, answer_ms),
+  if (host > 0) {
+    busy = std::max({without_host_time(host, answer_ms), std::min(kernels, answer_ms),
                      std::min(bounded, answer_ms)});
   }
   // An answer below the sum of the bounds would beat the hardware: then the bounds are scaled.
@@ -453,8 +455,8 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
   out.moved = located.text;
   out.defects = prepared->part.defects;
   out.stage_model = Micros::from_millis(prediction.stage_ms);
-  out.host_floor = Micros::from_millis(model.parameters().host_floor_ms *
-                                       (located.moved ? located.setting.host_launch : 1));
+  out.host_time = Micros::from_millis(
+      model.host_ms(sizes, located.moved ? located.setting : prepared->part.setting));
   out.relative_variance = !located.moved && model.find(sizes) ? 0 : prediction.relative_variance;
   split(out, located, sizes, answer.ms);
   for (const auto& [index, distance] : model.nearest(sizes, kShownNeighbours)) {
@@ -478,7 +480,7 @@ Result<std::size_t> prepare(const perfdb::SystemsTree& tree, std::string_view sy
   DSAPERF_TRY_ASSIGN(const auto table,
                      perfdb::load_dsa_table(tree, system, backend, version, phase));
   DSAPERF_TRY_ASSIGN(auto parts, parts_of(table, figures, backend));
-  find_defects(parts, table, backend);
+  look_at_rows(parts, table, backend);
   for (const auto& part : parts) store.of(part, note);
   return parts.size();
 }

@@ -35,7 +35,7 @@ struct Explanation {
   std::string moved;             // how the question differs from the rows; empty: it does not
   std::string defects;           // what lint finds in them
   Micros stage_model;            // before the correction by what was measured near it
-  Micros host_floor;             // least time of a layer's launches where they are not replayed
+  Micros host_time;              // of a layer's launches where they are not replayed
   double relative_variance = 0;  // 0: measured here, 1: nothing near
   std::vector<Share> stages;
   std::vector<Neighbour> nearest;

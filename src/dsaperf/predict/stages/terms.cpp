@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace dsaperf::predict::stages {
 namespace {
@@ -17,8 +18,8 @@ constexpr double kIndexRowBytes = 132;
 
 // Terms that every phase and regime has, in this order.
 constexpr std::array<Term, 16> kCommon = {{
-    {"launches", std::nullopt},
-    {"requests", std::nullopt},
+    {"launches", std::nullopt, 0, 1.5},
+    {"requests", std::nullopt, 0, 0},
     {"token_bytes", Stage::kNormRope},
     {"query_bytes", Stage::kNormRope},
     {"qkv_a_gemm", Stage::kQkvAProjection, 1},
@@ -28,11 +29,11 @@ constexpr std::array<Term, 16> kCommon = {{
     {"head_flops", Stage::kOProjection},
     {"indexer_gemm", Stage::kIndexerProjection, 1},
     {"absorb_flops", Stage::kAbsorb, 1.5},
-    {"absorb_weights", Stage::kVUp, 1},
+    {"absorb_weights", Stage::kVUp, 1, 1},
     {"cache_rows", Stage::kCacheWrite},
     {"q_b_waves", Stage::kQBProjection},
     {"o_waves", Stage::kOProjection},
-    {"head_tiles", Stage::kQBProjection},
+    {"head_tiles", Stage::kQBProjection, 0, 0},
 }};
 constexpr std::array<Term, 7> kDenseContext = {{
     {"attention_expanded", Stage::kAttention, 1.6},
@@ -167,12 +168,12 @@ void sparse_context_terms(const Setting& s, const Sizes& z, TermValues& out, std
   out[i++] = 2 * selected * z.heads * absorbed / s.bf16_flops;
   out[i++] = 2 * selected * padded * absorbed / s.bf16_flops;
   out[i++] = 2 * t * s.topk * padded * absorbed / s.bf16_flops;
-  out[i++] = t * s.topk * s.kv_row_bytes / s.bytes;
+  out[i++] = t * s.topk * s.kv_row_bytes / s.l2_bytes;
   out[i++] = visible * index_flops;
   out[i++] = rectangle * index_flops;
   out[i++] = s.own_indexer ? z.batch * z.total() * kIndexRowBytes / s.bytes : 0;
-  out[i++] = visible * 4 / s.bytes;
-  out[i++] = rectangle * 4 / s.bytes;
+  out[i++] = visible * 4 / s.l2_bytes;
+  out[i++] = rectangle * 4 / s.l2_bytes;
   out[i++] = s.own_indexer ? t * 1e-3 * std::log2(z.total()) : 0;
   out[i++] = z.batch * z.total() * 1e-6;
 }
@@ -203,43 +204,26 @@ void generation_terms(const Setting& s, const Sizes& z, TermValues& out, std::si
   out[i++] = own * std::ceil(t / s.sms) * length * 1e-6;
 }
 
-StageBound gemm_bound(const Setting& s, double m, double n, double k) {
-  return {.math_ms = 2 * m * n * k / s.gemm_flops, .memory_ms = n * k * s.weight_bytes / s.bytes};
+// By what aiconfigurator calls them; fp8 "static" and int8 "sq" name how they were made.
+model::WeightFormat weight_format(std::string_view dtype) {
+  using model::WeightFormat;
+  constexpr std::array<std::pair<std::string_view, WeightFormat>, 9> kFormats = {
+      {{"fp8_block", WeightFormat::kFp8Block},
+       {"fp8", WeightFormat::kFp8},
+       {"fp8_static", WeightFormat::kFp8},
+       {"sq", WeightFormat::kInt8},
+       {"int8", WeightFormat::kInt8},
+       {"nvfp4", WeightFormat::kNvfp4},
+       // Weights alone: they multiply in bf16.
+       {"int4_wo", WeightFormat::kInt4},
+       {"nvfp4_wo", WeightFormat::kMxfp4},
+       {"bfloat16", WeightFormat::kBf16}}};
+  const auto* const found = std::find_if(kFormats.begin(), kFormats.end(),
+                                         [&](const auto& f) { return f.first == dtype; });
+  return found == kFormats.end() ? WeightFormat::kBf16 : found->second;
 }
 
 }  // namespace
-
-std::array<StageBound, model::kStageCount> stage_bounds(const Setting& s, const Sizes& z) {
-  std::array<StageBound, model::kStageCount> out{};
-  const auto at = [&](Stage stage) -> StageBound& { return out[static_cast<std::size_t>(stage)]; };
-  const double t = z.tokens();
-  const double h = z.heads;
-  at(Stage::kQkvAProjection) = gemm_bound(s, t, s.q_lora + s.kv_lora + s.rope, s.hidden);
-  at(Stage::kQBProjection) = gemm_bound(s, t, h * (s.nope + s.rope), s.q_lora);
-  at(Stage::kOProjection) = gemm_bound(s, t, s.hidden, h * s.v);
-  const bool dense_context = s.phase == Phase::kContext && s.regime == Regime::kDense;
-  const double visible = z.batch * pairs(z.past_tokens, z.total(), z.total());
-  const double attended =
-      s.regime == Regime::kDense ? visible : z.batch * pairs(z.past_tokens, z.total(), s.topk);
-  const double rows =
-      z.batch * std::min(z.total(), s.regime == Regime::kDense ? z.total() : s.topk);
-  // Dense prefill may multiply keys and values of each head, which is less than the latent.
-  const double width = dense_context ? s.nope + s.rope + s.v : 2 * s.kv_lora + s.rope;
-  at(Stage::kAttention) = {.math_ms = 2 * attended * h * width / s.bf16_flops,
-                           .memory_ms = rows * s.kv_row_bytes / s.bytes};
-  if (!dense_context) {
-    at(Stage::kAbsorb) = {.math_ms = 2 * t * h * s.kv_lora * s.nope / s.bf16_flops,
-                          .memory_ms = h * s.kv_lora * s.nope * kBf16Bytes / s.bytes};
-    at(Stage::kVUp) = {.math_ms = 2 * t * h * s.kv_lora * s.v / s.bf16_flops,
-                       .memory_ms = h * s.kv_lora * s.v * kBf16Bytes / s.bytes};
-  }
-  if (s.own_indexer && s.regime == Regime::kSparse) {
-    at(Stage::kIndexerProjection) = gemm_bound(s, t, s.index_heads * s.index_dim, s.q_lora);
-    at(Stage::kIndexerScores) = {.math_ms = 2 * visible * s.index_heads * s.index_dim / s.fp8_flops,
-                                 .memory_ms = z.batch * z.total() * kIndexRowBytes / s.bytes};
-  }
-  return out;
-}
 
 std::string_view name(Regime regime) {
   return regime == Regime::kDense ? "dense" : "sparse";
@@ -260,10 +244,12 @@ Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& 
   setting.index_heads = dims.index_heads;
   setting.index_dim = dims.index_dim;
   setting.own_indexer = own_indexer;
+  setting.weights = weight_format(kind.gemm_dtype);
   setting.weight_bytes = gemm.bytes;
+  setting.fp8_cache = kind.kv_dtype == "fp8";
   const double latent = dims.kv_lora + dims.rope;
   // fp8 rows keep the rope part in bf16 and a scale for 128 values.
-  setting.kv_row_bytes = kind.kv_dtype == "fp8"
+  setting.kv_row_bytes = setting.fp8_cache
                              ? dims.kv_lora + dims.kv_lora / 128 * 4 + dims.rope * kBf16Bytes
                              : latent * kBf16Bytes;
   DSAPERF_TRY_ASSIGN(const double gemm_rate, system.rate(gemm.rate));
@@ -275,6 +261,9 @@ Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& 
   setting.bytes = system.mem_bw * kPerMilli;
   setting.padded_heads = system.sm_version >= 100 ? 128 : 64;
   setting.sms = system.sm_version >= 100 ? 148 : 132;
+  // 32 bytes a cycle at 1.3 GHz: 5.5 TB/s on H100 and H200, where 5.5 to 5.7 were measured.
+  constexpr double kL2BytesPerSm = 4.2e7;
+  setting.l2_bytes = kL2BytesPerSm * setting.sms;
   setting.phase = phase;
   setting.regime = regime;
   return setting;

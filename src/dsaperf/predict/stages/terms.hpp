@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/core/error.hpp"
+#include "dsaperf/model/layer_plan.hpp"
 #include "dsaperf/model/stage.hpp"
 #include "dsaperf/perfdb/dsa_table.hpp"
 #include "dsaperf/perfdb/system_file.hpp"
@@ -26,16 +27,27 @@ struct Sizes {
   double tokens() const { return batch * new_tokens; }
 };
 
+// A measured pass.
+struct Observation {
+  Sizes sizes;
+  double latency_ms = 0;
+};
+
 // What a layer is made of and what it runs on, fixed for one part of a table.
 struct Setting {
   // Of the model; defaults are DeepSeek-V3.2's.
   double hidden = 7168, q_lora = 1536, kv_lora = 512, nope = 128, rope = 64, v = 128;
   double topk = 2048, index_heads = 64, index_dim = 128;
   bool own_indexer = true;
-  double weight_bytes = 1;  // of one weight of the projections
+  model::WeightFormat weights = model::WeightFormat::kFp8Block;  // of the projections
+  double weight_bytes = 1;
+  bool fp8_cache = true;
   double kv_row_bytes = 656;
   // Of the card, per millisecond.
   double gemm_flops = 0, bf16_flops = 0, fp8_flops = 0, bytes = 0;
+  // What prefill's gathers and top-k read: a batch's rows are gathered by every token, and stay in
+  // the L2 cache. Its rate goes with the multiprocessors, not with the memory behind it.
+  double l2_bytes = 0;
   double padded_heads = 64;  // what the sparse kernels compute at least
   double sms = 132;          // multiprocessors: blocks beyond them wait for the next wave
   double host_launch = 1;    // of its host, relative to the host of the rows that answer
@@ -56,15 +68,10 @@ struct Term {
   // What the weight is drawn to, weakly, where the rows cannot tell terms apart: the inverse of a
   // usual efficiency of that stage's kernels (the measured rates of docs/predict.md).
   double usual = 0;
+  // Of a term that does not grow with the tokens: where a host floor hides it, rows say nothing of
+  // it, and the weight is drawn here.
+  std::optional<double> hidden = {};
 };
-
-// The least time of each stage: its arithmetic at the card's peak or its bytes at the peak
-// bandwidth, whichever is longer, each pair and each cache row counted once.
-struct StageBound {
-  double math_ms = 0, memory_ms = 0;
-  double ms() const { return math_ms > memory_ms ? math_ms : memory_ms; }
-};
-std::array<StageBound, model::kStageCount> stage_bounds(const Setting& setting, const Sizes& sizes);
 
 inline constexpr std::size_t kMaxTerms = 32;
 using TermValues = std::array<double, kMaxTerms>;

@@ -3,7 +3,7 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/perfdb/system_file.hpp"
 #include "dsaperf/predict/layer_query.hpp"
-#include "dsaperf/predict/stages/terms.hpp"
+#include "dsaperf/predict/stages/stage_bound.hpp"
 
 #include <array>
 #include <string>

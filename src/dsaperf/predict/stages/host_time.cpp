@@ -1,0 +1,61 @@
+#include "dsaperf/predict/stages/host_time.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dsaperf::predict::stages {
+namespace {
+
+double fourth_power(double x) {
+  return x * x * x * x;
+}
+
+}  // namespace
+
+double with_host_time(double host, double gpu) {
+  if (host <= 0) return gpu;
+  return std::sqrt(std::sqrt(fourth_power(host) + fourth_power(gpu)));
+}
+
+double without_host_time(double host, double latency) {
+  if (host <= 0) return latency;
+  return std::sqrt(std::sqrt(std::max(fourth_power(latency) - fourth_power(host), 0.0)));
+}
+
+double host_share(double host, double gpu) {
+  if (host <= 0) return 0;
+  const double h = fourth_power(host);
+  return h / (h + fourth_power(gpu));
+}
+
+double score_pieces_ms(const Setting& s, const Sizes& z) {
+  constexpr double kScoreBytes = 4;
+  constexpr double kMsPerByte = 5e-11;  // weights of about 1 on the tables of SGLang
+  if (s.phase != perfdb::Phase::kContext || s.regime != Regime::kSparse || !s.own_indexer) return 0;
+  return kMsPerByte * kScoreBytes * z.tokens() * z.batch * z.total();
+}
+
+// A replayed graph of a layer's 20 to 40 kernels takes 0.1 to 0.3 ms at least; as many launches
+// from a framework 0.7 ms and more (aiconfigurator's tables for H100 to GB300). Quartiles, since a
+// row in ten of a busy host is twice as long.
+double host_floor(const Setting& setting, const std::vector<Observation>& observations) {
+  constexpr double kIdle = 8;  // latency over the usual time of the kernels
+  constexpr double kAlike = 1.5;
+  constexpr double kShortestMs = 0.4;
+  constexpr std::size_t kEnough = 12;
+  const auto list = terms(setting.phase, setting.regime);
+  std::vector<double> idle;
+  for (const auto& o : observations) {
+    const auto values = term_values(setting, o.sizes);
+    double usual = 0;
+    for (std::size_t i = 0; i < list.size(); ++i) usual += values[i] * list[i].usual;
+    if (o.latency_ms > kIdle * usual) idle.push_back(o.latency_ms);
+  }
+  if (idle.size() < kEnough) return 0;
+  std::sort(idle.begin(), idle.end());
+  const double median = idle[idle.size() / 2];
+  const bool alike = idle[idle.size() * 3 / 4] <= kAlike * idle[idle.size() / 4];
+  return median >= kShortestMs && alike ? median : 0;
+}
+
+}  // namespace dsaperf::predict::stages

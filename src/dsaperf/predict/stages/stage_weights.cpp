@@ -1,0 +1,185 @@
+#include "dsaperf/predict/stages/stage_weights.hpp"
+
+#include "dsaperf/predict/stages/host_time.hpp"
+#include "dsaperf/predict/stages/nnls.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dsaperf::predict::stages {
+namespace {
+
+constexpr double kMisfit = 0.05;  // relative error that halves what a row counts
+// The pull to the usual weights: a small part of what each column has to say.
+constexpr double kUsualPull = 2e-3;
+
+double trust(double error) {
+  return 1 / (1 + error * error / (kMisfit * kMisfit));
+}
+
+// The normal equations of rows that are weighted and dropped at once.
+class NormalEquations {
+ public:
+  explicit NormalEquations(Eigen::Index columns)
+      : gram_(Eigen::MatrixXd::Zero(columns, columns)), moment_(Eigen::VectorXd::Zero(columns)) {}
+
+  void set(const Eigen::MatrixXd& rows, const Eigen::VectorXd& right,
+           const Eigen::VectorXd& weights) {
+    const Eigen::MatrixXd weighted = weights.asDiagonal() * rows;
+    gram_.noalias() = weighted.transpose() * rows;
+    moment_.noalias() = weighted.transpose() * right;
+  }
+  void pull(Eigen::Index column, double strength, double to) {
+    gram_(column, column) += strength;
+    moment_[column] += strength * to;
+  }
+  Eigen::VectorXd solve() const { return non_negative_least_squares(gram_, moment_); }
+
+ private:
+  Eigen::MatrixXd gram_;
+  Eigen::VectorXd moment_;
+};
+
+struct Rows {
+  Eigen::MatrixXd terms;    // of the rows that count, in milliseconds
+  Eigen::VectorXd latency;  // the same
+  Eigen::VectorXd pieces;   // score_pieces_ms
+  Eigen::VectorXd said;     // by each term, of relative errors
+};
+
+Rows rows_of(const Setting& setting, const std::vector<Observation>& observations,
+             std::span<const TermValues> values, const std::function<bool(std::size_t)>& left_out) {
+  const auto count = static_cast<Eigen::Index>(terms(setting.phase, setting.regime).size());
+  std::vector<std::size_t> kept;
+  kept.reserve(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!left_out || !left_out(i)) kept.push_back(i);
+  }
+  const auto size = static_cast<Eigen::Index>(kept.size());
+  Rows rows{.terms = Eigen::MatrixXd(size, count),
+            .latency = Eigen::VectorXd(size),
+            .pieces = Eigen::VectorXd(size),
+            .said = Eigen::VectorXd::Constant(count, 1e-12)};
+  for (Eigen::Index r = 0; r < size; ++r) {
+    const auto i = kept[static_cast<std::size_t>(r)];
+    rows.latency[r] = observations[i].latency_ms;
+    rows.pieces[r] = score_pieces_ms(setting, observations[i].sizes);
+    for (Eigen::Index c = 0; c < count; ++c) {
+      const double value = values[i][static_cast<std::size_t>(c)];
+      rows.terms(r, c) = value;
+      rows.said[c] += value * value / (rows.latency[r] * rows.latency[r]);
+    }
+  }
+  return rows;
+}
+
+// Without a floor: linear, each row divided by its latency. A second pass trusts rows that the
+// terms cannot follow (another kernel, a defect) less.
+StageWeights fit_kernels(const Rows& rows, std::span<const Term> list) {
+  const auto count = rows.terms.cols();
+  const Eigen::MatrixXd relative = rows.latency.cwiseInverse().asDiagonal() * rows.terms;
+  const Eigen::VectorXd ones = Eigen::VectorXd::Ones(rows.latency.size());
+  NormalEquations equations(count);
+  const auto solve = [&](const Eigen::VectorXd& weights) {
+    equations.set(relative, ones, weights);
+    for (Eigen::Index c = 0; c < count; ++c) {
+      equations.pull(c, kUsualPull * rows.said[c], list[static_cast<std::size_t>(c)].usual);
+    }
+    return equations.solve();
+  };
+  Eigen::VectorXd x = solve(ones);
+  x = solve((relative * x - ones).unaryExpr([](double error) { return trust(error); }));
+  return {.terms = {x.data(), x.data() + x.size()}, .score_pieces = 0};
+}
+
+// Weights and, behind them, the host's score_pieces.
+Eigen::VectorXd start_of(std::span<const Term> list, const StageWeights* start) {
+  constexpr double kSmall = 1e-3;
+  constexpr double kPieces = 1;
+  const auto count = static_cast<Eigen::Index>(list.size());
+  Eigen::VectorXd x(count + 1);
+  for (Eigen::Index c = 0; c < count; ++c) {
+    const auto i = static_cast<std::size_t>(c);
+    x[c] = start != nullptr ? start->terms[i] : std::max(list[i].usual, kSmall);
+  }
+  x[count] = start != nullptr ? start->score_pieces : kPieces;
+  return x;
+}
+
+// With a floor: log of with_host_time(floor + pieces * c, terms * x), by its slopes (Gauss and
+// Newton). A row where the host is waited for says little of the kernels, and the reverse.
+StageWeights fit_with_host(const Rows& rows, std::span<const Term> list, double floor,
+                           const StageWeights* start) {
+  constexpr int kSteps = 10;
+  constexpr int kStepsFromStart = 3;
+  constexpr int kTrustingSteps = 2;
+  constexpr double kMostError = 1;  // in log: farther away slopes say nothing
+  constexpr double kPiecesPull = 2e-4;
+  constexpr double kHiddenPull = 0.1;
+  const auto count = rows.terms.cols();
+  const auto size = rows.latency.size();
+  Eigen::VectorXd x = start_of(list, start);
+  const double pieces_said = rows.pieces.cwiseQuotient(rows.latency).squaredNorm() + 1e-12;
+  Eigen::MatrixXd slopes(size, count + 1);
+  Eigen::VectorXd right(size);
+  Eigen::VectorXd weights(size);
+  NormalEquations equations(count + 1);
+  const int steps = start != nullptr ? kStepsFromStart : kSteps;
+  for (int step = 0; step < steps; ++step) {
+    const Eigen::VectorXd gpu = (rows.terms * x.head(count)).cwiseMax(1e-9);
+    for (Eigen::Index r = 0; r < size; ++r) {
+      const double host = floor + x[count] * rows.pieces[r];
+      const double waited = host_share(host, gpu[r]);
+      const double error = std::clamp(std::log(rows.latency[r] / with_host_time(host, gpu[r])),
+                                      -kMostError, kMostError);
+      slopes.row(r).head(count) = (1 - waited) / gpu[r] * rows.terms.row(r);
+      slopes(r, count) = waited / host * rows.pieces[r];
+      right[r] = error + 1 - waited * floor / host;
+      weights[r] = start == nullptr && step < kTrustingSteps ? 1 : trust(error);
+    }
+    equations.set(slopes, right, weights);
+    for (Eigen::Index c = 0; c < count; ++c) {
+      const auto& term = list[static_cast<std::size_t>(c)];
+      // What does not grow with the tokens lies under the floor: rows say nothing of it.
+      equations.pull(c, (term.hidden ? kHiddenPull : kUsualPull) * rows.said[c],
+                     term.hidden.value_or(term.usual));
+    }
+    equations.pull(count, kPiecesPull * pieces_said, 0);
+    const Eigen::VectorXd next = equations.solve();
+    // Halves from afar, where slopes mislead; a refit starts near its end and keeps nothing of it.
+    x = start != nullptr || step == 0 ? next : Eigen::VectorXd((x + next) / 2);
+  }
+  return {.terms = {x.data(), x.data() + count}, .score_pieces = x[count]};
+}
+
+}  // namespace
+
+double StageWeights::kernels_ms(const TermValues& values) const {
+  double sum = 0;
+  for (std::size_t i = 0; i < terms.size(); ++i) sum += values[i] * terms[i];
+  return sum;
+}
+
+double StageWeights::host_ms(const Setting& setting, const Sizes& sizes, double floor) const {
+  if (floor <= 0) return 0;
+  return setting.host_launch * (floor + score_pieces * score_pieces_ms(setting, sizes));
+}
+
+StageWeights fit_weights(const Setting& setting, const std::vector<Observation>& observations,
+                         std::span<const TermValues> values, double floor,
+                         const std::function<bool(std::size_t)>& left_out,
+                         const StageWeights* start) {
+  const auto rows = rows_of(setting, observations, values, left_out);
+  const auto list = terms(setting.phase, setting.regime);
+  return floor > 0 ? fit_with_host(rows, list, floor, start) : fit_kernels(rows, list);
+}
+
+StageWeights fit_weights(const Setting& setting, const std::vector<Observation>& observations,
+                         double floor) {
+  std::vector<TermValues> values;
+  values.reserve(observations.size());
+  for (const auto& o : observations) values.push_back(term_values(setting, o.sizes));
+  return fit_weights(setting, observations, values, floor);
+}
+
+}  // namespace dsaperf::predict::stages
