@@ -29,7 +29,6 @@ enum class Variant {
   kSplit,              // lists split over all SMs, combined by a second kernel (decode)
   kTwoProducersSplit,  // both
   kFewHeads,           // operands swapped, two CTAs an SM (8, 16, 32 heads, bf16 rows)
-  kHalfBlocks,         // steps of 32 rows, scores one step ahead (64, 128 heads, bf16 rows)
   kEarly,              // starts while the grid before it ends
   kEarlyPairs,         // kEarly; two warpgroups share a page, each with half of the columns
   kEarlyFour,          // kEarly; four math warpgroups, weights from shared memory

@@ -54,23 +54,6 @@ __device__ inline void wgmma_m64_few(float (&d)[kSize], std::uint64_t a, std::ui
   }
 }
 
-// D of 32 columns; A from registers, as in wgmma.cuh, B K-major.
-__device__ inline void wgmma_m64n32k16_bf16(float (&d)[16], const std::uint32_t (&a)[4],
-                                            std::uint64_t b, int accumulate) {
-  asm volatile(
-      "{\n"
-      ".reg .pred p;\n"
-      "setp.ne.b32 p, %21, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 "
-      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
-      "{%16, %17, %18, %19}, %20, p, 1, 1, 0;\n"
-      "}\n"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
-        "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]),
-        "+f"(d[14]), "+f"(d[15])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
-}
-
 template <>
 __device__ inline void wgmma_e4m3<16>(float (&d)[8], std::uint64_t a, std::uint64_t b,
                                       bool accumulate) {

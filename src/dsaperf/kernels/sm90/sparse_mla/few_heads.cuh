@@ -313,7 +313,6 @@ __device__ void attend_role(const SparseMlaParams& params, FewHeadsStorage<kHead
 template <int kHeads>
 __device__ void gather_role(const SparseMlaParams& params, FewHeadsStorage<kHeads>& shared,
                             int thread) {
-  using Rows = ListedRows<kBlock>;
   const std::uint64_t keep = ptx::policy_evict_last();
   const int row = thread / 8;
   const int chunk = thread % 8;
@@ -322,7 +321,7 @@ __device__ void gather_role(const SparseMlaParams& params, FewHeadsStorage<kHead
   Ring<FewHeadsStorage<kHeads>::kTileSlots> ring;
   for (Work<Merge::kNone> work(params); work.valid(); work.next()) {
     const Item item = work.item(params);
-    Rows rows;
+    ListedRows rows;
     rows.read(params, item, item.first_block, row);
 #pragma unroll 1
     for (int block = item.first_block; block < item.last_block; ++block) {
@@ -333,9 +332,9 @@ __device__ void gather_role(const SparseMlaParams& params, FewHeadsStorage<kHead
         ptx::mbarrier_wait(ptx::shared_address(&shared.free[ring.slot]), ring.parity ^ 1);
         const std::uint32_t here = ptx::in_a_register(tiles + ring.slot * kTileBytes);
 #pragma unroll
-        for (int pass = 0; pass < Rows::kPasses; ++pass)
-          ptx::cp_async_16(here + pass * Rows::kRowsAtOnce * 128, rows.source[pass] + tile * 128,
-                           rows.bytes[pass], keep);
+        for (int pass = 0; pass < ListedRows::kPasses; ++pass)
+          ptx::cp_async_16(here + pass * ListedRows::kRowsAtOnce * 128,
+                           rows.source[pass] + tile * 128, rows.bytes[pass], keep);
         ptx::mbarrier_arrive_after_cp_async(ptx::shared_address(&shared.full[ring.slot]));
         ring.advance();
       }

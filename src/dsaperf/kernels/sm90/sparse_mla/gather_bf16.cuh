@@ -14,12 +14,11 @@ __device__ inline std::uint32_t chunk_offset(std::uint32_t row, std::uint32_t ch
   return row * 128 + ((chunk ^ (row & 7)) << 4);
 }
 
-// The rows of a block of kRows of a list that one thread of a gathering warpgroup copies, 16 bytes
+// The rows of a block of a list that one thread of a gathering warpgroup copies, 16 bytes
 // at a time, 8 lanes to 128 bytes of a row. The list is read one block ahead.
-template <int kRows>
 struct ListedRows {
   static constexpr int kRowsAtOnce = kWarpgroup / 8;
-  static constexpr int kPasses = kRows / kRowsAtOnce;
+  static constexpr int kPasses = kBlock / kRowsAtOnce;
   std::int32_t next[kPasses];
   const std::byte* source[kPasses];
   std::uint32_t bytes[kPasses];  // 0: no row
@@ -27,7 +26,7 @@ struct ListedRows {
   __device__ void read(const SparseMlaParams& params, const Item& item, int block, int row) {
 #pragma unroll
     for (int i = 0; i < kPasses; ++i)
-      next[i] = listed(params, item, block * kRows + row + kRowsAtOnce * i);
+      next[i] = listed(params, item, block * kBlock + row + kRowsAtOnce * i);
   }
 
   // base: the thread's 16 bytes of row 0.
@@ -48,8 +47,8 @@ struct ListedRows {
 template <>
 struct Gather<KvRows::Format::kBf16, 1> {
   using R = Roles<KvRows::Format::kBf16>;
-  using Rows = ListedRows<kBlock>;
-  static_assert(R::kProducerThreads == kWarpgroup && Rows::kPasses == 4);  // two of each row half
+  // Two passes of each row half.
+  static_assert(R::kProducerThreads == kWarpgroup && ListedRows::kPasses == 4);
 
   template <Merge kMerge, class Params>
   static __device__ void run(const Params& params, SharedStorage<KvRows::Format::kBf16>& shared,
@@ -62,15 +61,16 @@ struct Gather<KvRows::Format::kBf16, 1> {
     Ring<kSlots> right;
     for (Work<kMerge> work(params); work.valid(); work.next()) {
       const Item item = work.item(params);
-      Rows rows;
+      ListedRows rows;
       rows.read(params, item, item.first_block, row);
       for (int block = item.first_block; block < item.last_block; ++block) {
         rows.take(params, item, block, row, base);
         const auto copy = [&](std::uint32_t tiles, int pass, int first, int last) {
 #pragma unroll
           for (int tile = first; tile < last; ++tile)
-            ptx::cp_async_16(tiles + (tile - first) * kTileBytes + pass * Rows::kRowsAtOnce * 128,
-                             rows.source[pass] + tile * 128, rows.bytes[pass], keep);
+            ptx::cp_async_16(
+                tiles + (tile - first) * kTileBytes + pass * ListedRows::kRowsAtOnce * 128,
+                rows.source[pass] + tile * 128, rows.bytes[pass], keep);
         };
         const std::uint32_t here = chunk_offset(row, chunk);
         const std::uint32_t left_tiles =
@@ -94,7 +94,7 @@ struct Gather<KvRows::Format::kBf16, 1> {
         // P, in the rope tile, has been read by both value warpgroups.
         ptx::mbarrier_wait(ptx::shared_address(&shared.p_free[right.slot]), right.parity ^ 1);
 #pragma unroll
-        for (int i = 0; i < Rows::kPasses; ++i)
+        for (int i = 0; i < ListedRows::kPasses; ++i)
           copy(right_tiles + kHalfTiles * kTileBytes, i, kRopeTile, kTiles);
         ptx::mbarrier_arrive_after_cp_async(ptx::shared_address(&shared.right_full[right.slot]));
         left.advance();

@@ -45,9 +45,6 @@ cudaError_t launch_combine(const SparseMlaParams& params, int parts, void* works
 template <int kHeads>
 cudaError_t launch_few_heads(const SparseMlaParams& params, int sm_count, cudaStream_t stream);
 
-// bf16 rows: CTAs that walk over all work items in steps of 32 rows.
-cudaError_t launch_half_blocks(const SparseMlaParams& params, int grid, cudaStream_t stream);
-
 // Clusters of this size that the device holds at once.
 template <KvRows::Format kFormat, int kProducers>
 cudaError_t resident_clusters(int cluster, int* count);

@@ -28,8 +28,8 @@ struct ScoreScale {
 };
 
 // Columns 32 * kWord ... + 31, of which `listed` has a bit each, the same in all lanes.
-template <int kWord, int kSize>
-__device__ void mask_scores(float (&s)[kSize], std::uint32_t listed, int quad) {
+template <int kWord>
+__device__ void mask_scores(float (&s)[32], std::uint32_t listed, int quad) {
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     const std::uint32_t bits = listed >> (8 * j + 2 * quad);
@@ -46,14 +46,13 @@ struct LazySoftmax {
   float sum[2] = {0, 0};
 
   // Whether it rises for any head of the warp; by `factor` what was summed before shrinks.
-  template <int kSize>
-  __device__ bool raise(const float (&s)[kSize], float scale, float (&factor)[2]) {
+  __device__ bool raise(const float (&s)[32], float scale, float (&factor)[2]) {
     bool wanted = false;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float largest = -INFINITY;
 #pragma unroll
-      for (int j = 0; j < kSize / 4; ++j)
+      for (int j = 0; j < 8; ++j)
         largest = fmaxf(largest, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
       largest *= scale;
       largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 1));
@@ -69,11 +68,9 @@ struct LazySoftmax {
   }
 
   // P of the scores, in pairs of bf16: p[2 j + r] for 8 columns j, head r.
-  template <int kSize>
-  __device__ void probabilities(const float (&s)[kSize], float scale,
-                                std::uint32_t (&p)[kSize / 2]) {
+  __device__ void probabilities(const float (&s)[32], float scale, std::uint32_t (&p)[16]) {
 #pragma unroll
-    for (int j = 0; j < kSize / 4; ++j) {
+    for (int j = 0; j < 8; ++j) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         float a = s[4 * j + 2 * r];

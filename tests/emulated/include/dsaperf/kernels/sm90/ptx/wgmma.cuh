@@ -78,13 +78,11 @@ inline void wgmma_m64n64k16_bf16(float (&d)[32], std::uint64_t a, std::uint64_t 
       [b](auto column, auto k) { return k_major(b, column, k); }, accumulate);
 }
 
-// A from registers.
-template <int kSize>
-void multiply_registers(float (&d)[kSize], const std::uint32_t (&a)[4], std::uint64_t b,
-                        int accumulate) {
+inline void wgmma_m64n64k16_bf16(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b,
+                                 int accumulate) {
   std::array<std::vector<std::uint32_t>, 4> words;
   for (int i = 0; i < 4; ++i) words[i] = emulated::gather_warp(a[i]);
-  multiply<0, kSize>(
+  multiply<0, 32>(
       d,
       [words](std::uint32_t row, std::uint32_t k) {
         // Words 0, 1: rows lane / 4 and 8 below, k = 2 * (lane % 4) and the next; 2, 3: k + 8.
@@ -92,10 +90,6 @@ void multiply_registers(float (&d)[kSize], const std::uint32_t (&a)[4], std::uin
         return bf16_to_float(static_cast<std::uint16_t>(word >> (16 * (k % 2))));
       },
       [b](auto column, auto k) { return k_major(b, column, k); }, accumulate);
-}
-inline void wgmma_m64n64k16_bf16(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b,
-                                 int accumulate) {
-  multiply_registers(d, a, b, accumulate);
 }
 
 template <int kFirst>

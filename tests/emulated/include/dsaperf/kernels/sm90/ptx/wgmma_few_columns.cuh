@@ -12,9 +12,4 @@ void wgmma_m64_few(float (&d)[kSize], std::uint64_t a, std::uint64_t b, int accu
       [b](auto column, auto k) { return k_major(b, column, k); }, accumulate);
 }
 
-inline void wgmma_m64n32k16_bf16(float (&d)[16], const std::uint32_t (&a)[4], std::uint64_t b,
-                                 int accumulate) {
-  multiply_registers(d, a, b, accumulate);
-}
-
 }  // namespace dsaperf::kernels::sm90::ptx
