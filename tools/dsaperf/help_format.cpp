@@ -51,6 +51,18 @@ class HelpFormat : public CLI::Formatter {
     return wrapped(CLI::Formatter::make_option_desc(option), kWidth - column_width_);
   }
 
+  // A long list of choices goes on in the next line.
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text = CLI::Formatter::make_option_opts(option);
+    constexpr std::size_t kMargin = 2;
+    const std::size_t names = kMargin + option->get_name(false, true).size();
+    if (names + text.size() > kWidth) {
+      if (const auto comma = text.rfind(',', kWidth - names - 1); comma != std::string::npos)
+        text.insert(comma + 1, "\n      ");
+    }
+    return text;
+  }
+
   std::string make_subcommand(const CLI::App* command) const override {
     std::stringstream out;
     CLI::detail::format_help(out, command->get_display_name(true),
