@@ -27,9 +27,11 @@ struct Range {
   std::int64_t from, to;
 };
 
-// What `value`, one of the measured ones, speaks for.
-Range range_around(std::int64_t value, const std::set<std::int64_t>& measured) {
+// What `value`, one of the measured ones, speaks for. `steady`: beyond the largest measured nothing
+// changes but how often it is repeated.
+Range range_around(std::int64_t value, const std::set<std::int64_t>& measured, bool steady) {
   constexpr std::int64_t kSmall = 8;
+  constexpr std::int64_t kEndless = std::int64_t{1} << 30;
   const auto halfway = [](std::int64_t low, std::int64_t high) {
     return static_cast<std::int64_t>(
         std::sqrt(static_cast<double>(low) * static_cast<double>(high)));
@@ -41,7 +43,11 @@ Range range_around(std::int64_t value, const std::set<std::int64_t>& measured) {
   } else {
     range.from = halfway(*std::prev(at), value) + 1;
   }
-  range.to = std::next(at) == measured.end() ? 2 * value : halfway(value, *std::next(at));
+  if (std::next(at) != measured.end()) {
+    range.to = halfway(value, *std::next(at));
+  } else {
+    range.to = steady ? kEndless : 2 * value;
+  }
   return range;
 }
 
@@ -96,8 +102,10 @@ kernels::TuningTable make_table(const Card& card, const std::string& commit,
     if (!choice) continue;
     const TunedShape& shape = of_shape.front()->shape;
     const Measured& of_family = measured.at(std::get<0>(key));
-    const Range rows = range_around(shape.rows, of_family.rows.at(shape.columns));
-    const Range columns = range_around(shape.columns, of_family.columns);
+    // Attention's CTAs walk over their tokens, and the largest measured number keeps all at work.
+    const bool walks = shape.kernel == kernels::TunedKernel::kSparsePrefill;
+    const Range rows = range_around(shape.rows, of_family.rows.at(shape.columns), walks);
+    const Range columns = range_around(shape.columns, of_family.columns, false);
     table.entries.push_back({.kernel = shape.kernel,
                              .fp8 = shape.fp8,
                              .heads = shape.heads,

@@ -79,6 +79,22 @@ TEST(MakeTableTest, ASizeSpeaksUpToHalfwayToTheNext) {
   EXPECT_EQ(table.entries[0].columns_to, 65536);
 }
 
+TEST(MakeTableTest, PrefillGoesOnAsAtItsLargestNumberOfTokens) {
+  std::vector<Timing> timings;
+  for (const std::int64_t tokens : {1024, 4096}) {
+    const TunedShape shape{
+        .kernel = TunedKernel::kSparsePrefill, .heads = 16, .rows = tokens, .columns = 2048};
+    timings.push_back(timing(shape, Variant::kDefault, 16, 12));
+    timings.push_back(timing(shape, Variant::kFewHeads, 12, 7));
+  }
+  const auto table = make_table(kCard, "", timings);
+  ASSERT_EQ(table.entries.size(), 2U);
+  EXPECT_EQ(table.entries[0].rows_to, 2048);
+  const TunedShape longer{
+      .kernel = TunedKernel::kSparsePrefill, .heads = 16, .rows = 65536, .columns = 2048};
+  EXPECT_EQ(table.choose(longer), Variant::kFewHeads);
+}
+
 TEST(MakeTableTest, ChoosesAtEveryShapeWhatWasMeasuredThereAndWritesAFileThatIsRead) {
   std::mt19937 engine(5);
   std::vector<Timing> timings;

@@ -66,7 +66,7 @@ double few_rows_time(const Fp8GemmArguments& arguments, int sm_count) {
   const std::int64_t ctas = parts * tiles_of(arguments.p.n, sm90::kFewRowsTileN) *
                             tiles_of(arguments.p.m, kLargestFewRows);
   const std::int64_t turns = tiles_of(ctas, 2 * std::int64_t{sm_count});
-  return static_cast<double>(turns * arguments.steps / parts) *
+  return static_cast<double>(turns * arguments.steps) / parts *
          (ctas <= sm_count ? kStepAlone : kStepOfTwo);
 }
 
