@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
@@ -31,7 +32,8 @@ class LatencyCurve {
   template <typename Latency>
   static LatencyCurve modelled(const Latency& latency) {
     std::vector<Point> points;
-    for (double size = 1; size <= kLargestModelled; size *= 2) {
+    for (std::int64_t doubled = 1; doubled <= kLargestModelled; doubled *= 2) {
+      const auto size = static_cast<double>(doubled);
       points.push_back({.size = size, .ms = latency(size)});
     }
     LatencyCurve curve = from_points(std::move(points));
@@ -70,7 +72,7 @@ class LatencyCurve {
 
   static double median(std::vector<double> values);
 
-  static constexpr double kLargestModelled = 0x1p30;  // tokens, elements
+  static constexpr std::int64_t kLargestModelled = std::int64_t{1} << 30;  // tokens, elements
 
   std::vector<Point> points_;  // sorted by size, distinct
   bool is_modelled_ = false;

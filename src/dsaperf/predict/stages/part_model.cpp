@@ -85,10 +85,10 @@ bool at_edge(const Setting& setting, const Sizes& sizes) {
 }
 
 PartModel::PartModel(Setting setting, std::vector<Observation> observations,
-                     const PartParameters& parameters)
+                     PartParameters parameters)
     : setting_(setting),
       observations_(std::move(observations)),
-      parameters_(parameters),
+      parameters_(std::move(parameters)),
       values_(values_of(setting_, observations_)),
       weights_(parameters_.weights.terms.empty()
                    ? fit_weights(setting_, observations_, values_, parameters_.host_floor_ms)

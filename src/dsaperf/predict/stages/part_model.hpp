@@ -67,8 +67,7 @@ class PartModel {
   static constexpr std::size_t kSmallPartNeighbours = 96;
   static constexpr std::size_t kSmallPart = 2000;  // rows
 
-  PartModel(Setting setting, std::vector<Observation> observations,
-            const PartParameters& parameters);
+  PartModel(Setting setting, std::vector<Observation> observations, PartParameters parameters);
 
   // Fits the parameters from the observations, the host's floor given; deterministic. About half a
   // second for a part of 4,000.
