@@ -36,7 +36,7 @@ PROGRAM = os.environ["DSAPERF"]
 FIXTURES = pathlib.Path(os.environ.get("DSAPERF_FIXTURES") or ROOT.parent / "shared/fixtures")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 KINDS = {"console", "sh", "python", "json", "yaml", "text", "cmake", "c"}
-RUN = {"dsaperf", "python3", "cat", "printf", "cp", "mkdir"}
+RUN = {"dsaperf", "python3", "cat", "printf", "cp", "mkdir", "sed"}
 BLOCK = re.compile(r"(?:^<!-- (?P<mark>not run: .+?|with .+?) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
 
 try:
