@@ -319,14 +319,13 @@ class Fit {
         model, [](std::size_t) { return false; }, PartModel::Without::Extent::kFold);
     for (const auto index : rows) add(near, none.at(observations_[index].sizes, index), index);
     for (std::size_t i = 0; i < slices.size();) {
-      const auto [axis, value, first] = slices[i];
+      const Slice& first = slices[i];
       const PartModel::Without without(
           model,
-          [&, axis = axis, value = value](std::size_t o) {
-            return axes_of(observations_[o].sizes)[axis] == value;
-          },
+          [&](std::size_t o) { return axes_of(observations_[o].sizes)[first.axis] == first.value; },
           PartModel::Without::Extent::kSlice);
-      for (; i < slices.size() && slices[i].axis == axis && slices[i].value == value; ++i) {
+      for (; i < slices.size() && slices[i].axis == first.axis && slices[i].value == first.value;
+           ++i) {
         const auto index = slices[i].index;
         add(far, without.at(observations_[index].sizes), index);
       }
