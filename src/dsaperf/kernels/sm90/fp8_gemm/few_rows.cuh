@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/sm90/fp8_gemm/clusters.cuh"
 #include "dsaperf/kernels/sm90/fp8_gemm/launch.hpp"
 #include "dsaperf/kernels/sm90/ptx/control.cuh"
 #include "dsaperf/kernels/sm90/ptx/copy.cuh"
@@ -223,25 +224,11 @@ template <int kRows>
 cudaError_t launch_fp8_few_rows(const Fp8GemmArguments& arguments, int parts, cudaStream_t stream) {
   using C = FewRows<kRows>;
   constexpr int kBytes = static_cast<int>(sizeof(typename C::Shared));
-  const auto kernel = fp8_gemm_few_rows_kernel<kRows>;
-  if (const auto code =
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-      code != cudaSuccess) {
-    return code;
-  }
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {static_cast<unsigned>(parts), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim =
+  return launch_in_clusters(
+      fp8_gemm_few_rows_kernel<kRows>, arguments,
       dim3(static_cast<unsigned>((arguments.p.n + kFewRowsTileN - 1) / kFewRowsTileN * parts),
-           static_cast<unsigned>((arguments.p.m + kRows - 1) / kRows));
-  config.blockDim = dim3(C::kThreads);
-  config.dynamicSmemBytes = kBytes;
-  config.stream = stream;
-  config.attrs = &cluster;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, kernel, arguments);
+           static_cast<unsigned>((arguments.p.m + kRows - 1) / kRows)),
+      C::kThreads, parts, kBytes, stream);
 }
 
 }  // namespace dsaperf::kernels::sm90

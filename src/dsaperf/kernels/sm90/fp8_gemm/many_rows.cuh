@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/sm90/fp8_gemm/clusters.cuh"
 #include "dsaperf/kernels/sm90/fp8_gemm/launch.hpp"
 #include "dsaperf/kernels/sm90/ptx/cluster_memory.cuh"
 #include "dsaperf/kernels/sm90/ptx/control.cuh"
@@ -275,23 +276,9 @@ cudaError_t launch_fp8_many_rows(const Fp8GemmArguments& arguments, int sm_count
                                  cudaStream_t stream) {
   using C = ManyRows<kTileM>;
   constexpr int kBytes = static_cast<int>(sizeof(typename C::Shared));
-  const auto kernel = fp8_gemm_many_rows_kernel<kTileM>;
-  if (const auto code =
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-      code != cudaSuccess) {
-    return code;
-  }
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {C::kCtas, 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(sm_count / C::kCtas * C::kCtas));
-  config.blockDim = dim3(C::kThreads);
-  config.dynamicSmemBytes = kBytes;
-  config.stream = stream;
-  config.attrs = &cluster;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, kernel, arguments);
+  return launch_in_clusters(fp8_gemm_many_rows_kernel<kTileM>, arguments,
+                            dim3(static_cast<unsigned>(sm_count / C::kCtas * C::kCtas)),
+                            C::kThreads, C::kCtas, kBytes, stream);
 }
 
 }  // namespace dsaperf::kernels::sm90
