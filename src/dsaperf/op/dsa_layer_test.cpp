@@ -167,6 +167,21 @@ TEST(DsaLayerTest, SelectionBeginsJustBeyondTopk) {
   EXPECT_THAT(beyond.pass->stages, Contains(model::Stage::kTopk));
 }
 
+TEST(DsaLayerTest, ListsOfTheDenseRegimeEndWhereTheirTokenDoes) {
+  // What stands beyond a token's own rows is not looked at: half of a prompt's lists.
+  LayerRun run(cpu_backend(2), small_spec(), {.past = {3, 0}, .added = {20, 40}});
+  ASSERT_TRUE(run.pass->dense);
+  const auto want = run.values("y");
+  auto lists = run.selection();
+  for (std::int64_t t = 0; t < run.pass->tokens; ++t)
+    std::fill(lists.begin() + t * run.pass->selected + run.pass->visible[t],
+              lists.begin() + (t + 1) * run.pass->selected, 0);
+  ASSERT_TRUE(run.backend->upload(lists.data(), lists.size() * 4,
+                                  run.pass->at("selection").buffer.data()));
+  ASSERT_TRUE(run.layer->run(*run.pass, *run.cache));
+  EXPECT_EQ(run.values("y"), want);
+}
+
 TEST(DsaLayerTest, TheStepAtTopkChangesNothingButTheRegime) {
   // 64 visible tokens of 64 selectable: what runs sparse because of its neighbour must equal what
   // runs dense alone.

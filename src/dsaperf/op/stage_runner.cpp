@@ -448,11 +448,18 @@ class StageRunner {
     return {};
   }
 
+  // A list of the dense regime or of top-k has nothing but -1 beyond what its token sees, so that
+  // a prompt's first tokens take as long as their rows. One that was handed in may have -1 anywhere.
+  const std::int32_t* list_lengths() {
+    return spec_.has_indexer || pass_.dense ? pass_.at("score_end").i32() : nullptr;
+  }
+
   Result<void> attention() {
     if (!spec_.has_indexer || pass_.dense) DSAPERF_TRY(selection_rows(0, n_));
     return backend_.sparse_mla({.q = pass_.at("query").buffer.data(),
                                 .kv = cache_.kv_rows(),
                                 .indices = pass_.at("selection_rows").i32(),
+                                .topk_length = list_lengths(),
                                 .out = pass_.at("latent_out").buffer.data(),
                                 .lse = pass_.at("lse").f32(),
                                 .tokens = n_,
