@@ -176,8 +176,8 @@ TEST(DsaLayerTest, ListsOfTheDenseRegimeEndWhereTheirTokenDoes) {
   for (std::int64_t t = 0; t < run.pass->tokens; ++t)
     std::fill(lists.begin() + t * run.pass->selected + run.pass->visible[t],
               lists.begin() + (t + 1) * run.pass->selected, 0);
-  ASSERT_TRUE(run.backend->upload(lists.data(), lists.size() * 4,
-                                  run.pass->at("selection").buffer.data()));
+  ASSERT_TRUE(
+      run.backend->upload(lists.data(), lists.size() * 4, run.pass->at("selection").buffer.data()));
   ASSERT_TRUE(run.layer->run(*run.pass, *run.cache));
   EXPECT_EQ(run.values("y"), want);
 }

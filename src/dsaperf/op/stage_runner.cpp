@@ -449,7 +449,8 @@ class StageRunner {
   }
 
   // A list of the dense regime or of top-k has nothing but -1 beyond what its token sees, so that
-  // a prompt's first tokens take as long as their rows. One that was handed in may have -1 anywhere.
+  // a prompt's first tokens take as long as their rows. One that was handed in may have -1
+  // anywhere.
   const std::int32_t* list_lengths() {
     return spec_.has_indexer || pass_.dense ? pass_.at("score_end").i32() : nullptr;
   }
