@@ -21,7 +21,7 @@ void launch_pieces(const Params& params, cudaStream_t stream) {
 
 template <typename Params>
 cudaError_t launch_norm(const Params& params, bool whole, cudaStream_t stream) {
-  if (!whole) {
+  if (!whole || params.dim > kLongestNormRow) {
     norm_by_value_kernel<<<grid_size(params.rows, kNormWarps), kNormThreads, 0, stream>>>(params);
   } else if (params.dim <= 32 * kPiece) {
     launch_pieces<1, 1>(params, stream);
