@@ -25,6 +25,7 @@ struct Options {
   std::string mode = "agg", method = "model", quirks = "all";
   int moe_tp = 0;  // 0: tp * dp / ep
   int prefill_moe_tp = 0, decode_moe_tp = 0;
+  double prefill_batch = 0;
   double rate = 0, memory_fraction = 0, max_batch = 0, chunk = 0, prefix_hit = 0, concurrency = 1;
   bool json = false;
   bool backend_is_given = false;
@@ -89,6 +90,7 @@ Result<ExitCode> run_estimate(Options options) {
   in.memory_fraction = given(options.memory_fraction);
   in.max_batch = given(options.max_batch);
   in.chunk = given(options.chunk);
+  in.prefill.max_batch = given(options.prefill_batch);
   if (options.prefix_hit > 0) in.prefix = std::floor(in.isl * options.prefix_hit);
 
   DSAPERF_TRY_ASSIGN(const auto opened,
@@ -205,6 +207,11 @@ void add_estimate(CLI::App& app, Run& run) {
       ->add_option("--prefill-cp", options->inputs.prefill.layout.cp,
                    "Context-parallel size of a prefill worker (default: --cp)")
       ->check(CLI::Range(1, 8));
+  command
+      ->add_option("--prefill-batch", options->prefill_batch,
+                   "Prompts that a prefill rank takes together (default: what its chunk holds; "
+                   "--method compatible: 1)")
+      ->check(CLI::Range(1, 4096));
   add_workers(*command, "decode", options->inputs.decode, options->decode_moe_tp);
   add_load(*command, *options);
   command

@@ -71,12 +71,12 @@ ordered_json percentiles_json(const serving::Percentiles& p) {
   return {{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}, {"mean", p.mean}};
 }
 
-ordered_json closed_form_json(const serving::ClosedForm& closed, const serving::Layout& layout) {
+ordered_json closed_form_json(const serving::ClosedForm& closed, int gpus) {
   return {{"ttft_ms", closed.ttft_ms},
           {"tpot_ms", closed.tpot_ms},
           {"request_ms", closed.request_ms},
           {"output_tok_s", closed.output_tok_s},
-          {"output_tok_s_per_gpu", closed.output_tok_s_per_gpu(layout)},
+          {"output_tok_s_per_gpu", closed.output_tok_s_per_gpu(gpus)},
           {"requests_s", closed.request_s},
           {"concurrency", closed.concurrency},
           {"context_ms", closed.context.ms},
@@ -178,7 +178,7 @@ std::string text(const serving::Estimate& e, const TextStyle& style) {
     row("request, ms", e.request_ms, sim != nullptr ? &sim->request_ms : nullptr,
         e.closed_form ? e.closed_form->request_ms : 0);
     row("output tokens/s a GPU", e.output_tok_s_per_gpu, nullptr,
-        e.closed_form ? e.closed_form->output_tok_s_per_gpu(in.layout) : 0);
+        e.closed_form ? e.closed_form->output_tok_s_per_gpu(e.gpus) : 0);
     out += table.str(style);
   }
   TextTable memory({{.title = "memory of a GPU"}, {.title = "GiB", .align = Align::kRight}});
@@ -249,6 +249,7 @@ ordered_json json(const serving::Estimate& e) {
       {"requests_s", or_null(e.requests_s)},
       {"memory_gib", e.memory.total() / kGibi},
       {"memory", memory_json(e.memory)},
+      {"prefill_memory", e.prefill_memory ? memory_json(*e.prefill_memory) : ordered_json(nullptr)},
       {"fits", e.fits},
       {"reason", e.fits ? ordered_json(nullptr) : ordered_json(e.reason)}};
   if (e.capacity) document["capacity"] = capacity_json(*e.capacity);
@@ -274,7 +275,7 @@ ordered_json json(const serving::Estimate& e) {
                                  {"prefill_busy", d.prefill_busy},
                                  {"decode_busy", d.decode_busy}};
   }
-  if (e.closed_form) document["closed_form"] = closed_form_json(*e.closed_form, l);
+  if (e.closed_form) document["closed_form"] = closed_form_json(*e.closed_form, e.gpus);
   document["context"] = pass_json(e.context);
   document["generation"] = pass_json(e.generation);
   document["warnings"] = e.warnings;

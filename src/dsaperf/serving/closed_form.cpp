@@ -109,7 +109,8 @@ Result<ClosedForm> static_batch(const PassModel& model, const perfdb::SystemFile
                    cache_budget(in.engine, version, in.layout, system.mem_capacity,
                                 BudgetUse::kStatic, options.memory_fraction));
   result.ttft_ms = result.context.ms;
-  result.tpot_ms = work.osl <= 1 ? 0 : result.generation.ms / (work.osl - 1);
+  result.tpot_ms =
+      work.osl <= 1 ? 0 : result.generation.ms / (work.osl - 1) / options.tokens_a_step;
   result.request_ms = result.ttft_ms + result.tpot_ms * (work.osl - 1);
   result.concurrency = batch * in.layout.dp;
   if (result.request_ms > 0)
@@ -123,11 +124,11 @@ Result<ClosedForm> static_batch(const PassModel& model, const perfdb::SystemFile
 
 Result<ClosedForm> in_flight(const PassModel& model, const perfdb::SystemFile& system,
                              const std::string& version, const Workload& work, double batch,
-                             double chunk, double tokens_a_step, const EngineOptions& options) {
+                             double chunk, const EngineOptions& options) {
   DSAPERF_TRY(check(work, batch));
   const auto& in = model.inputs();
   const bool one = batch == 1;
-  const double iterations = 1 + std::max(work.osl - 1, 0.0) / tokens_a_step;
+  const double iterations = 1 + std::max(work.osl - 1, 0.0) / options.tokens_a_step;
   const double steps = std::ceil(work.isl * batch / chunk);
 
   ClosedForm result;
@@ -157,7 +158,7 @@ Result<ClosedForm> in_flight(const PassModel& model, const perfdb::SystemFile& s
   const double tpot_steps = counted + result.decode_steps;
   if (tpot_steps > 0)
     result.tpot_ms = (result.context.ms * counted + result.generation.ms * result.decode_steps) /
-                     tpot_steps / tokens_a_step;
+                     tpot_steps / options.tokens_a_step;
   result.request_ms = result.ttft_ms + result.tpot_ms * std::max(work.osl - 1, 0.0);
 
   const double all =

@@ -16,10 +16,11 @@ struct Workload {
   double prefix = 0;  // tokens of the prompt that are cached already
 };
 
-// Options of a worker that bound its steps and its memory; empty = the engine's default.
+// Options of a worker; empty = the engine's default.
 struct EngineOptions {
   std::optional<double> memory_fraction;
   std::optional<double> max_sequence;
+  double tokens_a_step = 1;  // that a decode step keeps of a request (1 without draft tokens)
 };
 
 // A worker as aiconfigurator 0.12 estimates it.
@@ -35,7 +36,7 @@ struct ClosedForm {
   MemoryUse memory;
   Fit fit = Fit::kFits;
 
-  double output_tok_s_per_gpu(const Layout& layout) const { return output_tok_s / layout.gpus(); }
+  double output_tok_s_per_gpu(int gpus) const { return output_tok_s / gpus; }
 
   // In flight only.
   double mixed_steps = 0;
@@ -53,10 +54,8 @@ Result<ClosedForm> static_batch(const PassModel& model, const perfdb::SystemFile
                                 double stride = 32);
 
 // In-flight batching: `batch` requests a rank at any time, `chunk` prefill tokens a step.
-// `tokens_a_step`: tokens that a decode step keeps of a request (1 without draft tokens).
 Result<ClosedForm> in_flight(const PassModel& model, const perfdb::SystemFile& system,
                              const std::string& version, const Workload& work, double batch,
-                             double chunk, double tokens_a_step = 1,
-                             const EngineOptions& options = {});
+                             double chunk, const EngineOptions& options = {});
 
 }  // namespace dsaperf::serving

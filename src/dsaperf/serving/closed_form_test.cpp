@@ -101,7 +101,10 @@ TEST(ClosedFormTest, PassesMemoryAndTimesAreThePackages) {
     const bool agg = text("mode") == "agg";
     const auto result =
         agg ? in_flight(*model, set.system(), set.version(), work, number("batch_per_rank"),
-                        number("ctx_tokens"), 1 + extra.value("nextn_accepted", 0.0))
+                        number("ctx_tokens"),
+                        {.memory_fraction = {},
+                         .max_sequence = {},
+                         .tokens_a_step = 1 + extra.value("nextn_accepted", 0.0)})
             : static_batch(
                   *model, set.system(), set.version(), work, number("batch_per_rank"),
                   text("mode") == "static_ctx" ? StaticPhase::kContext : StaticPhase::kGeneration);
@@ -123,7 +126,7 @@ TEST(ClosedFormTest, PassesMemoryAndTimesAreThePackages) {
     }
     same(result->ttft_ms, number("ttft_ms"), "ttft");
     same(result->tpot_ms, number("tpot_ms"), "tpot");
-    same(result->output_tok_s_per_gpu(inputs.layout), number("tokens_per_s_per_gpu"),
+    same(result->output_tok_s_per_gpu(inputs.layout.gpus()), number("tokens_per_s_per_gpu"),
          "tokens/s/gpu");
     same(result->concurrency, number("concurrency"), "concurrency");
     const auto memory = nlohmann::json::parse(text("memory_gib_json"));

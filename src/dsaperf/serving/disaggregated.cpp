@@ -113,7 +113,8 @@ class Simulator {
       double budget = in_.prefill.chunk;
       for (const std::size_t index : rank.running)
         budget -= requests_[index].prompt - requests_[index].prefilled;
-      while (budget > 0 && !queue_.empty()) {
+      while (budget > 0 && !queue_.empty() &&
+             static_cast<int>(rank.running.size()) < in_.prefill.max_batch) {
         Request& next = requests_[queue_.front()];
         next.prefill_wait_ms = now_ - next.seen_ms;
         budget -= next.prompt - next.prefilled;
@@ -300,12 +301,12 @@ class Simulator {
 Result<DisaggregatedResult> simulate_disaggregated(const DisaggregatedInputs& inputs,
                                                    const StepTimes& prefill,
                                                    const StepTimes& decode) {
-  if (inputs.prefill.chunk < 1 || inputs.decode.max_batch < 1 || inputs.prefill.ranks < 1 ||
-      inputs.decode.ranks < 1)
+  if (inputs.prefill.chunk < 1 || inputs.prefill.max_batch < 1 || inputs.decode.max_batch < 1 ||
+      inputs.prefill.ranks < 1 || inputs.decode.ranks < 1)
     return fail(Errc::kInvalidArgument,
-                "chunk {}, max batch {}, {} prefill and {} decode ranks: sizes start at 1",
-                inputs.prefill.chunk, inputs.decode.max_batch, inputs.prefill.ranks,
-                inputs.decode.ranks);
+                "chunk {}, max batch {} and {}, {} prefill and {} decode ranks: sizes start at 1",
+                inputs.prefill.chunk, inputs.prefill.max_batch, inputs.decode.max_batch,
+                inputs.prefill.ranks, inputs.decode.ranks);
   DSAPERF_TRY_ASSIGN(const auto arrivals, Arrivals::open(inputs.traffic));
   return Simulator(inputs, prefill, decode, arrivals).run();
 }

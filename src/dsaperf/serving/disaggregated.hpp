@@ -8,7 +8,7 @@ namespace dsaperf::serving {
 // Workers of one kind in a disaggregated deployment. Every attention rank is a server of its own.
 struct Pool {
   int ranks = 1;            // over all workers
-  int max_batch = 0;        // requests that a rank decodes together
+  int max_batch = 0;        // prompts that a rank prefills, or requests it decodes, together
   double chunk = 0;         // prefill tokens of a step of a rank
   double cache_tokens = 0;  // of a rank
 };

@@ -59,7 +59,9 @@ class Estimator {
   }
   Workload workload() const { return {.isl = in_.isl, .osl = in_.osl, .prefix = in_.prefix}; }
   EngineOptions options() const {
-    return {.memory_fraction = in_.memory_fraction, .max_sequence = {}};
+    return {.memory_fraction = in_.memory_fraction,
+            .max_sequence = {},
+            .tokens_a_step = 1 + in_.draft_kept};
   }
 
   Result<Estimate> together() {
@@ -125,8 +127,7 @@ class Estimator {
     if (in_.mode == Mode::kStatic)
       return static_batch(model, set_.system(), set_.version(), workload(), batch_,
                           StaticPhase::kBoth, options());
-    return in_flight(model, set_.system(), set_.version(), workload(), batch_, chunk,
-                     1 + in_.draft_kept, options());
+    return in_flight(model, set_.system(), set_.version(), workload(), batch_, chunk, options());
   }
 
   void take(const ClosedForm& closed) {
@@ -134,7 +135,7 @@ class Estimator {
     out_.tpot_ms = closed.tpot_ms;
     out_.request_ms = closed.request_ms;
     out_.output_tok_s = closed.output_tok_s;
-    out_.output_tok_s_per_gpu = closed.output_tok_s_per_gpu(in_.layout);
+    out_.output_tok_s_per_gpu = closed.output_tok_s_per_gpu(out_.gpus);
     out_.requests_s = closed.request_s;
   }
 
@@ -228,8 +229,6 @@ class Estimator {
   }
 
   Result<Estimate> disaggregated() {
-    if (in_.method == Method::kCompatible)
-      return fail(Errc::kUnsupported, "disaggregated workers in --method compatible");
     const Workers& p = in_.prefill;
     const Workers& d = in_.decode;
     if (p.count < 1 || d.count < 1)
@@ -242,6 +241,7 @@ class Estimator {
     DSAPERF_TRY_ASSIGN(const auto decode, passes(d.layout));
     const int prefill_ranks = p.count * p.layout.dp * p.layout.pp;
     const int decode_ranks = d.count * d.layout.dp * d.layout.pp;
+    if (in_.method == Method::kCompatible) return disaggregated_compatible(prefill, decode);
     const double card = set_.system().mem_capacity;
     out_.chunk = p.chunk.value_or(in_.chunk.value_or(default_chunk(in_.engine, p.layout, card)));
     const auto held = [&](const PassModel& model, const Workers& workers, double osl,
@@ -255,6 +255,7 @@ class Estimator {
     out_.prefill_capacity = held(prefill, p, 1, out_.chunk);
     out_.capacity = held(decode, d, in_.osl, std::min(most, out_.chunk));
     out_.memory = out_.capacity->use;
+    out_.prefill_memory = out_.prefill_capacity->use;
     out_.fits = out_.prefill_capacity->fits && out_.capacity->fits;
     if (!out_.fits) {
       const bool first = !out_.prefill_capacity->fits;
@@ -267,19 +268,19 @@ class Estimator {
     batch_ = std::max(1.0, std::round(asked / decode_ranks));
     out_.concurrency = asked;
     DSAPERF_TRY(show_passes(prefill, decode));
-    const bool one_node = out_.gpus <= set_.system().gpus_per_node;
-    const double link = one_node ? set_.system().intra_node_bw : set_.system().inter_node_bw;
-    const double transfer =
-        out_.prefill_capacity->cache_bytes_per_token * p.layout.pp / link * 1000;
+    const double transfer = transfer_ms(out_.prefill_capacity->cache_bytes_per_token * p.layout.pp);
     out_.transfer_ms = transfer * in_.isl;
     DSAPERF_TRY_ASSIGN(const auto asked_traffic, traffic(1));
-    const DisaggregatedInputs inputs{.traffic = asked_traffic,
-                                     .prefill = {.ranks = prefill_ranks, .chunk = out_.chunk},
-                                     .decode = {.ranks = decode_ranks,
-                                                .max_batch = static_cast<int>(most),
-                                                .cache_tokens = out_.capacity->cache_tokens},
-                                     .transfer_ms_per_token = transfer,
-                                     .tokens_a_step = 1 + in_.draft_kept};
+    const DisaggregatedInputs inputs{
+        .traffic = asked_traffic,
+        .prefill = {.ranks = prefill_ranks,
+                    .max_batch = static_cast<int>(p.max_batch.value_or(out_.max_batch)),
+                    .chunk = out_.chunk},
+        .decode = {.ranks = decode_ranks,
+                   .max_batch = static_cast<int>(most),
+                   .cache_tokens = out_.capacity->cache_tokens},
+        .transfer_ms_per_token = transfer,
+        .tokens_a_step = 1 + in_.draft_kept};
     DSAPERF_TRY_ASSIGN(auto result, simulate_disaggregated(inputs, WorkerSteps(prefill, out_.host),
                                                            WorkerSteps(decode, out_.host)));
     const auto& seen = result.requests;
@@ -295,6 +296,48 @@ class Estimator {
                        100 * seen.waiting_share));
     out_.simulation = seen;
     out_.disaggregated = result;
+    return std::move(out_);
+  }
+
+  // Inside a node where all workers are in one.
+  double transfer_ms(double bytes) const {
+    const auto& system = set_.system();
+    return bytes /
+           (out_.gpus <= system.gpus_per_node ? system.intra_node_bw : system.inter_node_bw) * 1000;
+  }
+
+  // Without a queue there is no more than one prompt a prefill rank, unless it is said.
+  Result<Estimate> disaggregated_compatible(const PassModel& prefill, const PassModel& decode) {
+    const Workers& p = in_.prefill;
+    const Workers& d = in_.decode;
+    const auto side = [&](const PassModel& model, const Workers& workers, double batch) {
+      FormWorkers form{
+          .model = model, .count = workers.count, .batch = batch, .options = options()};
+      if (workers.memory_fraction) form.options.memory_fraction = workers.memory_fraction;
+      return form;
+    };
+    const double ranks = d.count * d.layout.dp;
+    batch_ = std::max(1.0, std::floor(in_.concurrency.value_or(1) / ranks));
+    out_.transfer_ms = transfer_ms(
+        in_.isl * cache_bytes_per_token(prefill.inputs().shape, out_.formats, in_.quirks));
+    DSAPERF_TRY_ASSIGN(auto form, disaggregated_form(side(prefill, p, p.max_batch.value_or(1)),
+                                                     side(decode, d, batch_), set_.system(),
+                                                     set_.version(), workload(), out_.transfer_ms));
+    out_.concurrency = form.all.concurrency;
+    out_.memory = form.decode.memory;
+    out_.prefill_memory = form.prefill.memory;
+    out_.context = form.all.context;
+    out_.generation = form.all.generation;
+    out_.fits = form.all.fit == Fit::kFits;
+    if (out_.fits) {
+      take(form.all);
+    } else {
+      const bool first = form.prefill.fit != Fit::kFits;
+      const auto& worker = first ? form.prefill : form.decode;
+      out_.reason = fmt::format("a {} worker: {}", first ? "prefill" : "decode",
+                                fit_reason(worker.fit, worker.memory, set_.system().mem_capacity));
+    }
+    out_.closed_form = std::move(form.all);
     return std::move(out_);
   }
 

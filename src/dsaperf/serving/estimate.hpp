@@ -5,6 +5,7 @@
 #include "dsaperf/serving/capacity.hpp"
 #include "dsaperf/serving/closed_form.hpp"
 #include "dsaperf/serving/disaggregated.hpp"
+#include "dsaperf/serving/disaggregated_form.hpp"
 #include "dsaperf/serving/simulation.hpp"
 
 #include <optional>
@@ -28,7 +29,7 @@ struct Workers {
   int count = 1;
   Layout layout;
   std::optional<double> memory_fraction;
-  std::optional<double> max_batch;  // of one attention rank
+  std::optional<double> max_batch;  // of one attention rank: prompts or requests at a time
   std::optional<double> chunk;      // prefill tokens a step, of one attention rank
 
   int gpus() const { return count * layout.gpus(); }
@@ -72,7 +73,8 @@ struct Estimate {
   std::optional<double> output_tok_s, output_tok_s_per_gpu, requests_s;
   double concurrency = 0;  // asked, or seen by the simulation
   double chunk = 0, max_batch = 0, length_ratio = 1;
-  MemoryUse memory;
+  MemoryUse memory;                                  // disaggregated: of a decode worker
+  std::optional<MemoryUse> prefill_memory;           // disaggregated
   std::optional<Capacity> capacity;                  // method model
   std::optional<SimulationResult> simulation;        // method model, in flight
   HostCosts host;                                    // method model

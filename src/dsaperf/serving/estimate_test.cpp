@@ -84,6 +84,7 @@ struct QuirkCase {
   Layout layout = {.tp = 8, .moe_tp = 8};
   Engine engine = Engine::kSglang;
   double concurrency = 4;
+  bool disaggregated = false;
 };
 
 TEST_F(EstimateTest, EachQuirkSwitchedOffChangesWhatItSaysAndInItsDirection) {
@@ -112,6 +113,18 @@ TEST_F(EstimateTest, EachQuirkSwitchedOffChangesWhatItSaysAndInItsDirection) {
        .what = prefill,
        .model = "deepseek-ai/DeepSeek-V3",
        .engine = Engine::kVllm},
+      {.quirk = Quirk::kDisaggregatedMargins,
+       .smaller_without = true,
+       .what = ttft,
+       .disaggregated = true},
+      {.quirk = Quirk::kTransferFree,
+       .smaller_without = false,
+       .what = ttft,
+       .disaggregated = true},
+      {.quirk = Quirk::kRoundedWorkerRates,
+       .smaller_without = true,
+       .what = [](const Estimate& e) { return *e.requests_s; },
+       .disaggregated = true},
   };
   ASSERT_EQ(cases.size(), all_quirks().size());
   for (const QuirkCase& test : cases) {
@@ -119,6 +132,10 @@ TEST_F(EstimateTest, EachQuirkSwitchedOffChangesWhatItSaysAndInItsDirection) {
     inputs.layout = test.layout;
     inputs.engine = test.engine;
     inputs.method = Method::kCompatible;
+    if (test.disaggregated) {
+      inputs.mode = Mode::kDisaggregated;
+      inputs.prefill.layout = inputs.decode.layout = test.layout;
+    }
     const auto with = ask(inputs, test.model);
     inputs.quirks.set(test.quirk, false);
     const auto without = ask(inputs, test.model);
@@ -147,6 +164,29 @@ TEST_F(EstimateTest, DisaggregatedWorkersAreSimulatedAndNamedWhereTheyDoNotFit) 
   ASSERT_TRUE(small);
   EXPECT_FALSE(small->fits || small->ttft_ms);
   EXPECT_THAT(small->reason, ::testing::HasSubstr("a decode worker"));
+}
+
+// Without its margins the package's form is what each kind does by itself.
+TEST_F(EstimateTest, DisaggregatedFormIsTheSlowerKindsRate) {
+  auto inputs = tp8(32);
+  inputs.mode = Mode::kDisaggregated;
+  inputs.method = Method::kCompatible;
+  inputs.quirks = Quirks::none();
+  inputs.prefill.layout = inputs.decode.layout = inputs.layout;
+  inputs.prefill.count = 1;
+  inputs.decode.count = 2;
+  const auto decode_binds = ask(inputs);
+  ASSERT_TRUE(decode_binds) << decode_binds.error().message();
+  ASSERT_TRUE(decode_binds->fits) << decode_binds->reason;
+  EXPECT_EQ(decode_binds->gpus, 24);
+  EXPECT_NEAR(*decode_binds->ttft_ms, decode_binds->context.ms + decode_binds->transfer_ms, 1e-9);
+  const double decode_rate = 32 / (*decode_binds->tpot_ms * (inputs.osl - 1)) * 1000;
+  const double prefill_rate = 1000 / decode_binds->context.ms;
+  EXPECT_NEAR(*decode_binds->requests_s, std::min(decode_rate, prefill_rate), 1e-9);
+  inputs.prefill.count = 40;  // so that decode binds
+  const auto more = ask(inputs);
+  ASSERT_TRUE(more);
+  EXPECT_NEAR(*more->requests_s, decode_rate, 1e-9);
 }
 
 TEST_F(EstimateTest, ConstantsOfTheHostMayBeGiven) {

@@ -33,6 +33,13 @@ constexpr std::array<Entry, kQuirkCount> kEntries = {{
     {Quirk::kThreeStepsLess, "three_steps_less", "three mixed steps are left out of TPOT"},
     {Quirk::kAllReduceTwice, "all_reduce_twice",
      "DeepSeek-V3 on vLLM pays for each all-reduce twice"},
+    {Quirk::kDisaggregatedMargins, "disaggregated_margins",
+     "disaggregated: a prefill pass takes 1.1 and a decode pass 1.08 times as long, a first token "
+     "1.8 of such prefills, and 0.9 and 0.92 of the requests a second are reached"},
+    {Quirk::kTransferFree, "transfer_free",
+     "disaggregated: a prompt's cache reaches the decode worker in no time"},
+    {Quirk::kRoundedWorkerRates, "rounded_worker_rates",
+     "disaggregated: a worker's requests a second are rounded to three decimals"},
 }};
 
 constexpr auto kAll = [] {

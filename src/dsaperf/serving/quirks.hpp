@@ -22,8 +22,11 @@ enum class Quirk {
   kQueueFactor,       // a time to first token of 1.9 to 4 prefills, at one request as well
   kThreeStepsLess,    // three mixed steps are left out of TPOT
   kAllReduceTwice,    // DeepSeek-V3 on vLLM pays for each all-reduce twice
+  kDisaggregatedMargins,  // fixed margins on passes, first token and rates of disaggregated workers
+  kTransferFree,          // a prompt's cache takes no time from a prefill to a decode worker
+  kRoundedWorkerRates,    // a worker's requests a second have three decimals before they are used
 };
-inline constexpr int kQuirkCount = 10;
+inline constexpr int kQuirkCount = 13;
 
 // Stable snake_case name, and one sentence on what it does.
 std::string_view name(Quirk quirk);

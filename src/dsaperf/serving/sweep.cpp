@@ -391,6 +391,7 @@ class Sweeper {
       const auto result = simulate_disaggregated(
           {.traffic = traffic(host, candidate.form.concurrency),
            .prefill = {.ranks = static_cast<int>(side.workers * first.roles.ranks()),
+                       .max_batch = in_.most_requests,
                        .chunk = candidate.chunk},
            .decode = {.ranks = static_cast<int>(side.decode_workers * job.roles.ranks()),
                       .max_batch = static_cast<int>(candidate.batch),
