@@ -133,6 +133,12 @@ TEST(RowsEmulatedTest, IndexKeysGoIntoTheirPagesAndComeOut) {
   expect_index_keys_by<false>();
 }
 
+TEST(RowsEmulatedTest, Fp8RowsBecomeTheBf16RowsThatAttentionMakesOfThem) {
+  for (const int grid : {1, 6})
+    expect_rows_to_bf16<Memory>(
+        [grid](const auto& p) { launch(grid, [&] { rows_to_bf16_kernel(p); }); });
+}
+
 TEST(RowsEmulatedTest, PositionsBecomeRowsOfTheCache) {
   expect_selection_rows<Memory>(
       [](const auto& p) { launch(1, [&] { selection_rows_kernel<true>(p); }); });

@@ -269,6 +269,8 @@ Result<Evidence> evidence_of(const std::vector<std::string>& kernels,
     const auto name = trace::canonical_name(printed);
     // Translates positions to rows of the cache, in every layer; traces count it to top-k.
     if (name.base().find("selection_rows") != std::string_view::npos) continue;
+    // Attention's rows out of an fp8 cache, before the kernel that attends.
+    if (name.base().find("rows_to_bf16") != std::string_view::npos) continue;
     const auto* rule = rules.match({.name = name, .op = {}, .range = {}}, nullptr);
     const auto part = rule != nullptr ? rule->part : trace::Part::kUnclassified;
     const auto note = [&](std::string& first) {

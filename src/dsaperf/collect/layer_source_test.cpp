@@ -142,6 +142,7 @@ TEST(LayerSourceTest, KernelSourceIsWhatTheWitnessSaw) {
   auto timed = source(nullptr, std::move(witness));
   saw->kernels = {"_ZN7dsaperf7kernels4sm9013scores_kernelEv", "dsaperf::kernels::topk_kernel()",
                   "dsaperf::kernels::rows::selection_rows_kernel(int)",
+                  "dsaperf::kernels::rows::rows_to_bf16_kernel(int)",
                   "void dsaperf::kernels::sm90::sparse_mla_kernel<64>(int)"};
   const auto result = timed->measure(small_case({{1, 1, 100}}));
   ASSERT_TRUE(result) << result.error().message();

@@ -1,12 +1,25 @@
 #include "dsaperf/kernels/cache_read.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace dsaperf::kernels {
+namespace {
+
+void row_to_bf16(const std::uint8_t* row, std::uint16_t* out) {
+  std::array<float, kKvFp8Scales> scales{};
+  std::memcpy(scales.data(), row + kKvFp8ScaleOffset, sizeof scales);
+  for (int d = 0; d < kLatentDim; ++d)
+    out[d] = bf16_from_float(e4m3_to_float(row[d]) * scales[d / kQuantGroup]);
+  std::memcpy(out + kLatentDim, row + kKvFp8RopeOffset, 2 * kRopeDim);
+}
+
+}  // namespace
 
 Result<void> gather_index_keys_check(const GatherIndexKeysParams& params) {
   const auto& p = params;
@@ -33,6 +46,36 @@ Result<void> selection_rows_check(const SelectionRowsParams& params) {
     return fail(Errc::kInvalidArgument, "selection_rows: a pointer is null");
   if (p.tokens > 1 && (p.positions_stride < p.topk || p.rows_stride < p.topk))
     return fail(Errc::kInvalidArgument, "selection_rows: a stride is less than topk {}", p.topk);
+  return {};
+}
+
+Result<void> rows_to_bf16_check(const RowsToBf16Params& params) {
+  const auto& p = params;
+  if (p.cache.format != KvRows::Format::kFp8)
+    return fail(Errc::kInvalidArgument, "rows_to_bf16: the cache does not hold fp8 rows");
+  if (p.page_count < 0 || p.cache.rows < 0)
+    return fail(Errc::kInvalidArgument, "rows_to_bf16: {} pages, {} rows", p.page_count,
+                p.cache.rows);
+  if (p.page_count == 0) return {};
+  if (p.pages == nullptr || p.out == nullptr || (p.cache.data == nullptr && p.cache.rows > 0))
+    return fail(Errc::kInvalidArgument, "rows_to_bf16: a pointer is null");
+  if (p.cache.row_stride_bytes < kKvRowBytesFp8)
+    return fail(Errc::kInvalidArgument, "rows_to_bf16: cache.row_stride_bytes {} < {}",
+                p.cache.row_stride_bytes, kKvRowBytesFp8);
+  return {};
+}
+
+Result<void> rows_to_bf16_reference(const RowsToBf16Params& params) {
+  DSAPERF_TRY(rows_to_bf16_check(params));
+  const auto& p = params;
+  for (std::int64_t i = 0; i < p.page_count; ++i) {
+    const std::int64_t page = p.pages[i];
+    if (page < 0 || page >= p.cache.rows / kPageTokens) continue;
+    for (int r = 0; r < kPageTokens; ++r)
+      row_to_bf16(static_cast<const std::uint8_t*>(p.cache.data) +
+                      (page * kPageTokens + r) * p.cache.row_stride_bytes,
+                  static_cast<std::uint16_t*>(p.out) + (i * kPageTokens + r) * kKeyDim);
+  }
   return {};
 }
 

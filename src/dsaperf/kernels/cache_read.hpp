@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/core/error.hpp"
+#include "dsaperf/kernels/sparse_mla.hpp"
 
 #include <cstdint>
 
@@ -36,15 +37,28 @@ struct SelectionRowsParams {
   std::int64_t requests = 0;  // 0: not known; else the reference refuses a request beyond it
 };
 
+// Pages of an fp8 cache as bf16 rows, for attention that reads each row many times: the values that
+// it would make of them itself, product with the scale in f32 and then rounded once.
+struct RowsToBf16Params {
+  KvRows cache;                         // fp8
+  const std::int32_t* pages = nullptr;  // [page_count]: numbers; outside the cache: page is skipped
+  void* out = nullptr;                  // [page_count * 64, 576] bf16, packed: page by page
+  std::int64_t page_count = 0;
+};
+
 Result<void> gather_index_keys_check(const GatherIndexKeysParams& params);
 Result<void> selection_rows_check(const SelectionRowsParams& params);
+Result<void> rows_to_bf16_check(const RowsToBf16Params& params);
 
 Result<void> gather_index_keys(const GatherIndexKeysParams& params, CUstream_st* stream);
 Result<void> selection_rows(const SelectionRowsParams& params, CUstream_st* stream);
+// Rows and `out` start at multiples of 16 bytes, as sparse attention needs them.
+Result<void> rows_to_bf16(const RowsToBf16Params& params, CUstream_st* stream);
 
-// Exact: copies and integers. A page number outside the cache is an error here, the caller's fault
-// on the device.
+// Exact: copies and integers. A page number outside the cache is an error of gather_index_keys
+// here, the caller's fault on the device.
 Result<void> gather_index_keys_reference(const GatherIndexKeysParams& params);
 Result<void> selection_rows_reference(const SelectionRowsParams& params);
+Result<void> rows_to_bf16_reference(const RowsToBf16Params& params);
 
 }  // namespace dsaperf::kernels

@@ -1,6 +1,7 @@
 #include "dsaperf/kernels/cache_read.hpp"
 
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/testing/row_stage_cases.hpp"
 
 #include <gtest/gtest.h>
 
@@ -57,7 +58,40 @@ TEST(SelectionRowsReferenceTest, TranslatesThroughTheRequestsOwnTable) {
                                              -1, -1}));
 }
 
+// What the kernels are held to runs on host memory too.
+template <typename T>
+class HostMemory {
+ public:
+  explicit HostMemory(std::vector<T> values) : values_(std::move(values)) {}
+  T* data() { return values_.data(); }
+  const std::vector<T>& values() const { return values_; }
+
+ private:
+  std::vector<T> values_;
+};
+
+TEST(RowsToBf16ReferenceTest, EveryCodeTimesItsScaleRoundedOnce) {
+  testing::expect_rows_to_bf16<HostMemory>(
+      [](const auto& params) { ASSERT_TRUE(rows_to_bf16_reference(params)); });
+}
+
 TEST(CacheReadCheckTest, RefusesWhatContradictsItself) {
+  constexpr auto kFp8 = KvRows::Format::kFp8;
+  EXPECT_TRUE(rows_to_bf16_check({.cache = {.format = kFp8}}));
+  EXPECT_FALSE(rows_to_bf16_check({}));
+  EXPECT_FALSE(rows_to_bf16_check({.cache = {.format = kFp8}, .page_count = -1}));
+  EXPECT_FALSE(rows_to_bf16_check({.cache = {.format = kFp8}, .page_count = 1}));
+  std::vector<std::uint8_t> bytes(64 * 1152);
+  const std::int32_t page = 0;
+  RowsToBf16Params params{
+      .cache = {.data = bytes.data(), .format = kFp8, .rows = 64, .row_stride_bytes = 655},
+      .pages = &page,
+      .out = bytes.data(),
+      .page_count = 1};
+  EXPECT_FALSE(rows_to_bf16_check(params));
+  params.cache.row_stride_bytes = 656;
+  EXPECT_TRUE(rows_to_bf16_check(params));
+
   EXPECT_FALSE(gather_index_keys_check({.tokens = 1}));
   EXPECT_TRUE(gather_index_keys_check({}));
   EXPECT_FALSE(selection_rows_check({.tokens = 1, .topk = 1}));

@@ -1,6 +1,8 @@
+#include "dsaperf/core/fail.hpp"
 #include "dsaperf/gpu/cuda_error.hpp"
 #include "dsaperf/kernels/norm_rope.hpp"
 #include "dsaperf/kernels/rows/launch.hpp"
+#include "dsaperf/kernels/rows/whole_rows.hpp"
 
 // The GPU entry points of the stages that work row by row: the same checks as the reference, then a
 // launch.
@@ -73,6 +75,14 @@ Result<void> index_key_cache_write(const IndexKeyCacheWriteParams& params, CUstr
 Result<void> gather_index_keys(const GatherIndexKeysParams& params, CUstream_st* stream) {
   DSAPERF_TRY(gather_index_keys_check(params));
   return launched(params, params.tokens, stream);
+}
+
+Result<void> rows_to_bf16(const RowsToBf16Params& params, CUstream_st* stream) {
+  DSAPERF_TRY(rows_to_bf16_check(params));
+  if (!rows::has_whole_rows(params))
+    return fail(Errc::kInvalidArgument,
+                "rows_to_bf16: rows and out must start at multiples of 16 bytes");
+  return launched(params, params.cache.rows == 0 ? 0 : params.page_count, stream);
 }
 
 Result<void> selection_rows(const SelectionRowsParams& params, CUstream_st* stream) {

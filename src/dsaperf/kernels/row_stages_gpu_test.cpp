@@ -137,6 +137,27 @@ TEST(RowStagesGpuTest, IndexKeysGoIntoTheirPagesAndComeOut) {
       [](const auto& params) { finish(gather_index_keys(params, nullptr)); });
 }
 
+TEST(RowStagesGpuTest, Fp8RowsBecomeTheBf16RowsThatAttentionMakesOfThem) {
+  DSAPERF_REQUIRE_GPU();
+  testing::expect_rows_to_bf16<Memory>(
+      [](const auto& params) { finish(rows_to_bf16(params, nullptr)); });
+}
+
+TEST(RowStagesGpuTest, RowsThatDoNotStartAtSixteenBytesAreRefusedWhereTheyBecomeBf16) {
+  DSAPERF_REQUIRE_GPU();
+  Memory<std::uint8_t> memory(std::vector<std::uint8_t>(64 * 1152 + 664 * 64));
+  Memory<std::int32_t> pages({0});
+  const RowsToBf16Params params{.cache = {.data = memory.data() + 64 * 1152,
+                                          .format = KvRows::Format::kFp8,
+                                          .rows = 64,
+                                          .row_stride_bytes = 664},
+                                .pages = pages.data(),
+                                .out = memory.data(),
+                                .page_count = 1};
+  ASSERT_TRUE(rows_to_bf16_check(params));
+  EXPECT_EQ(rows_to_bf16(params, nullptr).error().code(), Errc::kInvalidArgument);
+}
+
 TEST(RowStagesGpuTest, PositionsBecomeRowsOfTheCache) {
   DSAPERF_REQUIRE_GPU();
   testing::expect_selection_rows<Memory>(
@@ -148,6 +169,7 @@ TEST(RowStagesGpuTest, NothingToDoIsNoError) {
   EXPECT_TRUE(rms_norm({.dim = 128, .eps = 1e-6F}, nullptr));
   EXPECT_TRUE(kv_cache_write({}, nullptr));
   EXPECT_TRUE(gather_index_keys({}, nullptr));
+  EXPECT_TRUE(rows_to_bf16({.cache = {.format = KvRows::Format::kFp8}}, nullptr));
   EXPECT_TRUE(indexer_quantise_both({}, {}, nullptr));
 }
 

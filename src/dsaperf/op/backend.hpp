@@ -99,7 +99,12 @@ class Backend {
   virtual Result<void> paged_indexer_scores(const kernels::PagedIndexerScoresParams& params) = 0;
   virtual Result<void> topk(const kernels::TopkParams& params) = 0;
   virtual Result<void> selection_rows(const kernels::SelectionRowsParams& params) = 0;
+  virtual Result<void> rows_to_bf16(const kernels::RowsToBf16Params& params) = 0;
   virtual Result<void> sparse_mla(const kernels::SparseMlaParams& params) = 0;
+  // Whether sparse_mla over fp8 rows, of lists of so many entries together, takes longer than
+  // rows_to_bf16 of all rows that they may name and sparse_mla over those.
+  virtual bool attends_faster_to_bf16(std::int64_t tokens, std::int64_t entries,
+                                      std::int64_t rows) const;
 
   // Several of the above in one call, which a GPU makes one launch of.
   virtual Result<void> norm_rope(const kernels::NormRopeParams& params);

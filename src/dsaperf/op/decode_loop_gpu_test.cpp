@@ -35,6 +35,7 @@ struct Loop {
   std::int64_t longest = 0;
   kernels::KvRows::Format kv = kernels::KvRows::Format::kFp8;
   Projections projections = Projections::kBf16;
+  PassOptions::Bf16Rows rows = PassOptions::Bf16Rows::kWhereFaster;
 };
 
 class DecodeLoopGpuTest : public ::testing::TestWithParam<Loop> {
@@ -70,7 +71,7 @@ TEST_P(DecodeLoopGpuTest, AGraphWhoseLengthsChangeAgreesWithEagerPassesAndTheRef
   for (RequestId r = 0; r < count; ++r) batch.push_back({.request = r, .new_tokens = loop.q_len});
 
   auto looped = layer.prepare(looped_cache, batch, random_x(spec, tokens, 100), {},
-                              {.longest = loop.longest});
+                              {.longest = loop.longest, .bf16_rows = loop.rows});
   ASSERT_TRUE(looped) << looped.error().message();
   ASSERT_TRUE(layer.keep_scores(*looped, tokens_to_check(*looped, 8)));
   ASSERT_TRUE(layer.run(*looped, looped_cache));
@@ -97,10 +98,12 @@ TEST_P(DecodeLoopGpuTest, AGraphWhoseLengthsChangeAgreesWithEagerPassesAndTheRef
 
     // The same bits: a score depends on its row and key alone, top-k is exact and sorted, and the
     // other stages have the same shapes.
-    auto eager = layer.prepare(eager_cache, batch, x).value();
+    auto eager = layer.prepare(eager_cache, batch, x, {}, {.bf16_rows = loop.rows}).value();
     ASSERT_FALSE(eager.dense) << "another order of rows: not the same bits";
     ASSERT_TRUE(layer.run(eager, eager_cache));
-    for (const char* name : {"selection", "selection_rows"})
+    // Places of bf16 rows follow from the longest context.
+    const bool same_places = !looped->has("bf16_rows_scratch");
+    for (const char* name : {"selection", same_places ? "selection_rows" : "selection"})
       ASSERT_EQ(host<std::int32_t>(*backend, looped->at(name)),
                 host<std::int32_t>(*backend, eager.at(name)))
           << "step " << step << ": " << name;
@@ -130,7 +133,12 @@ INSTANTIATE_TEST_SUITE_P(
              .longest = 400,
              .projections = Projections::kFp8Block},
         Loop{.name = "many_requests", .past = std::vector<std::int64_t>(150, 70), .longest = 128},
-        Loop{.name = "chunks", .past = {70, 200}, .q_len = 20, .longest = 512}),
+        Loop{.name = "chunks", .past = {70, 200}, .q_len = 20, .longest = 512},
+        Loop{.name = "chunks_over_bf16_rows",
+             .past = {70, 200},
+             .q_len = 20,
+             .longest = 512,
+             .rows = PassOptions::Bf16Rows::kWhereTheyFit}),
     [](const auto& tested) { return tested.param.name; });
 
 TEST(LayerTimerGpuTest, GraphAndEagerPassesComputeTheSameAndAreTimed) {

@@ -45,14 +45,16 @@ class DecodeLoopTest : public ::testing::Test {
   // outputs are equal in every bit; where one runs dense and the other sparse, rows come in another
   // order and a rounding may flip.
   void expect_steps_agree(const std::vector<std::int64_t>& past, int q_len, std::int64_t longest,
-                          int steps, bool same_regime = true) {
+                          int steps, bool same_regime = true,
+                          PassOptions::Bf16Rows rows = PassOptions::Bf16Rows::kNever) {
     auto looped_cache = cache_with(past);
     auto fresh_cache = cache_with(past);
     const std::int64_t tokens = std::int64_t{kRequests} * q_len;
     auto looped = layer
                       ->prepare(looped_cache, batch(q_len), random_x(spec, tokens, 100), {},
-                                {.longest = longest})
+                                {.longest = longest, .bf16_rows = rows})
                       .value();
+    EXPECT_EQ(looped.has("bf16_rows_scratch"), rows != PassOptions::Bf16Rows::kNever);
     const auto recording =
         backend->record([&] { return layer->enqueue(looped, looped_cache); }).value();
     for (int step = 0; step < steps; ++step) {
@@ -109,6 +111,10 @@ TEST_F(DecodeLoopTest, ABatchThatStaysBelowTopkRunsDense) {
 
 TEST_F(DecodeLoopTest, ChunksOfAPrefillToo) {
   expect_steps_agree({0, 100, 17}, 20, 200, 4);
+}
+
+TEST_F(DecodeLoopTest, ChunksWhoseFp8RowsBecomeBf16Too) {
+  expect_steps_agree({0, 100, 17}, 20, 200, 4, true, PassOptions::Bf16Rows::kWhereTheyFit);
 }
 
 TEST_F(DecodeLoopTest, ASharedLayerTakesAnotherSelectionEachStep) {

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/op/attention_rows.hpp"
 
 #include <algorithm>
 
@@ -172,6 +173,8 @@ Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8,
   DSAPERF_TRY(bf16("k_rope", {n, kRopeDim}));
   DSAPERF_TRY(bf16("q", {n, spec.heads, spec.query_dim()}));
   DSAPERF_TRY(bf16("query", {n, spec.heads, kKeyDim}));
+  if (const std::int64_t pages = bf16_pages_at_once(pass); pages > 0)
+    DSAPERF_TRY(bf16("bf16_rows_scratch", {pages * kPageTokens, kKeyDim}));
   DSAPERF_TRY(bf16("latent_out", {n, spec.heads, kLatentDim}));
   DSAPERF_TRY(bf16("v_out", {n, spec.heads, spec.v}));
   DSAPERF_TRY(bf16("y", {n, spec.hidden}));
@@ -227,6 +230,10 @@ Result<void> upload_lengths(Backend& backend, const ForwardPass& pass) {
   DSAPERF_TRY(upload("context", context));
   DSAPERF_TRY(upload("block_table", pass.block_table));
   DSAPERF_TRY(upload("slots", pass.slot));
+  if (!pass.row_table.empty()) {
+    DSAPERF_TRY(upload("row_table", pass.row_table));
+    DSAPERF_TRY(upload("bf16_pages", pass.bf16_pages));
+  }
   return upload("rope_table", pass.rope_table);
 }
 
@@ -245,6 +252,11 @@ Result<void> add_plan(Backend& backend, ForwardPass& pass) {
   DSAPERF_TRY(add(backend, pass, "score_end", DType::kI32, {n}));
   DSAPERF_TRY(add(backend, pass, "context", DType::kI32, {requests}));
   DSAPERF_TRY(add(backend, pass, "block_table", DType::kI32, {requests, pass.block_table_stride}));
+  if (!pass.row_table.empty()) {
+    DSAPERF_TRY(add(backend, pass, "row_table", DType::kI32, {requests, pass.block_table_stride}));
+    DSAPERF_TRY(add(backend, pass, "bf16_pages", DType::kI32,
+                    {static_cast<std::int64_t>(pass.bf16_pages.size())}));
+  }
   DSAPERF_TRY(add(backend, pass, "slots", DType::kI64, {n}));
   DSAPERF_TRY(add(backend, pass, "rope_table", DType::kF32, {n, kRopeDim}));
   return upload_lengths(backend, pass);
@@ -258,6 +270,7 @@ Result<void> set_block_table(const CacheManager& cache, ForwardPass& pass) {
     pass.block_table.insert(pass.block_table.end(), pages.begin(), pages.end());
     pass.block_table.resize(pass.block_table.size() + pass.block_table_stride - pages.size(), 0);
   }
+  set_attention_pages(pass);
   return {};
 }
 
@@ -349,6 +362,7 @@ Result<ForwardPass> DsaLayer::prepare(CacheManager& cache, std::span<const Batch
   if (spec_.has_indexer && !cache.options().index_keys)
     return fail(Errc::kInvalidArgument, "batch: the layer has an indexer, the cache no index keys");
   DSAPERF_TRY_ASSIGN(auto pass, plan(spec_, cache, requests, options.longest));
+  plan_attention(*backend_, cache.options().kv, options, pass);
   const bool later = options.inputs_later && x.empty() && selection.empty();
   if (!later) DSAPERF_TRY(check_x(pass, x));
   if (!later && (spec_.has_indexer ? !selection.empty() : !pass.dense))
@@ -435,6 +449,7 @@ Result<ForwardPass> DsaLayer::subset(Backend& from, const ForwardPass& pass,
   part.selected = pass.selected;
   part.uniform_q_len = 1;
   part.stages = pass.stages;
+  part.attention_parts = {{.requests = tokens.size(), .tokens = part.tokens}};
   part.block_table_stride = pass.block_table_stride;
   for (const std::int64_t t : tokens) {
     const auto row = static_cast<std::int32_t>(part.requests.size());

@@ -26,6 +26,7 @@ struct Case {
   std::vector<std::int64_t> past, added;
   kernels::KvRows::Format kv = kernels::KvRows::Format::kBf16;
   ScoreDistribution scores = ScoreDistribution::kNormal;
+  PassOptions pass = {};
 };
 
 // A layer, its cache with past tokens, and one pass through it.
@@ -46,7 +47,8 @@ struct LayerRun {
       tokens += c.added[r];
     }
     const auto x = random_x(spec, tokens);
-    pass = std::make_unique<ForwardPass>(layer->prepare(*cache, batch, x, selection).value());
+    pass =
+        std::make_unique<ForwardPass>(layer->prepare(*cache, batch, x, selection, c.pass).value());
     std::vector<std::int64_t> all(tokens);
     std::iota(all.begin(), all.end(), 0);
     EXPECT_TRUE(layer->keep_scores(*pass, all));
@@ -123,6 +125,48 @@ TEST(DsaLayerTest, FastPathAgreesWithTheReference) {
     expect_paths_agree(small_spec(), {.past = {200, 90}, .added = {1, 1}, .kv = kv});  // decode
     expect_paths_agree(small_spec(), {.past = {150, 0, 3}, .added = {1, 80, 0}, .kv = kv});
   }
+}
+
+constexpr PassOptions kRowsAsBf16 = {.bf16_rows = PassOptions::Bf16Rows::kWhereTheyFit};
+
+// The reference reads the cache: a row's values are powers of two times e4m3, so bf16 holds them.
+TEST(DsaLayerTest, AttentionOverAnFp8CachesRowsAsBf16AgreesWithTheReference) {
+  const auto reads_bf16 = [](Case c) {
+    c.kv = kernels::KvRows::Format::kFp8;
+    const LayerRun cache(reference_backend(2), small_spec(), c);
+    c.pass = kRowsAsBf16;
+    const LayerRun rows(reference_backend(2), small_spec(), c);
+    EXPECT_TRUE(rows.pass->has("bf16_rows_scratch"));
+    EXPECT_FALSE(cache.pass->has("bf16_rows_scratch"));
+    EXPECT_EQ(rows.selection(), cache.selection());
+    EXPECT_EQ(rows.values("latent_out"), cache.values("latent_out"));
+    EXPECT_EQ(rows.values("y"), cache.values("y"));
+  };
+  reads_bf16({.past = {0}, .added = {100}});
+  reads_bf16({.past = {130}, .added = {70}});
+  reads_bf16({.past = {200, 90}, .added = {1, 1}});
+  reads_bf16({.past = {150, 7, 0, 3}, .added = {1, 0, 80, 2}});
+  reads_bf16({.past = {3, 0}, .added = {20, 40}});  // dense
+}
+
+TEST(DsaLayerTest, RowsAsBf16WorkOnlyWithinTheirBudgetAndForWhomTheyFit) {
+  // 6 pages of bf16 rows: the first two requests together, the third by itself, the last not.
+  const Case c = {
+      .past = {150, 20, 250, 500},
+      .added = {5, 80, 2, 3},
+      .kv = kernels::KvRows::Format::kFp8,
+      .pass = {.score_bytes = 6 * 64 * 1152, .bf16_rows = PassOptions::Bf16Rows::kWhereTheyFit}};
+  const LayerRun run(cpu_backend(2), small_spec(), c);
+  ASSERT_EQ(run.pass->attention_parts.size(), 3U);
+  EXPECT_EQ(run.pass->attention_parts[0].requests, 2U);
+  EXPECT_EQ(run.pass->attention_parts[0].pages, 5);
+  EXPECT_TRUE(run.pass->attention_parts[1].bf16_rows);
+  EXPECT_EQ(run.pass->attention_parts[1].first_token, 85);
+  EXPECT_FALSE(run.pass->attention_parts[2].bf16_rows);
+  EXPECT_EQ(run.pass->at("bf16_rows_scratch").shape[0], 5 * 64);
+  auto plain = c;
+  plain.pass = {.score_bytes = c.pass.score_bytes, .bf16_rows = PassOptions::Bf16Rows::kNever};
+  EXPECT_EQ(run.values("y"), LayerRun(cpu_backend(2), small_spec(), plain).values("y"));
 }
 
 TEST(DsaLayerTest, FastPathAgreesForEveryQLenOfDecode) {

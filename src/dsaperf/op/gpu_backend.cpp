@@ -182,15 +182,28 @@ class GpuBackend final : public Backend {
   Result<void> selection_rows(const kernels::SelectionRowsParams& params) override {
     return kernels::selection_rows(params, stream_);
   }
+  Result<void> rows_to_bf16(const kernels::RowsToBf16Params& params) override {
+    return kernels::rows_to_bf16(params, stream_);
+  }
+  // Measured on an H200 (docs/kernels/sparse_mla.md): a block of 64 entries takes 5080 clocks of an
+  // SM over fp8 rows, 3275 over bf16 (64 heads; up to 32 heads 2100 ... 2700), so that an entry
+  // gains 0.12 ns at least; a row moves 1808 bytes, 0.45 ns at 4 TB/s: 4 entries pay for it, and
+  // 20,000 for a launch. Half as much again is asked for.
+  bool attends_faster_to_bf16(std::int64_t tokens, std::int64_t entries,
+                              std::int64_t rows) const override {
+    return runs_as_prefill(tokens) && entries >= 6 * rows + 30'000;
+  }
   Result<void> sparse_mla(const kernels::SparseMlaParams& params) override {
-    // Few tokens leave SMs idle unless their lists are split.
-    if (params.tokens > sm_count_) return kernels::sparse_mla_prefill(params, stream_);
+    if (runs_as_prefill(params.tokens)) return kernels::sparse_mla_prefill(params, stream_);
     DSAPERF_TRY_ASSIGN(const auto bytes, kernels::sparse_mla_decode_workspace(params, sm_count_));
     DSAPERF_TRY(reserve(bytes));
     return kernels::sparse_mla_decode(params, workspace_.data(), workspace_.size(), stream_);
   }
 
  private:
+  // Few tokens leave SMs idle unless their lists are split.
+  bool runs_as_prefill(std::int64_t tokens) const { return tokens > sm_count_; }
+
   Result<void> reserve(std::size_t bytes) {
     if (bytes <= workspace_.size()) return {};
     DSAPERF_TRY_ASSIGN(workspace_, gpu::DeviceArray<unsigned char>::uninitialized(bytes));

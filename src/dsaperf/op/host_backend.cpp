@@ -131,6 +131,9 @@ class ReferenceBackend : public Backend {
   Result<void> selection_rows(const kernels::SelectionRowsParams& p) override {
     return selection_rows_reference(p);
   }
+  Result<void> rows_to_bf16(const kernels::RowsToBf16Params& p) override {
+    return rows_to_bf16_reference(p);
+  }
   Result<void> sparse_mla(const kernels::SparseMlaParams& p) override {
     DSAPERF_TRY(sparse_mla_check(p));
     return in_parallel(p.tokens, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -201,6 +204,12 @@ class CpuBackend final : public ReferenceBackend {
 };
 
 }  // namespace
+
+// The CPU's kernel brings rows that several tokens read to f32 itself.
+bool Backend::attends_faster_to_bf16(std::int64_t /*tokens*/, std::int64_t /*entries*/,
+                                     std::int64_t /*rows*/) const {
+  return false;
+}
 
 Result<void> Backend::norm_rope(const kernels::NormRopeParams& params) {
   DSAPERF_TRY(norm_rope_check(params));

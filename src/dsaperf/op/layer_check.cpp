@@ -362,20 +362,23 @@ class Checker : public DsaLayer::Observer {
       std::copy_n(got.begin() + i * tested_.selected, tested_.selected,
                   mine.i32() + i * tested_.selected);
     }
-    // Rows of the cache follow from the positions, through the request's own table.
+    // Rows follow from the positions, through the request's own table; the reference reads the
+    // cache.
     DSAPERF_TRY_ASSIGN(const auto rows, tested_rows<std::int32_t>(tested_.at("selection_rows")));
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
       const std::int64_t table = tested_.request_of[tokens_[i]] * tested_.block_table_stride;
       for (int j = 0; j < tested_.selected; ++j) {
         const std::int32_t position = got[i * tested_.selected + j];
-        const std::int32_t row =
-            position < 0 ? -1
-                         : tested_.block_table[table + position / kPageTokens] * kPageTokens +
-                               position % kPageTokens;
+        const auto row_by = [&](const std::vector<std::int32_t>& pages) {
+          if (position < 0) return -1;
+          return pages[table + position / kPageTokens] * kPageTokens + position % kPageTokens;
+        };
+        const std::int32_t row = row_by(tested_.attention_table());
         if (rows[i * tested_.selected + j] != row)
-          c.fail_with(fmt::format("token {}: cache row {} instead of {}", tokens_[i],
+          c.fail_with(fmt::format("token {}: row {} instead of {}", tokens_[i],
                                   rows[i * tested_.selected + j], row));
-        reference_.at("selection_rows").i32()[i * tested_.selected + j] = row;
+        reference_.at("selection_rows").i32()[i * tested_.selected + j] =
+            row_by(tested_.block_table);
       }
     }
     return {};

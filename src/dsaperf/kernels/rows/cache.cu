@@ -26,6 +26,11 @@ cudaError_t launch(const GatherIndexKeysParams& params, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
+cudaError_t launch(const RowsToBf16Params& params, cudaStream_t stream) {
+  rows_to_bf16_kernel<<<grid_size(params.page_count, 1), kCacheThreads, 0, stream>>>(params);
+  return cudaGetLastError();
+}
+
 cudaError_t launch(const SelectionRowsParams& params, cudaStream_t stream) {
   const bool wide = has_whole_rows(params);
   const auto kernel = wide ? selection_rows_kernel<true> : selection_rows_kernel<false>;

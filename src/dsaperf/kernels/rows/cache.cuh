@@ -2,6 +2,7 @@
 
 #include "dsaperf/kernels/cache_read.hpp"
 #include "dsaperf/kernels/cache_write.hpp"
+#include "dsaperf/kernels/e4m3_bf16.cuh"
 #include "dsaperf/kernels/rows/fp8_group.cuh"
 #include "dsaperf/kernels/rows/pieces.cuh"
 
@@ -104,6 +105,58 @@ __global__ void __launch_bounds__(kCacheThreads)
     copy_key_part<kWhole>(page + offset * kIndexDim, params.values + token * kIndexDim, lane);
     if (lane == 0) {
       params.scales[token] = reinterpret_cast<const float*>(page + kIndexPageScaleOffset)[offset];
+    }
+  }
+}
+
+// A CTA a page. Eight codes a thread and row, so that both the row's 64 loads of 8 bytes and its
+// stores of 16 are neighbours; half of a page's are on their way at once.
+inline constexpr int kLatentPieces = kLatentDim / kPiece;
+inline constexpr int kLatentRowsAtOnce = kCacheThreads / kLatentPieces;  // 4
+inline constexpr int kRopePieces = kRopeDim / kPiece;
+inline constexpr int kRopeRowsAtOnce = kCacheThreads / kRopePieces;  // 32
+
+__global__ void __launch_bounds__(kCacheThreads)
+    rows_to_bf16_kernel(const RowsToBf16Params params) {
+  const int latent_row = threadIdx.x / kLatentPieces;
+  const int latent_column = threadIdx.x % kLatentPieces * kPiece;
+  const int rope_row = threadIdx.x / kRopePieces;
+  const int rope_column = threadIdx.x % kRopePieces * kPiece;
+  const std::int64_t stride = params.cache.row_stride_bytes;
+  for (std::int64_t i = blockIdx.x; i < params.page_count; i += gridDim.x) {
+    const std::int64_t page = params.pages[i];
+    if (page < 0 || page >= params.cache.rows / kPageTokens) continue;
+    const auto* from =
+        static_cast<const std::uint8_t*>(params.cache.data) + page * kPageTokens * stride;
+    auto* to = bf16_row(params.out, i * kPageTokens * kKeyDim);
+#pragma unroll
+    for (int row = rope_row; row < kPageTokens; row += kRopeRowsAtOnce) {
+      const auto* source =
+          reinterpret_cast<const std::uint16_t*>(from + row * stride + kKvFp8RopeOffset);
+      store_piece<true>(to + row * kKeyDim + kLatentDim, rope_column, kRopeDim,
+                        load_piece<true>(source, rope_column, kRopeDim));
+    }
+    constexpr int kTimes = kPageTokens / kLatentRowsAtOnce / 2;
+#pragma unroll 1
+    for (int half = 0; half < 2; ++half) {
+      uint2 codes[kTimes];
+      float scales[kTimes];
+      const int first = half * kTimes * kLatentRowsAtOnce + latent_row;
+#pragma unroll
+      for (int t = 0; t < kTimes; ++t) {
+        const auto* row = from + (first + t * kLatentRowsAtOnce) * stride;
+        codes[t] = *reinterpret_cast<const uint2*>(row + latent_column);
+        scales[t] =
+            reinterpret_cast<const float*>(row + kKvFp8ScaleOffset)[latent_column / kQuantGroup];
+      }
+#pragma unroll
+      for (int t = 0; t < kTimes; ++t) {
+        const Words words = {
+            {scaled_bf16(codes[t].x, scales[t]), scaled_bf16(codes[t].x >> 16, scales[t]),
+             scaled_bf16(codes[t].y, scales[t]), scaled_bf16(codes[t].y >> 16, scales[t])}};
+        store_piece<true>(to + (first + t * kLatentRowsAtOnce) * kKeyDim, latent_column, kLatentDim,
+                          words);
+      }
     }
   }
 }

@@ -25,6 +25,7 @@ cudaError_t launch(const IndexerNormRopeParams& params, cudaStream_t stream);
 cudaError_t launch(const KvCacheWriteParams& params, cudaStream_t stream);
 cudaError_t launch(const IndexKeyCacheWriteParams& params, cudaStream_t stream);
 cudaError_t launch(const GatherIndexKeysParams& params, cudaStream_t stream);
+cudaError_t launch(const RowsToBf16Params& params, cudaStream_t stream);
 cudaError_t launch(const SelectionRowsParams& params, cudaStream_t stream);
 
 }  // namespace dsaperf::kernels::rows

@@ -64,6 +64,10 @@ inline bool has_whole_rows(const GatherIndexKeysParams& params) {
   return is_whole(params.values) && is_whole(params.pages, params.page_stride_bytes);
 }
 
+inline bool has_whole_rows(const RowsToBf16Params& params) {
+  return is_whole(params.cache.data, params.cache.row_stride_bytes) && is_whole(params.out);
+}
+
 inline bool has_whole_rows(const SelectionRowsParams& params) {
   return params.topk % 4 == 0 && is_whole(params.positions, 4 * params.positions_stride) &&
          is_whole(params.rows, 4 * params.rows_stride);

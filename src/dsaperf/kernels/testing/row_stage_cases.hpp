@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 #include <vector>
@@ -293,6 +294,54 @@ void expect_index_keys(const auto& write, const auto& gather) {
                                .page_stride_bytes = kIndexPageBytes});
   EXPECT_EQ(gathered.values(), values);
   EXPECT_EQ(gathered_scales.values(), scales);
+}
+
+// Every code under scales of every kind, in pages out of order, one of them twice; rows of pages
+// that are not there stay as they are. f32 products of a code and a scale, rounded once: 4 and 24
+// bits, so the product in double is exact.
+template <template <class> class Memory>
+void expect_rows_to_bf16(const auto& run) {
+  constexpr std::int64_t kPages = 4, kStride = kKvRowBytesFp8 + 16;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> scales = {
+      1, 0.1F, 3.14159F, -0x1.fffffep-9F, 0x1p-126F, 0x1p-140F, 3e38F, kInfinity, 0, 1.0F / 448};
+  std::vector<std::uint8_t> cache(kPages * kPageTokens * kStride, 0x2a);
+  const auto ropes = normal_bf16(kPages * kPageTokens * kRopeDim, 12, 2);
+  for (std::int64_t row = 0; row < kPages * kPageTokens; ++row) {
+    std::uint8_t* bytes = &cache[row * kStride];
+    for (int d = 0; d < kLatentDim; ++d) bytes[d] = static_cast<std::uint8_t>(d + 7 * row);
+    for (int g = 0; g < kKvFp8Scales; ++g)
+      std::memcpy(bytes + kKvFp8ScaleOffset + 4 * g, &scales[(row + 3 * g) % scales.size()], 4);
+    std::memcpy(bytes + kKvFp8RopeOffset, &ropes[row * kRopeDim], 2 * kRopeDim);
+  }
+  const std::vector<std::int32_t> pages = {3, -1, 0, 3, kPages, 2};
+  const auto count = static_cast<std::int64_t>(pages.size());
+  constexpr std::uint16_t kPoison = 0xbeef;
+  std::vector<std::uint16_t> want(count * kPageTokens * kKeyDim + kKeyDim, kPoison);
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (pages[i] < 0 || pages[i] >= kPages) continue;
+    for (int r = 0; r < kPageTokens; ++r) {
+      const std::int64_t row = std::int64_t{pages[i]} * kPageTokens + r;
+      for (int d = 0; d < kKeyDim; ++d) {
+        const double product = double{e4m3_to_float(cache[row * kStride + d % kLatentDim])} *
+                               scales[(row + 3 * (d / kQuantGroup)) % scales.size()];
+        want[(i * kPageTokens + r) * kKeyDim + d] = d < kLatentDim
+                                                        ? bf16_from(static_cast<float>(product))
+                                                        : ropes[row * kRopeDim + d - kLatentDim];
+      }
+    }
+  }
+  Memory<std::uint8_t> run_cache(cache);
+  Memory<std::int32_t> run_pages(pages);
+  Memory<std::uint16_t> got(std::vector<std::uint16_t>(want.size(), kPoison));
+  run(RowsToBf16Params{.cache = {.data = run_cache.data(),
+                                 .format = KvRows::Format::kFp8,
+                                 .rows = kPages * kPageTokens,
+                                 .row_stride_bytes = kStride},
+                       .pages = run_pages.data(),
+                       .out = got.data(),
+                       .page_count = count});
+  EXPECT_EQ(got.values(), want);
 }
 
 // In place.

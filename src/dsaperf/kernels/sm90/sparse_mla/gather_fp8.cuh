@@ -1,27 +1,17 @@
 #pragma once
 
+#include "dsaperf/kernels/e4m3_bf16.cuh"
 #include "dsaperf/kernels/sm90/ptx/shared_memory.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/gather_bf16.cuh"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_fp8.h>
-
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-// 16 e4m3 values times scale to 16 bf16: exact up to the product in f32, rounded once. NaN stays
-// NaN.
+// 16 e4m3 values times scale to 16 bf16.
 __device__ inline void convert_16(const uint4& values, float scale, uint4& low, uint4& high) {
   const std::uint32_t words[4] = {values.x, values.y, values.z, values.w};
   std::uint32_t out[8];
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const auto pair = static_cast<__nv_fp8x2_storage_t>(words[i / 2] >> (16 * (i % 2)));
-    const __half2 halves(__nv_cvt_fp8x2_to_halfraw2(pair, __NV_E4M3));
-    const float2 f = __half22float2(halves);
-    const __nv_bfloat162 product = __floats2bfloat162_rn(f.x * scale, f.y * scale);
-    out[i] = *reinterpret_cast<const std::uint32_t*>(&product);
-  }
+  for (int i = 0; i < 8; ++i) out[i] = scaled_bf16(words[i / 2] >> (16 * (i % 2)), scale);
   low = make_uint4(out[0], out[1], out[2], out[3]);
   high = make_uint4(out[4], out[5], out[6], out[7]);
 }
