@@ -111,6 +111,9 @@ inline void __syncthreads() {
 inline void __syncwarp() {
   emulated::gather_warp(0);
 }
+inline void __nanosleep(unsigned) {
+  emulated::yield();
+}
 
 template <class T>
 T __shfl_sync(std::uint32_t mask, T value, int lane) {

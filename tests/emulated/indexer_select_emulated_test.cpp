@@ -43,8 +43,8 @@ void expect_selected(Call call) {
                     .counts = counts.data(),
                     .stride = stride,
                     .topk = call.topk};
-  using Alone = ScoresConfig<kHeads, 64, 1, true, true>;
-  using Keeps = ScoresConfig<kHeads, 64, 1, true, true, true>;
+  using Alone = ScoresConfig<kHeads, 64, false, true, true>;
+  using Keeps = ScoresConfig<kHeads, 64, false, true, true, true>;
   const unsigned seed = call.requests.seed;
   emulated::launch(call.ctas, Alone::kThreads, 1, seed, [&] { scores_kernel<Alone>(arguments); });
   emulated::launch(call.ctas, Keeps::kThreads, 1, seed, [&] { scores_kernel<Keeps>(arguments); });

@@ -28,7 +28,7 @@ void expect_same_parts(const std::vector<std::int32_t>& lengths, int q_len, int 
     const LinePart part = part_of_cta_by_a_warp<Config>(arguments);
     if (threadIdx.x == 0) by_warp[blockIdx.x] = part;
   });
-  std::int64_t end = 0;
+  int end = 0;
   for (unsigned i = 0; i < kCtas; ++i) {
     EXPECT_EQ(by_warp[i].begin, by_cta[i].begin);
     EXPECT_EQ(by_warp[i].end, by_cta[i].end);
@@ -43,9 +43,24 @@ void expect_same_parts(const std::vector<std::int32_t>& lengths, int q_len, int 
   }
 }
 
+TEST(ScheduleEmulatedTest, EveryPositionOfALineIsInOnePart) {
+  for (const unsigned parts : {1u, 7u, 132u}) {
+    for (const int total : {1, 6, 7, 8, 131, 132, 133, 1000}) {
+      EXPECT_EQ(share(total, 0, parts), 0);
+      EXPECT_EQ(share(total, parts, parts), total);
+      for (unsigned part = 0; part < parts; ++part) {
+        const int begin = share(total, part, parts), end = share(total, part + 1, parts);
+        EXPECT_LE(end - begin, (total + static_cast<int>(parts) - 1) / static_cast<int>(parts));
+        for (int at = begin; at < end; ++at)
+          EXPECT_EQ(part_with(at, total, parts), static_cast<int>(part));
+      }
+    }
+  }
+}
+
 TEST(ScheduleEmulatedTest, AProducerAloneFindsThePartThatItsCtaFinds) {
-  using OneRow = ScoresConfig<64, 64, 1, true, true>;
-  using TwoRows = ScoresConfig<64, 64, 2, true, true>;
+  using OneRow = ScoresConfig<64, 64, false, true, true>;
+  using TwoRows = ScoresConfig<32, 64, false, true, true>;
   std::mt19937 engine(7);
   for (const std::size_t requests : {1, 2, 31, 33, 100, 256}) {
     for (const int kind : {0, 1, 2, 3}) {

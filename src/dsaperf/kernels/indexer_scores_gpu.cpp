@@ -30,6 +30,12 @@ Result<void> check_weights(const char* name, const float* weights) {
   return {};
 }
 
+// How many groups stand in a line of fewer than 2^31 tiles, and in one launch.
+std::int64_t most_groups(std::int64_t keys) {
+  const std::int64_t of_group = keys / kPageTokens + 1 + sm90::kMostGroupCost;
+  return std::min<std::int64_t>(sm90::kMaxGroups, INT32_MAX / of_group);
+}
+
 // Queries as the copy engine reads them: one row of bytes a head.
 Result<CUtensorMap> query_map(const std::uint8_t* q, std::int64_t rows, int heads, int columns) {
   const std::array axes{sm90::TensorMapAxis{kIndexDim, 0, kIndexDim},
@@ -63,25 +69,18 @@ int paged_columns(int columns) {
   return columns <= 64 ? 64 : columns <= 128 ? 128 : 256;
 }
 
-// Columns of one box of q.
-int paged_box(int columns, Variant variant) {
-  return variant == Variant::kEarlyPairs ? 64 : paged_columns(columns);
-}
-
 template <int kHeads>
 cudaError_t launch_early_paged(const ScoresArguments& arguments, Variant variant, int sm_count,
                                cudaStream_t stream) {
-  if (variant == Variant::kEarlyPairs)
-    return sm90::launch_early_paged_scores<kHeads, 64, 2>(arguments, sm_count, stream);
   if (variant == Variant::kEarlyFour)
     return sm90::launch_lean_paged_scores<kHeads>(arguments, sm_count, stream);
   switch (paged_columns(arguments.q_len * kHeads)) {
     case 64:
-      return sm90::launch_early_paged_scores<kHeads, 64, 1>(arguments, sm_count, stream);
+      return sm90::launch_early_paged_scores<kHeads, 64>(arguments, sm_count, stream);
     case 128:
-      return sm90::launch_early_paged_scores<kHeads, 128, 1>(arguments, sm_count, stream);
+      return sm90::launch_early_paged_scores<kHeads, 128>(arguments, sm_count, stream);
     default:
-      return sm90::launch_early_paged_scores<kHeads, 256, 1>(arguments, sm_count, stream);
+      return sm90::launch_early_paged_scores<kHeads, 256>(arguments, sm_count, stream);
   }
 }
 
@@ -149,7 +148,8 @@ Result<void> indexer_scores_variant(const IndexerScoresParams& params, Variant v
   DSAPERF_TRY(check_variant("indexer_scores", indexer_scores_shape(params), variant));
   const auto& p = params;
   if (p.tokens == 0 || p.keys == 0) return {};
-  const std::int64_t most = std::int64_t{sm90::kMaxGroups} * sm90::prefill_group_rows(p.heads);
+  DSAPERF_TRY(check_limits("indexer_scores", 1, p.heads, p.keys));
+  const std::int64_t most = most_groups(p.keys) * sm90::prefill_group_rows(p.heads);
   if (p.tokens > most) {  // a launch knows only so many groups
     auto part = p;
     for (std::int64_t first = 0; first < p.tokens; first += most) {
@@ -209,13 +209,13 @@ Result<sm90::ScoresArguments> sm90::paged_scores_arguments(const PagedIndexerSco
                                                            int box_columns) {
   DSAPERF_TRY(paged_indexer_scores_check(params));
   const auto& p = params;
-  if (p.batch > sm90::kMaxGroups)
+  const std::int64_t rows = p.batch * p.q_len;
+  DSAPERF_TRY(check_limits("paged_indexer_scores", rows, p.heads, p.max_context));
+  if (p.batch > most_groups(p.max_context))
     return fail(Errc::kUnsupported,
                 "paged_indexer_scores: {} requests are more than the {} of one launch: split the "
                 "batch",
-                p.batch, sm90::kMaxGroups);
-  const std::int64_t rows = p.batch * p.q_len;
-  DSAPERF_TRY(check_limits("paged_indexer_scores", rows, p.heads, p.max_context));
+                p.batch, most_groups(p.max_context));
   DSAPERF_TRY(check_weights("paged_indexer_scores", p.weights));
   if (reinterpret_cast<std::uintptr_t>(p.pages) % 16 != 0 || p.page_stride_bytes % 16 != 0)
     return fail(Errc::kUnsupported,
@@ -253,8 +253,9 @@ Result<void> paged_indexer_scores_variant(const PagedIndexerScoresParams& params
   DSAPERF_TRY(check_variant("paged_indexer_scores", paged_indexer_scores_shape(params), variant));
   const auto& p = params;
   if (p.batch == 0 || p.max_context == 0) return {};
-  DSAPERF_TRY_ASSIGN(const ScoresArguments arguments,
-                     sm90::paged_scores_arguments(p, paged_box(p.q_len * p.heads, variant)));
+  DSAPERF_TRY_ASSIGN(auto arguments,
+                     sm90::paged_scores_arguments(p, paged_columns(p.q_len * p.heads)));
+  arguments.keys_once = variant == Variant::kEarlyOnce;
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
   DSAPERF_CUDA_TRY(launch_paged(arguments, p.heads, variant, sm_count, stream));
   if (p.outside == OutsideScores::kMinusInfinity)

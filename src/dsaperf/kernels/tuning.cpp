@@ -33,7 +33,7 @@ constexpr std::array kVariantNames = {
     std::pair{Variant::kTwoProducersSplit, std::string_view("two_producers_split")},
     std::pair{Variant::kFewHeads, std::string_view("few_heads")},
     std::pair{Variant::kEarly, std::string_view("early")},
-    std::pair{Variant::kEarlyPairs, std::string_view("early_pairs")},
+    std::pair{Variant::kEarlyOnce, std::string_view("early_once")},
     std::pair{Variant::kEarlyFour, std::string_view("early_four")},
     std::pair{Variant::kSpread512x4, std::string_view("spread_512x4")},
     std::pair{Variant::kSpread512x8, std::string_view("spread_512x8")},
@@ -214,10 +214,8 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
       if ((shape.heads == 32 || shape.heads == 64) && columns <= 256 &&
           shape.rows <= kMostEarlyRequests) {
         variants.push_back(Variant::kEarly);
-        if (columns > 64 && columns <= 128) {
-          variants.push_back(Variant::kEarlyPairs);
-          variants.push_back(Variant::kEarlyFour);
-        }
+        variants.push_back(Variant::kEarlyOnce);
+        if (columns > 64 && columns <= 128) variants.push_back(Variant::kEarlyFour);
       }
       break;
     }

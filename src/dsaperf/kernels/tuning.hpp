@@ -30,7 +30,7 @@ enum class Variant {
   kTwoProducersSplit,  // both
   kFewHeads,           // operands swapped, two CTAs an SM (8, 16, 32 heads, bf16 rows)
   kEarly,              // starts while the grid before it ends
-  kEarlyPairs,         // kEarly; two warpgroups share a page, each with half of the columns
+  kEarlyOnce,          // kEarly; L2 gives up keys before anything else (decode)
   kEarlyFour,          // kEarly; four math warpgroups, weights from shared memory
   kSpread512x4,        // a row over the registers of a cluster: threads x elements of a CTA
   kSpread512x8,

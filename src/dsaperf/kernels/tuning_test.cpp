@@ -205,7 +205,7 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
                    .rows = 32,
                    .columns = 32768},
                   132),
-      ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyPairs, Variant::kEarlyFour));
+      ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour));
   TunedShape select{
       .kernel = TunedKernel::kPagedSelect, .heads = 64, .rows = 256, .columns = 32768};
   EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault, Variant::kFused));
@@ -225,7 +225,7 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
 TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
   for (const auto variant :
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
-        Variant::kFewHeads, Variant::kEarly, Variant::kEarlyPairs, Variant::kEarlyFour,
+        Variant::kFewHeads, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour,
         Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
         Variant::kSpread1024x8, Variant::kFused})
     EXPECT_EQ(variant_from_name(name(variant)), variant);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
 #include "dsaperf/kernels/sm90/indexer_select/keep.cuh"
 
 #include <cstdint>
@@ -9,14 +10,14 @@ namespace dsaperf::kernels::sm90 {
 
 // One variant of the score kernel.
 //   kColumns  columns (query rows x heads) of one accumulator: N of the product
-//   kWays     math warpgroups that share each tile of keys and own different columns; such teams
-//             take tiles in turn. kKeySharers 0: all of them
+//   kShares   all math warpgroups share each tile of keys and own different columns; else they take
+//             tiles in turn
 //   kEarly    starts while the grid before it ends (programmatic dependent launch), and in decode
 //             lets the producer alone find its work: no block barrier before the first page
 //   kKeeps    decode of one new token: keeps what a top-k may take and does not write scores
 //   kLean     weights are read from shared memory for each tile, which frees the registers for a
 //             fourth math warpgroup where there are 128 columns
-template <int kIndexHeads, int kProductColumns, int kKeySharers, bool kPagedKeys,
+template <int kIndexHeads, int kProductColumns, bool kShares, bool kPagedKeys,
           bool kStartsEarly = false, bool kKeepsCandidates = false, bool kReadsWeights = false>
 struct ScoresConfig {
   static constexpr int kHeads = kIndexHeads;
@@ -29,11 +30,9 @@ struct ScoresConfig {
   static constexpr int kDim = 128;      // bytes of a key or of one head of a query
   static constexpr int kTileKeys = 64;  // M of the product, and a page
   // As many as the registers allow: products and sums overlap by chance, better so with more.
-  static constexpr int kMathWarpgroups = kColumns == 256                                 ? 2
-                                         : kColumns == 128 && kKeySharers == 1 && !kLean ? 3
-                                                                                         : 4;
-  static constexpr int kWays = kKeySharers == 0 ? kMathWarpgroups : kKeySharers;
-  static constexpr int kTeams = kMathWarpgroups / kWays;
+  static constexpr int kMathWarpgroups = kColumns == 256 ? 2 : kColumns == 128 && !kLean ? 3 : 4;
+  static constexpr int kWays = kShares ? kMathWarpgroups : 1;  // warpgroups a tile
+  static constexpr int kTeams = kShares ? 1 : kMathWarpgroups;
   static constexpr int kThreads = 128 * (kMathWarpgroups + 1);
   static constexpr int kRows = kColumns / kHeads;  // of one warpgroup
   static constexpr int kGroupRows = kWays * kRows;
@@ -45,6 +44,9 @@ struct ScoresConfig {
                                         : kMathWarpgroups == 3 ? 144
                                         : kKeeps               ? 104
                                                                : 112;
+  // Warps of the load warpgroup that load keys, tile by tile in turn: to issue the two copies of a
+  // page takes one warp some 500 clocks beside the math, as long as memory takes.
+  static constexpr int kLoadWarps = !kPaged ? 1 : kKeeps ? 2 : 4;
   static constexpr int kLoadRegisters = kKeeps ? 64 : kMathWarpgroups == 4 ? 32 : 56;
   static_assert(kMathWarpgroups * kMathRegisters + kLoadRegisters <=
                 65536 / kThreads / 8 * 8 * (kMathWarpgroups + 1));
@@ -62,13 +64,10 @@ struct ScoresConfig {
   // Prefill needs its latency covered, about 4 tiles; decode keeps as many bytes in flight as fit.
   static constexpr int kKeyStages = kPaged ? kFit : (kFit < 10 ? kFit : 10);
 
-  // Cost of changing the group, in tiles, for the balance of work: loading 64 KB of queries in
-  // prefill.
-  static constexpr int kGroupCost = kPaged ? 1 : 3;
+  static constexpr int kGroupCost = kPaged ? kPagedGroupCost : kPrefillGroupCost;
 
-  static_assert(kTeams * kWays == kMathWarpgroups);
   static_assert(kColumns == 64 || kColumns == 128 || kColumns == 256);
-  static_assert(kColumns % kHeads == 0 && kKeyStages >= 4);
+  static_assert(kColumns % kHeads == 0 && kKeyStages >= 4 && kKeyStages >= kLoadWarps);
   static_assert(!kKeeps || (kPaged && kEarly && kWays == 1));
 };
 
@@ -105,8 +104,8 @@ struct ScoresShared {
   std::uint64_t q_empty[Config::kQueryStages];
   std::uint64_t k_full[Config::kKeyStages];
   std::uint64_t k_empty[Config::kKeyStages];
-  std::int64_t warp_cost[Config::kThreads / 32];
-  std::int64_t first_group_at;
+  std::int32_t warp_cost[Config::kThreads / 32];
+  std::int32_t first_group_at;
   std::int32_t first_group;
   std::conditional_t<Config::kKeeps, KeptSegments<Config>, NoSegments> kept;
 };

@@ -18,19 +18,19 @@
 // query row. The math warpgroups run independently: while the accumulators of one are reduced to
 // scores in its registers, the products of the others run.
 //
-//   producer warp    group g: limits --registers--> shared; weights, q --copy engine--> q[2]
-//                    tile t:  64 keys and their scales --copy engine--> k[kKeyStages]
+//   load warp 0      group g: limits --registers--> shared; weights, q --copy engine--> q[2]
+//   load warps       tile t:  64 keys and their scales --copy engine--> k[kKeyStages]
 //   math warpgroups  wait q_full, weights to registers; per tile: wait k_full, 4 wgmma (K = 32),
 //                    arrive k_empty, relu-weight-sum, shuffles over a quad, scale, store
 //
 //   barrier  arrivals                                 waited for by
-//   q_full   32 producer lanes + bytes of q, weights  math
-//   q_empty  all math threads                         producer
-//   k_full   producer lane + bytes of keys, scales    math
-//   k_empty  4 math warps of each of kWays warpgroups  producer
+//   q_full   lanes of load warp 0 + bytes of q, weights  math
+//   q_empty  all math threads                         load warp 0
+//   k_full   a load lane + bytes of keys, scales      math
+//   k_empty  4 math warps of each of kWays warpgroups  load warp of the tile
 //
-// Where elements are kept in place of scores (kKeeps, indexer_select/keep.cuh), a second warp
-// beside the producer raises the pivot of the segment while it is scored, and writes its counts
+// Where elements are kept in place of scores (kKeeps, indexer_select/keep.cuh), another warp
+// beside those that load raises the pivot of the segment while it is scored, and writes its counts
 // when the math warps are done: these arrive at the segment's own barrier, and that warp alone at
 // q_empty.
 //
@@ -41,7 +41,7 @@ namespace dsaperf::kernels::sm90 {
 // Which of a tile's columns a math warpgroup owns.
 template <class Config>
 __device__ int way_of(int warpgroup) {
-  return Config::kWays == 1 ? 0 : Config::kTeams == 1 ? warpgroup : warpgroup % Config::kWays;
+  return Config::kWays == 1 ? 0 : warpgroup;
 }
 
 // Waits until the math threads are done with the slot of the count-th group, and names it.
@@ -53,14 +53,47 @@ __device__ int wait_for_slot(ScoresShared<Config>& shared, int count) {
   return slot;
 }
 
+// Hands a group to the math warps: the limits of its rows, its weights and its queries. One warp
+// calls it.
+template <class Config>
+__device__ void load_group(const ScoresArguments& a, ScoresShared<Config>& shared, int slot,
+                           int group, const LaneLimits<Config>& limits, const GroupWork& work) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  if (lane < GroupLanes<Config>::kLanes) {
+#pragma unroll
+    for (int i = 0; i < GroupLanes<Config>::kRowsOfLane; ++i) {
+      shared.limits[slot][i * GroupLanes<Config>::kLanes + lane] = limits.rows[i];
+    }
+  }
+  const std::uint32_t q_full = ptx::shared_address(&shared.q_full[slot]);
+  if (lane != 0) {
+    ptx::mbarrier_arrive(q_full);
+    return;
+  }
+  shared.work[slot] = work;
+  // Rows that are not there keep old weights; nothing of theirs is stored.
+  const int weight_bytes = group_row_count<Config>(a, group) * Config::kHeads * 4;
+  ptx::mbarrier_arrive_expect_tx(q_full, Config::kGroupColumns * Config::kDim + weight_bytes);
+  ptx::bulk_load(ptx::shared_address(shared.weights[slot]),
+                 a.weights + std::int64_t{work.first_row} * Config::kHeads, weight_bytes, q_full);
+  for (int c = 0; c < Config::kGroupColumns; c += Config::kColumns) {
+    ptx::tensor_load_2d(ptx::shared_address(&shared.q[slot][c * Config::kDim]), &a.q, q_full, 0,
+                        work.first_row * Config::kHeads + c);
+  }
+}
+
+// What each load warp does: it walks along the part and loads every kLoadWarps-th tile; warp 0 the
+// groups besides.
 template <class Config>
 __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
-                        const LinePart& part) {
+                        const LinePart& part, int warp) {
   constexpr int kStages = Config::kKeyStages;
+  constexpr int kWarps = Config::kLoadWarps;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  std::int64_t at = part.at;
+  int at = part.at;
   int count = 0;
-  int stage = 0;
+  int next = warp;  // this warp's next tile, counted from the first of the group
+  int stage = warp;
   std::uint32_t empty_parity = 1;  // of a stage never filled: passes at once
   const std::uint64_t read_once = ptx::policy_evict_first();
 
@@ -68,59 +101,38 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
     const LaneLimits<Config> limits =
         load_limits<Config>(a, group, lane % GroupLanes<Config>::kLanes);
     const KeyRange keys = union_of<Config>(limits);
-    const int tiles = tile_count<Config>(keys);
-    const std::int64_t tiles_at = at + Config::kGroupCost;
-    at += cost_of<Config>(tiles);
-    const auto clamp_tile = [&](std::int64_t position) {
-      return static_cast<int>(
-          max(min(position - tiles_at, static_cast<std::int64_t>(tiles)), std::int64_t{0}));
-    };
-    const int first_tile = clamp_tile(part.begin);
-    const int last_tile = clamp_tile(part.end);
-    if (first_tile >= last_tile) continue;
+    const int group_tiles = tile_count<Config>(keys);
+    const int tiles_at = at + Config::kGroupCost;
+    at += cost_of<Config>(group_tiles);
+    const int first_tile = max(min(part.begin - tiles_at, group_tiles), 0);
+    const int tiles = max(min(part.end - tiles_at, group_tiles), 0) - first_tile;
+    if (tiles <= 0) continue;
 
-    [[maybe_unused]] const std::int32_t* table = nullptr;
-    [[maybe_unused]] int page_of_lane = 0;  // of tile (t & ~31) + lane, and the 32 after it
-    [[maybe_unused]] int next_page_of_lane = 0;
+    [[maybe_unused]] const std::int32_t* table = nullptr;  // of the group's first tile here
+    [[maybe_unused]] int page_of_lane = 0;                 // of this warp's next tiles, one a lane
+    [[maybe_unused]] int next_page_of_lane = 0;            // of the 32 after them
     if constexpr (Config::kPaged) {
-      table = a.block_table + group * a.block_table_stride;
-      if (first_tile + lane < last_tile) next_page_of_lane = table[first_tile + lane];
+      table = a.block_table + group * a.block_table_stride + first_tile;
+      const int tile = next + kWarps * lane;
+      if (tile < tiles) next_page_of_lane = table[tile];
     }
-    const int slot = wait_for_slot(shared, count);
-    ++count;
-    const int first_row = group_first_row<Config>(a, group);
-    if (lane < GroupLanes<Config>::kLanes) {
-#pragma unroll
-      for (int i = 0; i < GroupLanes<Config>::kRowsOfLane; ++i) {
-        shared.limits[slot][i * GroupLanes<Config>::kLanes + lane] = limits.rows[i];
-      }
-    }
-    const std::uint32_t q_full = ptx::shared_address(&shared.q_full[slot]);
-    if (lane == 0) {
-      shared.work[slot] = {first_row, keys.begin + first_tile * Config::kTileKeys,
-                           last_tile - first_tile, 0};
-      // Rows that are not there keep old weights; nothing of theirs is stored.
-      const int weight_bytes = group_row_count<Config>(a, group) * Config::kHeads * 4;
-      ptx::mbarrier_arrive_expect_tx(q_full, Config::kGroupColumns * Config::kDim + weight_bytes);
-      ptx::bulk_load(ptx::shared_address(shared.weights[slot]),
-                     a.weights + std::int64_t{first_row} * Config::kHeads, weight_bytes, q_full);
-      for (int c = 0; c < Config::kGroupColumns; c += Config::kColumns) {
-        ptx::tensor_load_2d(ptx::shared_address(&shared.q[slot][c * Config::kDim]), &a.q, q_full, 0,
-                            first_row * Config::kHeads + c);
-      }
-    } else {
-      ptx::mbarrier_arrive(q_full);
+    if (warp == 0) {
+      const int slot = wait_for_slot(shared, count);
+      ++count;
+      load_group<Config>(a, shared, slot, group, limits,
+                         {group_first_row<Config>(a, group),
+                          keys.begin + first_tile * Config::kTileKeys, tiles, 0});
     }
 
-    for (int t = first_tile; t < last_tile; ++t) {
+    for (int i = 0; next < tiles; ++i, next += kWarps) {
       [[maybe_unused]] int page = 0;
       if constexpr (Config::kPaged) {
-        const int in_batch = (t - first_tile) % 32;
-        if (in_batch == 0) {
+        if (i % 32 == 0) {
           page_of_lane = next_page_of_lane;
-          if (t + 32 + lane < last_tile) next_page_of_lane = table[t + 32 + lane];
+          const int tile = next + kWarps * (32 + lane);
+          if (tile < tiles) next_page_of_lane = table[tile];
         }
-        page = __shfl_sync(~0u, page_of_lane, in_batch);
+        page = __shfl_sync(~0u, page_of_lane, i % 32);
       }
       ptx::mbarrier_wait(ptx::shared_address(&shared.k_empty[stage]), empty_parity);
       if (lane == 0) {
@@ -129,23 +141,29 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
         const std::uint32_t scales = ptx::shared_address(shared.k_scales[stage]);
         ptx::mbarrier_arrive_expect_tx(full, Config::kKeyTileBytes + Config::kScaleTileBytes);
         if constexpr (Config::kPaged) {
-          ptx::tensor_load_3d(k, &a.k, full, 0, 0, page, read_once);
+          if (a.keys_once)
+            ptx::tensor_load_3d(k, &a.k, full, 0, 0, page, read_once);
+          else
+            ptx::tensor_load_3d(k, &a.k, full, 0, 0, page);
           ptx::bulk_load(scales, a.pages + page * a.page_stride_bytes + Config::kKeyTileBytes,
                          Config::kScaleTileBytes, full);
         } else {
-          const int key = keys.begin + t * Config::kTileKeys;
+          const int key = keys.begin + (first_tile + next) * Config::kTileKeys;
           ptx::tensor_load_2d(k, &a.k, full, 0, key);
           ptx::tensor_load_1d(scales, &a.k_scales, full, key);
         }
       }
       __syncwarp();
-      if (++stage == kStages) {
-        stage = 0;
+      stage += kWarps;
+      if (stage >= kStages) {
+        stage -= kStages;
         empty_parity ^= 1;
       }
     }
+    next -= tiles;
   }
 
+  if (warp != 0) return;
   const int slot = wait_for_slot(shared, count);
   if (lane == 0) shared.work[slot] = {0, 0, 0, 0};
   ptx::mbarrier_arrive(ptx::shared_address(&shared.q_full[slot]));
@@ -173,9 +191,10 @@ struct Epilogue {
   static constexpr bool kKeepLimits = kChunks <= 2;
   RowLimits kept_limits[kKeepLimits ? kChunks : 1];
   const RowLimits* limits_of_lane;
-  float* out;  // of this lane's first row, column 0
+  float* out;  // of this lane's first row, first key of the tile
   std::int64_t row_stride;
-  int key_in_tile;  // of this lane's first key
+  int key;          // of the tile, this lane's first
+  int key_in_tile;  // the same, counted from the tile's first
   int lane;
   // Of the request, where elements are kept in place of scores.
   KeptSegment* segment;
@@ -183,11 +202,16 @@ struct Epilogue {
 
   __device__ int row_in_chunk() const { return lane % kChunkRows; }
 
+  // A lane has sums of the keys lane / 4 and lane / 4 + 8 of its warp. With one or two rows, lanes
+  // are enough for it to store the score of but one.
+  static constexpr bool kOneKey = kRows <= 2;
+  __device__ bool lane_has_second_key() const { return kOneKey && (lane & kRows) != 0; }
+
   __device__ void begin_group(const ScoresArguments& a, ScoresShared<Config>& shared, int slot,
-                              int warpgroup) {
+                              int warpgroup, int first_tile) {
     lane = static_cast<int>(threadIdx.x) % 32;
     const int warp = (static_cast<int>(threadIdx.x) / 32) % 4;
-    key_in_tile = warp * 16 + lane / 4;
+    key_in_tile = warp * 16 + lane / 4 + (lane_has_second_key() ? 8 : 0);
     const int column = way_of<Config>(warpgroup) * Config::kColumns;
     const int row = way_of<Config>(warpgroup) * kRows;
     weight_pairs = reinterpret_cast<const float2*>(&shared.weights[slot][column]) + lane % 4;
@@ -210,8 +234,15 @@ struct Epilogue {
                  shared.work[slot].first_key;
     }
     row_stride = a.scores_stride;
-    out =
-        a.scores + (std::int64_t{shared.work[slot].first_row} + row + row_in_chunk()) * row_stride;
+    const GroupWork& work = shared.work[slot];
+    key = work.first_key + first_tile * Config::kTileKeys + key_in_tile;
+    out = a.scores + (std::int64_t{work.first_row} + row + row_in_chunk()) * row_stride + key;
+  }
+
+  // On to this warpgroup's next tile.
+  __device__ void advance() {
+    key += Config::kTeams * Config::kTileKeys;
+    out += Config::kTeams * Config::kTileKeys;
   }
 
   // Sums over this lane's heads of one row, for its two keys: w * 2 relu(x), as x + |x| = 2 relu(x)
@@ -241,40 +272,36 @@ struct Epilogue {
   }
 
   // Where elements are kept all lanes of the warp come; `own`: whether this one has a score.
-  __device__ void put(int chunk, int key, float sum, float scale, bool own = true) const {
+  __device__ void put(int chunk, int further, float sum, float scale, bool own = true) const {
     RowLimits limit;
     if constexpr (kKeepLimits) {
       limit = kept_limits[chunk];
     } else {
       limit = limits_of_lane[chunk * kChunkRows];
     }
+    const bool visible = own && static_cast<unsigned>(key + further - limit.start) <
+                                    static_cast<unsigned>(limit.length);
     if constexpr (Config::kKeeps) {
-      const bool visible =
-          own && static_cast<unsigned>(key - limit.start) < static_cast<unsigned>(limit.length);
       keep(*segment, elements, visible, static_cast<std::uint32_t>(key), (0.5f * sum) * scale);
-    } else if (static_cast<unsigned>(key - limit.start) < static_cast<unsigned>(limit.length)) {
-      out[chunk * kChunkRows * row_stride + key] = (0.5f * sum) * scale;
+    } else if (visible) {
+      out[chunk * kChunkRows * row_stride + further] = (0.5f * sum) * scale;
     }
   }
 
-  __device__ void store(const float (&d)[Config::kColumns / 2], int first_key, float scale_low,
-                        float scale_high) const {
-    const int key = first_key + key_in_tile;
+  // Scores of a tile; `scales` of this lane's first key, and of its second one.
+  __device__ void store(const float (&d)[Config::kColumns / 2], const float (&scales)[2]) const {
     if constexpr (kRows == 1) {
       const float2 own = lane_sums(d, 0);
       float sum = exchange(own.x, own.y, 1, lane);
       sum += __shfl_xor_sync(~0u, sum, 2);
-      const bool high = (lane & 1) != 0;
       const bool own_score = lane % 4 < 2;
-      if (Config::kKeeps || own_score)
-        put(0, high ? key + 8 : key, sum, high ? scale_high : scale_low, own_score);
+      if (Config::kKeeps || own_score) put(0, 0, sum, scales[0], own_score);
     } else if constexpr (kRows == 2) {
       const float2 zero = lane_sums(d, 0);
       const float2 one = lane_sums(d, 1);
       const float sum =
           exchange(exchange(zero.x, one.x, 1, lane), exchange(zero.y, one.y, 1, lane), 2, lane);
-      const bool high = (lane & 2) != 0;
-      put(0, high ? key + 8 : key, sum, high ? scale_high : scale_low);
+      put(0, 0, sum, scales[0]);
     } else {
 #pragma unroll
       for (int c = 0; c < kChunks; ++c) {
@@ -282,12 +309,12 @@ struct Epilogue {
         const float2 row1 = lane_sums(d, 4 * c + 1);
         const float2 row2 = lane_sums(d, 4 * c + 2);
         const float2 row3 = lane_sums(d, 4 * c + 3);
-        put(c, key,
+        put(c, 0,
             exchange(exchange(row0.x, row1.x, 1, lane), exchange(row2.x, row3.x, 1, lane), 2, lane),
-            scale_low);
-        put(c, key + 8,
+            scales[0]);
+        put(c, 8,
             exchange(exchange(row0.y, row1.y, 1, lane), exchange(row2.y, row3.y, 1, lane), 2, lane),
-            scale_high);
+            scales[1]);
       }
     }
   }
@@ -297,49 +324,50 @@ template <class Config>
 __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, int warpgroup) {
   constexpr int kStages = Config::kKeyStages;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  int stage = 0;
+  const int team = Config::kTeams == 1 ? 0 : warpgroup;
+  int next = team;  // this team's next tile, counted from the first of the group
+  int stage = team;
   std::uint32_t full_parity = 0;
-  int tile_count_so_far = 0;
   float d[Config::kColumns / 2];
   Epilogue<Config> epilogue;
+  const std::uint64_t first_k = ptx::swizzled_128b(ptx::shared_address(shared.k[0]), 16);
 
   for (int group_count = 0;; ++group_count) {
     const int slot = group_count % Config::kQueryStages;
     ptx::mbarrier_wait(ptx::shared_address(&shared.q_full[slot]),
                        (group_count / Config::kQueryStages) & 1);
-    const GroupWork work = shared.work[slot];
-    if (work.tiles == 0) break;
-    epilogue.begin_group(a, shared, slot, warpgroup);
+    const int tiles = shared.work[slot].tiles;
+    if (tiles == 0) break;
+    epilogue.begin_group(a, shared, slot, warpgroup, next);
     const int column = way_of<Config>(warpgroup) * Config::kColumns;
     const std::uint64_t q =
         ptx::swizzled_128b(ptx::shared_address(&shared.q[slot][column * Config::kDim]), 16);
 
-    for (int t = 0; t < work.tiles; ++t) {
-      const bool mine = Config::kTeams == 1 ||
-                        (tile_count_so_far + t) % Config::kTeams == warpgroup / Config::kWays;
-      if (mine) {
-        ptx::mbarrier_wait(ptx::shared_address(&shared.k_full[stage]), full_parity);
-        const std::uint64_t k = ptx::swizzled_128b(ptx::shared_address(shared.k[stage]), 16);
-        ptx::wgmma_fence();
+    for (; next < tiles; next += Config::kTeams) {
+      ptx::mbarrier_wait(ptx::shared_address(&shared.k_full[stage]), full_parity);
+      const std::uint64_t k = first_k + stage * (Config::kKeyTileBytes / 16);
+      ptx::wgmma_fence();
 #pragma unroll
-        for (int step = 0; step < Config::kDim / 32; ++step) {
-          ptx::wgmma_e4m3<Config::kColumns>(d, k + 2 * step, q + 2 * step, step != 0);
-        }
-        ptx::wgmma_commit();
-        const float scale_low = shared.k_scales[stage][epilogue.key_in_tile];
-        const float scale_high = shared.k_scales[stage][epilogue.key_in_tile + 8];
-        ptx::wgmma_wait<0>();
-        ptx::own_registers(d);
-        __syncwarp();
-        if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.k_empty[stage]));
-        epilogue.store(d, work.first_key + t * Config::kTileKeys, scale_low, scale_high);
+      for (int step = 0; step < Config::kDim / 32; ++step) {
+        ptx::wgmma_e4m3<Config::kColumns>(d, k + 2 * step, q + 2 * step, step != 0);
       }
-      if (++stage == kStages) {
-        stage = 0;
+      ptx::wgmma_commit();
+      const float* scales_of_lane = &shared.k_scales[stage][epilogue.key_in_tile];
+      const float scales[2] = {scales_of_lane[0],
+                               Epilogue<Config>::kOneKey ? 0 : scales_of_lane[8]};
+      ptx::wgmma_wait<0>();
+      ptx::own_registers(d);
+      __syncwarp();
+      if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.k_empty[stage]));
+      epilogue.store(d, scales);
+      epilogue.advance();
+      stage += Config::kTeams;
+      if (stage >= kStages) {
+        stage -= kStages;
         full_parity ^= 1;
       }
     }
-    tile_count_so_far += work.tiles;
+    next -= tiles;
     // Every thread has read the slot, and says so itself.
     if constexpr (Config::kKeeps) {
       ptx::mbarrier_arrive(ptx::shared_address(&shared.kept.slots[slot].scored));
@@ -348,6 +376,8 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
     }
   }
 }
+
+constexpr unsigned kNanosecondsOfPages = 500;  // about two pages
 
 // The warp that looks after the segments of a CTA that keeps elements.
 template <class Config>
@@ -360,8 +390,11 @@ __device__ void watch_segments(const ScoresArguments& a, ScoresShared<Config>& s
     if (work.tiles == 0) break;
     KeptSegment& segment = shared.kept.slots[slot];
     const std::uint32_t scored = ptx::shared_address(&segment.scored);
-    while (!__any_sync(~0u, ptx::mbarrier_test(scored, parity)))
+    while (!__any_sync(~0u, ptx::mbarrier_test(scored, parity))) {
       raise_pivot(segment, static_cast<std::uint32_t>(a.kept.topk));
+      __nanosleep(
+          kNanosecondsOfPages);  // what two more pages add is little, and others want to run
+    }
     ptx::mbarrier_wait(scored, parity);
     put_away(segment, a.kept, work.first_row + std::int64_t{blockIdx.x});
     if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
@@ -373,10 +406,13 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
     scores_kernel(const __grid_constant__ ScoresArguments a) {
   extern __shared__ __align__(1024) std::uint8_t dynamic_shared[];
   auto& shared = *reinterpret_cast<ScoresShared<Config>*>(dynamic_shared);
-  const int warpgroup = static_cast<int>(threadIdx.x) / 128;
+  // One value for the warp, and the compiler shall know it.
+  const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
+  const int warpgroup = warp / 4;
+  const int thread = static_cast<int>(threadIdx.x);
 
-  if (threadIdx.x == 0) {
-    constexpr int kMathThreads = 128 * Config::kMathWarpgroups;
+  constexpr int kMathThreads = 128 * Config::kMathWarpgroups;
+  if (thread == 0) {
     for (int i = 0; i < Config::kQueryStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.q_full[i]), 32);
       ptx::mbarrier_init(ptx::shared_address(&shared.q_empty[i]),
@@ -395,12 +431,11 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
   if constexpr (Config::kPaged) {
     // The first page is known only after the lengths and then the table have come: overlap the two.
     constexpr int kLine = 128 / sizeof(std::int32_t);
-    const std::int64_t entry = static_cast<std::int64_t>(threadIdx.x) * kLine;
+    const std::int64_t entry = static_cast<std::int64_t>(thread) * kLine;
     if (entry < a.groups * a.block_table_stride) ptx::prefetch_l2(a.block_table + entry);
   }
   if constexpr (Config::kKeeps) {
-    for (KeptSegment& segment : shared.kept.slots)
-      clear_segment(segment, static_cast<int>(threadIdx.x), Config::kThreads);
+    for (KeptSegment& segment : shared.kept.slots) clear_segment(segment, thread, Config::kThreads);
   }
   if constexpr (Config::kEarly) {
     ptx::launch_next_grid();
@@ -417,10 +452,11 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
 
   if (warpgroup == Config::kMathWarpgroups) {
     ptx::fewer_registers<Config::kLoadRegisters>();
-    if (threadIdx.x / 32 == 4 * Config::kMathWarpgroups) {
+    const int load_warp = warp % 4;
+    if (load_warp < Config::kLoadWarps) {
       if constexpr (kProducerPlans) part = part_of_cta_by_a_warp<Config>(a);
-      produce<Config>(a, shared, part);
-    } else if (Config::kKeeps && threadIdx.x / 32 == 4 * Config::kMathWarpgroups + 1) {
+      produce<Config>(a, shared, part, load_warp);
+    } else if (Config::kKeeps && load_warp == Config::kLoadWarps) {
       if constexpr (Config::kKeeps) watch_segments<Config>(a, shared);
     }
   } else {

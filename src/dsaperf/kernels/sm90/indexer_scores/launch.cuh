@@ -32,42 +32,42 @@ cudaError_t launch_scores(const ScoresArguments& arguments, int sm_count, cudaSt
 template <int kHeads>
 cudaError_t launch_prefill_scores(const ScoresArguments& arguments, int sm_count,
                                   cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, kPrefillColumns, 0, false>>(arguments, sm_count,
-                                                                        stream);
+  return launch_scores<ScoresConfig<kHeads, kPrefillColumns, true, false>>(arguments, sm_count,
+                                                                           stream);
 }
 
 template <int kHeads, int kColumns, bool kSplit>
 cudaError_t launch_paged_scores(const ScoresArguments& arguments, int sm_count,
                                 cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, kColumns, kSplit ? 0 : 1, true>>(arguments, sm_count,
-                                                                             stream);
+  return launch_scores<ScoresConfig<kHeads, kColumns, kSplit, true>>(arguments, sm_count, stream);
 }
 
 template <int kHeads>
 cudaError_t launch_early_prefill_scores(const ScoresArguments& arguments, int sm_count,
                                         cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, kPrefillColumns, 0, false, true>>(arguments, sm_count,
-                                                                              stream);
+  return launch_scores<ScoresConfig<kHeads, kPrefillColumns, true, false, true>>(arguments,
+                                                                                 sm_count, stream);
 }
 
-template <int kHeads, int kColumns, int kWays>
+template <int kHeads, int kColumns>
 cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_count,
                                       cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, kColumns, kWays, true, true>>(arguments, sm_count,
+  return launch_scores<ScoresConfig<kHeads, kColumns, false, true, true>>(arguments, sm_count,
                                                                           stream);
 }
 
 template <int kHeads>
 cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_count,
                                      cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, 128, 1, true, true, false, true>>(arguments, sm_count,
-                                                                              stream);
+  return launch_scores<ScoresConfig<kHeads, 128, false, true, true, false, true>>(arguments,
+                                                                                  sm_count, stream);
 }
 
 template <int kHeads>
 cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count,
                                cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, 64, 1, true, true, true>>(arguments, sm_count, stream);
+  return launch_scores<ScoresConfig<kHeads, 64, false, true, true, true>>(arguments, sm_count,
+                                                                          stream);
 }
 
 }  // namespace dsaperf::kernels::sm90

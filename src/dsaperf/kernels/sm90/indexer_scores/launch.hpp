@@ -30,6 +30,7 @@ struct ScoresArguments {
   std::int32_t q_len = 0;    // decode: rows of a group
   std::int32_t keys = 0;     // no row sees more
   std::int32_t columns = 0;  // of scores, to be filled outside what a row sees
+  bool keys_once = false;    // decode: L2 gives up keys before anything else
   KeptLists kept{};          // in place of scores
 };
 
@@ -39,9 +40,14 @@ constexpr int prefill_group_rows(int heads) {
 }
 constexpr int kPrefillColumns = 256;
 
-// Groups of one launch; of one of decode whose producers plan by themselves.
+// Groups of one launch; of one of decode whose load warps plan by themselves.
 constexpr int kMaxGroups = 8192;
 constexpr int kMaxEarlyGroups = 256;
+
+// What changing the group costs, in tiles, for the balance of work: in prefill 64 KB of queries.
+constexpr int kPagedGroupCost = 1;
+constexpr int kPrefillGroupCost = 3;
+constexpr int kMostGroupCost = kPrefillGroupCost;
 
 template <int kHeads>
 cudaError_t launch_prefill_scores(const ScoresArguments& arguments, int sm_count,
@@ -52,12 +58,11 @@ template <int kHeads, int kColumns, bool kSplit>
 cudaError_t launch_paged_scores(const ScoresArguments& arguments, int sm_count,
                                 cudaStream_t stream);
 
-// The same kernels, started while the grid before them ends (ScoresConfig::kEarly). kWays: boxes of
-// q that serve a group.
+// The same kernels, started while the grid before them ends (ScoresConfig::kEarly).
 template <int kHeads>
 cudaError_t launch_early_prefill_scores(const ScoresArguments& arguments, int sm_count,
                                         cudaStream_t stream);
-template <int kHeads, int kColumns, int kWays>
+template <int kHeads, int kColumns>
 cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_count,
                                       cudaStream_t stream);
 

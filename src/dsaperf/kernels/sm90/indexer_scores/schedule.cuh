@@ -16,27 +16,30 @@ struct KeyRange {
   int end;
 };
 
-// A CTA's part of the line, and where the walk along it starts.
+// A CTA's part of the line, and where the walk along it starts. A line is shorter than 2^31:
+// the launch sees to it.
 struct LinePart {
-  std::int64_t begin;
-  std::int64_t end;
-  std::int64_t at;  // position of `group` in the line
+  int begin;
+  int end;
+  int at;  // position of `group` in the line
   int group;
 };
 
+// What row `row_of_request` of a request with this context sees.
+__device__ inline RowLimits row_limits_of_request(const ScoresArguments& a, int context,
+                                                  int row_of_request) {
+  return {0, max(min(context - a.q_len + 1 + row_of_request, a.keys), 0)};
+}
+
 template <bool kPaged>
 __device__ RowLimits row_limits(const ScoresArguments& a, int row) {
-  int start = 0;
-  int end = 0;
   if constexpr (kPaged) {
-    const int group = row / a.q_len;
-    end = a.context_length[group] - a.q_len + 1 + (row - group * a.q_len);
+    const int request = row / a.q_len;
+    return row_limits_of_request(a, a.context_length[request], row - request * a.q_len);
   } else {
-    start = max(a.start[row], 0);
-    end = a.end[row];
+    const int start = max(a.start[row], 0);
+    return {start, max(min(a.end[row], a.keys) - start, 0)};
   }
-  end = min(end, a.keys);
-  return {start, max(end - start, 0)};
 }
 
 template <class Config>
@@ -66,12 +69,18 @@ template <class Config>
 __device__ LaneLimits<Config> load_limits(const ScoresArguments& a, int group, int lane_of_group) {
   LaneLimits<Config> limits;
   const int rows = group < a.groups ? group_row_count<Config>(a, group) : 0;
+  [[maybe_unused]] int context = 0;
+  if constexpr (Config::kPaged) context = rows == 0 ? 0 : a.context_length[group];
 #pragma unroll
   for (int i = 0; i < GroupLanes<Config>::kRowsOfLane; ++i) {
     const int row = i * GroupLanes<Config>::kLanes + lane_of_group;
-    limits.rows[i] = row < rows
-                         ? row_limits<Config::kPaged>(a, group_first_row<Config>(a, group) + row)
-                         : RowLimits{0, 0};
+    if (row >= rows) {
+      limits.rows[i] = {0, 0};
+    } else if constexpr (Config::kPaged) {
+      limits.rows[i] = row_limits_of_request(a, context, row);
+    } else {
+      limits.rows[i] = row_limits<false>(a, group_first_row<Config>(a, group) + row);
+    }
   }
   return limits;
 }
@@ -128,11 +137,20 @@ __device__ void compute_costs(const ScoresArguments& a, std::int32_t* costs) {
   }
 }
 
-// total * part / parts; the division of 64-bit numbers is slow, and seldom needed.
-__device__ inline std::int64_t share(std::int64_t total, unsigned part, unsigned parts) {
-  const std::int64_t product = total * part;
-  if (total * parts <= INT32_MAX) return static_cast<unsigned>(product) / parts;
-  return product / parts;
+// Where part `part` of `parts` begins: they differ in length by one at most.
+__device__ inline int share(int total, unsigned part, unsigned parts) {
+  const unsigned each = static_cast<unsigned>(total) / parts;
+  const unsigned longer = static_cast<unsigned>(total) - each * parts;
+  return static_cast<int>(each * part + min(part, longer));
+}
+
+// The part that holds a position of the line.
+__device__ inline int part_with(int position, int total, unsigned parts) {
+  const unsigned each = static_cast<unsigned>(total) / parts;
+  const unsigned longer = static_cast<unsigned>(total) - each * parts;
+  const unsigned at = static_cast<unsigned>(position);
+  const unsigned of_longer = longer * (each + 1);  // positions
+  return static_cast<int>(at < of_longer ? at / (each + 1) : longer + (at - of_longer) / each);
 }
 
 // Called by all threads of the CTA; holds three block barriers.
@@ -149,18 +167,18 @@ __device__ LinePart part_of_cta(const ScoresArguments& a, ScoresShared<Config>& 
   const int per_thread = (a.groups + Config::kThreads - 1) / Config::kThreads;
   const int first = min(thread * per_thread, a.groups);
   const int last = min(first + per_thread, a.groups);
-  std::int64_t own = 0;
+  int own = 0;
   for (int g = first; g < last; ++g) own += costs[g];
-  std::int64_t before = own;
+  int before = own;
   for (int step = 1; step < 32; step *= 2) {
-    const std::int64_t other = __shfl_up_sync(~0u, before, step);
+    const int other = __shfl_up_sync(~0u, before, step);
     if (lane >= step) before += other;
   }
   if (lane == 31) shared.warp_cost[thread / 32] = before;
   before -= own;
   if (thread == 0) shared.first_group = a.groups;
   __syncthreads();
-  std::int64_t total = 0;
+  int total = 0;
   for (int w = 0; w < Config::kThreads / 32; ++w) {
     if (w == thread / 32) before += total;
     total += shared.warp_cost[w];
@@ -170,7 +188,7 @@ __device__ LinePart part_of_cta(const ScoresArguments& a, ScoresShared<Config>& 
   part.begin = share(total, blockIdx.x, gridDim.x);
   part.end = share(total, blockIdx.x + 1, gridDim.x);
   if (part.begin < part.end && before <= part.begin && part.begin < before + own) {
-    std::int64_t at = before;
+    int at = before;
     for (int g = first; g < last; ++g) {
       if (part.begin < at + costs[g]) {
         shared.first_group = g;
@@ -189,50 +207,54 @@ __device__ LinePart part_of_cta(const ScoresArguments& a, ScoresShared<Config>& 
 
 // The same part for few requests of decode, found by one warp without shared memory: a lane has the
 // lengths of up to kGroupsOfLane neighbouring requests, all loads in flight at once. Where there is
-// no work, `group` is a.groups.
+// no work, `group` is a.groups. Each load warp takes these steps before it knows its first page, so
+// they are few.
 template <class Config>
 __device__ LinePart part_of_cta_by_a_warp(const ScoresArguments& a) {
   static_assert(Config::kPaged);
   constexpr int kGroupsOfLane = kMaxEarlyGroups / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int per_lane = (a.groups + 31) / 32;
-  std::int32_t costs[kGroupsOfLane];
+  const int first = lane * per_lane;
+  const int count = min(a.groups - first, per_lane);
+  const std::int32_t* contexts = a.context_length + first;
+  int costs[kGroupsOfLane];
 #pragma unroll
-  for (int i = 0; i < kGroupsOfLane; ++i) {
-    const int group = lane * per_lane + i;
-    // The last row of a request sees most.
-    const int seen = i < per_lane && group < a.groups ? min(a.context_length[group], a.keys) : 0;
-    costs[i] = cost_of<Config>(tile_count<Config>({0, max(seen, 0)}));
-  }
-  std::int64_t own = 0;
+  for (int i = 0; i < kGroupsOfLane; ++i) costs[i] = i < count ? contexts[i] : 0;
 #pragma unroll
-  for (const std::int32_t cost : costs) own += cost;
-  std::int64_t through = own;
+  for (int& cost : costs)  // the last row of a request sees most
+    cost = cost_of<Config>(tile_count<Config>({0, max(min(cost, a.keys), 0)}));
+  int own = 0;
+#pragma unroll
+  for (const int cost : costs) own += cost;
+  int through = own;
 #pragma unroll
   for (int step = 1; step < 32; step *= 2) {
-    const std::int64_t other = __shfl_up_sync(~0u, through, step);
+    const int other = __shfl_up_sync(~0u, through, step);
     if (lane >= step) through += other;
   }
-  const std::int64_t total = __shfl_sync(~0u, through, 31);
+  const int total = __shfl_sync(~0u, through, 31);
   LinePart part{};
   part.begin = share(total, blockIdx.x, gridDim.x);
   part.end = share(total, blockIdx.x + 1, gridDim.x);
-  std::int64_t at = through - own;
-  const bool mine = part.begin < part.end && at <= part.begin && part.begin < through;
-  int group = lane * per_lane;
+  // The first lane whose requests end after the part begins has its first one.
+  const std::uint32_t later = __ballot_sync(~0u, through > part.begin);
+  if (later == 0 || part.begin == part.end) {
+    part.group = a.groups;
+    return part;
+  }
+  int at = through - own;
+  int group = first;
+  bool ends_before = true;
 #pragma unroll
   for (int i = 0; i < kGroupsOfLane - 1; ++i) {
-    if (part.begin >= at + costs[i]) {
-      at += costs[i];
-      ++group;
-    } else {
-      break;
-    }
+    ends_before = ends_before && at + costs[i] <= part.begin;
+    at += ends_before ? costs[i] : 0;
+    group += ends_before ? 1 : 0;
   }
-  const std::uint32_t found = __ballot_sync(~0u, mine);
-  const int lane_of_part = __ffs(static_cast<int>(found)) - 1;
-  part.group = found == 0 ? a.groups : __shfl_sync(~0u, group, lane_of_part);
-  part.at = found == 0 ? 0 : __shfl_sync(~0u, at, lane_of_part);
+  const int lane_of_part = __ffs(static_cast<int>(later)) - 1;
+  part.group = __shfl_sync(~0u, group, lane_of_part);
+  part.at = __shfl_sync(~0u, at, lane_of_part);
   return part;
 }
 

@@ -77,16 +77,16 @@ __device__ void mark_taken(const KeptRequest& source, const Threshold& threshold
 
 // The line of tiles as the CTAs that scored have cut it; a request's place in it.
 struct RequestPlace {
-  std::int64_t total;
-  std::int64_t tiles_at;
+  int total;
+  int tiles_at;
   int tiles;
 };
 
 // All lanes of a warp call it.
 template <class Config>
 __device__ RequestPlace place_of_request(const SelectKeptArguments& a, int request) {
-  std::int64_t total = 0;
-  std::int64_t before = 0;
+  int total = 0;
+  int before = 0;
   int tiles = 0;
   for (int r = static_cast<int>(threadIdx.x) % 32; r < a.requests; r += 32) {
     const int of_request = tile_count<Config>({0, max(min(a.context_length[r], a.keys), 0)});
@@ -109,22 +109,18 @@ template <class Config>
 __device__ int gather_parts(const SelectKeptArguments& a, int request, SelectShared& shared) {
   const RequestPlace place = place_of_request<Config>(a, request);
   const auto ctas = static_cast<std::uint32_t>(a.ctas);
-  // The CTA whose share of the line holds a position.
-  const auto cta_of = [&](std::int64_t at) {
-    return static_cast<int>(((at + 1) * ctas - 1) / place.total);
-  };
-  const int first_cta = cta_of(place.tiles_at);
-  const int parts = cta_of(place.tiles_at + place.tiles - 1) - first_cta + 1;
+  const int first_cta = part_with(place.tiles_at, place.total, ctas);
+  const int last_cta = part_with(place.tiles_at + place.tiles - 1, place.total, ctas);
+  const int parts = last_cta - first_cta + 1;
   const int thread = static_cast<int>(threadIdx.x);
   std::uint32_t count = 0;
   if (thread < parts) {
     const auto cta = static_cast<unsigned>(first_cta + thread);
-    const std::int64_t begin = share(place.total, cta, ctas) - place.tiles_at;
+    const int begin = max(share(place.total, cta, ctas) - place.tiles_at, 0);
     // Where there are more CTAs than tiles some have none, and leave no count.
-    if (share(place.total, cta + 1, ctas) - place.tiles_at > max(begin, std::int64_t{0}))
+    if (share(place.total, cta + 1, ctas) - place.tiles_at > begin)
       count = a.kept.counts[request + first_cta + thread];
-    shared.parts[thread].first_key =
-        static_cast<std::int32_t>(max(begin, std::int64_t{0})) * Config::kTileKeys;
+    shared.parts[thread].first_key = begin * Config::kTileKeys;
     shared.parts[thread].count = count;
   }
   constexpr int kBinsOfThread = kKeptBins / kSelectThreads;

@@ -1,4 +1,4 @@
 #include "dsaperf/kernels/sm90/indexer_scores/launch.cuh"
 
-template cudaError_t dsaperf::kernels::sm90::launch_early_paged_scores<64, 64, 1>(
+template cudaError_t dsaperf::kernels::sm90::launch_early_paged_scores<64, 64>(
     const ScoresArguments&, int, cudaStream_t);

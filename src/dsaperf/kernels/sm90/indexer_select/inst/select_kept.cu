@@ -5,7 +5,7 @@
 namespace dsaperf::kernels::sm90 {
 
 // The requests stand in the line of tiles alike for 32 and 64 heads.
-using KeptConfig = ScoresConfig<64, 64, 1, true, true, true>;
+using KeptConfig = ScoresConfig<64, 64, false, true, true, true>;
 
 cudaError_t launch_select_kept(const SelectKeptArguments& arguments, cudaStream_t stream) {
   constexpr auto kKernel = select_kept_kernel<KeptConfig>;
