@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <string>
 
@@ -154,6 +155,36 @@ void expect_every_merge(const Case& c, unsigned seed) {
     }),
                  expected, what + ", " + std::to_string(parts) + " parts");
   }
+}
+
+// Blocks that each of `ctas` persistent CTAs walks over, of lists of these lengths.
+std::vector<int> blocks_of_ctas(int ctas, std::vector<std::int32_t> lengths) {
+  SparseMlaParams params;
+  params.topk_length = lengths.data();
+  params.tokens = static_cast<std::int64_t>(lengths.size());
+  params.heads = 64;
+  params.topk = *std::ranges::max_element(lengths);
+  std::vector<int> blocks(ctas);
+  std::vector<int> taken(lengths.size());
+  emulated::launch(ctas, 32, 1, 1, [&] {
+    if (threadIdx.x != 0) return;
+    for (Work<Merge::kNone> work(params); work.valid(); work.next()) {
+      const Item item = work.item(params);
+      ++taken[item.token];
+      blocks[blockIdx.x] += item.last_block - item.first_block;
+    }
+  });
+  EXPECT_EQ(taken, std::vector<int>(lengths.size(), 1));
+  return blocks;
+}
+
+TEST(SparseMlaEmulatedTest, PersistentCtasShareGrowingListsEvenly) {
+  std::vector<std::int32_t> lengths;
+  for (int i = 1; i <= 83; ++i) lengths.push_back(64 * i);
+  const auto blocks = blocks_of_ctas(8, lengths);
+  const int mean = 83 * 84 / 2 / 8;
+  EXPECT_LE(std::ranges::max(blocks), mean + 83 / 8);
+  EXPECT_GE(std::ranges::min(blocks), mean - 83 / 8);
 }
 
 TEST(SparseMlaEmulatedTest, Bf16RowsInEveryMerge) {

@@ -17,30 +17,37 @@ struct Item {
 };
 
 // The items of this CTA (of its cluster), in the same order for every role. Lists that grow with
-// the token (causal prompts) are taken longest first, so that the last ones are short.
+// the token (causal prompts) are taken longest first, so that the last ones are short, and every
+// other round of persistent CTAs goes backwards, so that none has the longest list of each round.
 template <Merge kMerge>
 class Work {
  public:
   template <class Params>
   __device__ explicit Work(const Params& params)
-      : tiles_(params.heads > kHeadTile ? params.heads / kHeadTile : 1),
-        count_(params.tokens * tiles_),
+      : two_tiles_(params.heads > kHeadTile ? 1 : 0),
+        count_(params.tokens << two_tiles_),
         cluster_(ctas_of_item(params)),
-        index_(blockIdx.x / cluster_) {}
+        index_(blockIdx.x / cluster_) {
+    if constexpr (kMerge == Merge::kNone) {
+      if (params.topk_length != nullptr)
+        to_mirrored_ = static_cast<int>(gridDim.x) - 1 - 2 * static_cast<int>(blockIdx.x);
+    }
+  }
 
   __device__ bool valid() const { return index_ < count_; }
   __device__ void next() {
     if constexpr (kMerge == Merge::kParts) {
       index_ = count_;  // one item a CTA
     } else {
-      index_ += gridDim.x / cluster_;
+      index_ += static_cast<int>(gridDim.x / cluster_) + to_mirrored_;
+      to_mirrored_ = -to_mirrored_;
     }
   }
 
   __device__ Item item(const SparseMlaParams& params) const {
     Item item;
-    item.token = index_ / tiles_;
-    item.head0 = static_cast<int>(index_ % tiles_) * kHeadTile;
+    item.token = index_ >> two_tiles_;
+    item.head0 = static_cast<int>(index_ & two_tiles_) * kHeadTile;
     item.heads = min(params.heads, kHeadTile);
     item.length = params.topk;
     if (params.topk_length != nullptr) {
@@ -68,10 +75,11 @@ class Work {
     return 1;
   }
 
-  std::int64_t tiles_;
+  int two_tiles_;  // 0 or 1: a token has one item or two
   std::int64_t count_;
   std::uint32_t cluster_;
   std::int64_t index_;
+  int to_mirrored_ = 0;  // from this CTA's place in a round to the one counted from its end
 };
 
 // Entry `position` of the item's list as it stands, or -1 past its length. What it names is judged
