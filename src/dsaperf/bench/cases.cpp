@@ -25,7 +25,7 @@ std::vector<TunedShape> shapes() {
                      .heads = heads,
                      .rows = tokens,
                      .columns = kTopk});
-  for (const int heads : {16, 8, 32})
+  for (const int heads : {64, 128, 16, 8, 32})
     for (const std::int64_t tokens : {64, 256, 1024, 4096})
       all.push_back({.kernel = TunedKernel::kSparsePrefill,
                      .heads = heads,

@@ -110,6 +110,14 @@ __device__ inline void stmatrix_x4(std::uint32_t address, std::uint32_t a, std::
       : "memory");
 }
 
+// The same matrices, from shared memory. PTX ISA 9.7.14.5.15 "ldmatrix".
+__device__ inline void ldmatrix_x4(std::uint32_t address, std::uint32_t (&words)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared::cta.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(address)
+               : "memory");
+}
+
 __device__ inline float exp2_approximate(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

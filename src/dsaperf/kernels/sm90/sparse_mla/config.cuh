@@ -76,6 +76,7 @@ struct SharedStorage {
   std::uint64_t p_full[kSlots], p_free[kSlots];
   std::uint64_t sum_full, sum_free;
 
+  __device__ std::byte* p(std::uint32_t slot) { return k_right[slot][kHalfTiles]; }
   // Partial accumulators of a cluster CTA, over the rows that are no longer needed.
   __device__ float* partial() { return reinterpret_cast<float*>(k_left); }
   static constexpr std::size_t kPartialBytes = sizeof(float) * kHeadTile * kPartialStride;

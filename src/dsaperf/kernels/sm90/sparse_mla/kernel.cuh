@@ -93,6 +93,29 @@ __device__ void multiply_query(const Query<Roles<kFormat>::kRegisterTiles>& quer
   ptx::own_registers(scores);
 }
 
+// P of a block, and by what the accumulators before it shrink, for the values. P takes the place of
+// the rope columns, which all four warps have to be done with.
+template <class Storage>
+__device__ void store_probabilities(Storage& shared, std::uint32_t slot, std::uint32_t thread,
+                                    const std::uint32_t (&p)[16], bool wanted,
+                                    const float (&factor)[2]) {
+  const std::uint32_t warp = thread / 32;
+  const std::uint32_t lane = thread % 32;
+  if (wanted && lane % 4 == 0) {
+    shared.rescale[slot][16 * warp + lane / 4] = factor[0];
+    shared.rescale[slot][16 * warp + lane / 4 + 8] = factor[1];
+  }
+  if (lane == 0) shared.rescale_wanted[slot][warp] = wanted;
+  ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
+  const std::uint32_t tile = ptx::shared_address(shared.p(slot));
+#pragma unroll
+  for (int j = 0; j < 8; j += 2)
+    ptx::stmatrix_x4(tile + chunk_offset(16 * warp + lane % 16, j + lane / 16), p[2 * j],
+                     p[2 * j + 1], p[2 * j + 2], p[2 * j + 3]);
+  ptx::fence_async_shared();
+  __syncwarp();
+}
+
 template <KvRows::Format kFormat, Merge kMerge, class Params>
 __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared) {
   const int warp = threadIdx.x / 32;
@@ -101,7 +124,6 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
   const int quad = lane % 4;
   const ScoreScale scale(params.scale);
   const std::uint64_t once = ptx::policy_evict_first();
-  const std::uint32_t p_row = (lane & 7) + ((lane >> 3) & 1) * 8 + 16 * warp;  // stmatrix row
   Ring<Roles<kFormat>::kLeftSlots> left;
   Ring<kSlots> right;
   std::uint32_t item_count = 0;
@@ -128,25 +150,9 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
       }
       float factor[2];
       const bool wanted = softmax.raise(s, scale.scale, factor);
-      if (wanted && quad == 0) {
-        shared.rescale[slot][row] = factor[0];
-        shared.rescale[slot][row + 8] = factor[1];
-      }
-      if (lane == 0) shared.rescale_wanted[slot][warp] = wanted;
-
       std::uint32_t p[16];
       softmax.probabilities(s, scale.scale, p);
-      // P takes the place of the rope columns, which all four warps have to be done with.
-      ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
-      const std::uint32_t p_base =
-          ptx::shared_address(shared.k_right[slot][kHalfTiles]) + p_row * 128;
-#pragma unroll
-      for (int j = 0; j < 8; j += 2) {
-        const std::uint32_t chunk = (j + (lane >> 4)) ^ (p_row & 7);
-        ptx::stmatrix_x4(p_base + chunk * 16, p[2 * j], p[2 * j + 1], p[2 * j + 2], p[2 * j + 3]);
-      }
-      ptx::fence_async_shared();
-      __syncwarp();
+      store_probabilities(shared, slot, threadIdx.x, p, wanted, factor);
       left.advance();
       right.advance();
       // The right half is filled after the left one, so it speaks for both.
@@ -239,6 +245,17 @@ __device__ inline void store_item(const SparseMlaParams& params, const Item& ite
   }
 }
 
+// The accumulators shrink when the maximum of one of the warp's heads has risen.
+template <class Storage>
+__device__ void rescale_values(const Storage& shared, std::uint32_t slot, float (&o)[128]) {
+  const int warp = threadIdx.x / 32 % 4;
+  const int row = 16 * warp + threadIdx.x % 32 / 4;
+  if (shared.rescale_wanted[slot][warp] == 0) return;
+  const float factor[2] = {shared.rescale[slot][row], shared.rescale[slot][row + 8]};
+#pragma unroll
+  for (int i = 0; i < 128; ++i) o[i] *= factor[(i >> 1) & 1];
+}
+
 template <KvRows::Format kFormat, Merge kMerge, class Params>
 __device__ void value_role(const Params& params, SharedStorage<kFormat>& shared, int half) {
   const int warp = threadIdx.x / 32 % 4;
@@ -267,13 +284,8 @@ __device__ void value_role(const Params& params, SharedStorage<kFormat>& shared,
       const std::uint32_t slot = right.slot;
       ptx::mbarrier_wait(ptx::shared_address(&shared.p_full[slot]), right.parity);
       const int fresh = block == item.first_block;
-      if (!fresh && shared.rescale_wanted[slot][warp] != 0) {
-        const float factor[2] = {shared.rescale[slot][row], shared.rescale[slot][row + 8]};
-#pragma unroll
-        for (int i = 0; i < 128; ++i) o[i] *= factor[(i >> 1) & 1];
-      }
-      const std::uint64_t p =
-          ptx::swizzled_128b(ptx::shared_address(shared.k_right[slot][kHalfTiles]), 16);
+      if (!fresh) rescale_values(shared, slot, o);
+      const std::uint64_t p = ptx::swizzled_128b(ptx::shared_address(shared.p(slot)), 16);
       const std::uint64_t v =
           ptx::swizzled_128b(half == 0 ? ptx::shared_address(shared.k_left[left.slot])
                                        : ptx::shared_address(shared.k_right[slot]),

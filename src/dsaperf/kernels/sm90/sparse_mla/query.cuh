@@ -12,6 +12,11 @@ namespace dsaperf::kernels::sm90::sparse_mla {
 
 inline constexpr int kScoreBarrier = 1;
 
+const __device__ inline __nv_bfloat16* first_head(const SparseMlaParams& params, const Item& item) {
+  return static_cast<const __nv_bfloat16*>(params.q) + item.token * params.q_token_stride +
+         item.head0 * params.q_head_stride;
+}
+
 // Q of one item, held by the score warpgroup: the first tiles in registers, as operand A, the rest
 // in shared memory, as [head, 64 columns] with 128-byte swizzle.
 template <int kRegisterTiles>
@@ -51,11 +56,6 @@ struct Query {
   }
 
  private:
-  static const __device__ __nv_bfloat16* first_head(const SparseMlaParams& params,
-                                                    const Item& item) {
-    return static_cast<const __nv_bfloat16*>(params.q) + item.token * params.q_token_stride +
-           item.head0 * params.q_head_stride;
-  }
   __device__ void load_words(const SparseMlaParams& params, const Item& item) {
     // Computed anew for each item; the registers are needed in between.
     std::uint32_t thread = threadIdx.x;

@@ -45,26 +45,30 @@ struct LazySoftmax {
   float maximum[2] = {kMaximumFloor, kMaximumFloor};
   float sum[2] = {0, 0};
 
-  // Whether it rises for any head of the warp; by `factor` what was summed before shrinks.
+  // Whether it rises for any head of the warp; then, by `factor` what was summed before shrinks.
   __device__ bool raise(const float (&s)[32], float scale, float (&factor)[2]) {
+    float largest[2];
     bool wanted = false;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float largest = -INFINITY;
+      largest[r] = -INFINITY;
 #pragma unroll
       for (int j = 0; j < 8; ++j)
-        largest = fmaxf(largest, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
-      largest *= scale;
-      largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 1));
-      largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 2));
-      const bool higher = largest > maximum[r] + kLazyExponent;
-      const float next = higher ? largest : maximum[r];
+        largest[r] = fmaxf(largest[r], fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
+      largest[r] *= scale;
+      wanted |= largest[r] > maximum[r] + kLazyExponent;
+    }
+    if (!__any_sync(0xffffffff, wanted)) return false;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      largest[r] = fmaxf(largest[r], __shfl_xor_sync(0xffffffff, largest[r], 1));
+      largest[r] = fmaxf(largest[r], __shfl_xor_sync(0xffffffff, largest[r], 2));
+      const float next = largest[r] > maximum[r] + kLazyExponent ? largest[r] : maximum[r];
       factor[r] = ptx::exp2_approximate(maximum[r] - next);
       maximum[r] = next;
       sum[r] *= factor[r];
-      wanted |= higher;
     }
-    return __any_sync(0xffffffff, wanted);
+    return true;
   }
 
   // P of the scores, in pairs of bf16: p[2 j + r] for 8 columns j, head r.

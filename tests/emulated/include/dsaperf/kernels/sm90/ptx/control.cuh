@@ -54,5 +54,12 @@ inline void stmatrix_x4(std::uint32_t address, std::uint32_t a, std::uint32_t b,
     *static_cast<std::uint32_t*>(
         emulated::own_pointer_of(rows[8 * matrix + lane / 4] + 4 * (lane % 4))) = words[matrix];
 }
+inline void ldmatrix_x4(std::uint32_t address, std::uint32_t (&words)[4]) {
+  const auto rows = emulated::gather_warp(address);
+  const std::uint32_t lane = threadIdx.x % 32;
+  for (std::uint32_t matrix = 0; matrix < 4; ++matrix)
+    words[matrix] = *static_cast<std::uint32_t*>(
+        emulated::own_pointer_of(rows[8 * matrix + lane / 4] + 4 * (lane % 4)));
+}
 
 }  // namespace dsaperf::kernels::sm90::ptx
