@@ -18,21 +18,24 @@
 //
 // A persistent cluster of two CTAs takes tiles of kTileM x 256 of y, each CTA 128 columns: the rows
 // of x are fetched once for both, half by each. The products of 128 of k are summed by the tensor
-// cores, then added in f32 times the two scales, so that scales of any value are applied in f32;
-// while one math warpgroup adds, the products of the other run.
+// cores, then added in f32 times the two scales, so that scales of any value are applied in f32.
+// The math warpgroups take turns: while one adds, the products of the other run. Left to themselves
+// they multiply side by side, are done at the same time, and then both add.
 //
-//   producer warp    per step of 128 of k: half of x --copy engine--> both CTAs, w --copy engine-->
-//   stage scales warp      scales of x --cp.async--> stage math warpgroups  kTileM / 2 rows each,
-//   64 at a time: wait full, 4 wgmma (K = 32) of 64 x 128,
-//                    sum += scales * products; then arrive empty at both CTAs
+//   producer warp    per step of 128 of k: half of x --copy engine--> both CTAs,
+//                    w --copy engine--> stage
+//   scales warp      scales of x --cp.async--> stage
+//   math warpgroups  kTileM / 2 rows each, 64 at a time: wait full and for their turn, 4 wgmma
+//                    (K = 32) of 64 x 128, of which the last runs when the turn passes on;
+//                    sum += scales * products; after the last 64 arrive empty at both CTAs
 //
 //   barrier  arrivals                                               waited for by
 //   full     32 cp.async of the scales warp, producer + bytes       math
 //   empty    4 warps x 2 warpgroups x 2 CTAs                        producer, scales warp
+//   1, 2     (named) the other math warpgroup                       math warpgroup 0, 1: its turn
 //
-//   bound by  tensor cores: kTileM x 128 x 128 in 4 * kTileM clk, and about one clk more for each
-//   FP32
-//             instruction of the sums (docs/kernels/indexer_scores.md), 25 % of them
+//   bound by  tensor cores: kTileM x 128 x 128 in 4 * kTileM clk; sums of 64 rows, 64 instructions
+//             a warp, stand beside the 256 clk of the other warpgroup's products
 //   L2        (kTileM / 2 + 128) * 128 B a step: 32 KB at 256 rows
 namespace dsaperf::kernels::sm90 {
 
@@ -143,7 +146,29 @@ __device__ void load_scales(const Fp8GemmArguments& a, typename ManyRows<kTileM>
   }
 }
 
-// Two neighbouring columns of a row.
+// Of two warpgroups at the tensor cores: 0, 1, 0, 1, ... as often as each multiplies.
+class Turns {
+ public:
+  __device__ Turns(int warpgroup, int count)
+      : warpgroup_(warpgroup), waits_(warpgroup != 0), left_(count) {}
+
+  __device__ void take() {
+    if (waits_) ptx::named_barrier_sync(1 + warpgroup_, 2 * 128);
+    waits_ = true;
+  }
+  // The last turn of all is warpgroup 1's: nobody waits for the next.
+  __device__ void pass_on() {
+    --left_;
+    if (warpgroup_ == 0 || left_ > 0) ptx::named_barrier_arrive(2 - warpgroup_, 2 * 128);
+  }
+
+ private:
+  int warpgroup_;
+  bool waits_;
+  int left_;
+};
+
+// Two neighbouring columns of a row; `left` columns are there.
 __device__ inline void store_pair(__nv_bfloat16* out, float a, float b, bool aligned,
                                   std::int64_t left) {
   if (aligned && left >= 2) {
@@ -151,6 +176,41 @@ __device__ inline void store_pair(__nv_bfloat16* out, float a, float b, bool ali
   } else {
     if (left >= 1) out[0] = __float2bfloat16_rn(a);
     if (left >= 2) out[1] = __float2bfloat16_rn(b);
+  }
+}
+
+// Words q = 0 ... 3 of each of four neighbouring lanes: lane l gets word l of lanes 0 ... 3.
+__device__ inline uint4 transposed_by_four(const std::uint32_t (&words)[4], int lane) {
+  const bool odd = (lane & 1) != 0;
+  const bool high = (lane & 2) != 0;
+  const auto other = [](std::uint32_t value, int distance) {
+    return __shfl_xor_sync(0xffffffff, value, distance);
+  };
+  // Pairs of lanes: even words of the one for odd words of the other; then pairs of pairs.
+  const std::uint32_t first = other(odd ? words[0] : words[1], 1);
+  const std::uint32_t second = other(odd ? words[2] : words[3], 1);
+  const std::uint32_t low[2] = {odd ? first : words[0], odd ? words[1] : first};
+  const std::uint32_t up[2] = {odd ? second : words[2], odd ? words[3] : second};
+  const std::uint32_t third = other(high ? low[0] : up[0], 2);
+  const std::uint32_t fourth = other(high ? low[1] : up[1], 2);
+  return high ? make_uint4(third, fourth, up[0], up[1]) : make_uint4(low[0], low[1], third, fourth);
+}
+
+__device__ inline std::uint32_t packed(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const std::uint32_t*>(&pair);
+}
+
+// 128 columns of a warp's eight rows, a row on four lanes; sums[4 * j] is column 8 * j + 2 * (lane
+// % 4). Four groups of eight columns at a time, so that a lane stores 16 bytes and a row 64.
+__device__ inline void store_rows(__nv_bfloat16* row, const float* sums, bool there, int lane) {
+#pragma unroll
+  for (int j = 0; j < 16; j += 4) {
+    std::uint32_t words[4];
+#pragma unroll
+    for (int q = 0; q < 4; ++q) words[q] = packed(sums[4 * (j + q)], sums[4 * (j + q) + 1]);
+    const uint4 columns = transposed_by_four(words, lane);
+    if (there) *reinterpret_cast<uint4*>(row + 8 * (j + lane % 4)) = columns;
   }
 }
 
@@ -163,6 +223,8 @@ __device__ void multiply_tiles(const Fp8GemmArguments& a, typename ManyRows<kTil
   const int warpgroup_row = static_cast<int>(threadIdx.x) / 128 * C::kRowsOfWarpgroup;
   const int thread_row = warpgroup_row + 16 * (thread / 32) + lane / 4;
   const TileOrder<kTileM> order(a.p);
+  const int tiles = cluster < order.count() ? (order.count() - 1 - cluster) / clusters + 1 : 0;
+  Turns turns(static_cast<int>(threadIdx.x) / 128, tiles * a.steps * C::kParts);
   RingPosition<C::kStages> at;
   for (int tile = cluster; tile < order.count(); tile += clusters) {
     const int2 where = order.row_and_pair(tile);
@@ -177,20 +239,27 @@ __device__ void multiply_tiles(const Fp8GemmArguments& a, typename ManyRows<kTil
       const float next_w_scale = a.p.w_scales[w_scales_at + next];
       ptx::mbarrier_wait(ptx::shared_address(&shared.full[at.stage]), at.parity);
       const std::uint64_t w = ptx::swizzled_128b(ptx::shared_address(shared.w[at.stage]), 16);
+      // Before the first turn, so that no product waits for them.
+      float upper[C::kParts], lower[C::kParts];
+#pragma unroll
+      for (int part = 0; part < C::kParts; ++part) {
+        upper[part] = shared.scales[at.stage][thread_row + 64 * part] * w_scale;
+        lower[part] = shared.scales[at.stage][thread_row + 64 * part + 8] * w_scale;
+      }
 #pragma unroll
       for (int part = 0; part < C::kParts; ++part) {
         const std::uint64_t x = ptx::swizzled_128b(
             ptx::shared_address(&shared.x[at.stage][(warpgroup_row + 64 * part) * C::kStepK]), 16);
         float products[64];
+        turns.take();
         ptx::wgmma_fence();
 #pragma unroll
         for (int i = 0; i < C::kStepK / 32; ++i) {
           ptx::wgmma_e4m3<C::kTileN>(products, x + 2 * i, w + 2 * i, i != 0);
+          if (i + 2 >= C::kStepK / 32) ptx::wgmma_commit();
         }
-        ptx::wgmma_commit();
-        const float* scales = &shared.scales[at.stage][thread_row + 64 * part];
-        const float upper = scales[0] * w_scale;
-        const float lower = scales[8] * w_scale;
+        ptx::wgmma_wait<1>();
+        turns.pass_on();
         ptx::wgmma_wait<0>();
         ptx::own_registers(products);
         if (part + 1 == C::kParts) {
@@ -202,10 +271,11 @@ __device__ void multiply_tiles(const Fp8GemmArguments& a, typename ManyRows<kTil
         }
 #pragma unroll
         for (int j = 0; j < 16; ++j) {
-          total[part][4 * j] = fmaf(upper, products[4 * j], total[part][4 * j]);
-          total[part][4 * j + 1] = fmaf(upper, products[4 * j + 1], total[part][4 * j + 1]);
-          total[part][4 * j + 2] = fmaf(lower, products[4 * j + 2], total[part][4 * j + 2]);
-          total[part][4 * j + 3] = fmaf(lower, products[4 * j + 3], total[part][4 * j + 3]);
+          float* const sums = &total[part][4 * j];
+          sums[0] = fmaf(upper[part], products[4 * j], sums[0]);
+          sums[1] = fmaf(upper[part], products[4 * j + 1], sums[1]);
+          sums[2] = fmaf(lower[part], products[4 * j + 2], sums[2]);
+          sums[3] = fmaf(lower[part], products[4 * j + 3], sums[3]);
         }
       }
       at.advance();
@@ -214,12 +284,19 @@ __device__ void multiply_tiles(const Fp8GemmArguments& a, typename ManyRows<kTil
 
     auto* const y = static_cast<__nv_bfloat16*>(a.p.y);
     const bool aligned = reinterpret_cast<std::uintptr_t>(y) % 4 == 0 && a.p.y_stride % 2 == 0;
-    const std::int64_t first_n = std::int64_t{block} * C::kTileN + 2 * (lane % 4);
+    const std::int64_t tile_n = std::int64_t{block} * C::kTileN;
+    const std::int64_t first_n = tile_n + 2 * (lane % 4);
+    const bool whole = reinterpret_cast<std::uintptr_t>(y) % 16 == 0 && a.p.y_stride % 8 == 0 &&
+                       tile_n + C::kTileN <= a.p.n;
 #pragma unroll
     for (int part = 0; part < C::kParts; ++part) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const std::int64_t row = std::int64_t{where.x} * kTileM + thread_row + 64 * part + 8 * half;
+        if (whole) {
+          store_rows(y + row * a.p.y_stride + tile_n, &total[part][2 * half], row < a.p.m, lane);
+          continue;
+        }
         if (row >= a.p.m) continue;
         __nv_bfloat16* out = y + row * a.p.y_stride + first_n;
 #pragma unroll
