@@ -18,7 +18,6 @@ namespace dsaperf::kernels::sm90 {
 inline constexpr int kKeptShift = 18;                // of a float's bits: 5 of its mantissa stay
 inline constexpr int kKeptLowest = (127 - 16) << 5;  // magnitude of bin kKeptBins / 2
 inline constexpr int kKeptHalf = kKeptBins / 2;      // bins of one sign
-inline constexpr std::uint32_t kKeyOfZero = 0x80000000;  // key_of
 
 __device__ inline int kept_bin(std::uint32_t key) {
   const bool positive = key >= kKeyOfZero;

@@ -20,6 +20,7 @@ struct alignas(16) TopkShared {
   std::uint32_t candidates;  // may pass the capacity: then the list is incomplete
   std::uint32_t largest;     // key of any candidate
   std::uint32_t finalist_count;
+  std::uint32_t zeros;  // elements of a short row that are zero
 };
 
 }  // namespace dsaperf::kernels::sm90

@@ -25,8 +25,10 @@
 //   limits    topk < capacity; columns < 2^31
 namespace dsaperf::kernels::sm90 {
 
-// The sample is as large as makes the expected number above the threshold this, within limits.
-inline constexpr int kSampleAboveThreshold = 128;
+// The sample is as large as makes the expected number above the threshold this, within limits. A
+// row with an SM to itself has room for more candidates, and waits for the sample.
+template <int kThreads>
+inline constexpr int kSampleAboveThreshold = kThreads == 1024 ? 64 : 128;
 template <int kThreads>
 inline constexpr int kMostSampleOfThread = kThreads == 1024 ? 8 : 16;
 inline constexpr int kVectorsOfThread = 3;  // of 16 bytes, loaded ahead
@@ -124,7 +126,7 @@ __device__ float find_pivot(const float* __restrict__ scores, int length, int to
   constexpr int kWarps = kThreads / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int wanted = static_cast<int>(static_cast<float>(kSampleAboveThreshold) *
+  const int wanted = static_cast<int>(static_cast<float>(kSampleAboveThreshold<kThreads>) *
                                       static_cast<float>(length) / static_cast<float>(topk));
   const int most = min(kMostSampleOfThread<kThreads>, static_cast<int>(list.capacity) / kThreads);
   const int of_thread = min((wanted + kThreads - 1) / kThreads, most);
@@ -240,9 +242,22 @@ __device__ bool gather_candidates(const CandidateList& list, int cluster, TopkSh
       const std::uint32_t base = __shfl_sync(~0u, through, rank) - part;
       const std::uint32_t entries =
           ptx::cluster_address(ptx::shared_address(list.entries), static_cast<std::uint32_t>(rank));
-      for (std::uint32_t i = static_cast<std::uint32_t>(warp % warps_of_rank) * 32 + lane;
-           rank != 0 && i < part; i += static_cast<std::uint32_t>(warps_of_rank) * 32) {
-        list.entries[base + i] = ptx::load_cluster_u32x2(entries + sizeof(Candidate) * i);
+      if (rank == 0) continue;
+      constexpr int kBatch = 4;  // in flight
+      const std::uint32_t step = static_cast<std::uint32_t>(warps_of_rank) * 32;
+      for (std::uint32_t first = static_cast<std::uint32_t>(warp % warps_of_rank) * 32 + lane;
+           first < part; first += kBatch * step) {
+        Candidate batch[kBatch];
+#pragma unroll
+        for (int j = 0; j < kBatch; ++j) {
+          const std::uint32_t i = first + j * step;
+          if (i < part) batch[j] = ptx::load_cluster_u32x2(entries + sizeof(Candidate) * i);
+        }
+#pragma unroll
+        for (int j = 0; j < kBatch; ++j) {
+          const std::uint32_t i = first + j * step;
+          if (i < part) list.entries[base + i] = batch[j];
+        }
       }
     }
   }
@@ -338,6 +353,19 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads)
   const int rank = static_cast<int>(ptx::cluster_rank());
   const int row = static_cast<int>(blockIdx.x) / cluster;
   const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < kTopkBins / 4; i += kThreads) {
+    reinterpret_cast<uint4*>(shared.histogram)[i] = uint4{};
+  }
+  for (int i = thread; i < a.window / 128; i += kThreads) {
+    reinterpret_cast<uint4*>(bitmap.words)[i] = uint4{};
+  }
+  if (thread == 0) {
+    shared.candidates = 0;
+    shared.largest = 0;
+    shared.finalist_count = 0;
+  }
+  ptx::launch_next_grid();
+  ptx::wait_for_previous_grid();
 
   const int begin = a.start == nullptr ? 0 : max(min(a.start[row], a.columns), 0);
   const int end = end_of_row(a, row);
@@ -357,18 +385,6 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads)
   }
   const bool dense = length <= a.capacity;
   if (dense && rank != 0) return;
-
-  for (int i = thread; i < kTopkBins / 4; i += kThreads) {
-    reinterpret_cast<uint4*>(shared.histogram)[i] = uint4{};
-  }
-  for (int i = thread; i < min(a.window, (length + 127) & ~127) / 128; i += kThreads) {
-    reinterpret_cast<uint4*>(bitmap.words)[i] = uint4{};
-  }
-  if (thread == 0) {
-    shared.candidates = 0;
-    shared.largest = 0;
-    shared.finalist_count = 0;
-  }
 
   if (dense) {
     for (int i = thread; i < length; i += kThreads) list.keys()[i] = key_of(scores[i]);

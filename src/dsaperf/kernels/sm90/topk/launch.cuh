@@ -10,47 +10,10 @@
 
 namespace dsaperf::kernels::sm90 {
 
-template <int kThreads>
-cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
-  const std::size_t bytes = sizeof(TopkShared) +
-                            static_cast<std::size_t>(arguments.capacity) * sizeof(Candidate) +
-                            static_cast<std::size_t>(arguments.window) / 8;
-  cudaError_t status = cudaFuncSetAttribute(
-      topk_kernel<kThreads>, cudaFuncAttributeMaxDynamicSharedMemorySize, kTopkMaxShared);
-  if (status != cudaSuccess) return status;
-  if (cluster > 8) {
-    status = cudaFuncSetAttribute(topk_kernel<kThreads>,
-                                  cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
-    if (status != cudaSuccess) return status;
-  }
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(arguments.rows * cluster));
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = bytes;
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, topk_kernel<kThreads>, arguments);
-}
-
-template <int kThreads, int kValues>
-cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream) {
-  const std::size_t bytes =
-      sizeof(TopkShared) + static_cast<std::size_t>(arguments.topk) * sizeof(std::int32_t);
-  short_topk_kernel<kThreads, kValues>
-      <<<static_cast<unsigned>(arguments.rows), kThreads, bytes, stream>>>(arguments);
-  return cudaGetLastError();
-}
-
-template <int kThreads, int kValues>
-cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
-  constexpr auto kKernel = spread_topk_kernel<kThreads, kValues>;
-  const std::size_t bytes =
-      sizeof(SpreadShared) +
-      std::min<std::size_t>(arguments.topk, kThreads * kValues) * sizeof(std::int32_t);
+// Launches kKernel, which waits itself for the grid before it, with this much of shared memory.
+template <auto kKernel>
+cudaError_t launch_rows(const TopkArguments& arguments, int threads, int cluster, std::size_t bytes,
+                        cudaStream_t stream) {
   cudaError_t status =
       cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kTopkMaxShared);
   if (status != cudaSuccess) return status;
@@ -59,18 +22,42 @@ cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, cuda
     if (status != cudaSuccess) return status;
   }
   cudaLaunchAttribute attributes[2];
-  attributes[0].id = cudaLaunchAttributeClusterDimension;
-  attributes[0].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(arguments.rows * cluster));
-  config.blockDim = dim3(kThreads);
+  config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = bytes;
   config.stream = stream;
   config.attrs = attributes;
-  config.numAttrs = 2;
+  config.numAttrs = cluster > 1 ? 2 : 1;
   return cudaLaunchKernelEx(&config, kKernel, arguments);
+}
+
+template <int kThreads>
+cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
+  const std::size_t bytes = sizeof(TopkShared) +
+                            static_cast<std::size_t>(arguments.capacity) * sizeof(Candidate) +
+                            static_cast<std::size_t>(arguments.window) / 8;
+  return launch_rows<topk_kernel<kThreads>>(arguments, kThreads, cluster, bytes, stream);
+}
+
+template <int kThreads, int kValues>
+cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream) {
+  const std::size_t bytes =
+      sizeof(TopkShared) + static_cast<std::size_t>(arguments.topk) * sizeof(std::int32_t);
+  return launch_rows<short_topk_kernel<kThreads, kValues>>(arguments, kThreads, 1, bytes, stream);
+}
+
+template <int kThreads, int kValues>
+cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
+  const std::size_t bytes =
+      sizeof(SpreadShared) +
+      std::min<std::size_t>(arguments.topk, kThreads * kValues) * sizeof(std::int32_t);
+  return launch_rows<spread_topk_kernel<kThreads, kValues>>(arguments, kThreads, cluster, bytes,
+                                                            stream);
 }
 
 }  // namespace dsaperf::kernels::sm90

@@ -11,6 +11,7 @@
 namespace dsaperf::kernels::sm90 {
 
 inline constexpr std::uint32_t kKeyOfMinusInfinity = 0x007fffff;
+inline constexpr std::uint32_t kKeyOfZero = 0x80000000;
 
 // Ordered as the float is, -0 as +0, NaN below everything.
 __device__ inline std::uint32_t key_of(float value) {
@@ -177,6 +178,30 @@ struct Threshold {
   }
 };
 
+// The same once few elements are left, kTopkFinalists at most: those within `keys` and `places`,
+// places.active in number, are listed and ranked each against each. Two block barriers.
+template <class ForEach>
+__device__ Threshold threshold_of_few(const Range& keys, const Range& places, TopkShared& shared,
+                                      ForEach for_each) {
+  for_each([&](std::uint32_t key, std::uint32_t position) {
+    if (keys.holds(key) && places.holds(~position)) {
+      const std::uint32_t slot = atomicAdd(&shared.finalist_count, 1u);
+      shared.finalists[slot] = static_cast<std::uint64_t>(key) << 32 | ~position;
+    }
+  });
+  __syncthreads();
+  if (threadIdx.x < places.active) {
+    const std::uint64_t own = shared.finalists[threadIdx.x];
+    std::uint32_t rank = 0;
+#pragma unroll 4
+    for (std::uint32_t i = 0; i < places.active; ++i) rank += shared.finalists[i] > own ? 1 : 0;
+    if (rank == places.need - 1) shared.threshold = own;
+  }
+  __syncthreads();
+  return {static_cast<std::uint32_t>(shared.threshold >> 32),
+          static_cast<std::uint32_t>(shared.threshold)};
+}
+
 // The threshold of the keys.need largest. for_each(f) calls f(key, position) for elements of this
 // thread; `length` bounds positions. shared.finalist_count must be zero.
 template <int kThreads, class ForEach>
@@ -195,23 +220,7 @@ __device__ Threshold find_threshold(Range keys, std::uint32_t length, TopkShared
     });
     if (places.active == places.need) return {keys.lo, places.lo};
   }
-  for_each([&](std::uint32_t key, std::uint32_t position) {
-    if (keys.holds(key) && places.holds(~position)) {
-      const std::uint32_t slot = atomicAdd(&shared.finalist_count, 1u);
-      shared.finalists[slot] = static_cast<std::uint64_t>(key) << 32 | ~position;
-    }
-  });
-  __syncthreads();
-  if (threadIdx.x < places.active) {
-    const std::uint64_t own = shared.finalists[threadIdx.x];
-    std::uint32_t rank = 0;
-#pragma unroll 4
-    for (std::uint32_t i = 0; i < places.active; ++i) rank += shared.finalists[i] > own ? 1 : 0;
-    if (rank == places.need - 1) shared.threshold = own;
-  }
-  __syncthreads();
-  return {static_cast<std::uint32_t>(shared.threshold >> 32),
-          static_cast<std::uint32_t>(shared.threshold)};
+  return threshold_of_few(keys, places, shared, for_each);
 }
 
 }  // namespace dsaperf::kernels::sm90
