@@ -5,6 +5,7 @@
 #include "dsaperf/op/attention_rows.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace dsaperf::op {
 namespace {
@@ -29,23 +30,63 @@ Result<Buffer> uploaded(Backend& backend, const std::vector<T>& values) {
   return buffer;
 }
 
-Result<DsaLayer::Projection> projection(Backend& backend, const char* name, const Matrix& matrix,
-                                        std::int64_t rows, std::int64_t columns) {
+std::int64_t groups_of(std::int64_t size) {
+  return (size + kQuantGroup - 1) / kQuantGroup;
+}
+
+Result<void> check_matrix(const char* name, const Matrix& matrix, std::int64_t rows,
+                          std::int64_t columns) {
   if (matrix.rows != rows || matrix.columns != columns ||
       static_cast<std::int64_t>(matrix.bf16.size()) != rows * columns)
     return fail(Errc::kInvalidArgument, "weights: {} is {} x {}, the layer needs {} x {}", name,
                 matrix.rows, matrix.columns, rows, columns);
+  if (matrix.fp8.empty()) return {};
+  if (matrix.fp8.size() != matrix.bf16.size() ||
+      static_cast<std::int64_t>(matrix.scales.size()) != groups_of(rows) * groups_of(columns))
+    return fail(Errc::kInvalidArgument, "weights: {}: fp8 values or scales are incomplete", name);
+  return {};
+}
+
+Result<DsaLayer::Projection> projection(Backend& backend, const char* name, const Matrix& matrix,
+                                        std::int64_t rows, std::int64_t columns) {
+  DSAPERF_TRY(check_matrix(name, matrix, rows, columns));
   DsaLayer::Projection result{.rows = rows, .columns = columns};
   DSAPERF_TRY_ASSIGN(result.bf16, uploaded(backend, matrix.bf16));
   if (matrix.fp8.empty()) return result;
-  const std::int64_t blocks =
-      ((rows + kQuantGroup - 1) / kQuantGroup) * ((columns + kQuantGroup - 1) / kQuantGroup);
-  if (matrix.fp8.size() != matrix.bf16.size() ||
-      static_cast<std::int64_t>(matrix.scales.size()) != blocks)
-    return fail(Errc::kInvalidArgument, "weights: {}: fp8 values or scales are incomplete", name);
   DSAPERF_TRY_ASSIGN(result.fp8, uploaded(backend, matrix.fp8));
   DSAPERF_TRY_ASSIGN(result.scales, uploaded(backend, matrix.scales));
   return result;
+}
+
+// Matrices below each other, each from a row where a block of scales begins; rows between are zero.
+// fp8 where all of them are.
+Matrix stacked(std::span<const Matrix* const> matrices) {
+  Matrix all{.columns = matrices.front()->columns};
+  const bool fp8 =
+      std::ranges::none_of(matrices, [](const Matrix* matrix) { return matrix->fp8.empty(); });
+  for (const Matrix* const matrix : matrices) {
+    const std::int64_t first = groups_of(all.rows) * kQuantGroup;
+    all.rows = first + matrix->rows;
+    all.bf16.resize(first * all.columns, 0);
+    all.bf16.insert(all.bf16.end(), matrix->bf16.begin(), matrix->bf16.end());
+    if (!fp8) continue;
+    all.fp8.resize(first * all.columns, 0);
+    all.fp8.insert(all.fp8.end(), matrix->fp8.begin(), matrix->fp8.end());
+    all.scales.insert(all.scales.end(), matrix->scales.begin(), matrix->scales.end());
+  }
+  return all;
+}
+
+Result<DsaLayer::Projection> qkv_a_projection(Backend& backend, const LayerSpec& spec,
+                                              const LayerWeights& weights) {
+  DSAPERF_TRY(check_matrix("q_a", weights.q_a, spec.q_lora, spec.hidden));
+  DSAPERF_TRY(check_matrix("kv_a", weights.kv_a, kKeyDim, spec.hidden));
+  std::vector<const Matrix*> matrices = {&weights.q_a, &weights.kv_a};
+  if (spec.has_indexer) {
+    DSAPERF_TRY(check_matrix("ik", weights.ik, kIndexDim, spec.hidden));
+    matrices.insert(matrices.begin() + 1, &weights.ik);
+  }
+  return projection(backend, "qkv_a", stacked(matrices), spec.qkv_a_columns().all, spec.hidden);
 }
 
 Result<Buffer> vector_of(Backend& backend, const char* name, const std::vector<float>& values,
@@ -166,9 +207,8 @@ Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8,
   const auto bf16 = [&](const char* name, std::vector<std::int64_t> shape) {
     return add(backend, pass, name, DType::kBf16, std::move(shape));
   };
-  DSAPERF_TRY(bf16("q_a", {n, spec.q_lora}));
+  DSAPERF_TRY(bf16("qkv_a", {n, spec.qkv_a_columns().all}));
   DSAPERF_TRY(bf16("q_r", {n, spec.q_lora}));
-  DSAPERF_TRY(bf16("kv", {n, kKeyDim}));
   DSAPERF_TRY(bf16("latent", {n, kLatentDim}));
   DSAPERF_TRY(bf16("k_rope", {n, kRopeDim}));
   DSAPERF_TRY(bf16("q", {n, spec.heads, spec.query_dim()}));
@@ -182,7 +222,6 @@ Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8,
   DSAPERF_TRY(add(backend, pass, "selection", DType::kI32, {n, pass.selected}));
   DSAPERF_TRY(add(backend, pass, "selection_rows", DType::kI32, {n, pass.selected}));
   if (spec.has_indexer) {
-    DSAPERF_TRY(bf16("index_key_raw", {n, kIndexDim}));
     DSAPERF_TRY(bf16("index_key", {n, kIndexDim}));
     DSAPERF_TRY(add(backend, pass, "index_key_e4m3", DType::kE4m3, {n, kIndexDim}));
     DSAPERF_TRY(add(backend, pass, "index_key_scale", DType::kF32, {n}));
@@ -318,11 +357,16 @@ void set_rope_table(ForwardPass& pass) {
 
 Bytes DsaLayer::weight_bytes() const {
   std::size_t bytes = kv_b_.bf16.bytes() + iw_.bf16.bytes();  // these two multiply in bf16 always
-  for (const auto* projection : {&q_a_, &kv_a_, &q_b_, &o_, &iq_, &ik_}) {
+  for (const auto* projection : {&qkv_a_, &q_b_, &o_, &iq_}) {
     const bool fp8 = projection->fp8.data() != nullptr;
     bytes += fp8 ? projection->fp8.bytes() + projection->scales.bytes() : projection->bf16.bytes();
   }
   return Bytes{static_cast<std::int64_t>(bytes)};
+}
+
+bool DsaLayer::quantises() const {
+  const auto is_fp8 = [](const Projection* each) { return each->fp8.data() != nullptr; };
+  return std::ranges::any_of(std::array{&qkv_a_, &q_b_, &o_, &iq_}, is_fp8);
 }
 
 Result<DsaLayer> DsaLayer::create(Backend& backend, const LayerSpec& spec,
@@ -335,8 +379,7 @@ Result<DsaLayer> DsaLayer::create(Backend& backend, const LayerSpec& spec,
     DSAPERF_TRY_ASSIGN(target, projection(backend, name, matrix, rows, columns));
     return {};
   };
-  DSAPERF_TRY(set(layer.q_a_, "q_a", weights.q_a, spec.q_lora, spec.hidden));
-  DSAPERF_TRY(set(layer.kv_a_, "kv_a", weights.kv_a, kKeyDim, spec.hidden));
+  DSAPERF_TRY_ASSIGN(layer.qkv_a_, qkv_a_projection(backend, spec, weights));
   DSAPERF_TRY(set(layer.q_b_, "q_b", weights.q_b, heads * spec.query_dim(), spec.q_lora));
   DSAPERF_TRY(set(layer.kv_b_, "kv_b", weights.kv_b, heads * (spec.nope + spec.v), kLatentDim));
   DSAPERF_TRY(set(layer.o_, "o", weights.o, spec.hidden, heads * spec.v));
@@ -347,7 +390,6 @@ Result<DsaLayer> DsaLayer::create(Backend& backend, const LayerSpec& spec,
   if (!spec.has_indexer) return layer;
   DSAPERF_TRY(
       set(layer.iq_, "iq", weights.iq, std::int64_t{spec.index_heads} * kIndexDim, spec.q_lora));
-  DSAPERF_TRY(set(layer.ik_, "ik", weights.ik, kIndexDim, spec.hidden));
   DSAPERF_TRY(set(layer.iw_, "iw", weights.iw, spec.index_heads, spec.hidden));
   DSAPERF_TRY_ASSIGN(layer.k_norm_, vector_of(backend, "k_norm", weights.k_norm, kIndexDim));
   DSAPERF_TRY_ASSIGN(layer.k_norm_bias_,
@@ -368,7 +410,7 @@ Result<ForwardPass> DsaLayer::prepare(CacheManager& cache, std::span<const Batch
   if (!later && (spec_.has_indexer ? !selection.empty() : !pass.dense))
     DSAPERF_TRY(check_selection(spec_, pass, selection, pass.visible));
   // Everything that can run out of memory comes before the caches change.
-  DSAPERF_TRY(add_activations(*backend_, pass, q_a_.fp8.data() != nullptr, options.score_bytes));
+  DSAPERF_TRY(add_activations(*backend_, pass, quantises(), options.score_bytes));
   DSAPERF_TRY(add_uploaded<std::uint16_t>(*backend_, pass, "x", DType::kBf16,
                                           {pass.tokens, spec_.hidden}, x));
   DSAPERF_TRY(upload_selection(*backend_, pass, selection));
@@ -468,8 +510,8 @@ Result<ForwardPass> DsaLayer::subset(Backend& from, const ForwardPass& pass,
     part.rope_table.insert(part.rope_table.end(), cosines, cosines + kRopeDim);
   }
   // All scores at once: a check compares them.
-  DSAPERF_TRY(add_activations(*backend_, part, q_a_.fp8.data() != nullptr,
-                              part.tokens * 4 * padded(part.longest)));
+  DSAPERF_TRY(
+      add_activations(*backend_, part, quantises(), part.tokens * 4 * padded(part.longest)));
   std::vector<std::uint16_t> x(tokens.size() * spec_.hidden);
   std::vector<std::int32_t> selection(tokens.size() * pass.selected);
   for (std::size_t i = 0; i < tokens.size(); ++i) {

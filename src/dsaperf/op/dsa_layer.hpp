@@ -106,7 +106,11 @@ class DsaLayer {
 
   Backend* backend_;
   LayerSpec spec_;
-  Projection q_a_, kv_a_, q_b_, kv_b_, o_, iq_, ik_, iw_;
+  // Whether any projection takes e4m3 activations.
+  bool quantises() const;
+
+  // qkv_a_: W_qa, W_ik and W_kva in one, as LayerSpec::QkvAColumns says.
+  Projection qkv_a_, q_b_, kv_b_, o_, iq_, iw_;
   Buffer q_a_norm_, kv_a_norm_, k_norm_, k_norm_bias_;
 };
 

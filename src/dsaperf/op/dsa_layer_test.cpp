@@ -1,7 +1,9 @@
 #include "dsaperf/op/dsa_layer.hpp"
 
 #include "dsaperf/kernels/formats.hpp"
+#include "dsaperf/kernels/gemm.hpp"
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/kernels/quantise.hpp"
 #include "dsaperf/op/testing/small_layer.hpp"
 
 #include <gmock/gmock.h>
@@ -196,8 +198,63 @@ TEST(DsaLayerTest, FastPathAgreesWithFp8Projections) {
   const LayerRun fast(cpu_backend(2), spec, c);
   const LayerRun slow(reference_backend(), spec, c);
   EXPECT_LT(relative_error(fast.values("y"), slow.values("y")), 16 * kOutputTolerance);
-  EXPECT_LT(relative_error(fast.values("q_a"), slow.values("q_a")), 0x1p-8)
+  EXPECT_LT(relative_error(fast.values("qkv_a"), slow.values("qkv_a")), 0x1p-8)
       << "the first projection rounds the same input";
+}
+
+// The stacked projection against each matrix by itself. 48 rows of W_qa leave a gap of 80.
+TEST(DsaLayerTest, TheFirstProjectionGivesWhatItsMatricesGiveOneByOne) {
+  for (const auto projections : {Projections::kBf16, Projections::kFp8Block}) {
+    for (const bool has_indexer : {true, false}) {
+      LayerSpec spec = small_spec();
+      spec.projections = projections;
+      spec.has_indexer = has_indexer;
+      const LayerRun run(reference_backend(), spec, {.past = {2}, .added = {5}});
+      const auto x = random_x(spec, 5);
+      std::vector<std::uint8_t> codes(x.size());
+      std::vector<float> scales(5);
+      ASSERT_TRUE(kernels::quantise_groups_reference({.x = x.data(),
+                                                      .values = codes.data(),
+                                                      .scales = scales.data(),
+                                                      .rows = 5,
+                                                      .dim = spec.hidden,
+                                                      .x_stride = spec.hidden,
+                                                      .values_stride = spec.hidden,
+                                                      .scales_stride = 1}));
+      const auto columns = spec.qkv_a_columns();
+      std::vector<std::uint16_t> want(5 * columns.all, 0);
+      const auto project = [&](const Matrix& w, int first) {
+        const auto done = projections == Projections::kBf16
+                              ? kernels::gemm_reference({.x = x.data(),
+                                                         .w = w.bf16.data(),
+                                                         .y = want.data() + first,
+                                                         .m = 5,
+                                                         .n = w.rows,
+                                                         .k = w.columns,
+                                                         .x_stride = w.columns,
+                                                         .w_stride = w.columns,
+                                                         .y_stride = columns.all})
+                              : kernels::fp8_gemm_reference({.x = codes.data(),
+                                                             .x_scales = scales.data(),
+                                                             .w = w.fp8.data(),
+                                                             .w_scales = w.scales.data(),
+                                                             .y = want.data() + first,
+                                                             .m = 5,
+                                                             .n = w.rows,
+                                                             .k = w.columns,
+                                                             .x_stride = w.columns,
+                                                             .x_scales_stride = 1,
+                                                             .w_stride = w.columns,
+                                                             .w_scales_stride = 1,
+                                                             .y_stride = columns.all});
+        EXPECT_TRUE(done);
+      };
+      project(run.weights.q_a, 0);
+      if (has_indexer) project(run.weights.ik, columns.index_key);
+      project(run.weights.kv_a, columns.kv);
+      EXPECT_EQ(host<std::uint16_t>(*run.backend, run.pass->at("qkv_a")), want);
+    }
+  }
 }
 
 TEST(DsaLayerTest, SelectionBeginsJustBeyondTopk) {

@@ -31,6 +31,20 @@ struct LayerSpec {
   Projections projections = Projections::kBf16;
 
   int query_dim() const { return nope + kernels::kRopeDim; }
+
+  // Columns of the tensor qkv_a, what one projection makes of x: W_qa x, then W_ik x where there is
+  // an indexer, then W_kva x. Each begins where a block of fp8 scales does; a gap is zero.
+  struct QkvAColumns {
+    int index_key = 0;
+    int kv = 0;
+    int all = 0;
+  };
+  QkvAColumns qkv_a_columns() const {
+    const int index_key =
+        (q_lora + kernels::kQuantGroup - 1) / kernels::kQuantGroup * kernels::kQuantGroup;
+    const int kv = index_key + (has_indexer ? kernels::kIndexDim : 0);
+    return {.index_key = index_key, .kv = kv, .all = kv + kernels::kKeyDim};
+  }
 };
 
 }  // namespace dsaperf::op

@@ -154,9 +154,7 @@ class StageRunner {
   Result<void> qkv_a_projection() {
     const Tensor& x = pass_.at("x");
     DSAPERF_TRY(quantise(x, spec_.hidden));
-    DSAPERF_TRY(project(x, layer_.q_a_, pass_.at("q_a")));
-    DSAPERF_TRY(project(x, layer_.kv_a_, pass_.at("kv")));
-    if (spec_.has_indexer) DSAPERF_TRY(project(x, layer_.ik_, pass_.at("index_key_raw")));
+    DSAPERF_TRY(project(x, layer_.qkv_a_, pass_.at("qkv_a")));
     if (pass_.has("head_weight")) DSAPERF_TRY(project(x, layer_.iw_, pass_.at("head_weight")));
     return {};
   }
@@ -186,25 +184,28 @@ class StageRunner {
 
   Result<void> norm_rope() {
     const Tensor& q_r = pass_.at("q_r");
-    return backend_.norm_rope({.query = {.x = pass_.at("q_a").buffer.data(),
-                                         .weight = layer_.q_a_norm_.as<float>(),
-                                         .out = q_r.buffer.data(),
-                                         .rows = n_,
-                                         .dim = spec_.q_lora,
-                                         .x_stride = spec_.q_lora,
-                                         .out_stride = spec_.q_lora,
-                                         .eps = spec_.norm_eps},
-                               .quantised = quantised(q_r, spec_.q_lora, kOfQueryLatent),
-                               .latent = {.x = pass_.at("kv").buffer.data(),
-                                          .weight = layer_.kv_a_norm_.as<float>(),
-                                          .out = pass_.at("latent").buffer.data(),
-                                          .rows = n_,
-                                          .dim = kLatentDim,
-                                          .x_stride = kKeyDim,
-                                          .out_stride = kLatentDim,
-                                          .eps = spec_.norm_eps},
-                               .key = rope(pass_.at("kv").bf16() + kLatentDim, kKeyDim,
-                                           pass_.at("k_rope").bf16(), 1, kRopeDim)});
+    const auto columns = spec_.qkv_a_columns();
+    const std::uint16_t* const qkv_a = pass_.at("qkv_a").bf16();
+    const std::uint16_t* const kv = qkv_a + columns.kv;
+    return backend_.norm_rope(
+        {.query = {.x = qkv_a,
+                   .weight = layer_.q_a_norm_.as<float>(),
+                   .out = q_r.buffer.data(),
+                   .rows = n_,
+                   .dim = spec_.q_lora,
+                   .x_stride = columns.all,
+                   .out_stride = spec_.q_lora,
+                   .eps = spec_.norm_eps},
+         .quantised = quantised(q_r, spec_.q_lora, kOfQueryLatent),
+         .latent = {.x = kv,
+                    .weight = layer_.kv_a_norm_.as<float>(),
+                    .out = pass_.at("latent").buffer.data(),
+                    .rows = n_,
+                    .dim = kLatentDim,
+                    .x_stride = columns.all,
+                    .out_stride = kLatentDim,
+                    .eps = spec_.norm_eps},
+         .key = rope(kv + kLatentDim, columns.all, pass_.at("k_rope").bf16(), 1, kRopeDim)});
   }
 
   Result<void> q_b_projection() {
@@ -262,13 +263,14 @@ class StageRunner {
   }
 
   kernels::LayerNormParams index_key_norm() {
-    return {.x = pass_.at("index_key_raw").buffer.data(),
+    const auto columns = spec_.qkv_a_columns();
+    return {.x = pass_.at("qkv_a").bf16() + columns.index_key,
             .weight = layer_.k_norm_.as<float>(),
             .bias = layer_.k_norm_bias_.as<float>(),
             .out = pass_.at("index_key").buffer.data(),
             .rows = n_,
             .dim = kIndexDim,
-            .x_stride = kIndexDim,
+            .x_stride = columns.all,
             .out_stride = kIndexDim,
             .eps = 1e-6F};
   }
