@@ -131,6 +131,22 @@ TEST(TopkGpuTest, IsExactWhateverThePlan) {
   }
 }
 
+// Each kernel once and little of it: what racecheck, a hundred times slower, watches.
+TEST(TopkGpuTest, TakesEachPlanOnFewRows) {
+  DSAPERF_REQUIRE_GPU();
+  const auto all = distributions();
+  const std::vector<std::pair<std::int64_t, sm90::TopkPlan>> columns_and_plan = {
+      {9000, {.threads = 256, .cluster = 1, .capacity = 2080, .window = 4096}},
+      {9000, {.threads = 512, .cluster = 4, .capacity = 6144, .window = 65536}},
+      {8192, {.threads = 512, .in_registers = 4, .spread = true, .cluster = 4}},
+      {4096, {.threads = 256, .in_registers = 16}}};
+  for (const std::size_t d : {0, 6})
+    for (const auto& [columns, plan] : columns_and_plan)
+      expect_exact({.rows = rows_of(all[d], {columns, 2300, 1}), .columns = columns, .plan = plan},
+                   all[d].name + ", " + std::to_string(columns) + " columns, cluster " +
+                       std::to_string(plan.cluster));
+}
+
 TEST(TopkGpuTest, IsExactWithRowsSpreadOverAClustersRegisters) {
   DSAPERF_REQUIRE_GPU();
   for (const auto& d : distributions()) {
