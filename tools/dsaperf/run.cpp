@@ -296,9 +296,10 @@ void add_run(CLI::App& app, Run& run) {
       ->check(CLI::IsMember({"bf16", "fp8_block"}))
       ->capture_default_str();
   command
-      ->add_option("--scores", options->scores,
-                   "What the index scores of random weights look like: normal, flat or tied")
-      ->check(CLI::IsMember({"normal", "flat", "tied"}))
+      ->add_option(
+          "--scores", options->scores,
+          "What the index scores of random weights look like: normal, flat, tied or peaked")
+      ->check(CLI::IsMember({"normal", "flat", "tied", "peaked"}))
       ->capture_default_str();
   command->add_option("--device", options->device, "cpu or gpu")
       ->check(CLI::IsMember({"cpu", "gpu"}))

@@ -14,11 +14,12 @@
 
 namespace dsaperf::collect {
 
-// How the indexer's scores are spread over the positions: top-k's time depends on it.
+// How the indexer's scores are spread over the positions: top-k's time depends on it. What each is,
+// and how it is made, says op::ScoreDistribution.
 enum class ScoreDistribution {
-  kModelLike,  // half-normal with a heavy right tail, many exact zeros after relu
-  kFlat,       // all scores within a few percent: the threshold bin is crowded
-  kPeaked,     // topk scores stand clear of the rest
+  kModelLike,  // op's kNormal
+  kFlat,
+  kPeaked,
 };
 enum class Launch { kGraph, kEager };
 

@@ -3,7 +3,9 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/layer_choice.hpp"
+#include "dsaperf/op/new_tokens.hpp"
 #include "dsaperf/op/past_tokens.hpp"
+#include "dsaperf/op/peaked_scores.hpp"
 #include "dsaperf/op/random_normal.hpp"
 
 #include <algorithm>
@@ -15,21 +17,20 @@ namespace {
 
 using kernels::kPageTokens;
 
-// Streams of random numbers; weights and past tokens have others (op/random_normal.hpp).
-constexpr std::uint64_t kXStream = 16;
+// Streams of random numbers; op's tensors have others.
 constexpr std::uint64_t kSelectionStream = 18;
+constexpr std::uint64_t kMarkedPagesStream = 1;  // of past tokens; those of all pages have 0
 
-Result<op::ScoreDistribution> distribution_of(ScoreDistribution scores) {
+op::ScoreDistribution distribution_of(ScoreDistribution scores) {
   switch (scores) {
-    case ScoreDistribution::kModelLike:
-      return op::ScoreDistribution::kNormal;
     case ScoreDistribution::kFlat:
       return op::ScoreDistribution::kFlat;
     case ScoreDistribution::kPeaked:
+      return op::ScoreDistribution::kPeaked;
+    case ScoreDistribution::kModelLike:
       break;
   }
-  return fail(Errc::kUnsupported, "scores {}: no weights are known that make such scores",
-              name(scores));
+  return op::ScoreDistribution::kNormal;
 }
 
 kernels::KvRows::Format format_of(model::KvFormat kv) {
@@ -114,8 +115,7 @@ Result<void> LayerArena::use_layer(const Case& what) {
     return {};
   }
   DSAPERF_TRY_ASSIGN(const auto spec, spec_of_(what));
-  DSAPERF_TRY_ASSIGN(const auto distribution, distribution_of(what.scores));
-  auto weights = op::random_weights(spec, options_.seed, distribution);
+  auto weights = op::random_weights(spec, options_.seed, distribution_of(what.scores));
   if (layers_.size() == kLayersKept) layers_.erase(layers_.begin());
   auto made = op::DsaLayer::create(backend_, spec, weights);
   if (!made && made.error().code() == Errc::kOutOfMemory) {
@@ -129,13 +129,70 @@ Result<void> LayerArena::use_layer(const Case& what) {
   return {};
 }
 
-Result<void> LayerArena::fill(op::CacheManager& cache) const {
+bool LayerArena::peaked() const {
+  return layer_->weights.scores == op::ScoreDistribution::kPeaked &&
+         layer_->layer.spec().has_indexer;
+}
+
+std::size_t LayerArena::pages_of_topk() const {
+  return static_cast<std::size_t>((layer_->layer.spec().topk + kPageTokens - 1) / kPageTokens);
+}
+
+Result<void> LayerArena::copy_index_pages(const op::CacheManager& from, std::int64_t first,
+                                          const op::CacheManager& to,
+                                          std::span<const std::int32_t> pages) const {
+  constexpr std::int64_t kPage = kernels::kIndexPageBytes;
+  for (std::size_t begin = 0; begin < pages.size();) {
+    std::size_t end = begin + 1;
+    while (end < pages.size() && pages[end] == pages[end - 1] + 1) ++end;
+    DSAPERF_TRY(
+        backend_.copy_rows(from.index_pages() + (first + static_cast<std::int64_t>(begin)) * kPage,
+                           kPage, to.index_pages() + pages[begin] * kPage, kPage, kPage,
+                           static_cast<std::int64_t>(end - begin)));
+    begin = end;
+  }
+  return {};
+}
+
+Result<void> LayerArena::make_marked_pages(Cache& cache) const {
+  const auto pages = static_cast<std::int64_t>(2 * pages_of_topk());
+  DSAPERF_TRY_ASSIGN(auto made, op::CacheManager::create(backend_, {.pages = pages}));
+  cache.marked_pages = std::make_unique<op::CacheManager>(std::move(made));
+  return op::fill_past(backend_, *cache.marked_pages, layer_->layer.spec(), layer_->weights,
+                       cache.marked_pages->add_request(), pages * kPageTokens,
+                       {.seed = options_.seed, .stream = kMarkedPagesStream});
+}
+
+// A pass writes marked keys as well: all of a request's first pages are taken to have them.
+Result<void> LayerArena::unmark(Cache& cache) const {
+  const auto unmarked = static_cast<std::int64_t>(pages_of_topk());
+  for (const auto request : cache.requests) {
+    DSAPERF_TRY_ASSIGN(const auto pages, cache.manager->pool().block_table(request));
+    DSAPERF_TRY(copy_index_pages(*cache.marked_pages, unmarked, *cache.manager,
+                                 pages.first(std::min(pages.size(), pages_of_topk()))));
+  }
+  return {};
+}
+
+Result<void> LayerArena::mark_past(const Cache& cache, op::RequestId request) const {
+  DSAPERF_TRY_ASSIGN(const auto pages, cache.manager->pool().block_table(request));
+  return copy_index_pages(*cache.marked_pages, 0, *cache.manager,
+                          pages.first(std::min(pages.size(), pages_of_topk())));
+}
+
+Result<void> LayerArena::fill(const Cache& filled, op::CacheManager& cache) const {
   const std::int64_t pages = cache.pool().pages();
   const std::int64_t drawn =
       std::min(pages, std::max<std::int64_t>(options_.distinct_tokens / kPageTokens, 1));
   const auto request = cache.add_request();  // of a fresh pool: pages 0 ... drawn - 1
   DSAPERF_TRY(op::fill_past(backend_, cache, layer_->layer.spec(), layer_->weights, request,
                             drawn * kPageTokens, {.seed = options_.seed, .stream = 0}));
+  if (peaked()) {
+    std::vector<std::int32_t> first(std::min<std::size_t>(drawn, pages_of_topk()));
+    std::iota(first.begin(), first.end(), 0);
+    DSAPERF_TRY(copy_index_pages(*filled.marked_pages, static_cast<std::int64_t>(pages_of_topk()),
+                                 cache, first));
+  }
   const auto rows = cache.kv_rows();
   const std::int64_t kv_page = kPageTokens * rows.row_stride_bytes;
   auto* const kv = static_cast<std::uint8_t*>(const_cast<void*>(rows.data));
@@ -156,6 +213,7 @@ Result<LayerArena::Cache*> LayerArena::use_cache(const Case& what, std::int64_t 
   const auto key = cache_key(what);
   auto& cache = caches_[key];
   if (cache.manager && cache.manager->pool().pages() >= pages) {
+    if (peaked()) DSAPERF_TRY(unmark(cache));
     // In reverse, so that the pool hands out pages in the same order to every case.
     for (const auto request : std::views::reverse(cache.requests)) {
       DSAPERF_TRY(cache.manager->remove_request(request));
@@ -177,7 +235,8 @@ Result<LayerArena::Cache*> LayerArena::use_cache(const Case& what, std::int64_t 
   }
   if (!made) return tl::unexpected<Error>(std::move(made).error());
   auto manager = std::make_unique<op::CacheManager>(*std::move(made));
-  DSAPERF_TRY(fill(*manager));
+  if (peaked()) DSAPERF_TRY(make_marked_pages(cache));
+  DSAPERF_TRY(fill(cache, *manager));
   cache.manager = std::move(manager);
   ++caches_made_;
   return &cache;
@@ -187,15 +246,24 @@ Result<void> LayerArena::write_x(const op::ForwardPass& pass) {
   const std::int64_t row_bytes = 2 * std::int64_t{pass.spec.hidden};
   const auto needed = static_cast<std::size_t>(pass.tokens * row_bytes);
   if (x_.bytes() < needed) {
-    std::vector<std::uint16_t> drawn(needed / 2);
-    op::fill_normal_bf16(options_.seed, kXStream, 0, static_cast<std::int64_t>(drawn.size()), 1,
-                         drawn.data());
+    const auto drawn = op::random_hidden_states(pass.spec.hidden, options_.seed, pass.tokens);
     x_ = {};
     DSAPERF_TRY_ASSIGN(x_, backend_.allocate(needed));
     DSAPERF_TRY(backend_.upload(drawn.data(), needed, x_.data()));
   }
-  return backend_.copy_rows(x_.data(), row_bytes, pass.at("x").buffer.data(), row_bytes, row_bytes,
-                            pass.tokens);
+  void* const target = pass.at("x").buffer.data();
+  DSAPERF_TRY(backend_.copy_rows(x_.data(), row_bytes, target, row_bytes, row_bytes, pass.tokens));
+  if (!peaked()) return {};
+  // Marks go by position, which differs from case to case.
+  std::vector<std::array<std::uint16_t, op::kMarks>> marks;
+  for (const auto position : pass.position) {
+    marks.push_back(op::token_marks(position, pass.spec.topk));
+  }
+  constexpr std::int64_t kMarkBytes = sizeof(marks[0]);
+  marks_ = {};
+  DSAPERF_TRY_ASSIGN(marks_, backend_.allocate(marks.size() * kMarkBytes));
+  DSAPERF_TRY(backend_.upload(marks.data(), marks.size() * kMarkBytes, marks_.data()));
+  return backend_.copy_rows(marks_.data(), kMarkBytes, target, row_bytes, kMarkBytes, pass.tokens);
 }
 
 Result<void> LayerArena::write_selection(const Case& what, const op::ForwardPass& pass) {
@@ -224,6 +292,7 @@ Result<LayerArena::Prepared> LayerArena::prepare(const Case& what) {
       const auto request = cache->manager->add_request();
       cache->requests.push_back(request);
       DSAPERF_TRY(cache->manager->append(request, group.past_tokens));
+      if (peaked()) DSAPERF_TRY(mark_past(*cache, request));
       batch.push_back({.request = request, .new_tokens = group.new_tokens});
     }
   }

@@ -74,11 +74,24 @@ class LayerArena {
   struct Cache {
     std::unique_ptr<op::CacheManager> manager;
     std::vector<op::RequestId> requests;  // of the case
+    // Of peaked scores: index keys of the first topk positions, then as many pages of others.
+    std::unique_ptr<op::CacheManager> marked_pages;
   };
 
   Result<void> use_layer(const Case& what);
   Result<Cache*> use_cache(const Case& what, std::int64_t pages);
-  Result<void> fill(op::CacheManager& cache) const;
+  Result<void> fill(const Cache& filled, op::CacheManager& cache) const;
+  // Peaked scores (op/peaked_scores.hpp) want the keys of every request's first topk positions
+  // marked, on whatever pages they lie, and no others.
+  bool peaked() const;
+  std::size_t pages_of_topk() const;
+  Result<void> make_marked_pages(Cache& cache) const;
+  Result<void> mark_past(const Cache& cache, op::RequestId request) const;
+  Result<void> unmark(Cache& cache) const;
+  // Index keys of pages from `first` on to these pages, one each.
+  Result<void> copy_index_pages(const op::CacheManager& from, std::int64_t first,
+                                const op::CacheManager& to,
+                                std::span<const std::int32_t> pages) const;
   Result<void> write_x(const op::ForwardPass& pass);
   Result<void> write_selection(const Case& what, const op::ForwardPass& pass);
 
@@ -91,6 +104,7 @@ class LayerArena {
   // In the backend's memory: new tokens of the largest case so far, whose first are every other's;
   // positions for the shape that selection_of_ names.
   op::Buffer x_;
+  op::Buffer marks_;
   op::Buffer selection_;
   std::string selection_of_;
   int layers_made_ = 0;

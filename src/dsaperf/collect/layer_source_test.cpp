@@ -234,12 +234,29 @@ TEST(LayerArenaTest, NewTokensAndSelectionsAreTheSameForEveryCase) {
   EXPECT_EQ(selection_and_x(what), std::pair(selection, x)) << "after a larger case";
 }
 
-TEST(LayerArenaTest, ScoresThatNoWeightsMakeAreRefused) {
+// Pages pass from case to case, with the keys that passes wrote: whatever was before, every token
+// that sees more than topk positions selects the first topk of its own request.
+TEST(LayerArenaTest, PeakedScoresSelectTheFirstPositionsInEveryCase) {
   auto backend = op::cpu_backend(1);
-  LayerArena arena(*backend, small_spec_of, {});
-  auto what = small_case({{1, 1, 100}});
-  what.scores = ScoreDistribution::kPeaked;
-  EXPECT_THAT(arena.prepare(what).error().message(), HasSubstr("scores peaked"));
+  LayerArena arena(*backend, small_spec_of, {.pages = 40, .distinct_tokens = 640});
+  auto prefill = small_case({{2, 200, 0}, {1, 100, 30}}, perfdb::Phase::kContext);
+  auto decode = small_case({{3, 2, 700}, {2, 1, 64}});
+  for (auto* what : {&decode, &prefill, &decode, &prefill}) {
+    SCOPED_TRACE(what->id());
+    what->scores = ScoreDistribution::kPeaked;
+    auto prepared = arena.prepare(*what);
+    ASSERT_TRUE(prepared) << prepared.error().message();
+    auto& pass = prepared->pass;
+    ASSERT_TRUE(prepared->layer->run(pass, *prepared->cache));
+    const auto selection = op::testing::host<std::int32_t>(*backend, pass.at("selection"));
+    for (std::int64_t t = 0; t < pass.tokens; ++t) {
+      const auto got = op::testing::selected(selection, pass.selected, t);
+      const int expected = std::min(pass.visible[t], pass.spec.topk);
+      ASSERT_EQ(static_cast<int>(got.size()), expected) << "token " << t;
+      ASSERT_EQ(*got.rbegin(), expected - 1) << "token " << t;
+    }
+  }
+  EXPECT_EQ(arena.caches_made(), 1);
 }
 
 TEST(SpreadSelectionTest, PositionsAreDistinctAndVisible) {

@@ -19,7 +19,8 @@ MethodCsv method_csv(const JournalHeader& header, const std::map<std::string, En
     const auto& what = entry.what;
     const bool context = what.phase == perfdb::Phase::kContext;
     if (!entry.error.empty() || !what.whole()) continue;
-    if (!what.uniform() || (!context && what.requests.front().new_tokens != 1)) {
+    if (!what.uniform() || (!context && what.requests.front().new_tokens != 1) ||
+        what.scores != ScoreDistribution::kModelLike) {
       ++result.left_out;
       continue;
     }

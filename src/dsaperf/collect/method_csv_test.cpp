@@ -49,6 +49,9 @@ TEST(MethodCsvTest, CountsWhatTheFormatCannotSay) {
       {.phase = perfdb::Phase::kContext, .requests = {{1, 4096, 0}, {2, 1, 8192}}, .heads = 16});
   EXPECT_EQ(ragged.rows, 0U);
   EXPECT_EQ(ragged.left_out, 1U);
+  const auto peaked =
+      csv_of({.requests = {{1, 4096, 0}}, .heads = 16, .scores = ScoreDistribution::kPeaked});
+  EXPECT_EQ(peaked.rows, 0U) << "one line a point, whatever was measured beside it";
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 #include "dsaperf/kernels/cpu/parallel.hpp"
 #include "dsaperf/kernels/cpu/sgemm.hpp"
 #include "dsaperf/kernels/formats.hpp"
+#include "dsaperf/op/new_tokens.hpp"
 #include "dsaperf/op/past_tokens.hpp"
-#include "dsaperf/op/random_normal.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -16,8 +16,6 @@ namespace {
 
 using kernels::bf16_to_float;
 using kernels::kIndexDim;
-
-constexpr std::uint64_t kXStream = 16;
 
 std::vector<float> widened(std::span<const std::uint16_t> bits) {
   std::vector<float> values;
@@ -34,9 +32,11 @@ class Comparer {
       : backend_(backend),
         spec_(spec),
         options_(options),
-        weights_(random_weights(spec, options.seed, scores)),
-        x_(options.batch * options.new_tokens * spec.hidden) {
-    fill_normal_bf16(options.seed, kXStream, 0, static_cast<std::int64_t>(x_.size()), 1, x_.data());
+        weights_(random_weights(spec, options.seed, scores)) {
+    std::vector<std::int32_t> positions;
+    for (std::int64_t i = 0; i < options.batch * options.new_tokens; ++i)
+      positions.push_back(static_cast<std::int32_t>(options.past + i % options.new_tokens));
+    x_ = random_new_tokens(spec, weights_, options.seed, positions);
   }
 
   struct Outcome {

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/op/new_tokens.hpp"
 #include "dsaperf/op/past_tokens.hpp"
 #include "dsaperf/op/random_normal.hpp"
 
@@ -11,7 +12,6 @@
 namespace dsaperf::op {
 namespace {
 
-constexpr std::uint64_t kXStream = 16;
 constexpr std::uint64_t kSelectionStream = 17;
 
 // Stamps 0 and 1 are around a whole pass, then come two around nothing; those of stages follow, two
@@ -106,7 +106,7 @@ Result<std::unique_ptr<LayerTimer>> LayerTimer::create(const DsaLayer& layer,
                       layer.backend(),
                       {.pages = pages_of(shape), .kv = shape.kv, .index_keys = spec.has_indexer}));
   std::vector<BatchRequest> requests;
-  std::vector<std::int32_t> visible;
+  std::vector<std::int32_t> position;
   std::int64_t longest = shape.pass.longest;
   for (const auto& group : shape.groups) {
     longest = std::max(longest, group.past + group.new_tokens);
@@ -116,14 +116,16 @@ Result<std::unique_ptr<LayerTimer>> LayerTimer::create(const DsaLayer& layer,
       DSAPERF_TRY(fill_past(layer.backend(), cache, spec, weights, requests.back().request,
                             group.past, {.seed = shape.seed, .stream = stream}));
       for (std::int64_t i = 0; i < group.new_tokens; ++i)
-        visible.push_back(static_cast<std::int32_t>(group.past + i + 1));
+        position.push_back(static_cast<std::int32_t>(group.past + i));
     }
   }
-  std::vector<std::uint16_t> x(visible.size() * spec.hidden);
-  fill_normal_bf16(shape.seed, kXStream, 0, static_cast<std::int64_t>(x.size()), 1, x.data());
+  const auto x = random_new_tokens(spec, weights, shape.seed, position);
   std::vector<std::int32_t> selection;
-  if (!spec.has_indexer && longest > spec.topk)
+  if (!spec.has_indexer && longest > spec.topk) {
+    std::vector<std::int32_t> visible;
+    for (const auto at : position) visible.push_back(at + 1);
     selection = random_selection(visible, spec.topk, shape.seed);
+  }
   DSAPERF_TRY_ASSIGN(auto pass, layer.prepare(cache, requests, x, selection, shape.pass));
   auto owned = std::make_unique<CacheManager>(std::move(cache));
   DSAPERF_TRY_ASSIGN(auto timer, over(layer, *owned, std::move(pass), launch, warmup));

@@ -3,6 +3,7 @@
 #include "dsaperf/kernels/cpu/cpu.hpp"
 #include "dsaperf/kernels/cpu/parallel.hpp"
 #include "dsaperf/kernels/formats.hpp"
+#include "dsaperf/op/peaked_scores.hpp"
 #include "dsaperf/op/random_normal.hpp"
 
 #include <algorithm>
@@ -21,7 +22,7 @@ using kernels::kQuantGroup;
 // Streams of the random numbers, one a tensor; x and the past tokens have theirs elsewhere (16 on).
 enum Stream : std::uint64_t { kQA, kKvA, kQB, kKvB, kO, kIq, kIk, kIw, kQNorm, kKvNorm, kKBias };
 
-constexpr std::array<std::string_view, 3> kDistributionNames = {"normal", "flat", "tied"};
+constexpr std::array<std::string_view, 4> kDistributionNames = {"normal", "flat", "tied", "peaked"};
 
 Matrix random_matrix(std::uint64_t seed, Stream stream, std::int64_t rows, std::int64_t columns) {
   Matrix matrix{
@@ -83,6 +84,7 @@ void quantise_blocks(Matrix& matrix) {
 LayerWeights random_weights(const LayerSpec& spec, std::uint64_t seed,
                             ScoreDistribution distribution) {
   LayerWeights weights;
+  weights.scores = distribution;
   weights.q_a = random_matrix(seed, kQA, spec.q_lora, spec.hidden);
   weights.kv_a = random_matrix(seed, kKvA, kKeyDim, spec.hidden);
   weights.q_b = random_matrix(seed, kQB, std::int64_t{spec.heads} * spec.query_dim(), spec.q_lora);
@@ -106,6 +108,7 @@ LayerWeights random_weights(const LayerSpec& spec, std::uint64_t seed,
     }
     if (distribution == ScoreDistribution::kTied)
       std::fill(weights.iw.bf16.begin() + spec.hidden, weights.iw.bf16.end(), std::uint16_t{0});
+    if (distribution == ScoreDistribution::kPeaked) peak_weights(spec, seed, weights);
   }
   if (spec.projections == Projections::kFp8Block)
     for (Matrix* matrix : {&weights.q_a, &weights.kv_a, &weights.q_b, &weights.kv_b, &weights.o,

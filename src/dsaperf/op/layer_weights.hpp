@@ -10,6 +10,19 @@
 
 namespace dsaperf::op {
 
+// What the index scores of a token look like, since the time of top-k depends on it. Weights make
+// them, with the tokens that belong to these weights (new_tokens.hpp, past_tokens.hpp).
+enum class ScoreDistribution {
+  kNormal,  // spread out, few ties
+  kFlat,    // close together: nearly the same key everywhere, leading bits agree
+  kTied,    // one head speaks: after relu half of the scores are exactly zero
+  kPeaked,  // the first topk positions of every request score clear above all others, of which half
+            // are next to zero (peaked_scores.hpp)
+};
+
+std::string_view name(ScoreDistribution distribution);
+std::optional<ScoreDistribution> score_distribution_from_name(std::string_view name);
+
 // One projection as checkpoints store it: [rows, columns], y = x W^T.
 struct Matrix {
   std::int64_t rows = 0;
@@ -33,17 +46,8 @@ struct LayerWeights {
   std::vector<float> kv_a_norm;  // [512]
   std::vector<float> k_norm;     // [128], LayerNorm of index keys
   std::vector<float> k_norm_bias;
+  ScoreDistribution scores = ScoreDistribution::kNormal;  // that random weights were made for
 };
-
-// What the index scores of a token look like, since the time of top-k depends on it.
-enum class ScoreDistribution {
-  kNormal,  // spread out, few ties
-  kFlat,    // close together: nearly the same key everywhere, leading bits agree
-  kTied,    // one head speaks: after relu half of the scores are exactly zero
-};
-
-std::string_view name(ScoreDistribution distribution);
-std::optional<ScoreDistribution> score_distribution_from_name(std::string_view name);
 
 // Normal weights with variance 1 / columns, so that activations stay near 1 and attention scores
 // spread by about 2. The same seed gives the same weights, whatever the number of threads.

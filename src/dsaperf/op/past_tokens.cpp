@@ -5,6 +5,7 @@
 #include "dsaperf/kernels/cpu/parallel.hpp"
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
+#include "dsaperf/op/peaked_scores.hpp"
 #include "dsaperf/op/random_normal.hpp"
 
 #include <algorithm>
@@ -87,17 +88,21 @@ Result<std::vector<std::uint16_t>> past_index_keys(const LayerSpec& spec,
                                                    std::int64_t first, std::int64_t count) {
   std::vector<std::uint16_t> keys(count * kIndexDim);
   const auto frequencies = kernels::rope_frequencies(spec.rope, kRopeDim);
+  const bool peaked = weights.scores == ScoreDistribution::kPeaked;
   std::atomic<bool> refused = false;
   constexpr std::int64_t kTokensPerTask = 1024;
   kernels::cpu::parallel_ranges(
       count, kTokensPerTask, kernels::cpu::available_threads(),
       [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin * kIndexDim; i < end * kIndexDim; ++i)
-          keys[i] = kernels::bf16_from_float(
-              normal_at(source.seed, kFirstStream + 3 * source.stream + 2,
-                        static_cast<std::uint64_t>(first * kIndexDim + i)) *
-                  weights.k_norm[i % kIndexDim] +
-              weights.k_norm_bias[i % kIndexDim]);
+        for (std::int64_t i = begin * kIndexDim; i < end * kIndexDim; ++i) {
+          const auto dim = static_cast<int>(i % kIndexDim);
+          const float normal = normal_at(source.seed, kFirstStream + 3 * source.stream + 2,
+                                         static_cast<std::uint64_t>(first * kIndexDim + i));
+          const bool marked = peaked && first + i / kIndexDim < spec.topk;
+          keys[i] = kernels::bf16_from_float((marked ? marked_key(normal, dim) : normal) *
+                                                 weights.k_norm[dim] +
+                                             weights.k_norm_bias[dim]);
+        }
         std::vector<std::int32_t> positions(end - begin);
         std::iota(positions.begin(), positions.end(), static_cast<std::int32_t>(first + begin));
         const auto table = kernels::rope_table(frequencies, positions);
