@@ -1,8 +1,10 @@
 #include "db.hpp"
 #include "db_tables.hpp"
 #include "dsaperf/collect/tables.hpp"
+#include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
+#include "dsaperf/cost/device_name.hpp"
 #include "dsaperf/perfdb/aic_export.hpp"
 #include "dsaperf/perfdb/diff.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
@@ -110,6 +112,18 @@ Result<Exported> exported_from(const Options& options) {
   return exported_journals(options.places);
 }
 
+// AIConfigurator would answer for the card with whatever it is handed. Rows that were imported from
+// its tables name the system, made-up ones have been asked about; of a card without figures here
+// there is nothing to compare with.
+Result<void> check_device(const std::string& device, const std::string& system) {
+  if (device == system || device.starts_with("fake")) return {};
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  const auto card = cost::find_system(data, system);
+  if (!card || cost::is_called(*card, device)) return {};
+  return fail(Errc::kInvalidArgument, "rows of '{}' are not exported as those of {} ({})", device,
+              system, card->device);
+}
+
 Result<ExitCode> export_tables(const Options& options) {
   DSAPERF_TRY_ASSIGN(const auto exported, exported_from(options));
   const auto& tables = exported.tables;
@@ -118,6 +132,7 @@ Result<ExitCode> export_tables(const Options& options) {
                 "these times are made up (device '{}'): --allow-fake exports them nevertheless",
                 exported.device);
   }
+  DSAPERF_TRY(check_device(exported.device, options.system));
   DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
   if (tree.is_shipped()) {
     return fail(Errc::kNotFound,

@@ -3,6 +3,7 @@
 #include "dsaperf/collect/row_lint.hpp"
 #include "dsaperf/collect/tables.hpp"
 #include "dsaperf/core/data_dir.hpp"
+#include "dsaperf/cost/device_name.hpp"
 #include "dsaperf/report/lint.hpp"
 #include "systems_flag.hpp"
 
@@ -29,17 +30,10 @@ struct Options {
 // The known system that a device's name begins with, less the maker: "NVIDIA H200" of h200_sxm.
 Result<std::optional<cost::SystemSpec>> card_of(const collect::SourceInfo& source) {
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
-  DSAPERF_TRY_ASSIGN(const auto names, cost::system_names(data));
-  std::optional<cost::SystemSpec> found;
-  for (const auto& name : names) {
-    DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, name));
-    const bool fake = source.device == "fake " + name;
-    if (fake || source.device.starts_with(system.device) ||
-        system.device == source.device + " SXM") {
-      found = std::move(system);
-    }
-  }
-  return found;
+  constexpr std::string_view kFake = "fake ";
+  if (!source.device.starts_with(kFake)) return cost::card_called(data, source.device);
+  DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, source.device.substr(kFake.size())));
+  return system;
 }
 
 // A collection: its latencies as a table's, and what each row says of itself.

@@ -4,6 +4,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/cost/bound.hpp"
+#include "dsaperf/cost/device_name.hpp"
 #include "dsaperf/kernels/cpu/cpu.hpp"
 #include "dsaperf/kernels/cpu/peak.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -64,16 +65,11 @@ Micros median(std::vector<double> samples) {
   return {samples.size() % 2 == 1 ? samples[middle] : (samples[middle - 1] + samples[middle]) / 2};
 }
 
-// The system whose GPU the driver calls by this name ("NVIDIA H200" of "NVIDIA H200 SXM").
+// The system whose GPU the driver calls by this name.
 Result<cost::SystemSpec> system_of(const std::string& device_name) {
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
-  DSAPERF_TRY_ASSIGN(const auto names, cost::system_names(data));
-  for (const auto& name : names) {
-    DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, name));
-    // "H100 80GB HBM3" and "H100 SXM" agree in their first two words.
-    const auto words = device_name.substr(0, device_name.find(' ', device_name.find(' ') + 1));
-    if (system.device == words || system.device.starts_with(words + " ")) return system;
-  }
+  DSAPERF_TRY_ASSIGN(auto system, cost::card_called(data, device_name));
+  if (system) return *std::move(system);
   return fail(Errc::kNotFound, "no system in data/systems has a '{}'", device_name);
 }
 
