@@ -23,11 +23,11 @@ def collect(
     gemm: Sequence[str] = ("fp8_block",),
     indexer: Sequence[str] = ("full",),
     scores: Sequence[str] = ("model_like",),
-    launch: Sequence[str] = ("graph",),
+    launch: Sequence[str] = (),
     system: str = "h200_sxm",
     shard: str | None = None,
     devices: str = "0",
-    timing: Literal["gpu", "fake"] = "gpu",
+    timing: Literal["gpu", "cpu", "fake"] = "gpu",
     plan_only: bool = False,
     resume: bool = False,
     retry_failed: bool = False,
@@ -36,16 +36,19 @@ def collect(
     """Measures a layer on a grid of shapes, resumably, into the folder ``output``.
 
     ``plan_only`` measures nothing and returns the cases, with the minutes and the memory they would take. ``timing`` ``"fake"``
-    takes times from the bound, for trials without a GPU. ``progress`` is called from another thread with one mapping a
+    takes times from the bound, for trials without a GPU, ``"cpu"`` measures on this machine's cores. ``launch`` is graph where
+    there is a GPU, else eager. ``progress`` is called from another thread with one mapping a
     case: ``event`` (found, measured, failed, repeated), ``id`` and perhaps ``error``.
     """
     command = ["collect", os.fspath(config), "-o", os.fspath(output), "--json-progress"]
     command += ["--grid", os.fspath(grid), "--system", system, "--timing", timing, "--devices", devices]
-    lists = {"--kv": kv, "--gemm": gemm, "--indexer": indexer, "--scores": scores, "--launch": launch}
+    lists = {"--kv": kv, "--gemm": gemm, "--indexer": indexer, "--scores": scores}
     if heads:
         command += ["--heads", ",".join(map(str, heads))]
     for flag, values in lists.items():
         command += [flag, ",".join(values)]
+    if launch:
+        command += ["--launch", ",".join(launch)]
     if shard is not None:
         command += ["--shard", shard]
     flags = {"--plan-only": plan_only, "--resume": resume, "--retry-failed": retry_failed}

@@ -45,7 +45,7 @@ struct CollectFlags {
   std::vector<std::string> gemm = {"fp8_block"};
   std::vector<std::string> roles = {"full"};
   std::vector<std::string> scores = {"model_like"};
-  std::vector<std::string> launches = {"graph"};
+  std::vector<std::string> launches;  // none: graph, eager on the CPU
   int fake_devices = 1;
   bool plan_only = false;
   bool resume = false;
@@ -78,8 +78,14 @@ Result<collect::Axes> axes_of(const CollectFlags& flags, const model::LayerPlan&
       axes.roles, axis<model::IndexerRole>("--indexer", flags.roles, collect::indexer_role_from));
   DSAPERF_TRY_ASSIGN(axes.scores, axis<collect::ScoreDistribution>(
                                       "--scores", flags.scores, collect::score_distribution_from));
+  using enum collect::Launch;
   DSAPERF_TRY_ASSIGN(axes.launches,
                      axis<collect::Launch>("--launch", flags.launches, collect::launch_from));
+  const bool cpu = flags.source.timing == "cpu";
+  if (axes.launches.empty()) axes.launches = {cpu ? kEager : kGraph};
+  if (cpu && std::ranges::count(axes.launches, kGraph) > 0) {
+    return fail(Errc::kInvalidArgument, "--launch graph: only a GPU has graphs");
+  }
   return axes;
 }
 
@@ -203,9 +209,10 @@ void print_work(const Subject& subject, const Work& work) {
 
 Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const CollectFlags& flags,
                                                                        const Work& work) {
-  const bool fake = flags.source.timing == "fake";
-  const int count = fake ? flags.fake_devices : collect::visible_gpus();
-  const auto visible = fake ? std::string() : environment("CUDA_VISIBLE_DEVICES");
+  const bool gpu = flags.source.timing == "gpu";
+  const int without = flags.source.timing == "fake" ? flags.fake_devices : 1;
+  const int count = gpu ? collect::visible_gpus() : without;
+  const auto visible = gpu ? environment("CUDA_VISIBLE_DEVICES") : std::string();
   DSAPERF_TRY_ASSIGN(const auto devices, collect::devices_to_use(flags.devices, visible, count));
   auto source = flags.source;
   for (const auto& what : work.cases) {
@@ -379,9 +386,10 @@ void add_collect(CLI::App& app, Run& run) {
   command->add_option("--scores", flags->scores, "score distributions: model_like, flat, peaked")
       ->delimiter(',')
       ->capture_default_str();
-  command->add_option("--launch", flags->launches, "graph, eager")
-      ->delimiter(',')
-      ->capture_default_str();
+  command
+      ->add_option("--launch", flags->launches,
+                   "graph, eager (default: graph; with --timing cpu eager)")
+      ->delimiter(',');
   command->add_option("--shard", flags->shard,
                       "i/n: this part of the plan (default: Slurm's variables)");
   command

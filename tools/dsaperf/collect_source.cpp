@@ -1,5 +1,6 @@
 #include "collect_source.hpp"
 
+#include "dsaperf/collect/cpu_source.hpp"
 #include "dsaperf/collect/fake_source.hpp"
 #include "dsaperf/collect/gpu_source.hpp"
 #include "dsaperf/collect/worker.hpp"
@@ -24,8 +25,10 @@ Result<std::unique_ptr<collect::TimingSource>> source_of(const SourceFlags& flag
                                      .fails_on = flags.fake_fails_on,
                                      .dies_on = flags.fake_dies_on});
   }
-  return collect::gpu_source(std::move(subject.spec),
-                             {.cache_pages = flags.cache_pages, .version = DSAPERF_VERSION});
+  collect::LayerSource::Options options{.cache_pages = flags.cache_pages,
+                                        .version = DSAPERF_VERSION};
+  if (flags.timing == "cpu") return collect::cpu_source(std::move(subject.spec), options);
+  return collect::gpu_source(std::move(subject.spec), options);
 }
 
 Result<ExitCode> run_worker(const SourceFlags& flags) {
@@ -44,9 +47,13 @@ Result<ExitCode> run_worker(const SourceFlags& flags) {
 void add_source_flags(CLI::App& command, SourceFlags& flags) {
   command.add_option("CONFIG", flags.config, "config.json, its folder, or a bundled name")
       ->required();
-  command.add_option("--system", flags.system, "card that the plan is for")->capture_default_str();
-  command.add_option("--timing", flags.timing, "gpu, or fake: times from the bound, for a trial")
-      ->check(CLI::IsMember({"gpu", "fake"}))
+  command.add_option("--system", flags.system, "card that the plan is for; not with --timing cpu")
+      ->capture_default_str();
+  command
+      .add_option("--timing", flags.timing,
+                  "gpu; cpu: this machine's cores, slow, eager; fake: times from the bound, for a "
+                  "trial")
+      ->check(CLI::IsMember({"gpu", "cpu", "fake"}))
       ->capture_default_str();
   command.add_option("--fake-delay-ms", flags.fake_delay_ms,
                      "with --timing fake: time a case takes");
@@ -58,9 +65,10 @@ void add_source_flags(CLI::App& command, SourceFlags& flags) {
 
 Result<Subject> load_subject(const SourceFlags& flags) {
   DSAPERF_TRY_ASSIGN(auto spec, model::load_model(flags.config));
+  const auto layer = model::typical_layer(spec);
+  if (flags.timing == "cpu") return Subject{std::move(spec), layer, collect::this_machine()};
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
   DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, flags.system));
-  const auto layer = model::typical_layer(spec);
   return Subject{std::move(spec), layer, std::move(system)};
 }
 

@@ -45,7 +45,8 @@ struct LintedJournal {
 Result<LintedJournal> lint_journals(const std::filesystem::path& place) {
   DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals({place}));
   DSAPERF_TRY_ASSIGN(const auto system, card_of(merged.header.source));
-  LintedJournal linted{.tables = {}, .rows = collect::lint_rows(merged.entries)};
+  LintedJournal linted{.tables = {},
+                       .rows = collect::lint_rows(merged.entries, merged.header.source.method)};
   for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
     auto table = collect::dsa_table(merged.header, merged.entries, phase);
     if (table.rows.empty()) continue;

@@ -4,8 +4,8 @@
 
 namespace dsaperf::collect {
 
-// Times layers on the current GPU, with NVML's readings and CUPTI's kernel names. `device` and
-// `driver` of the options are filled in. Fails with kUnsupported in a build without a GPU part, and
+// Times layers on the current GPU, with NVML's readings and CUPTI's kernel names. `driver` of
+// the options is filled in. Fails with kUnsupported in a build without a GPU part, and
 // with kNotFound where there is no GPU.
 Result<std::unique_ptr<TimingSource>> gpu_source(model::ModelSpec model,
                                                  LayerSource::Options options);

@@ -4,10 +4,10 @@
 namespace dsaperf::collect {
 
 Result<std::unique_ptr<TimingSource>> gpu_source(model::ModelSpec, LayerSource::Options) {
-  return fail(
-      Errc::kUnsupported,
-      "this build has no GPU part: --plan-only lists the cases, --timing fake tries the collection "
-      "without a GPU");
+  return fail(Errc::kUnsupported,
+              "this build has no GPU part: --plan-only lists the cases, --timing cpu measures "
+              "small ones on "
+              "the CPU, --timing fake tries the collection without measuring");
 }
 
 int visible_gpus() {

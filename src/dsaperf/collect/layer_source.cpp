@@ -229,7 +229,7 @@ Result<std::unique_ptr<LayerSource>> LayerSource::create(std::unique_ptr<op::Bac
   auto state = std::make_unique<State>();
   state->info = {.framework = "dsaperf",
                  .version = options.version,
-                 .device = backend->device_name(),
+                 .device = options.device.empty() ? backend->device_name() : options.device,
                  .driver = options.driver,
                  .method = options.method};
   state->arena =

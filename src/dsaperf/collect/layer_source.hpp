@@ -44,7 +44,7 @@ class KernelWitness {
       const std::function<Result<void>()>& work) = 0;
 };
 
-// Times layers on a backend: the GPU in earnest, the CPU in tests. docs/collect.md, "Timing", says
+// Times layers on a backend: a GPU, or the CPU. docs/collect.md, "Timing", says
 // how. Made for thousands of cases in one process: weights are made once for each combination of
 // heads, formats, layer and score distribution, the caches once for each format, filled with random
 // past tokens that every case takes its pages from.
@@ -65,6 +65,7 @@ class LayerSource : public TimingSource {
     std::string method = "graph-3";
     std::string version = {};  // of the program
     std::string driver = {};
+    std::string device = {};  // empty: the backend's name for itself
   };
 
   // `reader` and `witness` may be null: then there is no card state, and no evidence (kernel_source

@@ -38,14 +38,14 @@ bool in_order(const Summary& summary) {
 
 class RowLinter {
  public:
-  explicit RowLinter(const std::map<std::string, Entry>& entries)
-      : entries_(entries), usual_mhz_(median_sm_mhz(entries)) {}
+  RowLinter(const std::map<std::string, Entry>& entries, std::string_view method)
+      : entries_(entries), has_card_(method != kCpuMethod), usual_mhz_(median_sm_mhz(entries)) {}
 
   std::vector<RowFinding> run() {
     for (const auto& [id, entry] : entries_) {
       if (!entry.error.empty()) continue;
       check_times(id, entry.measurement);
-      if (!entry.composed) check_card(id, entry.measurement);
+      if (has_card_ && !entry.composed) check_card(id, entry.measurement);
     }
     std::vector<RowFinding> result;
     for (auto& [rule, rows] : found_) result.push_back({rule, std::move(rows)});
@@ -97,6 +97,7 @@ class RowLinter {
   }
 
   const std::map<std::string, Entry>& entries_;
+  bool has_card_;
   int usual_mhz_;
   std::map<RowRule, std::vector<std::string>> found_;
 };
@@ -143,8 +144,9 @@ std::string_view meaning(RowRule rule) {
   return "unknown";
 }
 
-std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries) {
-  return RowLinter(entries).run();
+std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries,
+                                  std::string_view method) {
+  return RowLinter(entries, method).run();
 }
 
 }  // namespace dsaperf::collect

@@ -28,7 +28,8 @@ struct RowFinding {
 };
 
 // In order of rule. Failed cases are not looked at. Composed rows have neither a spread nor a clock
-// of their own: only their times are.
-std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries);
+// of their own: only their times are. Nor has a CPU's row a clock (kCpuMethod).
+std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries,
+                                  std::string_view method = {});
 
 }  // namespace dsaperf::collect

@@ -65,6 +65,9 @@ struct Measurement {
   bool disturbed() const { return card.slowed_down(); }
 };
 
+// The timing method of a CPU's rows: docs/collect.md, "Plans" says what they lack.
+inline constexpr std::string_view kCpuMethod = "cpu-1";
+
 // Who measures, on what: written once into every journal and table.
 struct SourceInfo {
   std::string framework = {};  // "dsaperf"
