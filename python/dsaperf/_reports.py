@@ -97,7 +97,7 @@ def query(
     past_tokens: int = 0,
     architecture: str = "DeepseekV32ForCausalLM",
     system: str = "h200_sxm",
-    backend: str = "sglang",
+    backend: str | None = None,
     version: str | None = None,
     kv: str = "fp8",
     gemm: str = "fp8_block",
@@ -111,12 +111,13 @@ def query(
     """Latency of one attention layer on one rank with ``heads`` heads.
 
     ``phase`` is ``"context"`` or ``"generation"``; each of ``batch`` requests has ``new_tokens`` after ``past_tokens``
-    cached ones. ``method`` is ``"stages"``, or ``"compatible"`` for AIConfigurator's own answers. ``vary`` asks what a
-    change would cost, for example ``"topk=512..4096,heads=8|16"``.
+    cached ones. ``backend`` None is sglang, or our own tables where no others are. ``method`` is ``"stages"``, or
+    ``"compatible"`` for AIConfigurator's own answers. ``vary`` asks what a change would cost, for example
+    ``"topk=512..4096,heads=8|16"``.
     """
     question = _native.LayerQuestion()
     question.systems = _systems(systems)
-    question.system, question.backend, question.version = system, backend, version or ""
+    question.system, question.backend, question.version = system, backend or "", version or ""
     question.architecture, question.phase = architecture, phase
     question.kv, question.gemm, question.fmha = kv, gemm, fmha
     question.method, question.vary = method, vary
@@ -150,7 +151,7 @@ def estimate(
     isl: float,
     osl: float,
     system: str = "h200_sxm",
-    backend: str = "sglang",
+    backend: str | None = None,
     version: str | None = None,
     mode: str = "agg",
     method: str = "model",
@@ -182,15 +183,15 @@ def estimate(
 
     ``isl`` and ``osl`` are tokens of a prompt and of its answer, ``prefix`` those of the prompt that are cached. Either
     ``concurrency`` requests are there at any time (default 1) or ``rate`` arrive a second. ``moe_tp`` 0 is
-    tp * dp / ep. ``kv`` and ``gemm`` default to what the engine and the checkpoint use. Lengths are uniform from
-    ``length_ratio`` (default 0.8) of isl and osl up to all of them; ``host`` replaces constants of the host that were
-    measured, for example ``"launch_us=900,request_ms=60"``. With ``mode`` ``"disagg"``, ``prefill`` and ``decode`` are the two
-    kinds of workers.
+    tp * dp / ep. ``backend`` None is sglang, over our own tables where no others are. ``kv`` and ``gemm`` default to what
+    the engine and the checkpoint use. Lengths are uniform from ``length_ratio`` (default 0.8) of isl and osl up to all of
+    them; ``host`` replaces constants of the host that were measured, for example ``"launch_us=900,request_ms=60"``. With
+    ``mode`` ``"disagg"``, ``prefill`` and ``decode`` are the two kinds of workers.
     """
     deployment = _native.Deployment()
     deployment.config = _config(config)
     deployment.systems = _systems(systems)
-    deployment.system, deployment.backend, deployment.version = system, backend, version or ""
+    deployment.system, deployment.backend, deployment.version = system, backend or "", version or ""
     deployment.mode, deployment.method = mode, method
     deployment.quirks, deployment.host = quirks, host
     deployment.kv, deployment.gemm = kv, gemm

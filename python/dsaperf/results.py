@@ -27,6 +27,7 @@ __all__ = [
     "LayerRun",
     "LayerTime",
     "Operator",
+    "OperatorStage",
     "Report",
     "Stage",
     "Stages",
@@ -159,13 +160,27 @@ class Analysis(Report):
         return _html.facts(self.facts, self.name) + _html.table(runs, ("layers", "count", "attention", "feed-forward"))
 
 
+class OperatorStage(NamedTuple):
+    """One stage of an operator of sparse attention, with the least time that the card allows it."""
+
+    name: str
+    time_ms: float
+    share: float
+    bound_ms: float | None
+    binds: str | None
+
+
 class Operator(NamedTuple):
-    """One operator of a pass."""
+    """One operator of a pass. ``bound_ms``: the least time that the card allows it, set by what ``binds`` names; None where
+    no bound is known. ``stages`` are those of sparse attention."""
 
     name: str
     time_ms: float
     share: float
     source: str
+    bound_ms: float | None = None
+    binds: str | None = None
+    stages: tuple[OperatorStage, ...] = ()
 
 
 class Estimate(Report):
@@ -208,7 +223,18 @@ class Estimate(Report):
     def operators(self, phase: str) -> list[Operator]:
         """Of a ``"context"`` (prefill) or ``"generation"`` (decode) pass."""
         found: Mapping[str, Any] = self.get(phase) or {}
-        return [Operator(o["name"], o["time_ms"], o["share"], o["source"]) for o in found.get("operators", [])]
+        return [
+            Operator(
+                o["name"],
+                o["time_ms"],
+                o["share"],
+                o["source"],
+                o.get("bound_ms"),
+                o.get("binds"),
+                tuple(OperatorStage(*(s[key] for key in OperatorStage._fields)) for s in o.get("stages", [])),
+            )
+            for o in found.get("operators", [])
+        ]
 
     def _summary(self) -> str:
         where = f"{self['model']} on {self['gpus']} x {self['system']}, {self['backend']} {self['version']}"
@@ -227,9 +253,12 @@ class Estimate(Report):
         }
         tables = _html.facts({key: value for key, value in main.items() if value != ""}, self._summary())
         for phase, title in (("context", "prefill pass"), ("generation", "decode pass")):
-            rows = [(o.name, o.time_ms, _html.Markup(_html.bar(o.share)), o.source) for o in self.operators(phase)]
+            rows = [
+                (o.name, o.time_ms, o.bound_ms, o.binds or "", _html.Markup(_html.bar(o.share)), o.source)
+                for o in self.operators(phase)
+            ]
             if rows:
-                tables += _html.table(rows, (title, "ms", "share", "source"))
+                tables += _html.table(rows, (title, "ms", "bound, ms", "binds", "share", "source"))
         return tables
 
 

@@ -2,8 +2,8 @@
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/cost/bound.hpp"
 #include "dsaperf/model/load_model.hpp"
-#include "dsaperf/perfdb/systems_tree.hpp"
 #include "dsaperf/predict/layer_predictor.hpp"
+#include "dsaperf/predict/opened_tables.hpp"
 #include "dsaperf/report/estimate.hpp"
 #include "dsaperf/report/layer_cost.hpp"
 #include "dsaperf/report/query.hpp"
@@ -17,7 +17,9 @@
 #include <nanobind/stl/string.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 
 namespace nb = nanobind;
@@ -26,7 +28,13 @@ namespace dsaperf::python {
 namespace {
 
 using serving::Engine;
-using OperatorSet = predict::compatible::OperatorSet;
+
+// As the program asks: a backend that was not named ("") is the default, or ours where no other
+// tables are.
+predict::OpenedTables open_tables(const std::string& systems, const std::string& backend,
+                                  const char* usual) {
+  return take(predict::open_tables(systems, backend.empty() ? usual : backend, !backend.empty()));
+}
 
 serving::Method serving_method(const std::string& name) {
   if (name == "model") return serving::Method::kModel;
@@ -85,7 +93,8 @@ nb::tuple estimate(const Deployment& d) {
   const auto report = [&] {
     const nb::gil_scoped_release unlocked;
     serving::EstimateInputs in;
-    in.engine = take(serving::engine_from_name(d.backend));
+    const auto opened = open_tables(d.systems, d.backend, "sglang");
+    in.engine = take(serving::engine_from_name(d.backend.empty() ? "sglang" : d.backend));
     in.mode = mode_of(d.mode);
     in.method = serving_method(d.method);
     in.formats = {.gemm = table_format(d.gemm), .kv = table_format(d.kv)};
@@ -112,9 +121,9 @@ nb::tuple estimate(const Deployment& d) {
       in.decode = workers_of(d, d.decode);
     }
     const auto spec = load(d.config);
-    auto operators =
-        take(OperatorSet::open(open_systems(d.systems), d.system, d.backend, d.version));
-    const auto answer = take(serving::estimate(spec, operators, in));
+    auto operators = take(opened.operators(d.system, opened.backend, d.version));
+    auto answer = take(serving::estimate(spec, operators, in));
+    std::ranges::copy(opened.warnings(d.system), std::back_inserter(answer.warnings));
     return rendered(report::json(answer), report::text(answer, {}));
   }();
   return as_tuple(report);
@@ -186,11 +195,13 @@ nb::tuple sweep(const std::string& config, const std::string& systems, const std
     if (tpot) in.tpot_limit_ms = *tpot;
     std::vector<Engine> engines = {Engine::kSglang, Engine::kVllm, Engine::kTrtllm};
     if (!backend.empty()) engines = {take(serving::engine_from_name(backend))};
-    const auto tree = open_systems(systems);
+    const auto opened = open_tables(systems, backend, "");
+    if (opened.are_ours()) engines.resize(1);  // all would find the same table
     const auto open = [&](Engine engine) {
-      return OperatorSet::open(tree, system, name(engine), version);
+      return opened.operators(system, name(engine), version);
     };
-    const auto result = take(serving::sweep(load(config), engines, open, in));
+    auto result = take(serving::sweep(load(config), engines, open, in));
+    std::ranges::copy(opened.warnings(system), std::back_inserter(result.warnings));
     constexpr int kTop = 10;
     report = rendered(report::json(result), report::text(result, kTop, {}));
     candidates = table_of(result.candidates, gpus);
@@ -218,9 +229,10 @@ nb::tuple query(const LayerQuestion& q) {
     const nb::gil_scoped_release unlocked;
     const auto method = predict::method_from_name(q.method);
     if (!method) refuse("method '{}' is none of stages, compatible", q.method);
-    predict::LayerPredictor predictor(open_systems(q.systems), *method);
+    const auto opened = open_tables(q.systems, q.backend, "sglang");
+    predict::LayerPredictor predictor(opened.tree, *method);
     report::LayerAnswer answer{
-        .tables = {.system = q.system, .backend = q.backend, .version = q.version},
+        .tables = {.system = q.system, .backend = opened.backend, .version = q.version},
         .kind = {.architecture = q.architecture,
                  .kv_dtype = table_format(q.kv),
                  .fmha_dtype = table_format(q.fmha),

@@ -1,7 +1,6 @@
 #include "report_parts.hpp"
 
 #include "dsaperf/model/load_model.hpp"
-#include "dsaperf/perfdb/systems_tree.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -29,10 +28,6 @@ nb::tuple as_tuple(const Rendered& report) {
 model::ModelSpec load(std::string_view config) {
   if (config.starts_with('{')) return take(model::parse_model(config, "", "config"));
   return take(model::load_model(config));
-}
-
-std::shared_ptr<const perfdb::SystemsTree> open_systems(const std::string& root) {
-  return std::make_shared<const perfdb::SystemsTree>(take(perfdb::SystemsTree::discover(root)));
 }
 
 std::string table_format(const std::string& name) {

@@ -6,13 +6,8 @@
 #include <nanobind/nanobind.h>
 #include <nlohmann/json_fwd.hpp>
 
-#include <memory>
 #include <string>
 #include <string_view>
-
-namespace dsaperf::perfdb {
-class SystemsTree;
-}
 
 namespace dsaperf::python {
 
@@ -26,9 +21,6 @@ nanobind::tuple as_tuple(const Rendered& report);
 
 // A model by path or bundled name, or by the text of its config.json, which begins with "{".
 model::ModelSpec load(std::string_view config);
-
-// AIConfigurator's systems folder: the one given, else found as the program finds it.
-std::shared_ptr<const perfdb::SystemsTree> open_systems(const std::string& root);
 
 // The tables' name of a format: "bf16" is "bfloat16" there.
 std::string table_format(const std::string& name);

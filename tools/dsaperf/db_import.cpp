@@ -71,7 +71,8 @@ Result<Imported> from_csv(const Options& options) {
 }
 
 Result<Imported> from_installed(const Options& options) {
-  DSAPERF_TRY_ASSIGN(const auto opened, open_tables(options.systems_root, options.backend, true));
+  DSAPERF_TRY_ASSIGN(const auto opened,
+                     predict::open_tables(options.systems_root, options.backend, true));
   DSAPERF_TRY_ASSIGN(auto installed, installed_tables(opened, options.system, options.version));
   Imported imported;
   imported.source = {.system = options.system,

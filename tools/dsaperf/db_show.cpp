@@ -33,8 +33,9 @@ Result<ExitCode> show(const Options& options) {
   std::string place = options.place;
   std::vector<perfdb::DsaTable> tables;
   if (place.empty()) {
-    DSAPERF_TRY_ASSIGN(const auto opened, open_tables(options.systems_root, options.backend,
-                                                      options.backend_is_given));
+    DSAPERF_TRY_ASSIGN(
+        const auto opened,
+        predict::open_tables(options.systems_root, options.backend, options.backend_is_given));
     DSAPERF_TRY_ASSIGN(auto installed, installed_tables(opened, options.system, options.version));
     place = fmt::format("{} {} on {}", opened.backend, installed.version, options.system);
     tables = std::move(installed.tables);

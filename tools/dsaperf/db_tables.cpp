@@ -1,7 +1,6 @@
 #include "db_tables.hpp"
 
 #include "dsaperf/collect/tables.hpp"
-#include "dsaperf/core/fail.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 
 namespace dsaperf::tool {
@@ -19,23 +18,6 @@ bool holds_journals(const std::filesystem::path& place) {
     if (is_journal(entry.path())) return true;
   }
   return false;
-}
-
-Result<OpenedTables> open_tables(const std::filesystem::path& systems_root,
-                                 const std::string& backend, bool backend_is_given) {
-  const bool wants_ours = systems_root.empty() && backend == perfdb::kOwnBackend;
-  DSAPERF_TRY_ASSIGN(auto tree, wants_ours ? perfdb::SystemsTree::shipped()
-                                           : perfdb::SystemsTree::discover(systems_root));
-  if (tree.is_shipped() && backend_is_given && backend != perfdb::kOwnBackend) {
-    return fail(
-        Errc::kNotFound,
-        "no tables of AIConfigurator, so none of {}: ours alone are here (--backend dsaperf); "
-        "`pip install aiconfigurator-core==0.12.0` brings those of frameworks",
-        backend);
-  }
-  const bool are_ours = tree.is_shipped() && !backend_is_given;
-  return OpenedTables{.tree = std::make_shared<const perfdb::SystemsTree>(std::move(tree)),
-                      .backend = are_ours ? std::string(perfdb::kOwnBackend) : backend};
 }
 
 Result<std::vector<perfdb::DsaTable>> tables_at(const std::filesystem::path& place) {
@@ -64,16 +46,8 @@ Result<std::vector<perfdb::DsaTable>> tables_at(const std::filesystem::path& pla
   return tables;
 }
 
-std::string modelled_beside_ours(const std::string& system) {
-  return fmt::format(
-      "attention is from our own tables of {}; GEMMs, experts and collectives have no tables here "
-      "and are modelled from the card's figures (pip install aiconfigurator-core==0.12.0 brings "
-      "measured ones)",
-      system);
-}
-
-Result<InstalledTables> installed_tables(const OpenedTables& opened, const std::string& system,
-                                         const std::string& version) {
+Result<InstalledTables> installed_tables(const predict::OpenedTables& opened,
+                                         const std::string& system, const std::string& version) {
   const auto& [tree, backend] = opened;
   InstalledTables result;
   DSAPERF_TRY_ASSIGN(result.version, tree->resolve_version(system, backend, version));

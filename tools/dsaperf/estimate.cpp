@@ -1,9 +1,9 @@
 #include "estimate.hpp"
 
-#include "db_tables.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/model/load_model.hpp"
+#include "dsaperf/predict/opened_tables.hpp"
 #include "dsaperf/report/estimate.hpp"
 #include "dsaperf/serving/estimate.hpp"
 #include "dsaperf/serving/estimate_file.hpp"
@@ -11,8 +11,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -93,15 +95,14 @@ Result<ExitCode> run_estimate(Options options) {
   in.prefill.max_batch = given(options.prefill_batch);
   if (options.prefix_hit > 0) in.prefix = std::floor(in.isl * options.prefix_hit);
 
-  DSAPERF_TRY_ASSIGN(const auto opened,
-                     open_tables(options.systems_root, options.backend, options.backend_is_given));
-  const auto& tree = opened.tree;
-  if (!options.from.empty()) return run_file(options, tree);
+  DSAPERF_TRY_ASSIGN(const auto opened, predict::open_tables(options.systems_root, options.backend,
+                                                             options.backend_is_given));
+  if (!options.from.empty()) return run_file(options, opened.tree);
   DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(options.config));
-  DSAPERF_TRY_ASSIGN(auto operators, predict::compatible::OperatorSet::open(
-                                         tree, options.system, opened.backend, options.version));
+  DSAPERF_TRY_ASSIGN(auto operators,
+                     opened.operators(options.system, opened.backend, options.version));
   DSAPERF_TRY_ASSIGN(auto estimate, serving::estimate(spec, operators, in));
-  if (tree->is_shipped()) estimate.warnings.push_back(modelled_beside_ours(options.system));
+  std::ranges::copy(opened.warnings(options.system), std::back_inserter(estimate.warnings));
   for (const auto& warning : estimate.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (options.json)

@@ -124,8 +124,8 @@ Result<ExitCode> query(Options options) {
                          .json = options.json});
   const auto method = predict::method_from_name(options.method);
   if (!method) return fail(Errc::kInvalidArgument, "no method '{}'", options.method);
-  DSAPERF_TRY_ASSIGN(auto opened, open_tables(options.systems_root, options.tables.backend,
-                                              options.backend_is_given));
+  DSAPERF_TRY_ASSIGN(auto opened, predict::open_tables(options.systems_root, options.tables.backend,
+                                                       options.backend_is_given));
   options.tables.backend = opened.backend;
   predict::LayerPredictor predictor(std::move(opened.tree), *method);
   if (options.from.empty()) return answer_one(options, predictor, *method);

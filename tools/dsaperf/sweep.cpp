@@ -1,16 +1,17 @@
 #include "sweep.hpp"
 
-#include "db_tables.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/model/load_model.hpp"
-#include "dsaperf/perfdb/own_table.hpp"
+#include "dsaperf/predict/opened_tables.hpp"
 #include "dsaperf/report/sweep.hpp"
 #include "dsaperf/serving/sweep.hpp"
 #include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -42,21 +43,14 @@ Result<ExitCode> run_sweep(Options options) {
     engines = {engine};
   }
   DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(options.config));
-  DSAPERF_TRY_ASSIGN(const auto opened,
-                     open_tables(options.systems_root, options.backend, !options.backend.empty()));
-  // Of ours there is one table, whatever engine would run the kernels: one is enough.
-  const bool are_ours = opened.backend == perfdb::kOwnBackend;
-  if (are_ours) engines = {Engine::kSglang};
-  DSAPERF_TRY_ASSIGN(auto result, serving::sweep(
-                                      spec, engines,
-                                      [&](Engine engine) {
-                                        return predict::compatible::OperatorSet::open(
-                                            opened.tree, options.system,
-                                            are_ours ? perfdb::kOwnBackend : name(engine),
-                                            options.version);
-                                      },
-                                      in));
-  if (are_ours) result.warnings.push_back(modelled_beside_ours(options.system));
+  DSAPERF_TRY_ASSIGN(const auto opened, predict::open_tables(options.systems_root, options.backend,
+                                                             !options.backend.empty()));
+  if (opened.are_ours()) engines.resize(1);  // all would find the same table
+  const auto open = [&](Engine engine) {
+    return opened.operators(options.system, name(engine), options.version);
+  };
+  DSAPERF_TRY_ASSIGN(auto result, serving::sweep(spec, engines, open, in));
+  std::ranges::copy(opened.warnings(options.system), std::back_inserter(result.warnings));
   for (const auto& warning : result.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (!options.csv.empty()) DSAPERF_TRY(write_file(options.csv, report::csv(result)));
