@@ -3,6 +3,7 @@
 #include "dsaperf/collect/collector.hpp"
 #include "dsaperf/collect/fake_source.hpp"
 #include "dsaperf/collect/plan.hpp"
+#include "dsaperf/core/testing/folder.hpp"
 #include "dsaperf/cost/stage_cost.hpp"
 #include "dsaperf/cost/testing_card.hpp"
 #include "dsaperf/cost/testing_layers.hpp"
@@ -107,12 +108,10 @@ TEST(ByStageTest, EagerLaunchesAreNoSumOfStages) {
   EXPECT_NE(plan.error().message().find("--by layer"), std::string::npos);
 }
 
-class CollectByStageTest : public testing::Test {
+class CollectByStageTest : public FolderTest {
  protected:
   void SetUp() override {
-    directory = std::filesystem::path(testing::TempDir()) /
-                testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(directory);
+    FolderTest::SetUp();
     // Few, since each measurement is synced to the disk.
     auto axes = all_axes();
     axes.heads = {8, 16};
@@ -121,8 +120,6 @@ class CollectByStageTest : public testing::Test {
     const auto grid = parse_grid("generation: [{batch: [1, 8], past: [1023, 4095, 8191]}]");
     cases = make_plan(*grid, axes, cost::testing::deepseek_v32(), card())->cases;
   }
-  void TearDown() override { std::filesystem::remove_all(directory); }
-
   Result<CollectReport> run(FakeSource::Options options, bool resume,
                             CollectOptions collect_options = {.repeat_share = 0}) {
     std::vector<std::unique_ptr<TimingSource>> sources;
@@ -138,7 +135,6 @@ class CollectByStageTest : public testing::Test {
     return read_journal(directory / "rows.jsonl")->entries;
   }
 
-  std::filesystem::path directory;
   std::vector<Case> cases;
 };
 

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/split.hpp"
 
 #include <initializer_list>
 #include <numeric>
@@ -16,16 +17,6 @@ std::optional<Enum> named(std::string_view text, std::initializer_list<Enum> can
     if (name(candidate) == text) return candidate;
   }
   return std::nullopt;
-}
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const auto end = text.find(separator);
-    parts.push_back(text.substr(0, end));
-    if (end == std::string_view::npos) return parts;
-    text.remove_prefix(end + 1);
-  }
 }
 
 // "2x4096+0"

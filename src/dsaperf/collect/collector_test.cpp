@@ -1,6 +1,7 @@
 #include "dsaperf/collect/collector.hpp"
 
 #include "dsaperf/collect/fake_source.hpp"
+#include "dsaperf/core/testing/folder.hpp"
 #include "dsaperf/cost/testing_card.hpp"
 #include "dsaperf/cost/testing_layers.hpp"
 
@@ -11,18 +12,15 @@
 namespace dsaperf::collect {
 namespace {
 
-class CollectorTest : public testing::Test {
+class CollectorTest : public FolderTest {
  protected:
   void SetUp() override {
-    directory = std::filesystem::path(testing::TempDir()) /
-                testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(directory);
+    FolderTest::SetUp();
     for (const std::int64_t past : {1, 1023, 4095, 8191}) {
       plan.cases.push_back(
           {.phase = perfdb::Phase::kGeneration, .requests = {{4, 1, past}}, .heads = 16});
     }
   }
-  void TearDown() override { std::filesystem::remove_all(directory); }
 
   std::vector<std::unique_ptr<TimingSource>> sources(FakeSource::Options options, int count = 1) {
     std::vector<std::unique_ptr<TimingSource>> result;
@@ -41,7 +39,6 @@ class CollectorTest : public testing::Test {
     return collect(plan.cases, with, journal, options, {});
   }
 
-  std::filesystem::path directory;
   Plan plan;
 };
 

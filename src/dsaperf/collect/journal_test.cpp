@@ -1,6 +1,7 @@
 #include "dsaperf/collect/journal.hpp"
 
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/core/testing/folder.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -12,15 +13,8 @@
 namespace dsaperf::collect {
 namespace {
 
-class JournalTest : public testing::Test {
+class JournalTest : public FolderTest {
  protected:
-  void SetUp() override {
-    directory = std::filesystem::path(testing::TempDir()) /
-                testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(directory);
-  }
-  void TearDown() override { std::filesystem::remove_all(directory); }
-
   Result<Journal> open(bool resume) { return Journal::open(directory, header, resume); }
   std::filesystem::path file() const { return directory / "rows.jsonl"; }
 
@@ -35,7 +29,6 @@ class JournalTest : public testing::Test {
     return result;
   }
 
-  std::filesystem::path directory;
   JournalHeader header{.model = "m", .architecture = "a", .source = {.device = "fake"}};
 };
 

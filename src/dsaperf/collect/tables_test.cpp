@@ -1,6 +1,7 @@
 #include "dsaperf/collect/tables.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/testing/folder.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 
 #include <gmock/gmock.h>
@@ -106,23 +107,14 @@ TEST(TablesTest, TheFullTableKeepsEveryCaseAndStage) {
   EXPECT_THAT(column("past_tokens").ints, testing::ElementsAre(-1, 1024));
 }
 
-class MergeTest : public testing::Test {
+class MergeTest : public FolderTest {
  protected:
-  void SetUp() override {
-    directory = std::filesystem::path(testing::TempDir()) /
-                testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(directory);
-  }
-  void TearDown() override { std::filesystem::remove_all(directory); }
-
   void write(const Shard& shard, const std::vector<Entry>& entries, const char* device = "card") {
     auto journal = Journal::open(
         directory, {.model = "m", .source = {.device = device}, .shard = shard}, false);
     ASSERT_TRUE(journal) << journal.error().message();
     for (const auto& each : entries) ASSERT_TRUE(journal->append(each));
   }
-
-  std::filesystem::path directory;
 };
 
 TEST_F(MergeTest, ShardsMakeUpTheWhole) {

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/split.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,16 +15,6 @@ namespace {
 constexpr std::array<std::string_view, 7> kAxes = {"heads", "batch",       "new", "past",
                                                    "topk",  "index_heads", "kv"};
 constexpr std::size_t kMostValues = 64;
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const auto end = text.find(separator);
-    parts.push_back(text.substr(0, end));
-    if (end == std::string_view::npos) return parts;
-    text.remove_prefix(end + 1);
-  }
-}
 
 Result<void> apply(const Change& change, LayerKind& kind, LayerShape& shape) {
   if (change.axis == "kv") {
