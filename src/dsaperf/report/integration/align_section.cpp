@@ -87,8 +87,8 @@ void compare_with_run(const std::vector<model::Stage>& stages, const Json& run, 
 void add_stage_list(const Json& evidence, Section& section) {
   auto list = compare_stage_list(evidence);
   if (!list.known) return;
-  section.say(fmt::format("{} has {} of the stages of the model's layer.", list.against,
-                          list.aligned ? "all and only those" : "not just those"));
+  section.say(fmt::format("{} {} the stages of the model's layer.", list.against,
+                          list.aligned ? "has exactly" : "does not have just"));
   const std::vector<Section::Column> columns = {
       {"stage", "stage"}, {"expected", "in the model"}, {"found", "found"}, {"state", "state"}};
   auto cells = Json::array();

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace dsaperf::report::integration {
 namespace {
 
@@ -97,15 +99,23 @@ void add_weights(const Json& analyze, const std::string& source, Section& sectio
                                                 {"parameters", "parameters"},
                                                 {"active", "active a token"},
                                                 {"gib", "GiB stored"}};
+  // One part is most of the model: the others are read by their numbers, largest first.
+  std::stable_sort(rows.begin(), rows.end(), [](const Json& a, const Json& b) {
+    return number_at(a, {"gib"}) > number_at(b, {"gib"});
+  });
+  const Json y = {{"field", "part"}, {"type", "nominal"}, {"title", nullptr}, {"sort", nullptr}};
+  const auto x = field("gib", "quantitative", "GiB stored");
   section.picture(
       "weights", "Weights by part", "GiB of each part of the model, as stored.",
       picture_of(
-          rows, 260,
-          {{"mark", "bar"},
-           {"encoding",
-            {{"y", {{"field", "part"}, {"type", "nominal"}, {"title", nullptr}, {"sort", nullptr}}},
-             {"x", field("gib", "quantitative", "GiB stored")},
-             {"tooltip", tooltip(columns)}}}}));
+          rows, 280,
+          {{"layer",
+            {{{"mark", "bar"}, {"encoding", {{"y", y}, {"x", x}, {"tooltip", tooltip(columns)}}}},
+             {{"mark", {{"type", "text"}, {"align", "left"}, {"dx", 4}}},
+              {"encoding",
+               {{"y", y},
+                {"x", x},
+                {"text", {{"field", "gib"}, {"type", "quantitative"}, {"format", ",.3~g"}}}}}}}}}));
   section.table("weights", "Weights by part", columns, std::move(rows));
 }
 

@@ -79,8 +79,8 @@ void add_stages(const Json& evidence, const Pass& pass, const std::string& syste
   const auto name = fmt::format("stages_{}_{}", pass.name, system);
   section.picture(
       name, title,
-      fmt::format("{}. A bar is the lower bound of a stage, coloured by what bounds it; the tick "
-                  "is its modelled time (inside the bar: rows of whole layers leave it less).",
+      fmt::format("{}. A bar is the least time that a stage can take, coloured by what sets it; "
+                  "the tick is the time that tables of whole layers leave it, which can be less.",
                   shape_of(stages)),
       picture_of(
           rows, 290,
@@ -284,19 +284,19 @@ void add_roofline(const Json& evidence, const std::string& system, Section& sect
       name, title,
       "Stages by their arithmetic intensity: at their bounds they lie on the roof, by modelled "
       "times below it.",
-      picture_of(
-          points, 320,
-          {{"layer",
-            {{{"data", {{"values", roof}}},
-              {"mark", {{"type", "line"}, {"color", "#808080"}}},
-              {"encoding", {{"x", x}, {"y", y}, {"strokeDash", field("format", "nominal", "")}}}},
-             {{"mark", {{"type", "point"}, {"size", 60}}},
-              {"encoding",
-               {{"x", x},
-                {"y", y},
-                {"color", field("what", "nominal", "time")},
-                {"shape", field("pass", "nominal", "pass")},
-                {"tooltip", tooltip(columns)}}}}}}}));
+      picture_of(points, 320,
+                 {{"layer",
+                   {{{"data", {{"values", roof}}},
+                     {"mark", {{"type", "line"}, {"color", "#808080"}}},
+                     {"encoding",
+                      {{"x", x}, {"y", y}, {"strokeDash", field("format", "nominal", "roof")}}}},
+                    {{"mark", {{"type", "point"}, {"size", 60}}},
+                     {"encoding",
+                      {{"x", x},
+                       {"y", y},
+                       {"color", field("what", "nominal", "time")},
+                       {"shape", field("pass", "nominal", "pass")},
+                       {"tooltip", tooltip(columns)}}}}}}}));
   section.table(name, title, columns, std::move(points));
 }
 
