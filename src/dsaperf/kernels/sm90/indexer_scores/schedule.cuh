@@ -121,17 +121,18 @@ __device__ void compute_costs(const ScoresArguments& a, std::int32_t* costs) {
   constexpr int kGroupsAtOnce = Config::kThreads / kLanes;
   constexpr int kBatch = 8 / GroupLanes<Config>::kRowsOfLane;
   const int thread = static_cast<int>(threadIdx.x);
-  for (int base = thread / kLanes; base - thread / kLanes < a.groups;
-       base += kBatch * kGroupsAtOnce) {
+  for (int first = 0; first < a.groups; first += kBatch * kGroupsAtOnce) {
     LaneLimits<Config> limits[kBatch];
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
-      limits[i] = load_limits<Config>(a, base + i * kGroupsAtOnce, thread % kLanes);
+      const int group = first + i * kGroupsAtOnce + thread / kLanes;
+      limits[i] = load_limits<Config>(a, group, thread % kLanes);
     }
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
+      if (first + i * kGroupsAtOnce >= a.groups) break;  // few groups are common, and a row waits
+      const int group = first + i * kGroupsAtOnce + thread / kLanes;
       const int cost = cost_of<Config>(tile_count<Config>(union_of<Config>(limits[i])));
-      const int group = base + i * kGroupsAtOnce;
       if (thread % kLanes == 0 && group < a.groups) costs[group] = cost;
     }
   }
