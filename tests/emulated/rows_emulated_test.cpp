@@ -181,5 +181,21 @@ TEST(RowsEmulatedTest, IndexRopesAndNormOfOneLaunchAreThoseOfTheParts) {
         });
 }
 
+TEST(RowsEmulatedTest, IndexKeysOfOneLaunchAreThoseOfTheParts) {
+  for (const auto pairs : {RopePairs::kInterleaved, RopePairs::kHalfSplit})
+    for (const int tokens : {1, 13, 70})
+      expect_index_key_write_of_parts<Memory>(
+          tokens, pairs,
+          [](const IndexKeyWriteParams& p) {
+            launch(2, [&] { norm_kernel<kIndexKeyTeam, 1, 1>(p.norm); });
+            launch(1, [&] { rope_kernel<true>(p.rope); });
+            launch(2, [&] { indexer_quantise_kernel<true, 1>(p.quantised, {}, 2); });
+            launch(1, [&] { index_key_cache_write_kernel<true>(p.write); });
+          },
+          [](const IndexKeyWriteParams& p) {
+            launch(2, [&] { index_key_norm_cache_write_kernel<1>(p); });
+          });
+}
+
 }  // namespace
 }  // namespace dsaperf::kernels::rows

@@ -58,15 +58,34 @@ class NormRopeTest : public ::testing::Test {
             .key = rope()};
   }
 
+  IndexKeyWriteParams index_key() {
+    return {.norm = indexer().key_norm,
+            .rope = rope(),
+            .quantised = {.x = bits.data(),
+                          .values = bytes.data(),
+                          .scales = floats.data(),
+                          .rows = 2,
+                          .x_stride = 128},
+            .write = {.values = bytes.data(),
+                      .scales = floats.data(),
+                      .slots = slots.data(),
+                      .pages = bytes.data(),
+                      .tokens = 2,
+                      .page_count = 1,
+                      .page_stride_bytes = 8448}};
+  }
+
   std::vector<std::uint16_t> bits = std::vector<std::uint16_t>(256);
   std::vector<std::uint8_t> bytes = std::vector<std::uint8_t>(256);
   std::vector<float> floats = std::vector<float>(256);
   std::vector<std::int32_t> positions = {0, 1};
+  std::vector<std::int64_t> slots = {0, 1};
 };
 
 TEST_F(NormRopeTest, TakesPartsThatContinueEachOther) {
   EXPECT_TRUE(norm_rope_check(stage()));
   EXPECT_TRUE(indexer_norm_rope_check(indexer()));
+  EXPECT_TRUE(index_key_write_check(index_key()));
   auto unquantised = stage();
   unquantised.quantised = {};
   EXPECT_TRUE(norm_rope_check(unquantised));
@@ -98,6 +117,22 @@ TEST_F(NormRopeTest, RefusesPartsThatDoNotContinueEachOther) {
   keys.key.heads = 2;
   keys.key.head_stride = 64;
   EXPECT_EQ(indexer_norm_rope_check(keys).error().code(), Errc::kInvalidArgument);
+}
+
+TEST_F(NormRopeTest, RefusesAnIndexKeyWhosePartsDoNotContinueEachOther) {
+  const auto refused = [&](const auto& change) {
+    auto params = index_key();
+    change(params);
+    const auto checked = index_key_write_check(params);
+    return !checked && checked.error().code() == Errc::kInvalidArgument;
+  };
+  EXPECT_TRUE(refused([](auto& p) { p.rope.tokens = 1; }));
+  EXPECT_TRUE(refused([](auto& p) { p.write.tokens = 1; }));
+  EXPECT_TRUE(refused([&](auto& p) { p.rope.x = bits.data() + 64; }));
+  EXPECT_TRUE(refused([&](auto& p) { p.quantised.x = bits.data() + 128; }));
+  EXPECT_TRUE(refused([](auto& p) { p.quantised.scales = nullptr; }));
+  EXPECT_TRUE(refused([&](auto& p) { p.write.values = bytes.data() + 128; }));
+  EXPECT_TRUE(refused([](auto& p) { p.norm.bias = nullptr; }));
 }
 
 TEST_F(NormRopeTest, RefusesWhatAPartRefuses) {

@@ -62,6 +62,11 @@ Result<void> indexer_norm_rope(const IndexerNormRopeParams& params, CUstream_st*
   return launched(params, params.key_norm.rows, stream);
 }
 
+Result<void> index_key_write(const IndexKeyWriteParams& params, CUstream_st* stream) {
+  DSAPERF_TRY(index_key_write_check(params));
+  return launched(params, params.norm.rows, stream);
+}
+
 Result<void> kv_cache_write(const KvCacheWriteParams& params, CUstream_st* stream) {
   DSAPERF_TRY(kv_cache_write_check(params));
   return launched(params, params.rows == 0 ? 0 : params.tokens, stream);

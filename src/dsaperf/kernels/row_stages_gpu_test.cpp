@@ -123,6 +123,21 @@ TEST(RowStagesGpuTest, IndexRopesAndNormOfOneLaunchHaveTheBitsOfTheirParts) {
           [](const IndexerNormRopeParams& params) { finish(indexer_norm_rope(params, nullptr)); });
 }
 
+TEST(RowStagesGpuTest, IndexKeysOfOneLaunchHaveTheBitsOfTheirParts) {
+  DSAPERF_REQUIRE_GPU();
+  for (const int tokens : {1, 77, 1500})
+    for (const auto pairs : {RopePairs::kInterleaved, RopePairs::kHalfSplit})
+      testing::expect_index_key_write_of_parts<Memory>(
+          tokens, pairs,
+          [](const IndexKeyWriteParams& params) {
+            finish(layer_norm(params.norm, nullptr));
+            finish(rope(params.rope, nullptr));
+            finish(indexer_quantise(params.quantised, nullptr));
+            finish(index_key_cache_write(params.write, nullptr));
+          },
+          [](const IndexKeyWriteParams& params) { finish(index_key_write(params, nullptr)); });
+}
+
 TEST(RowStagesGpuTest, CacheRowsAreTheHostsBytesAndNothingElseIsTouched) {
   DSAPERF_REQUIRE_GPU();
   for (const auto format : {KvRows::Format::kBf16, KvRows::Format::kFp8})

@@ -109,6 +109,7 @@ class Backend {
   // Several of the above in one call, which a GPU makes one launch of.
   virtual Result<void> norm_rope(const kernels::NormRopeParams& params);
   virtual Result<void> indexer_norm_rope(const kernels::IndexerNormRopeParams& params);
+  virtual Result<void> index_key_write(const kernels::IndexKeyWriteParams& params);
   virtual Result<void> indexer_quantise_both(const kernels::IndexerQuantiseParams& queries,
                                              const kernels::IndexerQuantiseParams& keys);
 

@@ -152,6 +152,9 @@ class GpuBackend final : public Backend {
   Result<void> indexer_norm_rope(const kernels::IndexerNormRopeParams& params) override {
     return kernels::indexer_norm_rope(params, stream_);
   }
+  Result<void> index_key_write(const kernels::IndexKeyWriteParams& params) override {
+    return kernels::index_key_write(params, stream_);
+  }
   Result<void> indexer_quantise_both(const kernels::IndexerQuantiseParams& queries,
                                      const kernels::IndexerQuantiseParams& keys) override {
     return kernels::indexer_quantise_both(queries, keys, stream_);

@@ -226,6 +226,14 @@ Result<void> Backend::indexer_norm_rope(const kernels::IndexerNormRopeParams& pa
   return rope(params.key);
 }
 
+Result<void> Backend::index_key_write(const kernels::IndexKeyWriteParams& params) {
+  DSAPERF_TRY(index_key_write_check(params));
+  DSAPERF_TRY(layer_norm(params.norm));
+  DSAPERF_TRY(rope(params.rope));
+  DSAPERF_TRY(indexer_quantise(params.quantised));
+  return index_key_cache_write(params.write);
+}
+
 Result<void> Backend::indexer_quantise_both(const kernels::IndexerQuantiseParams& queries,
                                             const kernels::IndexerQuantiseParams& keys) {
   DSAPERF_TRY(indexer_quantise(queries));

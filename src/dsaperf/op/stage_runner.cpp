@@ -307,18 +307,19 @@ class StageRunner {
   }
 
   Result<void> index_cache_write() {
-    if (pass_.dense) {  // stages 6 and 7 did not run, the key is needed all the same
-      DSAPERF_TRY(backend_.layer_norm(index_key_norm()));
-      DSAPERF_TRY(backend_.rope(index_key_rope()));
-      DSAPERF_TRY(backend_.indexer_quantise(quantised_index_key()));
-    }
-    return backend_.index_key_cache_write({.values = pass_.at("index_key_e4m3").e4m3(),
-                                           .scales = pass_.at("index_key_scale").f32(),
-                                           .slots = pass_.at("slots").i64(),
-                                           .pages = cache_.index_pages(),
-                                           .tokens = n_,
-                                           .page_count = cache_.pool().pages(),
-                                           .page_stride_bytes = kernels::kIndexPageBytes});
+    const kernels::IndexKeyCacheWriteParams write = {.values = pass_.at("index_key_e4m3").e4m3(),
+                                                     .scales = pass_.at("index_key_scale").f32(),
+                                                     .slots = pass_.at("slots").i64(),
+                                                     .pages = cache_.index_pages(),
+                                                     .tokens = n_,
+                                                     .page_count = cache_.pool().pages(),
+                                                     .page_stride_bytes = kernels::kIndexPageBytes};
+    if (!pass_.dense) return backend_.index_key_cache_write(write);
+    // Stages 6 and 7 did not run, the key is needed all the same.
+    return backend_.index_key_write({.norm = index_key_norm(),
+                                     .rope = index_key_rope(),
+                                     .quantised = quantised_index_key(),
+                                     .write = write});
   }
 
   // Tokens [first, first + count): their scores lie in the scratch. Top-k, rows of the cache.

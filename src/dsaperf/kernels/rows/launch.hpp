@@ -22,6 +22,7 @@ cudaError_t launch(const IndexerQuantiseParams& first, const IndexerQuantisePara
                    cudaStream_t stream);
 cudaError_t launch(const NormRopeParams& params, cudaStream_t stream);
 cudaError_t launch(const IndexerNormRopeParams& params, cudaStream_t stream);
+cudaError_t launch(const IndexKeyWriteParams& params, cudaStream_t stream);
 cudaError_t launch(const KvCacheWriteParams& params, cudaStream_t stream);
 cudaError_t launch(const IndexKeyCacheWriteParams& params, cudaStream_t stream);
 cudaError_t launch(const GatherIndexKeysParams& params, cudaStream_t stream);

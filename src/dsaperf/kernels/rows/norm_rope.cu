@@ -63,4 +63,14 @@ cudaError_t launch(const IndexerNormRopeParams& params, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
+cudaError_t launch(const IndexKeyWriteParams& params, cudaStream_t stream) {
+  const auto& [norm, rope, quantised, write] = params;
+  const bool in_one = has_whole_rows(norm) && has_whole_rows(rope) && has_whole_rows(quantised) &&
+                      has_whole_rows(write) && takes_team(norm.dim, kIndexKeyTeam);
+  if (!in_one) return one_by_one(stream, norm, rope, quantised, write);
+  index_key_norm_cache_write_kernel<1>
+      <<<grid_size(norm.rows, kNormWarps / kIndexKeyTeam), kNormThreads, 0, stream>>>(params);
+  return cudaGetLastError();
+}
+
 }  // namespace dsaperf::kernels::rows

@@ -85,4 +85,36 @@ __global__ void __launch_bounds__(kNormThreads)
   }
 }
 
+// The rest of an index key's way into its page, by the warp that has its row.
+struct IndexKeyAfter {
+  const IndexKeyWriteParams& params;
+
+  __device__ void operator()(std::int64_t row, bool is_row, int column, const Words& words) const {
+    RopeAfter{params.rope}(row, is_row, column, words);
+    __syncwarp();
+    const auto& quantised = params.quantised;
+    const int lane = threadIdx.x % kIndexLanes;  // the warp's teams do the same, the first stores
+    const auto* key = bf16_row(quantised.x, row * quantised.x_stride);
+    const int end = is_row ? kIndexDim : 0;
+    const IndexCodes made = index_codes(load_piece<true>(key, lane * kPiece, end),
+                                        load_piece<true>(key, kIndexDim / 2 + lane * kPiece, end),
+                                        lane, quantised.scale_format);
+    if (!is_row || threadIdx.x % 32 >= kIndexLanes) return;
+    store_index_codes<true>(quantised.values + row * kIndexDim, lane, made);
+    if (lane == 0) quantised.scales[row] = made.scale;
+    const std::int64_t slot = params.write.slots[row];
+    if (slot < 0 || slot / kPageTokens >= params.write.page_count) return;
+    auto* page = params.write.pages + slot / kPageTokens * params.write.page_stride_bytes;
+    store_index_codes<true>(page + slot % kPageTokens * kIndexDim, lane, made);
+    if (lane == 0)
+      reinterpret_cast<float*>(page + kIndexPageScaleOffset)[slot % kPageTokens] = made.scale;
+  }
+};
+
+template <int kTimes>
+__global__ void __launch_bounds__(kNormThreads)
+    index_key_norm_cache_write_kernel(const IndexKeyWriteParams params) {
+  norm_rows<kIndexKeyTeam, 1, kTimes>(params.norm, blockIdx.x, gridDim.x, IndexKeyAfter{params});
+}
+
 }  // namespace dsaperf::kernels::rows

@@ -84,6 +84,36 @@ __device__ inline void hadamard(float (&v)[2 * kPiece], int lane) {
   for (float& value : v) value *= 0.08838834764831845F;  // 128^-0.5
 }
 
+// A row of 128 on eight lanes, transformed and quantised: the lane's codes of values 8 lane and on,
+// and of those 64 further on.
+struct IndexCodes {
+  std::uint32_t codes[kPiece / 2];
+  float scale;
+};
+
+__device__ inline IndexCodes index_codes(const Words& low_half, const Words& high_half, int lane,
+                                         ScaleFormat format) {
+  float values[2 * kPiece];
+#pragma unroll
+  for (int i = 0; i < kPiece; ++i) {
+    const std::uint32_t first = low_half.word[i / 2];
+    const std::uint32_t second = high_half.word[i / 2];
+    values[i] = i % 2 == 0 ? low(first) : high(first);
+    values[kPiece + i] = i % 2 == 0 ? low(second) : high(second);
+  }
+  hadamard(values, lane);
+  IndexCodes made;
+  made.scale = group_scale(group_absmax<kIndexLanes>(values), format);
+  group_codes(values, made.scale, format, made.codes);
+  return made;
+}
+
+template <bool kWhole>
+__device__ inline void store_index_codes(std::uint8_t* row, int lane, const IndexCodes& made) {
+  store_codes<kWhole>(row, lane * kPiece, kIndexDim, made.codes[0], made.codes[1]);
+  store_codes<kWhole>(row, kIndexDim / 2 + lane * kPiece, kIndexDim, made.codes[2], made.codes[3]);
+}
+
 template <bool kWhole, int kTimes>
 __device__ inline void indexer_quantise_rows(const IndexerQuantiseParams& params,
                                              std::int64_t block, std::int64_t blocks) {
@@ -103,28 +133,15 @@ __device__ inline void indexer_quantise_rows(const IndexerQuantiseParams& params
     }
 #pragma unroll
     for (int t = 0; t < kTimes; ++t) {
-      float values[2 * kPiece];
-#pragma unroll
-      for (int i = 0; i < kPiece; ++i) {
-        const std::uint32_t first = loaded[t][0].word[i / 2];
-        const std::uint32_t second = loaded[t][1].word[i / 2];
-        values[i] = i % 2 == 0 ? low(first) : high(first);
-        values[kPiece + i] = i % 2 == 0 ? low(second) : high(second);
-      }
-      hadamard(values, lane);
-      const float scale = group_scale(group_absmax<kIndexLanes>(values), params.scale_format);
-      std::uint32_t codes[kPiece / 2];
-      group_codes(values, scale, params.scale_format, codes);
+      const IndexCodes made = index_codes(loaded[t][0], loaded[t][1], lane, params.scale_format);
       const std::int64_t row = first_row + t * step;
       if (row >= params.rows) continue;
-      auto* out = params.values + row * kIndexDim;
-      store_codes<kWhole>(out, lane * kPiece, kIndexDim, codes[0], codes[1]);
-      store_codes<kWhole>(out, kIndexDim / 2 + lane * kPiece, kIndexDim, codes[2], codes[3]);
+      store_index_codes<kWhole>(params.values + row * kIndexDim, lane, made);
       if (lane != 0) continue;
-      if (params.scales != nullptr) params.scales[row] = scale;
+      if (params.scales != nullptr) params.scales[row] = made.scale;
       if (params.weights != nullptr) {
         params.weights_out[row] = static_cast<float>(static_cast<double>(params.weights[row]) *
-                                                     scale * params.weight_factor);
+                                                     made.scale * params.weight_factor);
       }
     }
   }

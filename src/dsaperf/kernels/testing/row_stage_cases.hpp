@@ -441,6 +441,54 @@ void expect_norm_rope_of_parts(int tokens, int q_lora, const auto& parts, const 
   EXPECT_EQ(got.k_rope.values(), want.k_rope.values());
 }
 
+// Index keys before their norm, in rows with gaps, and what norm and rope take beside them.
+template <template <class> class Memory>
+struct IndexKeyInputs {
+  static constexpr std::int64_t kStride = 200;
+
+  explicit IndexKeyInputs(int tokens)
+      : count(tokens),
+        raw(normal_bf16(tokens * kStride, 9)),
+        weight(norm_weights(128)),
+        positions(rows_from_zero(tokens)),
+        table(rope_table(rope_frequencies({}, 64), rows_from_zero(tokens))) {}
+
+  static std::vector<std::int32_t> rows_from_zero(int tokens) {
+    std::vector<std::int32_t> rows(tokens);
+    for (int t = 0; t < tokens; ++t) rows[t] = t;
+    return rows;
+  }
+  LayerNormParams norm(std::uint16_t* out) {
+    return {.x = raw.data(),
+            .weight = weight.data(),
+            .bias = weight.data(),
+            .out = out,
+            .rows = count,
+            .dim = 128,
+            .x_stride = kStride,
+            .out_stride = 128,
+            .eps = 1e-6F};
+  }
+  RopeParams rope(std::uint16_t* x, int heads, RopePairs pairs) {
+    return {.x = x,
+            .cos_sin = table.data(),
+            .positions = positions.data(),
+            .tokens = count,
+            .table_rows = count,
+            .heads = heads,
+            .dim = 64,
+            .token_stride = heads * 128,
+            .head_stride = 128,
+            .pairs = pairs};
+  }
+
+  std::int64_t count;
+  Memory<std::uint16_t> raw;
+  Memory<float> weight;
+  Memory<std::int32_t> positions;
+  Memory<float> table;
+};
+
 // The same of indexer_norm_rope.
 template <template <class> class Memory>
 void expect_indexer_norm_rope_of_parts(int tokens, RopePairs pairs, const auto& parts,
@@ -448,43 +496,16 @@ void expect_indexer_norm_rope_of_parts(int tokens, RopePairs pairs, const auto& 
   SCOPED_TRACE(tokens);
   constexpr int kHeads = 8;
   const std::int64_t n = tokens;
-  Memory<std::uint16_t> raw_key(normal_bf16(n * 128, 9));
-  Memory<float> weight(norm_weights(128));
-  std::vector<std::int32_t> rows(n);
-  for (int t = 0; t < tokens; ++t) rows[t] = t;
-  Memory<std::int32_t> positions(rows);
-  Memory<float> table(rope_table(rope_frequencies({}, 64), rows));
+  IndexKeyInputs<Memory> keys(tokens);
   struct Outputs {
     Memory<std::uint16_t> query, key;
   };
   const auto run = [&](const auto& launch) {
     Outputs to{.query = Memory<std::uint16_t>(normal_bf16(n * kHeads * 128, 10)),
                .key = Memory<std::uint16_t>(std::vector<std::uint16_t>(n * 128, 7))};
-    const RopeParams query{.x = to.query.data(),
-                           .cos_sin = table.data(),
-                           .positions = positions.data(),
-                           .tokens = tokens,
-                           .table_rows = tokens,
-                           .heads = kHeads,
-                           .dim = 64,
-                           .token_stride = kHeads * 128,
-                           .head_stride = 128,
-                           .pairs = pairs};
-    auto key = query;
-    key.x = to.key.data();
-    key.heads = 1;
-    key.token_stride = 128;
-    const IndexerNormRopeParams params = {.query = query,
-                                          .key_norm = {.x = raw_key.data(),
-                                                       .weight = weight.data(),
-                                                       .bias = weight.data(),
-                                                       .out = to.key.data(),
-                                                       .rows = tokens,
-                                                       .dim = 128,
-                                                       .x_stride = 128,
-                                                       .out_stride = 128,
-                                                       .eps = 1e-6F},
-                                          .key = key};
+    const IndexerNormRopeParams params = {.query = keys.rope(to.query.data(), kHeads, pairs),
+                                          .key_norm = keys.norm(to.key.data()),
+                                          .key = keys.rope(to.key.data(), 1, pairs)};
     EXPECT_TRUE(indexer_norm_rope_check(params));
     launch(params);
     return to;
@@ -493,6 +514,55 @@ void expect_indexer_norm_rope_of_parts(int tokens, RopePairs pairs, const auto& 
   auto got = run(whole);
   EXPECT_EQ(got.query.values(), want.query.values());
   EXPECT_EQ(got.key.values(), want.key.values());
+}
+
+// The same of index_key_write, its pages included; one slot is none of the cache's.
+template <template <class> class Memory>
+void expect_index_key_write_of_parts(int tokens, RopePairs pairs, const auto& parts,
+                                     const auto& whole) {
+  SCOPED_TRACE(tokens);
+  const std::int64_t n = tokens;
+  const std::int64_t pages = n / kPageTokens + 2;
+  IndexKeyInputs<Memory> keys(tokens);
+  std::vector<std::int64_t> slots_of(n);
+  for (std::int64_t t = 0; t < n; ++t) slots_of[t] = pages * kPageTokens - 1 - t;
+  slots_of[n / 2] = -1;
+  Memory<std::int64_t> slots(slots_of);
+  struct Outputs {
+    Memory<std::uint16_t> key;
+    Memory<std::uint8_t> codes, cache;
+    Memory<float> scales;
+  };
+  const auto run = [&](const auto& launch) {
+    const auto bytes = [](std::int64_t size) { return std::vector<std::uint8_t>(size, 7); };
+    Outputs to{.key = Memory<std::uint16_t>(std::vector<std::uint16_t>(n * 128, 7)),
+               .codes = Memory<std::uint8_t>(bytes(n * 128)),
+               .cache = Memory<std::uint8_t>(bytes(pages * kIndexPageBytes)),
+               .scales = Memory<float>(std::vector<float>(n, -1))};
+    const IndexKeyWriteParams params = {.norm = keys.norm(to.key.data()),
+                                        .rope = keys.rope(to.key.data(), 1, pairs),
+                                        .quantised = {.x = to.key.data(),
+                                                      .values = to.codes.data(),
+                                                      .scales = to.scales.data(),
+                                                      .rows = n,
+                                                      .x_stride = 128},
+                                        .write = {.values = to.codes.data(),
+                                                  .scales = to.scales.data(),
+                                                  .slots = slots.data(),
+                                                  .pages = to.cache.data(),
+                                                  .tokens = n,
+                                                  .page_count = pages,
+                                                  .page_stride_bytes = kIndexPageBytes}};
+    EXPECT_TRUE(index_key_write_check(params));
+    launch(params);
+    return to;
+  };
+  auto want = run(parts);
+  auto got = run(whole);
+  EXPECT_EQ(got.key.values(), want.key.values());
+  EXPECT_EQ(got.codes.values(), want.codes.values());
+  EXPECT_EQ(got.scales.values(), want.scales.values());
+  EXPECT_EQ(got.cache.values(), want.cache.values());
 }
 
 }  // namespace dsaperf::kernels::testing
