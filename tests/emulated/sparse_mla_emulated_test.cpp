@@ -239,14 +239,18 @@ void expect_tile_pairs(const Case& c, int ctas, unsigned seed) {
       inputs.run([](const SparseMlaParams& params) { ASSERT_TRUE(sparse_mla_reference(params)); });
   const auto run = [&](unsigned drawn) {
     return inputs.run([&](const SparseMlaParams& params) {
-      emulated::launch(ctas, kPairsThreads, 1, drawn, [&] { tile_pairs_kernel(params); });
+      emulated::launch(ctas, kPairsThreads, 1, drawn, [&] {
+        drawn % 2 == 0 ? tile_pairs_kernel<false>(params) : tile_pairs_kernel<true>(params);
+      });
     });
   };
   const auto got = run(seed);
   const std::string what = std::to_string(c.heads) + " heads, scale " + std::to_string(c.scale);
   expect_close(got, expected, what);
-  const auto again = run(seed + 100);
-  EXPECT_EQ(got.out, again.out) << what;
+  for (const unsigned other : {100, 101}) {  // both ways of storing P: the same bits
+    const auto again = run(seed + other);
+    EXPECT_EQ(got.out, again.out) << what;
+  }
 }
 
 TEST(SparseMlaEmulatedTest, TilePairsOfOneAndMoreItems) {

@@ -137,7 +137,9 @@ TEST(SparseMlaVariantGpuTest, TilePairsWalkOverMoreTokensThanCtas) {
   DSAPERF_REQUIRE_GPU();
   // Full rounds by the variant, the rest by clusters.
   const int tokens = 2 * gpu::current_sm_count().value() + 3;
-  for (const int heads : {64, 128}) expect_walks_over(tokens, heads, 416, Variant::kTilePairs);
+  for (const int heads : {64, 128})
+    for (const Variant variant : {Variant::kTilePairs, Variant::kTilePairsBeside})
+      expect_walks_over(tokens, heads, 416, variant);
 }
 
 TEST(SparseMlaVariantGpuTest, RefusesWhatItHasNoWorkspaceOrSmsFor) {

@@ -11,28 +11,25 @@
 //
 // Roles (warpgroups) and order of additions as in kernel.cuh. What differs:
 //   - The latent columns of a block are four pairs of tiles, columns 0, 256, 128, 384 ... + 127, in
-//   a
-//     ring; values 1 multiply the first and the third, values 2 the others.
+//     a ring; values 1 multiply the first and the third, values 2 the others.
 //   - Q comes through the ring, as if its heads were the rows of a block before the first one: it
-//   is
-//     on its way while the item before is still multiplied.
-//   - P of a block is announced when the products of the next block's scores are nearly done, if
-//   its
-//     rows are there, so that the tensor cores have the values to multiply beside the softmax.
+//     is on its way while the item before is still multiplied.
+//   - P of a block is announced when the last products of the next block's scores are left, if that
+//     block's rows are there, so that the tensor cores have the values to multiply beside the
+//     softmax.
 //   - The gathering warps say which rows are there, so the scores' warps read no list; and they
-//   call
-//     the rows of the next block into L2.
+//     call the rows of the next block into L2.
 //
-//   barrier              arrives                              waits
-//   full[pair],          128 gathering threads, by their      scores, before these columns
-//   rope_full            copies; rope: and 4 warps, by hand
-//   free[pair]           4 warps of values 1 or 2, when       gathers, before it fills the pair
-//   again
-//                        multiplied; of Q: 4 score warps
-//   p_full               4 score warps; also when Q is taken  values
-//   p_free               8 warps of values, when multiplied;  gathers, before it fills rope again
-//                        of Q: at once
-//   sum_full, sum_free   4 score warps, 8 value warps         values, scores, once an item
+//   barrier         arrives                              waits
+//   full[pair],     128 gathering threads, by their      scores, before these columns
+//   rope_full       copies; rope: and 4 warps, by hand
+//   free[pair]      4 warps of values 1 or 2, when       gathers, before it fills the pair again
+//                   multiplied; of Q: 4 score warps
+//   p_full          4 score warps; also when Q is taken  values
+//   p_free          8 warps of values, when multiplied;  gathers, before it fills rope again
+//                   of Q: at once
+//   sum_full,       4 score warps,                       values,
+//   sum_free        8 value warps                        scores, once an item
 
 #include "dsaperf/kernels/sm90/ptx/shared_memory.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/kernel.cuh"
@@ -122,7 +119,9 @@ __device__ inline void take_query(TilePairsStorage& shared, PairRing& pair, Rope
   ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
 }
 
-__device__ inline void score_tile_pairs(const SparseMlaParams& params, TilePairsStorage& shared) {
+// kBeside: P is stored beside the first products of the next block, else before them.
+template <bool kBeside>
+__device__ void score_tile_pairs(const SparseMlaParams& params, TilePairsStorage& shared) {
   const ScoreScale scale(params.scale);
   PairRing pair;
   RopeRing rope;
@@ -132,7 +131,20 @@ __device__ inline void score_tile_pairs(const SparseMlaParams& params, TilePairs
     LazySoftmax softmax;
     RegisterQuery query;
     take_query(shared, pair, rope, query);
-    std::uint32_t last_p = 0;  // barrier of P of the block before, while it is not announced
+    // Of the block before: P while it is in registers, and its barrier while it is not announced.
+    std::uint32_t p[16];
+    float factor[2];
+    bool wanted = false, held = false;
+    std::uint32_t last_p = 0;
+    const auto store = [&] {
+      if (!held) return;
+      std::uint32_t thread = threadIdx.x;
+      ptx::compute_from_here(thread);
+      const std::uint32_t slot = (rope.slot == 0 ? TilePairsStorage::kPSlots : rope.slot) - 1;
+      store_probabilities(shared, slot, thread, p, wanted, factor);
+      last_p = ptx::shared_address(&shared.p_full[slot]);
+      held = false;
+    };
     const auto announce = [&] {
       if (last_p != 0 && threadIdx.x % 32 == 0) ptx::mbarrier_arrive(last_p);
       last_p = 0;
@@ -141,6 +153,7 @@ __device__ inline void score_tile_pairs(const SparseMlaParams& params, TilePairs
     const auto wait_for_rows = [&](std::uint64_t& full, std::uint32_t parity) {
       const std::uint32_t barrier = ptx::shared_address(&full);
       if (ptx::mbarrier_test(barrier, parity)) return;
+      store();
       announce();
       ptx::mbarrier_wait(barrier, parity);
     };
@@ -166,6 +179,7 @@ __device__ inline void score_tile_pairs(const SparseMlaParams& params, TilePairs
             ptx::wgmma_m64n64k16_bf16(
                 s, query[kStepsOfPair * i + k],
                 ptx::swizzled_128b(tiles + k / 4 * kTileBytes, 16) + 2 * (k % 4), i + k > 0);
+          if (kBeside && i == 0) store();
         } else {
           multiply_shared(tiles, 0);
           ptx::wgmma_commit();
@@ -189,14 +203,13 @@ __device__ inline void score_tile_pairs(const SparseMlaParams& params, TilePairs
         mask_scores<0>(s, listed.x, thread % 4);
         mask_scores<1>(s, listed.y, thread % 4);
       }
-      float factor[2];
-      const bool wanted = softmax.raise(s, scale.scale, factor);
-      std::uint32_t p[16];
+      wanted = softmax.raise(s, scale.scale, factor);
       softmax.probabilities(s, scale.scale, p);
-      store_probabilities(shared, rope.slot, thread, p, wanted, factor);
-      last_p = ptx::shared_address(&shared.p_full[rope.slot]);
+      held = true;
       rope.advance();
+      if constexpr (!kBeside) store();
     }
+    store();
     announce();
 
     softmax.sum_over_lanes();
@@ -344,6 +357,7 @@ __device__ inline void gather_tile_pairs(const SparseMlaParams& params, TilePair
   }
 }
 
+template <bool kBeside>
 __global__ void __launch_bounds__(kPairsThreads, 1)
     tile_pairs_kernel(const __grid_constant__ SparseMlaParams params) {
   extern __shared__ std::byte shared_bytes[];
@@ -367,7 +381,7 @@ __global__ void __launch_bounds__(kPairsThreads, 1)
   ptx::wait_for_previous_grid();
   if (warpgroup == 0) {
     ptx::change_registers<kPairsScoreRegisters, kPairsLaunchRegisters>();
-    score_tile_pairs(params, shared);
+    score_tile_pairs<kBeside>(params, shared);
   } else if (warpgroup == 1) {
     ptx::change_registers<kPairsValueRegisters, kPairsLaunchRegisters>();
     value_tile_pairs<0>(params, shared);

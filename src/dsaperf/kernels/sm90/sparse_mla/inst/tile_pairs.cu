@@ -3,9 +3,10 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
+template <bool kBeside>
 cudaError_t launch_tile_pairs(const SparseMlaParams& params, int grid, cudaStream_t stream) {
   static const cudaError_t prepared =  // attributes stay with the function
-      cudaFuncSetAttribute(tile_pairs_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+      cudaFuncSetAttribute(tile_pairs_kernel<kBeside>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            sizeof(TilePairsStorage));
   if (prepared != cudaSuccess) return prepared;
   cudaLaunchAttribute attribute{};
@@ -18,7 +19,10 @@ cudaError_t launch_tile_pairs(const SparseMlaParams& params, int grid, cudaStrea
   config.stream = stream;
   config.attrs = &attribute;
   config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, tile_pairs_kernel, params);
+  return cudaLaunchKernelEx(&config, tile_pairs_kernel<kBeside>, params);
 }
+
+template cudaError_t launch_tile_pairs<false>(const SparseMlaParams&, int, cudaStream_t);
+template cudaError_t launch_tile_pairs<true>(const SparseMlaParams&, int, cudaStream_t);
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla
