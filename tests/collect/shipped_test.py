@@ -47,8 +47,8 @@ class ShippedTablesTest(unittest.TestCase):
             shutil.copy(cls.folder / name / "rows.parquet", tables / f"{name}.parquet")
 
     @classmethod
-    def run_dsaperf(cls, *words):
-        environment = {"PATH": "/nowhere", "HOME": str(cls.folder), "DSAPERF_DATA": str(cls.folder / "data")}
+    def run_dsaperf(cls, *words, **more):
+        environment = more | {"PATH": "/nowhere", "HOME": str(cls.folder), "DSAPERF_DATA": str(cls.folder / "data")}
         return subprocess.run([str(cls.program), *map(str, words)], env=environment, capture_output=True, text=True, timeout=120)
 
     def document(self, *words):
@@ -100,6 +100,15 @@ class ShippedTablesTest(unittest.TestCase):
         self.assertGreater(estimate["tpot_ms"], 1)
         sweep = self.document("sweep", MODEL, "--system", "h200_sxm", "--gpus", 8, "--isl", 4096, "--osl", 64)
         self.assertTrue(sweep["candidates"])
+
+    def test_none_is_the_shipped_tables_whatever_is_installed(self):
+        words = ("estimate", MODEL, "--tp", 8, "--isl", 4096, "--osl", 64)
+        elsewhere = {"DSAPERF_SYSTEMS": "/nowhere"}
+        self.assertEqual(self.run_dsaperf(*words, **elsewhere).returncode, 1)
+        done = self.run_dsaperf(*words, "--systems", "none", **elsewhere)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("modelled", done.stdout)
+        self.assertEqual(self.run_dsaperf("sweep", MODEL, "--gpus", 8, "--isl", 4096, "--osl", 64, "--systems", "none", **elsewhere).returncode, 0)
 
 
 if __name__ == "__main__":

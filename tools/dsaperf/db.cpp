@@ -10,6 +10,7 @@ void add_db(CLI::App& app, Run& run) {
   add_db_lint(*db, run);
   add_db_loo(*db, run);
   add_db_ls(*db, run);
+  add_db_modelled(*db, run);
   add_db_prepare(*db, run);
   add_db_show(*db, run);
   db->footer(

@@ -13,6 +13,7 @@ void add_db_import(CLI::App& db, Run& run);
 void add_db_lint(CLI::App& db, Run& run);
 void add_db_loo(CLI::App& db, Run& run);
 void add_db_ls(CLI::App& db, Run& run);
+void add_db_modelled(CLI::App& db, Run& run);
 void add_db_prepare(CLI::App& db, Run& run);
 void add_db_show(CLI::App& db, Run& run);
 

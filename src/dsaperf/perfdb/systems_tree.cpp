@@ -178,6 +178,7 @@ Result<SystemsTree> SystemsTree::open(const fs::path& root) {
 }
 
 Result<SystemsTree> SystemsTree::discover(const fs::path& given) {
+  if (given == kNoTree) return shipped();
   if (!given.empty()) return open(given);
   if (const char* named = std::getenv("DSAPERF_SYSTEMS"); named != nullptr && *named != '\0') {
     return open(named);

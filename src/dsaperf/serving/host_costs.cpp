@@ -1,6 +1,7 @@
 #include "dsaperf/serving/host_costs.hpp"
 
 #include "dsaperf/core/csv.hpp"
+#include "dsaperf/core/csv_numbers.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 
@@ -20,40 +21,22 @@ constexpr std::array<Field, 4> kFields = {{{"graph_gap_us", &HostCosts::graph_ga
                                            {"launch_us", &HostCosts::launch_us},
                                            {"request_ms", &HostCosts::request_ms},
                                            {"text_us", &HostCosts::text_us}}};
+constexpr std::array<std::string_view, 2> kKeys = {"engine", "system"};
 
 }  // namespace
 
 Result<HostCosts> host_costs(Engine engine, std::string_view system) {
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  std::vector<std::string_view> names;
+  for (const Field& field : kFields) names.push_back(field.name);
   const auto path = data / "serving" / "host.csv";
-  DSAPERF_TRY_ASSIGN(auto csv, CsvReader::open(path));
-  DSAPERF_TRY_ASSIGN(bool more, csv.next());
-  const auto header = more ? csv.fields() : std::vector<std::string_view>();
-  const auto engine_at = find_column(header, "engine");
-  const auto system_at = find_column(header, "system");
-  std::array<std::size_t, kFields.size()> at{};
-  for (std::size_t i = 0; i < kFields.size(); ++i) {
-    const auto column = find_column(header, kFields[i].name);
-    if (!column || !engine_at || !system_at)
-      return fail(Errc::kParse, "{}: columns engine, system, {} are due", path.native(),
-                  kFields[i].name);
-    at[i] = *column;
-  }
+  DSAPERF_TRY_ASSIGN(const auto rows, read_number_rows(path, kKeys, names));
   std::optional<HostCosts> found;
-  while (true) {
-    DSAPERF_TRY_ASSIGN(more, csv.next());
-    if (!more) break;
-    const auto of = csv.field(*system_at);
-    if (csv.field(*engine_at) != name(engine) || (of != system && (!of.empty() || found))) continue;
-    HostCosts costs;
-    for (std::size_t i = 0; i < kFields.size(); ++i) {
-      const auto value = parse_double(csv.field(at[i]));
-      if (!value)
-        return fail(Errc::kParse, "{}:{}: {} is no number", path.native(), csv.line(),
-                    kFields[i].name);
-      costs.*kFields[i].value = *value;
-    }
-    found = costs;
+  for (const NumberRow& row : rows) {
+    const auto& of = row.words[1];
+    if (row.words[0] != name(engine) || (of != system && (!of.empty() || found))) continue;
+    found.emplace();
+    for (std::size_t i = 0; i < kFields.size(); ++i) (*found).*kFields[i].value = row.numbers[i];
   }
   if (!found) return fail(Errc::kNotFound, "{}: no row of {}", path.native(), name(engine));
   return *found;

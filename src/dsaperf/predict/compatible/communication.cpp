@@ -82,14 +82,14 @@ Result<CommOperator> CommOperator::collective(const perfdb::CommTable& table,
   return comm;
 }
 
-CommOperator CommOperator::modelled(const perfdb::SystemFile& system, std::string_view operation,
+CommOperator CommOperator::modelled(const modelled::OperatorCost& cost,
+                                    const perfdb::SystemFile& system, std::string_view operation,
                                     int gpus) {
   CommOperator comm;
   if (gpus == 1) return comm;
   comm.bound_ms_per_element_ = sent_ms(system, operation, gpus);
-  const double first_ms = operation == "all_reduce" ? 0.003 : 0.012;
   comm.curve_ = LatencyCurve::modelled(
-      [&](double elements) { return first_ms + 1.6 * comm.bound_ms(elements); });
+      [&](double elements) { return cost.link_ms(comm.bound_ms(elements)); });
   return comm;
 }
 

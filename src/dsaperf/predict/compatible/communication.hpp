@@ -4,6 +4,7 @@
 #include "dsaperf/perfdb/operator_tables.hpp"
 #include "dsaperf/perfdb/system_file.hpp"
 #include "dsaperf/predict/compatible/latency_curve.hpp"
+#include "dsaperf/predict/modelled/operator_costs.hpp"
 
 #include <string_view>
 
@@ -23,10 +24,9 @@ class CommOperator {
                                          const perfdb::SystemFile& system,
                                          std::string_view operation, int gpus);
 
-  // Without rows: what each GPU sends over its link times 1.6, and 12 us (3 us of a custom
-  // all-reduce; h200_sxm's rows of NCCL and of TensorRT-LLM, medians of the error 9 to 18 %).
-  static CommOperator modelled(const perfdb::SystemFile& system, std::string_view operation,
-                               int gpus);
+  // Without rows.
+  static CommOperator modelled(const modelled::OperatorCost& cost, const perfdb::SystemFile& system,
+                               std::string_view operation, int gpus);
 
   double ms(double elements) const {
     return curve_.empty() ? 0 : scale_ * curve_.at(elements, 1, [](double at) { return at; });

@@ -47,12 +47,11 @@ GemmSites::GemmSites(const perfdb::GemmTable& table, std::string_view dtype, Gem
     sites_[i].over_m = LatencyCurve::from_points(std::move(points[i]));
 }
 
-GemmSites GemmSites::modelled(std::string_view dtype, GemmBound bound, double n, double k) {
-  const bool is_bf16 = dtype == "bfloat16";
+GemmSites GemmSites::modelled(const modelled::OperatorCost& cost, GemmBound bound, double n,
+                              double k) {
   GemmSites sites(bound);
   sites.sites_.push_back({.n = n, .k = k, .over_m = LatencyCurve::modelled([&](double m) {
-                                            return (is_bf16 ? 0.003 : 0.005) +
-                                                   (is_bf16 ? 1.4 : 1.8) * bound.ms(m, n, k);
+                                            return cost.ms(bound.parts(m, n, k));
                                           })});
   return sites;
 }

@@ -5,6 +5,7 @@
 #include "dsaperf/perfdb/system_file.hpp"
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
 #include "dsaperf/predict/compatible/latency_curve.hpp"
+#include "dsaperf/predict/modelled/operator_costs.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -35,9 +36,9 @@ class GemmSites {
   };
 
   GemmSites(const perfdb::GemmTable& table, std::string_view dtype, GemmBound bound);
-  // One shape without rows: its bound times what kernels need of it (h200_sxm's SGLang rows:
-  // 3 us + 1.4 bounds of bf16, 5 us + 1.8 of the formats below; medians of the error 11 and 22 %).
-  static GemmSites modelled(std::string_view dtype, GemmBound bound, double n, double k);
+  // One shape without rows.
+  static GemmSites modelled(const modelled::OperatorCost& cost, GemmBound bound, double n,
+                            double k);
 
   const std::vector<Site>& sites() const { return sites_; }  // in order of first appearance
   const GemmBound& bound() const { return bound_; }

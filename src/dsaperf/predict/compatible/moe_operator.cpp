@@ -8,6 +8,8 @@
 namespace dsaperf::predict::compatible {
 namespace {
 
+constexpr double kHalfTile = 64;  // rows of a tile of a grouped GEMM that are empty, on average
+
 // MoE tables know weight formats of their own beside those of GEMMs.
 Result<DtypeTraits> moe_traits(const std::string& dtype) {
   if (dtype == "w4afp8" || dtype == "w4a8_mxfp4_mxfp8")
@@ -43,10 +45,13 @@ Result<MoeOperator> MoeOperator::without_rows(const perfdb::SystemFile& system,
   return moe;
 }
 
-Result<MoeOperator> MoeOperator::modelled(const perfdb::SystemFile& system, MoeShape shape) {
+Result<MoeOperator> MoeOperator::modelled(const modelled::OperatorCost& cost,
+                                          const perfdb::SystemFile& system, MoeShape shape) {
   DSAPERF_TRY_ASSIGN(auto moe, without_rows(system, shape.dtype));
   moe.shape_ = std::move(shape);
-  moe.curve_ = LatencyCurve::modelled([&](double tokens) { return 0.06 + moe.bound(tokens).ms(); });
+  const double skew = std::pow(moe.shape_.moe_ep, cost.rank_skew);
+  moe.curve_ =
+      LatencyCurve::modelled([&](double tokens) { return cost.ms(moe.padded(tokens, skew)); });
   return moe;
 }
 
@@ -85,14 +90,28 @@ BoundParts MoeOperator::bound(double tokens) const {
 }
 
 BoundParts MoeOperator::least(double tokens) const {
-  const double values = 3.0 * shape_.hidden * shape_.inter / shape_.moe_tp;  // of an expert
+  return of_rows(tokens * shape_.topk / shape_.moe_ep, reached_experts(tokens), 0);
+}
+
+BoundParts MoeOperator::padded(double tokens, double skew) const {
   const double experts = static_cast<double>(shape_.experts) / shape_.moe_ep;
-  const double rows = tokens * shape_.topk / shape_.moe_ep;
-  const double reached = experts * (1 - std::pow(1 - 1 / experts, rows));
+  const double most = tokens * std::min<double>(shape_.topk, experts);
+  const double rows = std::min(tokens * shape_.topk / shape_.moe_ep * skew, most);
+  const double reached = reached_experts(tokens);
+  return of_rows(rows, reached, std::min(reached, rows) * kHalfTile);
+}
+
+double MoeOperator::reached_experts(double tokens) const {
+  const double experts = static_cast<double>(shape_.experts) / shape_.moe_ep;
+  return experts * (1 - std::pow(1 - 1 / experts, tokens * shape_.topk / shape_.moe_ep));
+}
+
+BoundParts MoeOperator::of_rows(double rows, double reached, double added) const {
+  const double values = 3.0 * shape_.hidden * shape_.inter / shape_.moe_tp;  // of an expert
   const double bytes =
       (rows * (2.0 * shape_.hidden + 3.0 * shape_.inter / shape_.moe_tp) + reached * values) *
       bytes_per_value_;
-  return {.math_ms = 2 * rows * values / flop_per_s_ * 1e3,
+  return {.math_ms = 2 * (rows + added) * values / flop_per_s_ * 1e3,
           .memory_ms = bytes / bytes_per_s_ * 1e3};
 }
 

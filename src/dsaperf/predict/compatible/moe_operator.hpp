@@ -5,6 +5,7 @@
 #include "dsaperf/perfdb/system_file.hpp"
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
 #include "dsaperf/predict/compatible/latency_curve.hpp"
+#include "dsaperf/predict/modelled/operator_costs.hpp"
 
 #include <string>
 
@@ -25,9 +26,9 @@ class MoeOperator {
   // no rows.
   static Result<MoeOperator> make(const perfdb::MoeTable& table, const perfdb::SystemFile& system,
                                   MoeShape shape);
-  // A shape without rows: 60 us and its bound (h200_sxm's SGLang rows of DeepSeek-V3.2 and GLM-5;
-  // half of them within 29 %, skewed loads and few tokens take up to several times that).
-  static Result<MoeOperator> modelled(const perfdb::SystemFile& system, MoeShape shape);
+  // A shape without rows: the busiest rank's tokens, padded to tiles of an expert.
+  static Result<MoeOperator> modelled(const modelled::OperatorCost& cost,
+                                      const perfdb::SystemFile& system, MoeShape shape);
 
   double ms(double tokens) const {
     return curve_.at(tokens, 1, [this](double at) { return bound(at).ms(); });
@@ -36,9 +37,15 @@ class MoeOperator {
   // Without aiconfigurator's roundings, and with the weights of the experts alone that an even load
   // is expected to reach: of few tokens some have none.
   BoundParts least(double tokens) const;
+  // What modelled() weighs: as least(), of a rank with `skew` times the mean's tokens, in whole
+  // tiles.
+  BoundParts padded(double tokens, double skew) const;
   CurveRegion region(double tokens) const { return curve_.region(tokens); }
 
  private:
+  // Rows that reach an expert, among experts that get some, and rows that tiles add.
+  BoundParts of_rows(double rows, double reached, double added) const;
+  double reached_experts(double tokens) const;
   static Result<MoeOperator> without_rows(const perfdb::SystemFile& system,
                                           const std::string& dtype);
 

@@ -12,6 +12,7 @@ struct OperatorSet::State {
   std::string backend;
   std::string version;
   std::optional<DsaTables> dsa;
+  std::optional<modelled::OperatorCosts> costs;  // of the rest, where it is modelled
   std::optional<perfdb::GemmTable> gemm;
   std::map<std::string, std::shared_ptr<const GemmSites>, std::less<>> gemm_sites;
   std::optional<perfdb::MoeTable> moe;
@@ -57,7 +58,15 @@ Result<OperatorSet> OperatorSet::open(std::shared_ptr<const perfdb::SystemsTree>
   DSAPERF_TRY_ASSIGN(state->version, tree->resolve_version(system, backend, version));
   state->backend = backend;
   state->tree = std::move(tree);
-  return OperatorSet(std::move(state));
+  OperatorSet set(std::move(state));
+  if (set.state_->tree->is_shipped()) DSAPERF_TRY(set.model_rest());
+  return set;
+}
+
+Result<void> OperatorSet::model_rest() {
+  DSAPERF_TRY_ASSIGN(auto costs, modelled::OperatorCosts::shipped());
+  state_->costs = std::move(costs);
+  return {};
 }
 
 const perfdb::SystemFile& OperatorSet::system() const {
@@ -81,10 +90,11 @@ Result<DsaLayer> OperatorSet::dsa(const LayerKind& kind, perfdb::Phase phase) {
 
 Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k) {
   auto& s = *state_;
-  if (s.tree->is_shipped()) {
+  if (s.costs) {
     DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(s.system, dtype));
-    return GemmOperator::make(
-        std::make_shared<const GemmSites>(GemmSites::modelled(dtype, bound, n, k)), n, k);
+    return GemmOperator::make(std::make_shared<const GemmSites>(
+                                  GemmSites::modelled(s.costs->of("gemm", dtype), bound, n, k)),
+                              n, k);
   }
   auto found = s.gemm_sites.find(dtype);
   if (found == s.gemm_sites.end()) {
@@ -104,7 +114,7 @@ Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k) {
 
 Result<MoeOperator> OperatorSet::moe(const MoeShape& shape) {
   auto& s = *state_;
-  if (s.tree->is_shipped()) return MoeOperator::modelled(s.system, shape);
+  if (s.costs) return MoeOperator::modelled(s.costs->of("moe", shape.dtype), s.system, shape);
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.moe, [&] {
     return perfdb::load_moe_table(*s.tree, s.system.name, s.backend, s.version);
   }));
@@ -113,7 +123,8 @@ Result<MoeOperator> OperatorSet::moe(const MoeShape& shape) {
 
 Result<CommOperator> OperatorSet::all_reduce(int gpus) {
   auto& s = *state_;
-  if (s.tree->is_shipped()) return CommOperator::modelled(s.system, "all_reduce", gpus);
+  if (s.costs)
+    return CommOperator::modelled(s.costs->of("all_reduce"), s.system, "all_reduce", gpus);
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.all_reduce, [&] {
     return perfdb::load_allreduce_table(*s.tree, s.system.name, s.backend, s.version);
   }));
@@ -122,7 +133,7 @@ Result<CommOperator> OperatorSet::all_reduce(int gpus) {
 
 Result<CommOperator> OperatorSet::collective(std::string_view operation, int gpus) {
   auto& s = *state_;
-  if (s.tree->is_shipped()) return CommOperator::modelled(s.system, operation, gpus);
+  if (s.costs) return CommOperator::modelled(s.costs->of("collective"), s.system, operation, gpus);
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.collectives, [&] {
     return perfdb::load_collective_table(*s.tree, s.system.name, "nccl");
   }));
@@ -176,6 +187,9 @@ Result<MoeOperator> OperatorSet::deepep_experts(perfdb::Phase phase, const MoeSh
 }
 
 double OperatorSet::memory_ms(double bytes) const {
+  if (state_->costs)
+    return state_->costs->of("memory").ms(
+        {.math_ms = 0, .memory_ms = bytes / state_->system.mem_bw * 1e3});
   return (bytes / (state_->system.mem_bw * state_->system.mem_bw_scaling) +
           state_->system.mem_latency_s) *
          1e3;

@@ -19,7 +19,8 @@ namespace dsaperf::predict::compatible {
 // read when the first operator asks for it. Operators that were made stay valid on their own.
 //
 // The shipped tables hold attention alone: over them (SystemsTree::is_shipped) GEMMs, experts and
-// collectives are modelled from the card's figures, and their curves say so.
+// collectives are modelled from the card's figures (modelled/operator_costs.hpp), and their curves
+// say so.
 //
 // Not safe for use from several threads; the operators are.
 class OperatorSet {
@@ -30,6 +31,10 @@ class OperatorSet {
   OperatorSet(OperatorSet&&) noexcept;
   OperatorSet& operator=(OperatorSet&&) noexcept;
   ~OperatorSet();
+
+  // From here on the rest beside attention is modelled although there are tables of it: what that
+  // costs in accuracy is the difference.
+  Result<void> model_rest();
 
   const perfdb::SystemFile& system() const;
   const std::string& backend() const;
