@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -16,10 +17,25 @@ namespace {
 
 struct Options {
   std::string systems_root, output;
-  std::vector<std::string> systems;
+  std::vector<std::string> systems, backends;
+  std::string version, phase;
   bool shipped = false;
   bool json = false;
 };
+
+bool is_asked(const std::vector<std::string>& asked, const std::string& name) {
+  return asked.empty() || std::find(asked.begin(), asked.end(), name) != asked.end();
+}
+
+// All versions of a backend, or the one that is asked for where the backend has it.
+Result<std::vector<std::string>> versions_of(const perfdb::SystemsTree& tree,
+                                             const std::string& system, const std::string& backend,
+                                             const std::string& asked) {
+  if (asked.empty()) return tree.versions(system, backend);
+  const auto version = tree.resolve_version(system, backend, asked);
+  if (!version) return std::vector<std::string>();
+  return std::vector<std::string>{*version};
+}
 
 Result<ExitCode> prepare(const Options& options) {
   DSAPERF_TRY_ASSIGN(const auto tree, options.shipped
@@ -37,9 +53,11 @@ Result<ExitCode> prepare(const Options& options) {
     const auto backends = tree.backends(system);
     if (!backends) continue;
     for (const auto& backend : *backends) {
-      DSAPERF_TRY_ASSIGN(const auto versions, tree.versions(system, backend));
+      if (!is_asked(options.backends, backend)) continue;
+      DSAPERF_TRY_ASSIGN(const auto versions, versions_of(tree, system, backend, options.version));
       for (const auto& version : versions) {
         for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+          if (!options.phase.empty() && options.phase != perfdb::name(phase)) continue;
           // Most versions have no DSA table of their own.
           const auto sources =
               tree.sources(system, backend, version, perfdb::dsa_table_file(phase));
@@ -74,11 +92,18 @@ void add_db_prepare(CLI::App& db, Run& run) {
   auto options = std::make_shared<Options>();
   add_systems(*command, options->systems_root);
   command->add_option("--system", options->systems, "Card, several times (default: all)");
+  command->add_option("--backend", options->backends, "Framework, several times (default: all)");
+  command->add_option("--version", options->version,
+                      "current, previous, next or a number (default: all)");
+  command->add_option("--phase", options->phase, "context or generation (default: both)")
+      ->check(CLI::IsMember({"context", "generation"}));
   command->add_flag("--shipped", options->shipped, "Our own tables, whatever else is found");
   command->add_option("-o,--output", options->output,
                       "Also write all known parameters to a file (data/predict/parameters.csv)");
   command->add_flag("--json", options->json, "One JSON document");
-  command->footer("Example:\n  dsaperf db prepare --system h200_sxm");
+  command->footer(
+      "Example:\n  dsaperf db prepare --system h200_sxm\n"
+      "  dsaperf db prepare --system gb200 --version current --phase context");
   command->callback([options, &run] { run = [options] { return prepare(*options); }; });
 }
 
