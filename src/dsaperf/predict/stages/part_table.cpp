@@ -32,7 +32,7 @@ std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
 std::uint64_t hash_of(const Part& part) {
   // Format of this hash by phase: raised where terms or fit change, so that what was fitted before
   // is fitted again.
-  std::uint64_t hash = part.setting.phase == Phase::kContext ? 0x5D63 : 0x5D62;
+  std::uint64_t hash = part.setting.phase == Phase::kContext ? 0x5D63 : 0x5D64;
   for (const auto& text : {part.kind.architecture, part.kind.kv_dtype, part.kind.fmha_dtype,
                            part.kind.gemm_dtype, part.kernel_source}) {
     hash = mixed(hash, text);
@@ -69,10 +69,10 @@ void sort_unique(std::vector<Observation>& observations) {
   observations.resize(kept);
 }
 
-// The batch from which latencies jump by more than twice what the batch grows: the same sizes
+// The batch from which latencies jump by more than 1.4 times what the batch grows: the same sizes
 // otherwise, most rows agreeing. 0: nowhere.
 double launch_step(const std::vector<Observation>& observations) {
-  constexpr double kJump = 2;
+  constexpr double kJump = 1.4;
   std::map<std::tuple<double, double, double>, std::vector<std::pair<double, double>>> by_rest;
   for (const auto& o : observations) {
     by_rest[{o.sizes.heads, o.sizes.new_tokens, o.sizes.past_tokens}].emplace_back(o.sizes.batch,

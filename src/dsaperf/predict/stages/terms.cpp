@@ -57,7 +57,7 @@ constexpr std::array<Term, 11> kSparseContext = {{
     {"topk_rows", Stage::kTopk},
     {"context_tokens", std::nullopt},
 }};
-constexpr std::array<Term, 13> kGeneration = {{
+constexpr std::array<Term, 17> kGeneration = {{
     {"gather", Stage::kAttention, 0.5},
     {"attention_pairs", Stage::kAttention},
     {"attention_padded", Stage::kAttention},
@@ -71,6 +71,10 @@ constexpr std::array<Term, 13> kGeneration = {{
     {"attention_waves", Stage::kAttention, 0.9},
     {"attention_waves_full_topk", Stage::kAttention},
     {"topk_waves", Stage::kTopk},
+    {"attention_merge", Stage::kAttention},
+    {"token_doublings", std::nullopt},
+    {"topk_up_to_4096", Stage::kTopk},
+    {"topk_beyond_32768", Stage::kTopk},
 }};
 
 template <std::size_t kFirst, std::size_t kSecond>
@@ -84,7 +88,7 @@ constexpr std::array<Term, kFirst + kSecond> joined(const std::array<Term, kFirs
 constexpr auto kDenseContextTerms = joined(kCommon, kDenseContext);
 constexpr auto kSparseContextTerms = joined(kCommon, kSparseContext);
 constexpr auto kGenerationTerms = joined(kCommon, kGeneration);
-static_assert(kSparseContextTerms.size() <= kMaxTerms);
+static_assert(std::max(kSparseContextTerms.size(), kGenerationTerms.size()) <= kMaxTerms);
 
 // (token, visible token) pairs of one request, each token seeing at most `cap`.
 double pairs(double past, double total, double cap) {
@@ -102,10 +106,11 @@ double gemm_ms(const Setting& s, double m, double n, double k) {
   constexpr double kEfficiency = 0.6;
   constexpr double kTrafficEfficiency = 0.8;
   constexpr double kFixed = 2e-3;
-  const double arithmetic = 2 * std::hypot(m, kRowTile) * n * k / s.gemm_flops / kEfficiency;
+  const auto rounded = [](double a, double b) { return std::sqrt(a * a + b * b); };
+  const double arithmetic = 2 * rounded(m, kRowTile) * n * k / s.gemm_flops / kEfficiency;
   const double traffic =
       (n * k * s.weight_bytes + m * k * s.weight_bytes + kBf16Bytes * m * n) / s.bytes;
-  return std::hypot(arithmetic, traffic / kTrafficEfficiency) + kFixed;
+  return rounded(arithmetic, traffic / kTrafficEfficiency) + kFixed;
 }
 
 // The same GEMM by 128 x 128 tiles, each a multiprocessor's: a wave that is not full takes as long
@@ -202,6 +207,14 @@ void generation_terms(const Setting& s, const Sizes& z, TermValues& out, std::si
   out[i++] = waves * attended * block_flops;
   out[i++] = waves * s.topk * block_flops;
   out[i++] = own * std::ceil(t / s.sms) * length * 1e-6;
+  // Where blocks leave half of the multiprocessors idle, each token's rows are cut among several
+  // and the pieces merged by another kernel.
+  out[i++] = 2 * blocks <= s.sms ? 1e-2 : 0;
+  // Kernels of few tokens take larger tiles, or more of them, at each doubling.
+  out[i++] = std::log2(t) * 1e-3;
+  // Top-k's slope changes where its rows leave a block's registers, and its shared memory.
+  out[i++] = own * std::min(length, 4096.0) * 1e-6;
+  out[i++] = own * std::max(length - 32768, 0.0) * 1e-6;
 }
 
 // By what aiconfigurator calls them; fp8 "static" and int8 "sq" name how they were made.

@@ -73,7 +73,7 @@ struct Term {
   std::optional<double> hidden = {};
 };
 
-inline constexpr std::size_t kMaxTerms = 32;
+inline constexpr std::size_t kMaxTerms = 33;
 using TermValues = std::array<double, kMaxTerms>;
 
 // The terms of a phase and regime, in the order of term_values.
