@@ -51,6 +51,8 @@ struct LayerPredictor::State {
   std::unordered_map<std::string, Result<stages::StageTables>> stage_tables;
   std::map<std::string, std::map<std::string, double>> host_launches;  // by system
   std::string key;                                                     // kept for its memory
+  Tables last_asked;                                                   // most questions repeat it
+  Result<stages::StageTables>* last_opened = nullptr;
 
   Result<compatible::DsaTables>& open(const Tables& asked) {
     std::string name;
@@ -64,6 +66,13 @@ struct LayerPredictor::State {
   }
 
   Result<stages::StageTables>& open_stages(const Tables& asked) {
+    if (last_opened != nullptr && asked == last_asked) return *last_opened;
+    last_opened = &find_stages(asked);
+    last_asked = asked;
+    return *last_opened;
+  }
+
+  Result<stages::StageTables>& find_stages(const Tables& asked) {
     key.clear();
     append(key, {asked.system, asked.backend, asked.version});
     const auto found = stage_tables.find(key);

@@ -24,6 +24,7 @@ struct Tables {
   std::string system;
   std::string backend;
   std::string version;
+  bool operator==(const Tables&) const = default;
 };
 
 // Answers for any layer on any system of a tree. Tables are read and prepared when a question first

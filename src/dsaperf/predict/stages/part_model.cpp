@@ -115,9 +115,11 @@ PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms,
       std::clamp((posterior.variance - hyper.noise * hyper.noise) / signal, 0.0, 1.0);
   const double half = parameters_.calibration.width(relative, at_edge(setting_, sizes)) *
                       std::sqrt(posterior.variance);
-  return {.latency_ms = stage_ms * std::exp(posterior.mean),
-          .low_ms = stage_ms * std::exp(posterior.mean - half),
-          .high_ms = stage_ms * std::exp(posterior.mean + half),
+  const double latency_ms = stage_ms * std::exp(posterior.mean);
+  const double spread = std::exp(half);
+  return {.latency_ms = latency_ms,
+          .low_ms = latency_ms / spread,
+          .high_ms = latency_ms * spread,
           .stage_ms = stage_ms,
           .relative_variance = relative,
           .nearest = posterior.nearest};
@@ -186,11 +188,11 @@ PartPrediction PartModel::at_neighbourhood(const Sizes& sizes) const {
                 this->stage_ms(setting_, sizes, weights_), sizes);
 }
 
-PartPrediction PartModel::at(const Sizes& sizes, const Setting& other, double doubt) const {
+PartPrediction PartModel::moved(PartPrediction p, const Sizes& sizes, const Setting& other,
+                                double doubt) const {
   // Of the change that the stages make; the host's is known by one number for all its work.
   constexpr double kDoubt = 0.25;
   constexpr double kHostDoubt = 0.5;
-  auto p = at(sizes);
   const double stage_ms = this->stage_ms(other, sizes, weights_);
   const double ratio = stage_ms / p.stage_ms;
   const double own = std::log(p.high_ms / p.latency_ms);

@@ -80,10 +80,11 @@ class PartModel {
   PartPrediction at(const Sizes& sizes) const;
   // The process itself, everywhere: what at() approximates within cells.
   PartPrediction at_neighbourhood(const Sizes& sizes) const;
-  // What the model says of a setting that differs from the part's (another topk, other index
-  // heads, another card): its stages, the correction of the part, an interval wider by a quarter of
-  // the change and by `doubt` (in log, of the move itself).
-  PartPrediction at(const Sizes& sizes, const Setting& other, double doubt = 0) const;
+  // What becomes of an answer of the part in a setting that differs from the part's (another topk,
+  // other index heads, another card): its stages, the correction of the part, an interval wider by
+  // a quarter of the change and by `doubt` (in log, of the move itself).
+  PartPrediction moved(PartPrediction from, const Sizes& sizes, const Setting& other,
+                       double doubt = 0) const;
   // The same without the measurement of exactly these sizes; `index` of it. Kept once computed.
   PartPrediction without(std::size_t index) const;
   std::optional<std::size_t> find(const Sizes& sizes) const;

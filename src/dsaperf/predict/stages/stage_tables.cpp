@@ -1,13 +1,14 @@
 #include "dsaperf/predict/stages/stage_tables.hpp"
 
 #include "dsaperf/core/fail.hpp"
-#include "dsaperf/predict/compatible/dsa_bound.hpp"
 #include "dsaperf/predict/stages/host_time.hpp"
 #include "dsaperf/predict/stages/stage_bound.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <map>
+#include <span>
 #include <utility>
 
 namespace dsaperf::predict::stages {
@@ -66,10 +67,6 @@ struct Answer {
   std::string warning;
 };
 
-bool is_what_if(const LayerShape& shape) {
-  return shape.topk > 0 || shape.index_heads > 0;
-}
-
 // Half-widths in log that a move to another kind of layer adds. Assumed, not measured yet: wide
 // enough to say that the answer is a guess across kinds (docs/predict.md, "Cards without a table").
 constexpr double kOtherCache = 0.15;
@@ -83,26 +80,15 @@ struct Located {
   Prepared* prepared = nullptr;
   Setting setting;  // of the question
   bool moved = false;
+  bool resized = false;  // moved by another topk or other index heads alone: the rows are its own
   double doubt = 0;
   std::string text;
+  std::string note;  // what the answer takes for granted
 };
 
-double topk_of(const LayerKind& kind, const LayerShape& shape) {
-  if (shape.topk > 0) return static_cast<double>(shape.topk);
-  return kind.sizes ? kind.sizes->topk : compatible::dsa_dims(kind.architecture).topk;
-}
-
-Answer answer_of(const Located& located, const Sizes& sizes) {
-  const auto& prepared = *located.prepared;
+// What the rows of a part say of themselves.
+Answer own_answer(const Prepared& prepared, const Sizes& sizes) {
   const auto& model = *prepared.model;
-  if (located.moved) {
-    const auto p = model.at(sizes, located.setting, located.doubt);
-    return {.ms = p.latency_ms,
-            .low_ms = p.low_ms,
-            .high_ms = p.high_ms,
-            .source = Source::kModelled,
-            .warning = {}};
-  }
   if (const auto index = model.find(sizes)) {
     const double measured = model.observations()[*index].latency_ms;
     const auto others = model.without(*index);
@@ -136,6 +122,24 @@ Answer answer_of(const Located& located, const Sizes& sizes) {
           .warning = {}};
 }
 
+Answer answer_of(const Located& located, const Sizes& sizes) {
+  const auto& model = *located.prepared->model;
+  if (!located.moved) return own_answer(*located.prepared, sizes);
+  auto from = model.at(sizes);
+  if (located.resized) {  // so that the size as it is changes nothing
+    const auto own = own_answer(*located.prepared, sizes);
+    from.latency_ms = own.ms;
+    from.low_ms = own.low_ms;
+    from.high_ms = own.high_ms;
+  }
+  const auto p = model.moved(from, sizes, located.setting, located.doubt);
+  return {.ms = p.latency_ms,
+          .low_ms = p.low_ms,
+          .high_ms = p.high_ms,
+          .source = Source::kModelled,
+          .warning = {}};
+}
+
 }  // namespace
 
 struct StageTables::State {
@@ -143,9 +147,22 @@ struct StageTables::State {
   std::string system, backend, version;
   perfdb::SystemFile figures;
   std::shared_ptr<HyperparameterStore> store;
+  // The kind whose rows answer: the question's own, else the nearest that has rows of the regime.
+  struct Nearest {
+    std::vector<Prepared*> candidates;
+    double doubt = 0;
+    std::string text;
+  };
+  struct KnownKind {
+    LayerKind kind;
+    Regime regime = Regime::kDense;
+    bool shares = false;
+    Nearest nearest;
+  };
   struct PhaseParts {
     std::vector<Prepared> parts;
     std::vector<perfdb::TableSource> sources;
+    std::deque<KnownKind> kinds;  // asked for before; in place for good
   };
   std::array<std::optional<Result<PhaseParts>>, 2> phases;
 
@@ -188,12 +205,6 @@ struct StageTables::State {
                            parameters);
   }
 
-  // The kind whose rows answer: the question's own, else the nearest that has rows of the regime.
-  struct Nearest {
-    std::vector<Prepared*> candidates;
-    double doubt = 0;
-    std::string text;
-  };
   static Nearest nearest_kind(PhaseParts& loaded, const LayerKind& kind, Regime regime,
                               bool shares) {
     Nearest best;
@@ -231,23 +242,53 @@ struct StageTables::State {
     return best;
   }
 
+  static const Nearest& known_kind(PhaseParts& loaded, const LayerKind& kind, Regime regime,
+                                   bool shares) {
+    for (const auto& known : loaded.kinds) {
+      if (known.regime == regime && known.shares == shares && known.kind == kind)
+        return known.nearest;
+    }
+    return loaded.kinds
+        .emplace_back(KnownKind{.kind = kind,
+                                .regime = regime,
+                                .shares = shares,
+                                .nearest = nearest_kind(loaded, kind, regime, shares)})
+        .nearest;
+  }
+
   // The part that answers, and what the question changes of it.
   Result<Located> locate(const LayerKind& kind, const LayerShape& shape, const Sizes& sizes,
                          bool shares, const Move* move) {
     const double total = std::max(sizes.total(), static_cast<double>(shape.longest_total));
-    const auto regime = total <= topk_of(kind, shape) ? Regime::kDense : Regime::kSparse;
+    const auto figures_of = kind.sizes.value_or(known_sizes(kind.architecture));
+    const double topk = shape.topk > 0 ? static_cast<double>(shape.topk) : figures_of.topk;
+    const double index_heads =
+        shape.index_heads > 0 ? static_cast<double>(shape.index_heads) : figures_of.index_heads;
+    const bool resized = topk != figures_of.topk || index_heads != figures_of.index_heads;
+    // Another topk leaves the kernels as they were measured at these sizes: sparse ones go on to
+    // select, all tokens if need be. Dense ones become sparse where tokens are left out.
+    const auto regime = total <= std::min(topk, figures_of.topk) ? Regime::kDense : Regime::kSparse;
     Located out;
     DSAPERF_TRY_ASSIGN(out.prepared, find(kind, shape.phase, sizes, regime, shares, out));
     const auto& own = out.prepared->part.setting;
     const bool several = shape.phase == Phase::kGeneration && sizes.new_tokens > 1 &&
                          out.prepared->high.new_tokens <= 1;
-    out.moved = !out.text.empty() || move != nullptr || is_what_if(shape) ||
-                kind.sizes.has_value() || several;
+    const bool other_rows =
+        !out.text.empty() || move != nullptr || kind.sizes.has_value() || several;
+    out.moved = other_rows || resized;
     if (!out.moved) return out;
+    out.resized = !other_rows;
     DSAPERF_TRY_ASSIGN(out.setting, make_setting(move != nullptr ? move->card : figures, kind,
                                                  shape.phase, regime, own.own_indexer));
-    if (shape.topk > 0) out.setting.topk = static_cast<double>(shape.topk);
-    if (shape.index_heads > 0) out.setting.index_heads = static_cast<double>(shape.index_heads);
+    out.setting.topk = topk;
+    out.setting.index_heads = index_heads;
+    if (regime == Regime::kSparse && total <= topk) {
+      out.setting.topk = total;
+      out.note = fmt::format(
+          "topk {:.0f} selects all {:.0f} tokens: of the sparse kernels; a framework may take its "
+          "dense ones there",
+          topk, total);
+    }
     if (!out.text.empty()) out.text = "rows of " + out.text;
     if (move != nullptr) {
       out.doubt = std::hypot(out.doubt, move->doubt);
@@ -267,24 +308,30 @@ struct StageTables::State {
                          bool shares, Located& located) {
     auto& loaded = phase_parts(phase);
     if (!loaded) return tl::unexpected(loaded.error());
-    auto rows = nearest_kind(*loaded, kind, regime, shares);
-    auto& candidates = rows.candidates;
+    const auto& rows = known_kind(*loaded, kind, regime, shares);
     located.doubt = rows.doubt;
-    located.text = std::move(rows.text);
+    located.text = rows.text;
     // Graph or eager by the batch; where a regime has rows of one alone, those.
     const auto serves = [&](const Prepared* p) {
       return sizes.batch >= p->part.batch_from && sizes.batch <= p->part.batch_to;
     };
-    if (std::any_of(candidates.begin(), candidates.end(), serves)) {
-      std::erase_if(candidates, [&](const Prepared* p) { return !serves(p); });
+    const bool any_serves = std::any_of(rows.candidates.begin(), rows.candidates.end(), serves);
+    Prepared* only = nullptr;
+    std::size_t count = 0;
+    for (auto* candidate : rows.candidates) {
+      if (any_serves && !serves(candidate)) continue;
+      prepare(*candidate);
+      only = candidate;
+      ++count;
     }
-    if (candidates.empty()) {
+    if (count == 1) return only;
+    if (count == 0) {
       return fail(Errc::kNotFound, "{} {} on {}: no {} rows{} {}", backend, version, system,
                   perfdb::name(phase), shares ? " of layers that share a selection" : "",
                   regime == Regime::kSparse ? "beyond topk" : "up to topk");
     }
-    for (auto* candidate : candidates) prepare(*candidate);
-    if (candidates.size() == 1) return candidates.front();
+    auto candidates = rows.candidates;
+    std::erase_if(candidates, [&](const Prepared* p) { return any_serves && !serves(p); });
     // Measured there, or within the range of one alone: no need to look at distances.
     const auto measured =
         std::find_if(candidates.begin(), candidates.end(),
@@ -336,13 +383,19 @@ Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& sh
   DSAPERF_TRY(check(shape));
   const auto sizes = state_->sizes_of(shape);
   LayerLatency out;
-  std::vector<std::pair<double, Answer>> parts;  // weight, answer
+  struct Weighed {
+    double weight = 0;
+    Answer answer;
+  };
+  std::array<Weighed, 2> parts;
+  std::size_t count = 0;
   const double share = shape.full_layer_share;
   const auto add = [&](bool shares, double weight) -> Result<void> {
     DSAPERF_TRY_ASSIGN(const auto located, state_->locate(kind, shape, sizes, shares, move));
     const auto* prepared = located.prepared;
     auto answer = answer_of(located, sizes);
     if (!located.text.empty()) out.warnings.push_back("modelled from " + located.text);
+    if (!located.note.empty()) out.warnings.push_back(located.note);
     if (!prepared->part.defects.empty())
       out.warnings.push_back("lint finds defects among the rows used: " + prepared->part.defects);
     const auto& source = (*state_->phases[static_cast<std::size_t>(shape.phase)])
@@ -351,7 +404,7 @@ Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& sh
       out.warnings.push_back(fmt::format("rows of {} {}", source.backend, source.version));
     }
     if (!answer.warning.empty()) out.warnings.push_back(answer.warning);
-    parts.emplace_back(weight, std::move(answer));
+    parts[count++] = {.weight = weight, .answer = std::move(answer)};
     return {};
   };
   if (share > 0) DSAPERF_TRY(add(false, share));
@@ -360,7 +413,7 @@ Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& sh
       if (share == 0) return tl::unexpected(added.error());
       out.warnings.emplace_back(
           "no rows of layers that share a selection: all layers counted as full ones");
-      parts.front().first = 1;
+      parts.front().weight = 1;
     }
   }
   // Errors of the two sorts of layers have the same causes, so their intervals add.
@@ -368,7 +421,7 @@ Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& sh
   double low = 0;
   double high = 0;
   out.source = Source::kMeasured;
-  for (const auto& [weight, answer] : parts) {
+  for (const auto& [weight, answer] : std::span(parts).first(count)) {
     ms += weight * answer.ms;
     low += weight * answer.low_ms;
     high += weight * answer.high_ms;
@@ -444,8 +497,8 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
   const auto* prepared = located.prepared;
   const auto& model = *prepared->model;
   const auto answer = answer_of(located, sizes);
-  const auto prediction =
-      located.moved ? model.at(sizes, located.setting, located.doubt) : model.at(sizes);
+  auto prediction = model.at(sizes);
+  if (located.moved) prediction = model.moved(prediction, sizes, located.setting, located.doubt);
   Explanation out;
   out.kernel_source = prepared->part.kernel_source;
   out.regime = name(prepared->part.setting.regime);
