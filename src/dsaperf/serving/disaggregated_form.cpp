@@ -33,8 +33,9 @@ void stretch(ClosedForm& form, double factor) {
   form.output_tok_s /= factor;
 }
 
+// As numpy does: draft tokens turn three decimals into four, and a half goes to the even one.
 double rounded(double value) {
-  return std::round(value * 1000) / 1000;
+  return std::nearbyint(value * 1000) / 1000;
 }
 
 }  // namespace
