@@ -32,8 +32,8 @@ enum class Merge {
 // A call whose lists are split over `parts` CTAs each.
 struct PartsParams : SparseMlaParams {
   int parts = 1;
-  float* partial = nullptr;  // [items, parts, 64, 512]
-  float2* stats = nullptr;   // [items, parts, 64]: largest score (log2), sum relative to it
+  float4* partial = nullptr;  // [items, parts], 128 KB each: partial.cuh
+  float2* stats = nullptr;    // [items, parts, 64]: largest score (log2), sum relative to it
 };
 
 // What differs by format: where Q is held, how many left halves of K rows are buffered, and the
