@@ -1,5 +1,5 @@
 // The kernel that combines partial results of split lists, against double.
-#include "dsaperf/kernels/sm90/sparse_mla/combine.cuh"
+#include "combine_launch.hpp"
 #include "dsaperf/kernels/sm90/sparse_mla/parts.cuh"
 
 #include <gtest/gtest.h>
@@ -12,13 +12,22 @@ namespace {
 constexpr float kNothing = -1e30F;  // the largest score of a part with no rows
 
 struct Sizes {
-  int tokens, heads, parts;
+  int tokens, heads, parts, sm_count;
 };
+
+// Column d of a row of heads: pieces of 8 heads and 16 columns, whose lanes hold a head's columns
+// 2 q, 2 q + 1, 2 q + 8, 2 q + 9.
+float& partial_at(const PartsParams& params, std::int64_t row, int d) {
+  const std::int64_t piece = row / 8 * 32 + d / 16;
+  const std::int64_t lane = row % 8 * 4 + d % 8 / 2;
+  const int word = d % 16 / 8 * 2 + d % 2;
+  return reinterpret_cast<float*>(params.partial)[(piece * 32 + lane) * 4 + word];
+}
 
 class CombineEmulatedTest : public ::testing::TestWithParam<Sizes> {};
 
 TEST_P(CombineEmulatedTest, WeighsThePartsByTheirLargestScores) {
-  const auto [tokens, heads, parts] = GetParam();
+  const auto [tokens, heads, parts, sm_count] = GetParam();
   const int tiles = head_tiles(heads);
   std::mt19937 engine(3);
   std::normal_distribution<float> normal;
@@ -50,9 +59,9 @@ TEST_P(CombineEmulatedTest, WeighsThePartsByTheirLargestScores) {
                               ? make_float2(kNothing, 0)
                               : make_float2(20 * normal(engine), 1 + 60 * std::abs(normal(engine)));
         for (int d = 0; d < kLatentDim; ++d)
-          with.partial[row * kLatentDim + d] = empty ? 0 : 30 * normal(engine);
+          partial_at(with, row, d) = empty ? 0 : 30 * normal(engine);
       }
-  emulated::launch(tokens * heads, kCombineThreads, 1, 1, [&] { combine_parts_kernel(with); });
+  run_combine(with, sm_count, 1);
   for (int t = 0; t < tokens; ++t)
     for (int h = 0; h < heads; ++h) {
       double largest = kNothing, total = 0;
@@ -64,8 +73,8 @@ TEST_P(CombineEmulatedTest, WeighsThePartsByTheirLargestScores) {
         const double weight = std::exp2(with.stats[row].x - largest);
         total += weight * with.stats[row].y;
         for (int d = 0; d < kLatentDim; ++d) {
-          sum[d] += weight * with.partial[row * kLatentDim + d];
-          magnitude[d] += weight * std::abs(with.partial[row * kLatentDim + d]);
+          sum[d] += weight * partial_at(with, row, d);
+          magnitude[d] += weight * std::abs(partial_at(with, row, d));
         }
       }
       const float got_lse = lse[t * heads + h];
@@ -90,12 +99,16 @@ TEST_P(CombineEmulatedTest, WeighsThePartsByTheirLargestScores) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, CombineEmulatedTest,
-                         ::testing::Values(Sizes{1, 8, 2}, Sizes{2, 16, 32}, Sizes{1, 64, 9},
-                                           Sizes{2, 128, 3}, Sizes{1, 32, 8}),
+                         ::testing::Values(Sizes{1, 8, 2, 132}, Sizes{2, 16, 32, 132},
+                                           Sizes{3, 16, 32, 8}, Sizes{1, 64, 9, 132},
+                                           Sizes{3, 64, 17, 4}, Sizes{2, 128, 3, 132},
+                                           Sizes{5, 128, 2, 4}, Sizes{1, 32, 8, 132},
+                                           Sizes{5, 8, 4, 1}),
                          [](const auto& test) {
                            return "Tokens" + std::to_string(test.param.tokens) + "Heads" +
                                   std::to_string(test.param.heads) + "Parts" +
-                                  std::to_string(test.param.parts);
+                                  std::to_string(test.param.parts) + "Sms" +
+                                  std::to_string(test.param.sm_count);
                          });
 
 }  // namespace

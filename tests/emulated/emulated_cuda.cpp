@@ -199,6 +199,9 @@ Index thread_index() {
 Index block_index() {
   return {cta->block};
 }
+Index block_size() {
+  return {static_cast<std::uint32_t>(cta->threads.size())};
+}
 Index grid_size() {
   return {cta->grid};
 }

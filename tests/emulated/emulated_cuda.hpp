@@ -29,6 +29,7 @@
 #define __grid_constant__
 #define threadIdx (::emulated::thread_index())
 #define blockIdx (::emulated::block_index())
+#define blockDim (::emulated::block_size())
 #define gridDim (::emulated::grid_size())
 
 struct uint2 {
@@ -65,6 +66,7 @@ struct Index {
 };
 Index thread_index();
 Index block_index();
+Index block_size();
 Index grid_size();
 
 // Runs kernel() as every thread of `grid` CTAs of `threads`, in clusters of `cluster`; the clusters

@@ -1,7 +1,7 @@
 // Sparse attention on emulated CTAs, tensor cores included: every way of merging, one and two
 // converting warpgroups, against the double reference.
+#include "combine_launch.hpp"
 #include "dsaperf/kernels/formats.hpp"
-#include "dsaperf/kernels/sm90/sparse_mla/combine.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/few_heads.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/kernel.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/parts.cuh"
@@ -151,8 +151,7 @@ void expect_every_merge(const Case& c, unsigned seed) {
       const PartsParams with = with_parts(params, parts, workspace.data());
       emulated::launch(items * parts, R::kThreads, 1, seed,
                        [&] { sparse_mla_parts_kernel<kFormat, kProducers>(with); });
-      emulated::launch(static_cast<int>(params.tokens) * params.heads, kCombineThreads, 1, seed,
-                       [&] { combine_parts_kernel(with); });
+      run_combine(with, 132, seed);
     }),
                  expected, what + ", " + std::to_string(parts) + " parts");
   }

@@ -85,11 +85,14 @@ Result<void> run_split(const SparseMlaParams& params, Variant variant, void* wor
     return fail(Errc::kInvalidArgument, "sparse_mla: workspace must be 16-byte aligned");
   using namespace sm90::sparse_mla;
   if (params.kv.format == KvRows::Format::kBf16) {
-    DSAPERF_CUDA_TRY((launch_parts<KvRows::Format::kBf16, 1>(params, parts, workspace, stream)));
+    DSAPERF_CUDA_TRY(
+        (launch_parts<KvRows::Format::kBf16, 1>(params, parts, workspace, sm_count, stream)));
   } else if (two_producers(variant)) {
-    DSAPERF_CUDA_TRY((launch_parts<KvRows::Format::kFp8, 2>(params, parts, workspace, stream)));
+    DSAPERF_CUDA_TRY(
+        (launch_parts<KvRows::Format::kFp8, 2>(params, parts, workspace, sm_count, stream)));
   } else {
-    DSAPERF_CUDA_TRY((launch_parts<KvRows::Format::kFp8, 1>(params, parts, workspace, stream)));
+    DSAPERF_CUDA_TRY(
+        (launch_parts<KvRows::Format::kFp8, 1>(params, parts, workspace, sm_count, stream)));
   }
   return {};
 }

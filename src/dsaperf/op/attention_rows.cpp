@@ -58,8 +58,11 @@ void plan_attention(const Backend& backend, kernels::KvRows::Format cache,
   std::int64_t first_page = 0;
   for (std::size_t r = 0; r < pass.requests.size(); ++r) {
     const auto& request = pass.requests[r];
-    const bool bf16 = reads_bf16(request.new_tokens, planned_entries(pass, request),
-                                 planned_pages(pass, request));
+    // One without new tokens reads nothing, and parts no neighbours.
+    const bool joins = request.new_tokens == 0 && !pass.attention_parts.empty();
+    const bool bf16 = joins ? pass.attention_parts.back().bf16_rows
+                            : reads_bf16(request.new_tokens, planned_entries(pass, request),
+                                         planned_pages(pass, request));
     const std::int64_t pages = bf16 ? planned_pages(pass, request) : 0;
     if (pass.attention_parts.empty() || pass.attention_parts.back().bf16_rows != bf16 ||
         pass.attention_parts.back().pages + pages > most_pages)

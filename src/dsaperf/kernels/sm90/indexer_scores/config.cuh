@@ -46,7 +46,7 @@ struct ScoresConfig {
                                                                : 112;
   // Warps of the load warpgroup that load keys, tile by tile in turn: to issue the two copies of a
   // page takes one warp some 500 clocks beside the math, as long as memory takes.
-  static constexpr int kLoadWarps = !kPaged ? 1 : kKeeps ? 2 : 4;
+  static constexpr int kLoadWarps = !kPaged ? 1 : kKeeps ? 2 : kTeams == 3 ? 3 : 4;
   static constexpr int kLoadRegisters = kKeeps ? 64 : kMathWarpgroups == 4 ? 32 : 56;
   static_assert(kMathWarpgroups * kMathRegisters + kLoadRegisters <=
                 65536 / kThreads / 8 * 8 * (kMathWarpgroups + 1));
@@ -62,7 +62,11 @@ struct ScoresConfig {
       (kMaxSharedBytes - 2048 - kKeptBytes - kQueryStages * kPerGroupBytes) /
       (kKeyTileBytes + kScaleTileBytes + 16);
   // Prefill needs its latency covered, about 4 tiles; decode keeps as many bytes in flight as fit.
-  static constexpr int kKeyStages = kPaged ? kFit : (kFit < 10 ? kFit : 10);
+  // A stage always comes to the same load warp and the same team, however far the others run ahead
+  // of these or fall behind: a barrier tells but two phases apart.
+  static constexpr int kTurn = kLoadWarps > kTeams ? kLoadWarps : kTeams;
+  static constexpr int kKeyStages = (kPaged || kFit < 10 ? kFit : 10) / kTurn * kTurn;
+  static_assert(kTurn % kLoadWarps == 0 && kTurn % kTeams == 0);
 
   static constexpr int kGroupCost = kPaged ? kPagedGroupCost : kPrefillGroupCost;
 

@@ -32,8 +32,8 @@ enum class Merge {
 // A call whose lists are split over `parts` CTAs each.
 struct PartsParams : SparseMlaParams {
   int parts = 1;
-  float* partial = nullptr;  // [items, parts, 64, 512]
-  float2* stats = nullptr;   // [items, parts, 64]: largest score (log2), sum relative to it
+  float4* partial = nullptr;  // [items, parts], 128 KB each: partial.cuh
+  float2* stats = nullptr;    // [items, parts, 64]: largest score (log2), sum relative to it
 };
 
 // What differs by format: where Q is held, how many left halves of K rows are buffered, and the
@@ -46,12 +46,12 @@ struct Roles {
   static constexpr int kProducerThreads = kProducers * kWarpgroup;
   static constexpr int kThreads = 3 * kWarpgroup + kProducerThreads;
   static constexpr int kLaunchRegisters = kOneProducer ? 128 : 96;
-  static constexpr int kValueRegisters = kBf16 || !kOneProducer ? 160 : 168;
+  static constexpr int kValueRegisters = 160;
   // bf16: the left tiles of Q stay in registers, which frees a third buffer for left halves.
   static constexpr int kRegisterTiles = kBf16 ? kHalfTiles : 0;
   static constexpr int kLeftSlots = kBf16 ? 3 : 2;
   static constexpr int kScoreRegisters = kBf16 ? 152 : kOneProducer ? 88 : 80;
-  static constexpr int kProducerRegisters = kBf16 || !kOneProducer ? 40 : 88;
+  static constexpr int kProducerRegisters = kBf16 || !kOneProducer ? 40 : 104;
   static_assert(kScoreRegisters + 2 * kValueRegisters + kProducers * kProducerRegisters <=
                 (3 + kProducers) * kLaunchRegisters);
   static_assert(kOneProducer || !kBf16);

@@ -19,13 +19,14 @@ __device__ inline void convert_16(const uint4& values, float scale, uint4& low, 
 // Copies fp8 rows as they are, asynchronously, 8 lanes to 128 bytes of a row, in step with the
 // value warpgroups that free the place: a block's 64 x 512 bytes of latent values go where the
 // second half of the latent columns will stand in bf16 (copied by values 1), rope and scales to
-// theirs (values 0). Entries of the list are read one block ahead, and their rows called into L2.
-// The 64-byte halves of 128 bytes are exchanged in odd rows, so that a row pair covers all banks.
+// theirs (values 0). A warp has 16 rows, whose addresses its first lanes make and hand round.
+// Entries of the list are read one block ahead, and their rows called into L2. The 64-byte halves
+// of 128 bytes are exchanged in odd rows, so that a row pair covers all banks.
 class RawCopy {
  public:
   using Shared = SharedStorage<KvRows::Format::kFp8>;
-  static constexpr int kCopyRows = kWarpgroup / 8;  // copied at a time
-  static constexpr int kPasses = kBlock / kCopyRows;
+  static constexpr int kRowsOfWarp = kBlock / 4;
+  static constexpr int kRowsAtOnce = 4;  // of a warp
 
   static __device__ std::uint32_t raw_offset(int row, int chunk) {
     return row * kLatentDim + ((chunk ^ ((row & 1) << 2)) << 4);
@@ -33,16 +34,17 @@ class RawCopy {
 
   __device__ void start(const SparseMlaParams& params, const Item& item, int thread) {
     block_ = item.first_block;
-    read_entries(params, item, thread);
+    read_entry(params, item, thread);
   }
 
-  // Of the block that is copied next.
+  // Of the block that is copied next: the two threads of a row take half of its lines each.
   __device__ void call_into_l2(const SparseMlaParams& params, const Item& item, int thread) const {
     constexpr int kLine = 128;
-    if (block_ >= item.last_block || thread % 8 * kLine >= kKvRowBytesFp8) return;
+    constexpr int kLines = (kKvRowBytesFp8 + kLine - 1) / kLine / 2;
+    if (block_ >= item.last_block || !names_row(params, entry_)) return;
+    const std::byte* half = row(params, entry_) + thread % 32 / kRowsOfWarp * (kLines * kLine);
 #pragma unroll
-    for (const std::int32_t entry : entries_)
-      if (names_row(params, entry)) ptx::prefetch_l2(row(params, entry) + thread % 8 * kLine);
+    for (int line = 0; line < kLines; ++line) ptx::prefetch_l2(half + line * kLine);
   }
 
   // The next block of the item, if there is one, as soon as its place is free.
@@ -50,36 +52,37 @@ class RawCopy {
                        int thread) {
     if (block_ >= item.last_block) return;
     const std::uint32_t slot = place_.slot;
-    const int first = thread / 8;
+    const int first = kRowsOfWarp * (thread / 32) + thread % 32 / 8;
     const int chunk = thread % 8;
+    const Rows rows(params, entry_);
     ptx::mbarrier_wait(ptx::shared_address(&shared.right_free[slot][1]), place_.parity ^ 1);
-    if (half == 0) ptx::mbarrier_wait(ptx::shared_address(&shared.p_free[slot]), place_.parity ^ 1);
-    const std::uint32_t place = ptx::in_a_register(
-        half == 0
-            ? ptx::shared_address(shared.k_right[slot][kHalfTiles]) + chunk_offset(first, chunk)
-            : ptx::shared_address(shared.k_right[slot]) + raw_offset(first, chunk));
+    if (half == 0) {
+      ptx::mbarrier_wait(ptx::shared_address(&shared.p_free[slot]), place_.parity ^ 1);
+      const std::uint32_t tile = ptx::shared_address(shared.k_right[slot][kHalfTiles]);
 #pragma unroll
-    for (int i = 0; i < kPasses; ++i) {
-      const bool valid = names_row(params, entries_[i]);
-      const std::byte* source = row(params, valid ? entries_[i] : 0);
-      const std::uint32_t bytes = valid ? 16 : 0;
-      if (half == 0) {
-        ptx::cp_async_16(place + i * kCopyRows * 128, source + kKvFp8RopeOffset + 16 * chunk,
-                         bytes);
-        if (chunk == 0)
-          ptx::cp_async_16(ptx::shared_address(&shared.raw_scales[slot][first + kCopyRows * i]),
-                           source + kKvFp8ScaleOffset, bytes);
-      } else {
+      for (int pass = 0; pass < kRowsOfWarp; pass += kRowsAtOnce)
+        ptx::cp_async_16(tile + chunk_offset(first + pass, chunk),
+                         rows.take(pass, thread) + kKvFp8RopeOffset + 16 * chunk,
+                         rows.there(pass, thread) ? 16 : 0);
+      if (thread % 32 < kRowsOfWarp)
+        ptx::cp_async_16(ptx::shared_address(&shared.raw_scales[slot][row_of(thread)]),
+                         rows.own() + kKvFp8ScaleOffset, names_row(params, entry_) ? 16 : 0);
+    } else {
+      const std::uint32_t place =
+          ptx::in_a_register(ptx::shared_address(shared.k_right[slot]) + raw_offset(first, chunk));
+#pragma unroll
+      for (int pass = 0; pass < kRowsOfWarp; pass += kRowsAtOnce) {
+        const std::byte* source = rows.take(pass, thread) + 16 * chunk;
+        const std::uint32_t bytes = rows.there(pass, thread) ? 16 : 0;
 #pragma unroll
         for (int piece = 0; piece < kLatentDim / 128; ++piece)
-          ptx::cp_async_16(place + i * kCopyRows * kLatentDim + 128 * piece,
-                           source + 128 * piece + 16 * chunk, bytes);
+          ptx::cp_async_16(place + pass * kLatentDim + 128 * piece, source + 128 * piece, bytes);
       }
     }
     ptx::mbarrier_arrive_after_cp_async(ptx::shared_address(&shared.raw_full[slot]));
     place_.advance();
     ++block_;
-    read_entries(params, item, thread);
+    read_entry(params, item, thread);
   }
 
  private:
@@ -87,15 +90,43 @@ class RawCopy {
     return static_cast<const std::byte*>(params.kv.data) + entry * params.kv.row_stride_bytes;
   }
 
-  __device__ void read_entries(const SparseMlaParams& params, const Item& item, int thread) {
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i)
-      entries_[i] = listed(params, item, block_ * kBlock + thread / 8 + kCopyRows * i);
+  // Where the rows of the lanes' entries begin.
+  class Rows {
+   public:
+    __device__ Rows(const SparseMlaParams& params, std::int32_t entry)
+        : there_(__ballot_sync(0xffffffff, names_row(params, entry))),
+          row_(reinterpret_cast<std::uint64_t>(static_cast<const std::byte*>(params.kv.data) +
+                                               (names_row(params, entry) ? entry : 0) *
+                                                   params.kv.row_stride_bytes)) {}
+
+    // Of this lane's row of a pass: row 0 of the cache where there is none.
+    const __device__ std::byte* take(int pass, int thread) const {
+      return reinterpret_cast<const std::byte*>(
+          __shfl_sync(0xffffffff, row_, pass + thread % 32 / 8));
+    }
+    const __device__ std::byte* own() const { return reinterpret_cast<const std::byte*>(row_); }
+    __device__ bool there(int pass, int thread) const {
+      return (there_ >> (pass + thread % 32 / 8) & 1) != 0;
+    }
+
+   private:
+    std::uint32_t there_;
+    std::uint64_t row_;
+  };
+
+  // The row whose entry the thread has, as threads 16 ... 31 of a warp have for the first ones.
+  static __device__ int row_of(int thread) {
+    return kRowsOfWarp * (thread / 32) + thread % kRowsOfWarp;
+  }
+
+  __device__ void read_entry(const SparseMlaParams& params, const Item& item, int thread) {
+    entry_ =
+        listed(params, item, block_ * kBlock + kRowsOfWarp * (thread / 32) + thread % kRowsOfWarp);
   }
 
   Ring<kSlots> place_;
   int block_ = 0;
-  std::int32_t entries_[kPasses];
+  std::int32_t entry_ = -1;
 };
 
 // Converts what RawCopy has brought: four lanes take a row, 16 bytes of every 64 (two chunks of a
@@ -111,28 +142,30 @@ struct Gather<KvRows::Format::kFp8, kProducers> {
 
   struct Piece {
     uint4 values[kHalfTiles];
-    float2 scales;  // of the half's two groups of 128 columns
   };
 
   static __device__ Piece read_piece(const Shared& shared, std::uint32_t slot, int half, int row,
                                      int piece) {
     Piece read;
-    read.scales = reinterpret_cast<const float2*>(&shared.raw_scales[slot][row])[half];
     const std::uint32_t raw = ptx::shared_address(shared.k_right[slot]);
+    // Two addresses for all: what lies 128 bytes apart in a row does so in its place.
+    const std::uint32_t of_two[2] = {raw + RawCopy::raw_offset(row, piece),
+                                     raw + RawCopy::raw_offset(row, 4 + piece)};
 #pragma unroll
     for (int i = 0; i < kHalfTiles; ++i)
-      read.values[i] =
-          ptx::load_shared_16(raw + RawCopy::raw_offset(row, 4 * (kHalfTiles * half + i) + piece));
+      read.values[i] = ptx::load_shared_16(of_two[i % 2] + (kHalfTiles * half + i) / 2 * 128);
     return read;
   }
 
-  static __device__ void store_piece(const Piece& read, std::uint32_t tiles, int row, int piece) {
+  // scales: of the half's two groups of 128 columns.
+  static __device__ void store_piece(const Piece& read, float2 scales, std::uint32_t tiles, int row,
+                                     int piece) {
     const std::uint32_t low_at = tiles + chunk_offset(row, 2 * piece);
     const std::uint32_t high_at = tiles + chunk_offset(row, 2 * piece + 1);
 #pragma unroll
     for (int i = 0; i < kHalfTiles; ++i) {
       uint4 low, high;
-      convert_16(read.values[i], i < 2 ? read.scales.x : read.scales.y, low, high);
+      convert_16(read.values[i], i < 2 ? scales.x : scales.y, low, high);
       ptx::store_shared_16(low_at + i * kTileBytes, low);
       ptx::store_shared_16(high_at + i * kTileBytes, high);
     }
@@ -141,11 +174,15 @@ struct Gather<KvRows::Format::kFp8, kProducers> {
   static __device__ void convert(Shared& shared, std::uint32_t slot, int thread) {
     const int row = thread / 4;
     const int piece = thread % 4;
+    const auto scales = [&](int half, int of_row) {
+      return reinterpret_cast<const float2*>(&shared.raw_scales[slot][of_row])[half];
+    };
     const std::uint32_t left = ptx::shared_address(shared.k_left[slot]);
     const std::uint32_t right = ptx::shared_address(shared.k_right[slot]);
 #pragma unroll 1
     for (int r = 0; r < kBlock; r += kRows)
-      store_piece(read_piece(shared, slot, 0, row + r, piece), left, row + r, piece);
+      store_piece(read_piece(shared, slot, 0, row + r, piece), scales(0, row + r), left, row + r,
+                  piece);
     ptx::fence_async_shared();
     ptx::mbarrier_arrive(ptx::shared_address(&shared.left_full[slot]));
 
@@ -154,7 +191,8 @@ struct Gather<KvRows::Format::kFp8, kProducers> {
     for (int i = 0; i < kPasses; ++i) read[i] = read_piece(shared, slot, 1, row + kRows * i, piece);
     ptx::named_barrier_sync(kBarrier, kThreads);
 #pragma unroll
-    for (int i = 0; i < kPasses; ++i) store_piece(read[i], right, row + kRows * i, piece);
+    for (int i = 0; i < kPasses; ++i)
+      store_piece(read[i], scales(1, row + kRows * i), right, row + kRows * i, piece);
     ptx::fence_async_shared();
     ptx::mbarrier_arrive(ptx::shared_address(&shared.right_full[slot]));
   }

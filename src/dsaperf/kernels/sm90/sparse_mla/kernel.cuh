@@ -42,6 +42,7 @@
 #include "dsaperf/kernels/sm90/sparse_mla/config.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/gather_bf16.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/gather_fp8.cuh"
+#include "dsaperf/kernels/sm90/sparse_mla/partial.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/query.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/softmax.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/work.cuh"
@@ -178,7 +179,7 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
       continue;
     }
     if constexpr (kMerge == Merge::kParts) {
-      float2* stats = params.stats + first_partial_row(params, item, work.part());
+      float2* stats = params.stats + std::int64_t{blockIdx.x} * kHeadTile;
       if (quad < 2 && row + 8 * quad < item.heads)
         stats[row + 8 * quad] = make_float2(quad == 0 ? softmax.maximum[0] : softmax.maximum[1],
                                             quad == 0 ? softmax.sum[0] : softmax.sum[1]);
@@ -320,16 +321,7 @@ __device__ void value_role(const Params& params, SharedStorage<kFormat>& shared,
       if constexpr (kCopiesRows) rows.copy(params, item, shared, half, thread);
     }
     if constexpr (kMerge == Merge::kParts) {
-      float* partial = params.partial + first_partial_row(params, item, work.part()) * kLatentDim;
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        if (row + 8 * r >= item.heads) continue;
-        float* here = partial + (row + 8 * r) * kLatentDim + 256 * half + 2 * quad;
-#pragma unroll
-        for (int j = 0; j < 32; ++j)
-          *reinterpret_cast<float2*>(here + 8 * j) =
-              make_float2(o[4 * j + 2 * r], o[4 * j + 2 * r + 1]);
-      }
+      store_partial(params, item.heads, o, half);
       continue;
     }
     if constexpr (kMerge == Merge::kCluster) {

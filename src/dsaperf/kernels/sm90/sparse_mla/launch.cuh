@@ -54,7 +54,7 @@ cudaError_t launch(const SparseMlaParams& params, const Shape& shape, cudaStream
 }
 
 template <KvRows::Format kFormat, int kProducers>
-cudaError_t launch_parts(const SparseMlaParams& params, int parts, void* workspace,
+cudaError_t launch_parts(const SparseMlaParams& params, int parts, void* workspace, int sm_count,
                          cudaStream_t stream) {
   constexpr auto kKernel = sparse_mla_parts_kernel<kFormat, kProducers>;
   static const cudaError_t prepared = cudaFuncSetAttribute(
@@ -66,7 +66,7 @@ cudaError_t launch_parts(const SparseMlaParams& params, int parts, void* workspa
   const cudaLaunchConfig_t config =
       configure<kFormat, kProducers>(items * parts, 1, stream, attributes);
   const cudaError_t code = cudaLaunchKernelEx(&config, kKernel, parts_params);
-  return code == cudaSuccess ? launch_combine(params, parts, workspace, stream) : code;
+  return code == cudaSuccess ? launch_combine(params, parts, workspace, sm_count, stream) : code;
 }
 
 template <KvRows::Format kFormat, int kProducers>

@@ -18,7 +18,7 @@ struct Shape {
 };
 
 // Work item: one token, up to 64 heads.
-inline int head_tiles(int heads) {
+constexpr int head_tiles(int heads) {
   return heads > 64 ? heads / 64 : 1;
 }
 
@@ -36,9 +36,9 @@ cudaError_t launch(const SparseMlaParams& params, const Shape& shape, cudaStream
 // shape.parts > 1: two kernels, of which the second starts while the first runs and waits for it.
 // workspace: 16-byte aligned, parts_workspace(items, parts) bytes.
 template <KvRows::Format kFormat, int kProducers>
-cudaError_t launch_parts(const SparseMlaParams& params, int parts, void* workspace,
+cudaError_t launch_parts(const SparseMlaParams& params, int parts, void* workspace, int sm_count,
                          cudaStream_t stream);
-cudaError_t launch_combine(const SparseMlaParams& params, int parts, void* workspace,
+cudaError_t launch_combine(const SparseMlaParams& params, int parts, void* workspace, int sm_count,
                            cudaStream_t stream);
 
 // bf16 rows, kHeads == params.heads: 8, 16 or 32.

@@ -9,9 +9,9 @@ namespace dsaperf::kernels::sm90::sparse_mla {
 inline PartsParams with_parts(const SparseMlaParams& params, int parts, void* workspace) {
   PartsParams out{params};
   out.parts = parts;
-  out.partial = static_cast<float*>(workspace);
+  out.partial = static_cast<float4*>(workspace);
   const std::int64_t rows = params.tokens * head_tiles(params.heads) * parts * kHeadTile;
-  out.stats = reinterpret_cast<float2*>(out.partial + rows * kLatentDim);
+  out.stats = reinterpret_cast<float2*>(out.partial + rows * (kLatentDim / 4));
   return out;
 }
 

@@ -19,6 +19,7 @@ struct Item {
 // The items of this CTA (of its cluster), in the same order for every role. Lists that grow with
 // the token (causal prompts) are taken longest first, so that the last ones are short, and every
 // other round of persistent CTAs goes backwards, so that none has the longest list of each round.
+// Parts all run at once.
 template <Merge kMerge>
 class Work {
  public:
@@ -51,7 +52,7 @@ class Work {
     item.heads = min(params.heads, kHeadTile);
     item.length = params.topk;
     if (params.topk_length != nullptr) {
-      item.token = params.tokens - 1 - item.token;
+      if constexpr (kMerge != Merge::kParts) item.token = params.tokens - 1 - item.token;
       item.length = min(max(params.topk_length[item.token], 0), params.topk);
     }
     const int blocks = (item.length + kBlock - 1) / kBlock;
@@ -129,7 +130,8 @@ __device__ inline std::uint32_t pack_bf16(float low, float high) {
   return *reinterpret_cast<const std::uint32_t*>(&pair);
 }
 
-// Where the partial result of one part of an item begins, in rows of heads.
+// Where the partial result of one part of an item begins, in rows of heads; CTAs have the parts in
+// this order.
 __device__ inline std::int64_t first_partial_row(const PartsParams& params, const Item& item,
                                                  int part) {
   const int tiles = params.heads > kHeadTile ? params.heads / kHeadTile : 1;

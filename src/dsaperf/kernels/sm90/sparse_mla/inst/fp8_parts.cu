@@ -2,7 +2,7 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
-template cudaError_t launch_parts<KvRows::Format::kFp8, 1>(const SparseMlaParams&, int, void*,
+template cudaError_t launch_parts<KvRows::Format::kFp8, 1>(const SparseMlaParams&, int, void*, int,
                                                            cudaStream_t);
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla
