@@ -5,7 +5,6 @@
 #include "dsaperf/kernels/sm90/sparse_mla/few_heads.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/kernel.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/parts.cuh"
-#include "dsaperf/kernels/sm90/sparse_mla/tile_pairs.cuh"
 
 #include <gtest/gtest.h>
 
@@ -230,37 +229,6 @@ TEST(SparseMlaEmulatedTest, FewHeadsRescaleWhatTheyHave) {
     expect_few_heads<16>(c, 1, 5);
     expect_few_heads<32>(c, 1, 6);
   }
-}
-
-void expect_tile_pairs(const Case& c, int ctas, unsigned seed) {
-  Inputs inputs(c);
-  const auto expected =
-      inputs.run([](const SparseMlaParams& params) { ASSERT_TRUE(sparse_mla_reference(params)); });
-  const auto run = [&](unsigned drawn) {
-    return inputs.run([&](const SparseMlaParams& params) {
-      emulated::launch(ctas, kPairsThreads, 1, drawn, [&] {
-        drawn % 2 == 0 ? tile_pairs_kernel<false>(params) : tile_pairs_kernel<true>(params);
-      });
-    });
-  };
-  const auto got = run(seed);
-  const std::string what = std::to_string(c.heads) + " heads, scale " + std::to_string(c.scale);
-  expect_close(got, expected, what);
-  for (const unsigned other : {100, 101}) {  // both ways of storing P: the same bits
-    const auto again = run(seed + other);
-    EXPECT_EQ(got.out, again.out) << what;
-  }
-}
-
-TEST(SparseMlaEmulatedTest, TilePairsOfOneAndMoreItems) {
-  expect_tile_pairs({.heads = 64, .lengths = {300, 0, 64, 1, 129, 33}, .topk = 300}, 1, 1);
-  expect_tile_pairs({.heads = 128, .lengths = {96, 700}, .topk = 700}, 3, 2);
-  expect_tile_pairs({.heads = 8, .lengths = {0, 32, 0}, .topk = 64}, 1, 3);
-}
-
-TEST(SparseMlaEmulatedTest, TilePairsRescaleWhatTheyHave) {
-  for (const float scale : {1.0F, -0.05F, 0.0F})
-    expect_tile_pairs({.heads = 64, .lengths = {400, 320}, .topk = 400, .scale = scale}, 1, 4);
 }
 
 TEST(SparseMlaEmulatedTest, TwoHeadTilesAndLongerListsWithTwoProducers) {

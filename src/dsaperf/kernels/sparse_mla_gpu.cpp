@@ -55,11 +55,6 @@ bool few_heads(Variant variant, const SparseMlaParams& params) {
          params.heads <= 32;
 }
 
-bool tile_pairs(Variant variant, const SparseMlaParams& params) {
-  return (variant == Variant::kTilePairs || variant == Variant::kTilePairsBeside) &&
-         params.kv.format == KvRows::Format::kBf16 && params.heads >= 64;
-}
-
 bool splits(Variant variant) {
   return variant == Variant::kSplit || variant == Variant::kTwoProducersSplit;
 }
@@ -127,26 +122,6 @@ Result<void> run_few_heads(const SparseMlaParams& params, CUstream_st* stream) {
   return {};
 }
 
-// A last round that would leave most of the device idle is given to clusters, as in run_planned;
-// few tokens, which the default gives to clusters as a whole, are walked by one CTA an item.
-Result<void> run_tile_pairs(const SparseMlaParams& params, Variant variant, CUstream_st* stream) {
-  using namespace sm90::sparse_mla;
-  DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
-  DSAPERF_TRY_ASSIGN(const auto plan, choose_plan(params));
-  const auto& [first, rest] = plan.launches;
-  const bool shared_rest = first.shape.cluster == 1 && rest.tokens > 0;
-  const std::int64_t tokens = shared_rest ? first.tokens : params.tokens;
-  const std::int64_t items = tokens * head_tiles(params.heads);
-  const auto kernel =
-      variant == Variant::kTilePairsBeside ? launch_tile_pairs<true> : launch_tile_pairs<false>;
-  DSAPERF_CUDA_TRY(kernel(tokens_of(params, 0, tokens),
-                          static_cast<int>(std::min<std::int64_t>(items, sm_count)), stream));
-  if (shared_rest)
-    DSAPERF_CUDA_TRY((launch<KvRows::Format::kBf16, 1>(
-        tokens_of(params, rest.first_token, rest.tokens), rest.shape, stream)));
-  return {};
-}
-
 }  // namespace
 
 TunedShape sparse_mla_shape(const SparseMlaParams& params, TunedKernel kernel) {
@@ -171,14 +146,13 @@ Result<void> sparse_mla_variant(const SparseMlaParams& params, Variant variant, 
   if (params.tokens == 0) return {};
   DSAPERF_TRY(check_alignment(params));
   const bool known = variant == Variant::kDefault || variant == Variant::kSplit ||
-                     few_heads(variant, params) || tile_pairs(variant, params) ||
+                     few_heads(variant, params) ||
                      (two_producers(variant) && params.kv.format == KvRows::Format::kFp8);
   if (!known)
     return fail(Errc::kUnsupported, "sparse_mla: no variant {} of {} heads and rows of this format",
                 name(variant), params.heads);
   if (splits(variant)) return run_split(params, variant, workspace, workspace_size, stream);
   if (few_heads(variant, params)) return run_few_heads(params, stream);
-  if (tile_pairs(variant, params)) return run_tile_pairs(params, variant, stream);
   return run_planned(params, variant, stream);
 }
 

@@ -133,15 +133,6 @@ TEST(SparseMlaVariantGpuTest, FewHeadsWalkOverMoreTokensThanCtas) {
   for (const int heads : {8, 16, 32}) expect_walks_over(tokens, heads, 96, Variant::kFewHeads);
 }
 
-TEST(SparseMlaVariantGpuTest, TilePairsWalkOverMoreTokensThanCtas) {
-  DSAPERF_REQUIRE_GPU();
-  // Full rounds by the variant, the rest by clusters.
-  const int tokens = 2 * gpu::current_sm_count().value() + 3;
-  for (const int heads : {64, 128})
-    for (const Variant variant : {Variant::kTilePairs, Variant::kTilePairsBeside})
-      expect_walks_over(tokens, heads, 416, variant);
-}
-
 TEST(SparseMlaVariantGpuTest, RefusesWhatItHasNoWorkspaceOrSmsFor) {
   DSAPERF_REQUIRE_GPU();
   Case c;
@@ -173,9 +164,6 @@ TEST(SparseMlaVariantGpuTest, RefusesWhatItHasNoWorkspaceOrSmsFor) {
             Errc::kUnsupported);  // bf16 rows are not converted
   EXPECT_EQ(sparse_mla_variant(params, Variant::kFewHeads, nullptr, 0, nullptr).error().code(),
             Errc::kUnsupported);  // 64 heads are not few
-  params.heads = 32;
-  EXPECT_EQ(sparse_mla_variant(params, Variant::kTilePairs, nullptr, 0, nullptr).error().code(),
-            Errc::kUnsupported);
 }
 
 }  // namespace

@@ -32,8 +32,6 @@ constexpr std::array kVariantNames = {
     std::pair{Variant::kSplit, std::string_view("split")},
     std::pair{Variant::kTwoProducersSplit, std::string_view("two_producers_split")},
     std::pair{Variant::kFewHeads, std::string_view("few_heads")},
-    std::pair{Variant::kTilePairs, std::string_view("tile_pairs")},
-    std::pair{Variant::kTilePairsBeside, std::string_view("tile_pairs_beside")},
     std::pair{Variant::kEarly, std::string_view("early")},
     std::pair{Variant::kEarlyOnce, std::string_view("early_once")},
     std::pair{Variant::kEarlyFour, std::string_view("early_four")},
@@ -68,10 +66,6 @@ bool has_q_len(TunedKernel kernel) {
 
 bool few_heads_of_bf16(const TunedShape& shape) {
   return !shape.fp8 && (shape.heads == 8 || shape.heads == 16 || shape.heads == 32);
-}
-
-bool tile_pairs_of_bf16(const TunedShape& shape) {
-  return !shape.fp8 && shape.heads >= 64;
 }
 
 int blocks_of(std::int64_t topk) {
@@ -197,16 +191,12 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
     case TunedKernel::kSparsePrefill:
       if (shape.fp8) variants.push_back(Variant::kTwoProducers);
       if (few_heads_of_bf16(shape)) variants.push_back(Variant::kFewHeads);
-      if (tile_pairs_of_bf16(shape))
-        variants.insert(variants.end(), {Variant::kTilePairs, Variant::kTilePairsBeside});
       break;
     case TunedKernel::kSparseDecode: {
       const std::int64_t items = shape.rows * std::max(shape.heads / 64, 1);
       const bool splits = split_parts(items, blocks_of(shape.columns), sm_count) > 1;
       if (shape.fp8) variants.push_back(Variant::kTwoProducers);
       if (few_heads_of_bf16(shape)) variants.push_back(Variant::kFewHeads);
-      if (tile_pairs_of_bf16(shape))
-        variants.insert(variants.end(), {Variant::kTilePairs, Variant::kTilePairsBeside});
       if (splits) variants.push_back(Variant::kSplit);
       if (splits && shape.fp8) variants.push_back(Variant::kTwoProducersSplit);
       break;

@@ -29,8 +29,6 @@ enum class Variant {
   kSplit,              // lists split over all SMs, combined by a second kernel (decode)
   kTwoProducersSplit,  // both
   kFewHeads,           // operands swapped, two CTAs an SM (8, 16, 32 heads, bf16 rows)
-  kTilePairs,          // more rows in shared memory, scores first (64, 128 heads, bf16 rows)
-  kTilePairsBeside,    // kTilePairs; P is stored beside the next block's first products
   kEarly,              // starts while the grid before it ends
   kEarlyOnce,          // kEarly; L2 gives up keys before anything else (decode)
   kEarlyFour,          // kEarly; four math warpgroups, weights from shared memory

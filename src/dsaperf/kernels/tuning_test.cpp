@@ -187,7 +187,7 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
   EXPECT_THAT(
       variants_of({.kernel = TunedKernel::kSparseDecode, .heads = 64, .rows = 128, .columns = 2048},
                   132),
-      ElementsAre(Variant::kDefault, Variant::kTilePairs, Variant::kTilePairsBeside));
+      ElementsAre(Variant::kDefault));
   for (const int heads : {8, 16, 32})
     EXPECT_THAT(
         variants_of(
@@ -197,7 +197,7 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
   EXPECT_THAT(
       variants_of(
           {.kernel = TunedKernel::kSparsePrefill, .heads = 64, .rows = 4096, .columns = 2048}, 132),
-      ElementsAre(Variant::kDefault, Variant::kTilePairs, Variant::kTilePairsBeside));
+      ElementsAre(Variant::kDefault));
   EXPECT_THAT(
       variants_of({.kernel = TunedKernel::kPagedScores,
                    .heads = 64,
@@ -225,9 +225,9 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
 TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
   for (const auto variant :
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
-        Variant::kFewHeads, Variant::kTilePairs, Variant::kTilePairsBeside, Variant::kEarly,
-        Variant::kEarlyOnce, Variant::kEarlyFour, Variant::kSpread512x4, Variant::kSpread512x8,
-        Variant::kSpread512x16, Variant::kSpread1024x8, Variant::kFused})
+        Variant::kFewHeads, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour,
+        Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
+        Variant::kSpread1024x8, Variant::kFused})
     EXPECT_EQ(variant_from_name(name(variant)), variant);
   EXPECT_EQ(variant_from_name("?"), std::nullopt);
 }

@@ -45,11 +45,6 @@ cudaError_t launch_combine(const SparseMlaParams& params, int parts, void* works
 template <int kHeads>
 cudaError_t launch_few_heads(const SparseMlaParams& params, int sm_count, cudaStream_t stream);
 
-// bf16 rows, any heads; one CTA an item, `grid` of them, persistent.
-// kBeside: P is stored beside the next block's first products.
-template <bool kBeside>
-cudaError_t launch_tile_pairs(const SparseMlaParams& params, int grid, cudaStream_t stream);
-
 // Clusters of this size that the device holds at once.
 template <KvRows::Format kFormat, int kProducers>
 cudaError_t resident_clusters(int cluster, int* count);
