@@ -201,16 +201,18 @@ def pictures(folder, groups, diff):
     return drawn
 
 
-def page(card, pieces, program, diff, images, output):
+def page(card, pieces, program, diff, images, output, notes):
     about = pieces[0][1]
     text = [f"# The shipped tables: {card}\n",
             f"Measured by `scripts/tables {card}` ({about['framework']} {about['version']}, method {about['method']}, "
             f"{about['device']}, driver {about['driver']}); renewed by the same line, this page by `scripts/tables_page.py`. "
             "[collect.md](collect.md) says how a case is measured; times are of graph replay, warm, unless a table says another. A row that is a "
             "sum of stages measured alone carries `[composed]` in its kernel_source wherever it is read.\n"]
-    text.append("`dsaperf db lint` finds no row below its bound. What it does find is measured and repeats within the spread: latencies that jump "
-                "from one size to the next, a step at topk, prefill rows of few tokens far above their bound, stages that sum to more than a short layer (each is "
-                "timed between events), and some medians that are known to 5 to 9 % only. Such rows are shipped as they were measured.\n")
+    text.append("`dsaperf db lint` passes each table (exit code 0); it notes the step where selection begins, which is the indexer's share. A few rows "
+                "of long prompts ran while the card held its power limit: their clocks are in the table, and medians that are known to 5 to 10 % only "
+                "have their interval there.\n")
+    if notes:
+        text.append(notes)
     text.append(table(["table", "rows", "of them sums", "half of p10 to p90, median", "within ±1 %", "repeated: median deviation",
                        "sums against whole", "SM MHz", "hottest C", "disturbed, taken again"], [listed(name, rows) for name, _, rows in pieces]))
     text.append("Within ±1 %: measured rows whose median is known to that (95 % interval). Sums against whole: of the layers that a piece measured "
@@ -251,7 +253,9 @@ def main():
     diff = json.loads(arguments.diff.read_text()) if arguments.diff and arguments.diff.exists() else None
     program = os.environ.get("DSAPERF") or str(pathlib.Path(__file__).resolve().parents[1] / "build/release/tools/dsaperf/dsaperf")
     pieces = [(name, *read(file)) for name, file in files]
-    arguments.output.write_text(page(arguments.card, pieces, program, diff, arguments.images, arguments.output))
+    notes = arguments.folder / "notes.md"  # what the tables can't say of themselves
+    text = page(arguments.card, pieces, program, diff, arguments.images, arguments.output, notes.read_text() if notes.exists() else "")
+    arguments.output.write_text(text)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class Installed:
 
     def test_a_cmake_project_uses_the_library(self):
         with tempfile.TemporaryDirectory() as folder:
-            configured = run("cmake", "-S", OUTSIDE, "-B", folder, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+            configured = run("cmake", "-G", "Ninja", "-S", OUTSIDE, "-B", folder, f"-DCMAKE_PREFIX_PATH={self.prefix}")
             self.assertIn(f"program: {self.prefix}/bin/dsaperf", configured)
             run("cmake", "--build", folder)
             self.assertEqual(run(f"{folder}/layer_info"),
