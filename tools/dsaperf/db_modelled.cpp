@@ -6,6 +6,7 @@
 #include "dsaperf/serving/modelled_passes.hpp"
 #include "systems_flag.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <array>
@@ -48,8 +49,9 @@ std::string text(const std::vector<OperatorError>& operators,
                     {.title = "p90", .align = Align::kRight},
                     {.title = "bias", .align = Align::kRight}});
   for (const auto& [backend, op, format, error] : operators)
-    errors.add_row({op + " " + format, backend, std::to_string(error.rows), percent(error.median),
-                    percent(error.mean), percent(error.p90), percent(error.bias)});
+    errors.add_row({fmt::format("{} {}", op, format), backend, std::to_string(error.rows),
+                    percent(error.median), percent(error.mean), percent(error.p90),
+                    percent(error.bias)});
   TextTable whole({{.title = "whole passes"},
                    {.title = "rows of"},
                    {.title = "passes", .align = Align::kRight},
