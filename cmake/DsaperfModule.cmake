@@ -40,7 +40,7 @@ function(dsaperf_module name)
 
   if(DSAPERF_TESTS AND M_TESTS)
     add_executable(${name}_test ${M_TESTS})
-    target_link_libraries(${name}_test PRIVATE ${target} dsaperf_warnings ${M_LIBRARIES} GTest::gtest_main
+    target_link_libraries(${name}_test PRIVATE ${target} dsaperf_warnings ${M_LIBRARIES} dsaperf_test_main
                                                GTest::gmock)
     target_compile_definitions(${name}_test PRIVATE DSAPERF_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                     DSAPERF_WITH_CUDA=$<BOOL:${DSAPERF_CUDA}>)
@@ -53,7 +53,7 @@ function(dsaperf_module name)
   endif()
   if(DSAPERF_TESTS AND DSAPERF_CUDA AND M_GPU_TESTS)
     add_executable(${name}_gpu_test ${M_GPU_TESTS})
-    target_link_libraries(${name}_gpu_test PRIVATE ${target} dsaperf_warnings ${M_LIBRARIES} GTest::gtest_main
+    target_link_libraries(${name}_gpu_test PRIVATE ${target} dsaperf_warnings ${M_LIBRARIES} dsaperf_test_main
                                                    GTest::gmock)
     add_test(NAME ${name}_gpu_test COMMAND ${name}_gpu_test)
     set_tests_properties(${name}_gpu_test PROPERTIES LABELS needs-gpu RESOURCE_LOCK gpu)
