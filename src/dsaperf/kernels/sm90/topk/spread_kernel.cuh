@@ -119,43 +119,23 @@ __device__ void gather_finalists(const ClusterPlace& place, SpreadShared& shared
   }
 }
 
-// As find_threshold, over the elements of all CTAs of the cluster.
+// find_threshold_by over the elements of all CTAs of the cluster.
 template <int kThreads, class ForEach>
-__device__ Threshold find_threshold_in_cluster(Range keys, std::uint32_t length,
+__device__ Threshold find_threshold_in_cluster(const Range& keys, std::uint32_t length,
                                                const ClusterPlace& place, SpreadShared& shared,
                                                ForEach for_each) {
-  keys = narrow_in_cluster<kThreads>(keys, place, shared, [&](auto count) {
-    for_each([&](std::uint32_t key, std::uint32_t) { count(key); });
-  });
-  if (keys.active == keys.need) return {keys.lo, 0};
-  Range places{~(length - 1), length - 1, keys.active, keys.need};
-  if (keys.active > kTopkFinalists) {  // too many of one value: their positions decide
-    places = narrow_in_cluster<kThreads>(places, place, shared, [&](auto count) {
-      for_each([&](std::uint32_t key, std::uint32_t position) {
-        if (key == keys.lo) count(~position);
+  return find_threshold_by(
+      keys, length, for_each,
+      [&](const Range& range, auto visit) {
+        return narrow_in_cluster<kThreads>(range, place, shared, visit);
+      },
+      [&](const Range& left, const Range& places) {
+        list_finalists(left, places, shared.select, for_each);
+        ptx::cluster_sync();  // C
+        gather_finalists<kThreads>(place, shared);
+        __syncthreads();
+        return threshold_of_finalists(shared.finalists, places, shared.select);
       });
-    });
-    if (places.active == places.need) return {keys.lo, places.lo};
-  }
-  for_each([&](std::uint32_t key, std::uint32_t position) {
-    if (keys.holds(key) && places.holds(~position)) {
-      const std::uint32_t slot = atomicAdd(&shared.select.finalist_count, 1u);
-      shared.select.finalists[slot] = static_cast<std::uint64_t>(key) << 32 | ~position;
-    }
-  });
-  ptx::cluster_sync();  // C
-  gather_finalists<kThreads>(place, shared);
-  __syncthreads();
-  if (threadIdx.x < places.active) {
-    const std::uint64_t own = shared.finalists[threadIdx.x];
-    std::uint32_t rank = 0;
-#pragma unroll 4
-    for (std::uint32_t i = 0; i < places.active; ++i) rank += shared.finalists[i] > own ? 1 : 0;
-    if (rank == places.need - 1) shared.select.threshold = own;
-  }
-  __syncthreads();
-  return {static_cast<std::uint32_t>(shared.select.threshold >> 32),
-          static_cast<std::uint32_t>(shared.select.threshold)};
 }
 
 template <int kThreads, int kValues>
