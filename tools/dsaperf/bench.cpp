@@ -181,7 +181,7 @@ Result<ExitCode> bench_kernels(const Options& options) {
     }
     for (const bench::Timing& timing : *measured) {
       report.rows.push_back({.kernel = std::string(kernels::name(shape.kernel)),
-                             .shape = bench::label(shape),
+                             .shape = bench::label(shape, timing.values),
                              .variant = std::string(kernels::name(timing.variant)),
                              .cold = timing.cold,
                              .warm = timing.warm,

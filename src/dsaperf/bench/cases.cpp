@@ -75,7 +75,12 @@ std::vector<TunedShape> shapes() {
   return all;
 }
 
-std::string label(const TunedShape& shape) {
+std::vector<Values> values_for(TunedKernel kernel) {
+  if (kernel == TunedKernel::kTopk) return {Values::kNormal, Values::kMostlyZero};
+  return {Values::kNormal};
+}
+
+std::string label(const TunedShape& shape, Values values) {
   switch (shape.kernel) {
     case TunedKernel::kSparsePrefill:
     case TunedKernel::kSparseDecode:
@@ -89,7 +94,8 @@ std::string label(const TunedShape& shape) {
     case TunedKernel::kTopk:
       break;
   }
-  return fmt::format("normal, {} x {}", shape.rows, shape.columns);
+  return fmt::format("{}, {} x {}", values == Values::kMostlyZero ? "relu_ties" : "normal",
+                     shape.rows, shape.columns);
 }
 
 Demand demand_of(const TunedShape& shape) {

@@ -13,8 +13,14 @@ namespace dsaperf::bench {
 // first ones.
 std::vector<kernels::TunedShape> shapes();
 
+// What is in the inputs. Top-k meets both: of a model's scores most are zero where few keys match.
+enum class Values { kNormal, kMostlyZero };
+
+// What a kernel is measured on; the first says what the times of its tuning table are.
+std::vector<Values> values_for(kernels::TunedKernel kernel);
+
 // "fp8 h 64, 32 tokens"; the words of benchmarks/peers where they fit.
-std::string label(const kernels::TunedShape& shape);
+std::string label(const kernels::TunedShape& shape, Values values = Values::kNormal);
 
 // What a call must compute and move: each input read once, gathered rows once a token, each output
 // written once.

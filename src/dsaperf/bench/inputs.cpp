@@ -60,6 +60,17 @@ const std::vector<float>& normal_floats() {
   return kValues;
 }
 
+// Seven in a hundred are above zero: fewer than topk in rows up to 30000, so zeros decide there.
+const std::vector<float>& mostly_zero_floats() {
+  static const std::vector<float> kValues = [] {
+    std::vector<float> cut(kDrawn);
+    std::ranges::transform(normal_floats(), cut.begin(),
+                           [](float x) { return std::max(x - 1.5F, 0.0F); });
+    return cut;
+  }();
+  return kValues;
+}
+
 const std::vector<std::uint8_t>& normal_e4m3() {
   static const std::vector<std::uint8_t> kBytes = [] {
     std::vector<std::uint8_t> converted(kDrawn);
@@ -327,9 +338,10 @@ class PagedSelectInputs final : public OneResult<std::int32_t, PagedInputs> {
 
 class TopkInputs final : public OneResult<std::int32_t> {
  public:
-  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
+  static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape, Values values) {
     auto inputs = std::make_unique<TopkInputs>();
-    DSAPERF_TRY_ASSIGN(inputs->scores_, repeated(normal_floats(), shape.rows * shape.columns));
+    const auto& drawn = values == Values::kMostlyZero ? mostly_zero_floats() : normal_floats();
+    DSAPERF_TRY_ASSIGN(inputs->scores_, repeated(drawn, shape.rows * shape.columns));
     DSAPERF_TRY_ASSIGN(inputs->out, Array<std::int32_t>::uninitialized(shape.rows * kTopk));
     inputs->params_ = {.scores = inputs->scores_.data(),
                        .indices = inputs->out.data(),
@@ -358,7 +370,7 @@ Equality equality_of(TunedKernel kernel) {
              : Equality::kBits;
 }
 
-Result<std::unique_ptr<Inputs>> make_inputs(const TunedShape& shape) {
+Result<std::unique_ptr<Inputs>> make_inputs(const TunedShape& shape, Values values) {
   switch (shape.kernel) {
     case TunedKernel::kSparsePrefill:
     case TunedKernel::kSparseDecode:
@@ -372,7 +384,7 @@ Result<std::unique_ptr<Inputs>> make_inputs(const TunedShape& shape) {
     case TunedKernel::kTopk:
       break;
   }
-  return TopkInputs::make(shape);
+  return TopkInputs::make(shape, values);
 }
 
 }  // namespace dsaperf::bench

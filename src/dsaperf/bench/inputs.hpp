@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/bench/cases.hpp"
 #include "dsaperf/gpu/device_array.hpp"
 #include "dsaperf/gpu/timing.hpp"
 #include "dsaperf/kernels/tuning.hpp"
@@ -28,6 +29,7 @@ class Inputs {
 enum class Equality { kBits, kBf16 };
 Equality equality_of(kernels::TunedKernel kernel);
 
-Result<std::unique_ptr<Inputs>> make_inputs(const kernels::TunedShape& shape);
+// `values` is one of values_for(shape.kernel).
+Result<std::unique_ptr<Inputs>> make_inputs(const kernels::TunedShape& shape, Values values);
 
 }  // namespace dsaperf::bench

@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <span>
 
 namespace dsaperf::bench {
 namespace {
@@ -44,6 +45,33 @@ Result<Bytes8> result_of(Inputs& inputs, Variant variant) {
   return inputs.output();
 }
 
+// Adds the timings of these variants on these values.
+Result<void> measure_on(Values values, const kernels::TunedShape& shape,
+                        std::span<const Variant> variants, const MeasureOptions& options,
+                        std::vector<Timing>& timings) {
+  DSAPERF_TRY_ASSIGN(const auto inputs, make_inputs(shape, values));
+  gpu::TimingOptions timing_options;
+  if (options.quick)
+    timing_options = {.warmup = 2, .cold_samples = 7, .warm_samples = 3, .calls_per_graph = 10};
+  if (options.begins) options.begins(Variant::kDefault);
+  DSAPERF_TRY_ASSIGN(const auto expected, result_of(*inputs, Variant::kDefault));
+  for (const Variant variant : variants) {
+    Timing timing{.shape = shape, .variant = variant, .values = values, .cold = {}, .warm = {}};
+    if (options.begins) options.begins(variant);
+    DSAPERF_TRY_ASSIGN(const auto got, result_of(*inputs, variant));
+    timing.right = same_result(equality_of(shape.kernel), got, expected);
+    const gpu::StreamWork work = [&](CUstream_st* stream) { return inputs->run(variant, stream); };
+    DSAPERF_TRY_ASSIGN(const auto cold, gpu::time_cold(work, timing_options));
+    DSAPERF_TRY_ASSIGN(const auto warm, gpu::time_warm(work, timing_options));
+    timing.cold = cold.median;
+    timing.warm = warm.median;
+    // The range of many cold samples holds outliers of the launch; the warm ones are the noise.
+    timing.spread = warm.spread();
+    timings.push_back(timing);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Card> card() {
@@ -63,7 +91,6 @@ Result<Card> card() {
 Result<std::vector<Timing>> measure(const kernels::TunedShape& shape,
                                     const MeasureOptions& options) {
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
-  DSAPERF_TRY_ASSIGN(const auto inputs, make_inputs(shape));
   std::vector<Variant> variants;
   if (options.all_variants) {
     variants = kernels::variants_of(shape, sm_count);
@@ -75,26 +102,9 @@ Result<std::vector<Timing>> measure(const kernels::TunedShape& shape,
     DSAPERF_TRY_ASSIGN(const Variant chosen, kernels::tuned_variant(shape));
     variants = {chosen};
   }
-  gpu::TimingOptions timing_options;
-  if (options.quick)
-    timing_options = {.warmup = 2, .cold_samples = 7, .warm_samples = 3, .calls_per_graph = 10};
-  if (options.begins) options.begins(Variant::kDefault);
-  DSAPERF_TRY_ASSIGN(const auto expected, result_of(*inputs, Variant::kDefault));
   std::vector<Timing> timings;
-  for (const Variant variant : variants) {
-    Timing timing{.shape = shape, .variant = variant, .cold = {}, .warm = {}};
-    if (options.begins) options.begins(variant);
-    DSAPERF_TRY_ASSIGN(const auto got, result_of(*inputs, variant));
-    timing.right = same_result(equality_of(shape.kernel), got, expected);
-    const gpu::StreamWork work = [&](CUstream_st* stream) { return inputs->run(variant, stream); };
-    DSAPERF_TRY_ASSIGN(const auto cold, gpu::time_cold(work, timing_options));
-    DSAPERF_TRY_ASSIGN(const auto warm, gpu::time_warm(work, timing_options));
-    timing.cold = cold.median;
-    timing.warm = warm.median;
-    // The range of many cold samples holds outliers of the launch; the warm ones are the noise.
-    timing.spread = warm.spread();
-    timings.push_back(timing);
-  }
+  for (const Values values : values_for(shape.kernel))
+    DSAPERF_TRY(measure_on(values, shape, variants, options, timings));
   return timings;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/bench/cases.hpp"
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/core/units.hpp"
 #include "dsaperf/kernels/tuning.hpp"
@@ -16,6 +17,7 @@ namespace dsaperf::bench {
 struct Timing {
   kernels::TunedShape shape;
   kernels::Variant variant = kernels::Variant::kDefault;
+  Values values = Values::kNormal;
   Micros cold, warm;
   double spread = 0;
   bool right = true;
@@ -37,8 +39,8 @@ struct MeasureOptions {
   std::function<void(kernels::Variant)> begins = {};  // called before each variant's first run
 };
 
-// Of the calling thread's device. kUnsupported where this program was built without CUDA, kNotFound
-// without a GPU.
+// Each variant on all values that the kernel meets. Of the calling thread's device. kUnsupported
+// where this program was built without CUDA, kNotFound without a GPU.
 Result<Card> card();
 Result<std::vector<Timing>> measure(const kernels::TunedShape& shape,
                                     const MeasureOptions& options);

@@ -56,24 +56,52 @@ struct Choice {
   Micros warm, default_warm;
 };
 
-std::optional<Choice> choose(std::span<const Timing* const> of_shape) {
-  const auto usual = std::ranges::find_if(
-      of_shape, [](const Timing* each) { return each->variant == Variant::kDefault; });
+// How a variant did beside the default on some values.
+struct Ratios {
+  double cold, warm, noise;
+};
+
+// One shape's timings: on values[0], on values[1], ... of one variant.
+using ByVariant = std::map<Variant, std::vector<const Timing*>>;
+
+// Of each of the default's timings; none where one is missing, wrong, or slower.
+std::vector<Ratios> ratios_where_never_worse(std::span<const Timing* const> variant,
+                                             std::span<const Timing* const> standard) {
+  std::vector<Ratios> all;
+  for (const Timing* usual : standard) {
+    const auto at = std::ranges::find(variant, usual->values, &Timing::values);
+    if (at == variant.end() || !(*at)->right) return {};
+    const Ratios ratios{.cold = (*at)->cold / usual->cold,
+                        .warm = (*at)->warm / usual->warm,
+                        .noise = std::max({(*at)->spread, usual->spread, kLeastNoise})};
+    if (std::max(ratios.cold, ratios.warm) > 1 + ratios.noise) return {};
+    all.push_back(ratios);
+  }
+  return all;
+}
+
+std::optional<Choice> choose(const ByVariant& of_shape) {
+  const auto usual = of_shape.find(Variant::kDefault);
   if (usual == of_shape.end()) return std::nullopt;
-  const Timing& standard = **usual;
+  const Timing& standard = *usual->second.front();
   std::optional<Choice> best;
   double lowest = 1;
-  for (const Timing* each : of_shape) {
-    if (each->variant == Variant::kDefault || !each->right) continue;
-    const double noise = std::max({each->spread, standard.spread, kLeastNoise});
-    const double cold = each->cold / standard.cold;
-    const double warm = each->warm / standard.warm;
-    const double mean = std::sqrt(cold * warm);
-    if (cold > 1 + noise || warm > 1 + noise || mean > 1 - noise || mean >= lowest) continue;
+  for (const auto& [variant, timings] : of_shape) {
+    if (variant == Variant::kDefault) continue;
+    const auto ratios = ratios_where_never_worse(timings, usual->second);
+    if (ratios.empty()) continue;
+    double logs = 0, noise = 0;
+    for (const Ratios& each : ratios) {
+      logs += std::log(each.cold * each.warm);
+      noise = std::max(noise, each.noise);
+    }
+    const double mean = std::exp(logs / (2 * static_cast<double>(ratios.size())));
+    if (mean > 1 - noise || mean >= lowest) continue;
     // A table entry says what it saves in the warm time: one that saves cold time alone stays out.
-    if (each->warm.value >= standard.warm.value) continue;
+    const Timing& first = *timings.front();
+    if (first.warm.value >= standard.warm.value) continue;
     lowest = mean;
-    best = Choice{each->variant, each->warm, standard.warm};
+    best = Choice{variant, first.warm, standard.warm};
   }
   return best;
 }
@@ -87,20 +115,20 @@ kernels::TuningTable make_table(const Card& card, const std::string& commit,
     std::map<std::int64_t, std::set<std::int64_t>> rows;  // by columns
   };
   std::map<Family, Measured> measured;
-  std::map<std::tuple<Family, std::int64_t, std::int64_t>, std::vector<const Timing*>> by_shape;
+  std::map<std::tuple<Family, std::int64_t, std::int64_t>, ByVariant> by_shape;
   for (const Timing& timing : timings) {
     const TunedShape& shape = timing.shape;
     Measured& of_family = measured[family_of(shape)];
     of_family.columns.insert(shape.columns);
     of_family.rows[shape.columns].insert(shape.rows);
-    by_shape[{family_of(shape), shape.columns, shape.rows}].push_back(&timing);
+    by_shape[{family_of(shape), shape.columns, shape.rows}][timing.variant].push_back(&timing);
   }
   kernels::TuningTable table{
       .device = card.device, .sm_count = card.sm_count, .commit = commit, .entries = {}};
   for (const auto& [key, of_shape] : by_shape) {
     const auto choice = choose(of_shape);
     if (!choice) continue;
-    const TunedShape& shape = of_shape.front()->shape;
+    const TunedShape& shape = of_shape.begin()->second.front()->shape;
     const Measured& of_family = measured.at(std::get<0>(key));
     // Attention's CTAs walk over their tokens, and the largest measured number keeps all at work.
     const bool walks = shape.kernel == kernels::TunedKernel::kSparsePrefill;

@@ -55,6 +55,25 @@ TEST(MakeTableTest, KeepsTheDefaultWithinTheNoiseAndWhereOneTimeIsWorse) {
   EXPECT_EQ(entries(timing(shape, Variant::kSpread512x4, 15, 11)), 1U);
 }
 
+TEST(MakeTableTest, AVariantThatIsSlowerOnTiedRowsIsNotChosen) {
+  const auto shape = topk(128, 4096);
+  const auto on_ties = [&](Variant variant, double warm) {
+    auto tied = timing(shape, variant, 10, warm);
+    tied.values = Values::kMostlyZero;
+    return tied;
+  };
+  std::vector<Timing> timings = {
+      timing(shape, Variant::kDefault, 9, 5.9), on_ties(Variant::kDefault, 5.4),
+      timing(shape, Variant::kSpread512x8, 9, 5.3), on_ties(Variant::kSpread512x8, 10.6)};
+  EXPECT_TRUE(make_table(kCard, "", timings).entries.empty());
+  timings[3] = on_ties(Variant::kSpread512x8, 5.4);
+  const auto table = make_table(kCard, "", timings);
+  ASSERT_EQ(table.entries.size(), 1U);
+  EXPECT_EQ(table.entries[0].variant_us, 5.3);
+  timings.pop_back();  // not measured on ties
+  EXPECT_TRUE(make_table(kCard, "", timings).entries.empty());
+}
+
 TEST(MakeTableTest, NeedsTheDefaultsTime) {
   EXPECT_TRUE(make_table(kCard, "", std::vector{timing(topk(1, 4096), Variant::kSpread512x4, 1, 1)})
                   .entries.empty());
