@@ -7,6 +7,7 @@
 #include "dsaperf/trace/importers/kernel_csv.hpp"
 #include "dsaperf/trace/importers/nsys_sqlite.hpp"
 #include "dsaperf/trace/importers/own_trace.hpp"
+#include "dsaperf/trace/importers/text_tables.hpp"
 
 #include <array>
 #include <new>
@@ -14,6 +15,14 @@
 
 namespace dsaperf::trace {
 namespace {
+
+// Tables are small beside traces: this one is held as text.
+Result<Timeline> read_text_table(const std::filesystem::path& path, TextForm form) {
+  DSAPERF_TRY_ASSIGN(const auto text, read_maybe_gzip(path));
+  DSAPERF_TRY_ASSIGN(const auto table, as_csv(text, form));
+  DSAPERF_TRY_ASSIGN(auto csv, CsvReader::over(table));
+  return read_kernel_csv(std::move(csv));
+}
 
 Result<Timeline> read_as_it_is(const std::filesystem::path& path) {
   std::array<char, 4096> front{};
@@ -33,9 +42,16 @@ Result<Timeline> read_as_it_is(const std::filesystem::path& path) {
   if (text.starts_with("version https://git-lfs")) {
     return fail(Errc::kParse, "this is a git-lfs pointer, not the file itself; run git lfs pull");
   }
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff")) {
+    return fail(Errc::kUnsupported,
+                "this text is UTF-16, as PowerShell's > writes it; make it UTF-8: iconv -f UTF-16 "
+                "-t UTF-8 FILE > NEW");
+  }
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   const auto first = text.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos) return fail(Errc::kParse, "empty file: only white space");
+  const auto form = form_of(text);
+  if (form != TextForm::kCsv) return read_text_table(path, form);
   if (text[first] == '{' || text[first] == '[') {
     DSAPERF_TRY_ASSIGN(auto bytes, ByteReader::open(path));
     return is_own_trace(text) ? read_own_trace(std::move(bytes))

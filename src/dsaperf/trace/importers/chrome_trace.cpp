@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace dsaperf::trace {
@@ -148,6 +149,7 @@ class ChromeImporter {
     bool named = false;
     std::optional<double> ts;
     std::optional<double> dur;
+    bool has_category = false;
     bool has_args = false;
     pid_ = tid_ = 0;
     for (auto field : object) {
@@ -159,8 +161,9 @@ class ChromeImporter {
       }
       if (raw == "ph") {
         if (value.get_string().get(phase)) phase = {};
-        if (phase != "X") return;
+        if (phase != "X" && phase != "M") return;
       } else if (raw == "cat") {
+        has_category = true;
         if (value.get_string().get(text)) text = {};
         what = category(text);
         if (what == Category::kOther) return;
@@ -178,6 +181,11 @@ class ChromeImporter {
         has_args = true;
       }
     }
+    if (phase == "M") {
+      if (named && name_ == "process_name") process_named(document);
+      return;
+    }
+    if (named && !has_category && gpus_.contains(pid_)) what = category_by_name();
     if (phase != "X" || what == Category::kOther) return;
     const bool usable = named && ts && dur && std::isfinite(*ts) && *dur >= 0 &&
                         std::isfinite(*dur) && std::abs(*ts) < 9e15;
@@ -201,6 +209,21 @@ class ChromeImporter {
     } else {
       host_event(what, args_found ? &args : nullptr);
     }
+  }
+
+  // {"ph": "M", "name": "process_name", "pid": "0", "args": {"name": "GPU0"}}
+  void process_named(od::document& document) {
+    document.rewind();
+    std::string_view name;
+    if (document["args"]["name"].get_string().get(name) || !name.starts_with("GPU")) return;
+    if (parse_int(name.substr(3))) gpus_.insert(pid_);
+  }
+
+  // Of an event without a category on a GPU.
+  Category category_by_name() const {
+    return name_.starts_with("Copy")   ? Category::kCopy
+           : name_.starts_with("Fill") ? Category::kFill
+                                       : Category::kKernel;
   }
 
   void gpu_event(Category what, od::object* args) {
@@ -332,6 +355,7 @@ class ChromeImporter {
   std::vector<Link> links_;  // of each launch
   HostCalls calls_;
   HostCalls operators_;
+  std::set<std::int64_t> gpus_;  // processes that are named after one
   std::optional<double> origin_;
   std::int64_t malformed_ = 0;
   std::int64_t not_json_ = 0;

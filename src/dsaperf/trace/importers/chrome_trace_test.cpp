@@ -49,6 +49,26 @@ TEST(ChromeTraceTest, OrderOfKeysAndLetterCaseDoNotMatter) {
   EXPECT_EQ(timeline->launches[0].duration_ns, 1500);
 }
 
+TEST(ChromeTraceTest, EventsWithoutACategoryCountInProcessesNamedAfterAGpu) {
+  const auto timeline = read(
+      "[{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":\"2\",\"args\":{\"name\":\"GPU2\"}},"
+      "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":\"77\",\"args\":{\"name\":\"GPUDirect\"}},"
+      "{\"pid\":\"77\",\"tid\":\"1\",\"name\":\"hipLaunchKernel\",\"ts\":\"8\",\"dur\":\"1\","
+      "\"ph\":\"X\"},"
+      "{\"pid\":\"2\",\"tid\":\"5\",\"name\":\"Cijk_Ailk\",\"ts\":\"10\",\"dur\":\"2.5\",\"ph\":"
+      "\"X\","
+      "\"args\":{\"desc\":\"\"}},"
+      "{\"pid\":\"2\",\"tid\":\"5\",\"name\":\"CopyHostToDevice\",\"ts\":\"14\",\"dur\":\"1\","
+      "\"ph\":\"X\"},"
+      "{\"pid\":\"2\",\"tid\":\"5\",\"ts\":\"15\",\"dur\":\"1\",\"ph\":\"X\"}]");
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  ASSERT_EQ(timeline->launches.size(), 1U);
+  EXPECT_EQ(timeline->launches[0].device, 2);
+  EXPECT_EQ(timeline->launches[0].stream, 5);
+  EXPECT_EQ(timeline->launches[0].duration_ns, 2500);
+  EXPECT_EQ(timeline->copies.size(), 1U);
+}
+
 TEST(ChromeTraceTest, OperatorsAndLaunchTimesAreLinked) {
   const auto timeline = read(
       "[{\"ph\":\"X\",\"cat\":\"cpu_op\",\"name\":\"aten::topk\",\"pid\":1,\"tid\":1,\"ts\":0,"

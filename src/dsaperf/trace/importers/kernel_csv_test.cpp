@@ -118,6 +118,24 @@ TEST(KernelCsvTest, ReadsTheTraceOfLaunchesAndTheirCalls) {
   EXPECT_EQ(all.devices.at(3).kernels, 2);
 }
 
+// Fields of Ascend's files end in a tab, so that spreadsheets leave long numbers alone.
+TEST(KernelCsvTest, ReadsTheProfilerOfAscend) {
+  expect_two_kernels(
+      "Device_id,OP Type,Core Type,Count,Total Time(us),Min Time(us),Avg Time(us),Max "
+      "Time(us),Ratio(%)\n"
+      "0,a,AI_CORE,2,1200\t,500,600,700,60\n0,b,AI_CORE,4,800\t,150,200,250,40\n");
+  const auto timeline = read(
+      "Device_id,Model ID,Task ID,Stream ID,Op Name,OP Type,Task Type,Task Start Time(us),Task "
+      "Duration(us),Task Wait Time(us)\n"
+      "3,1,1,7,SparseFlashAttention_1,SparseFlashAttention,AI_CORE,1790000000000.500\t,20.5,1\n"
+      "3,1,2,7,LightningIndexer_1,LightningIndexer,AI_CORE,1790000000100.500\t,4.5,1\n");
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  const auto all = totals(*timeline);
+  EXPECT_EQ(all.total_ns, 25000);
+  EXPECT_EQ(all.span_ns, 104500);
+  EXPECT_EQ(all.devices.at(3).kernels, 2);
+}
+
 TEST(KernelCsvTest, MicrosecondsMayBeWrittenWithAGreekLetter) {
   for (const char* micro : {"\xC2\xB5s", "\xCE\xBCs", "us", "usec", "usecond"}) {
     expect_two_kernels(std::string("Total Time (") + micro +
