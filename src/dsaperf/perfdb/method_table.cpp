@@ -7,7 +7,9 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
+#include <tuple>
 
 namespace dsaperf::perfdb {
 namespace {
@@ -37,6 +39,21 @@ constexpr std::array<std::string_view, kColumns> kNames = {
 // Warnings name this many rows; the rest is counted.
 constexpr std::size_t kNamedRows = 5;
 
+std::string_view trimmed(std::string_view text) {
+  const auto first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+// AIConfigurator's name of a cache's format, whichever a framework gives it.
+std::string_view cache_dtype(std::string_view text) {
+  if (text == "bf16") return "bfloat16";
+  for (const std::string_view fp8 : {"fp8_e4m3", "fp8_e4m3fn", "float8_e4m3fn", "fp8_ds_mla"}) {
+    if (text == fp8) return "fp8";
+  }
+  return text;
+}
+
 class Reader {
  public:
   Reader(CsvReader csv, const MethodSubject& subject) : csv_(std::move(csv)), subject_(subject) {
@@ -47,19 +64,14 @@ class Reader {
   Result<MethodTables> read() {
     DSAPERF_TRY_ASSIGN(const bool has_header, csv_.next());
     if (!has_header) return fail(Errc::kParse, "the file is empty");
-    for (std::size_t c = 0; c < kColumns; ++c) {
-      const auto found = find_column(csv_.fields(), kNames[c]);
-      if (!found) return fail(Errc::kParse, "line 1: column '{}' is missing", kNames[c]);
-      at_[c] = *found;
-    }
+    DSAPERF_TRY(find_columns());
+    if (!has_names()) DSAPERF_TRY(read_row());
     while (true) {
       DSAPERF_TRY_ASSIGN(const bool more, csv_.next());
       if (!more) break;
       DSAPERF_TRY(read_row());
     }
-    if (left_out_ > kNamedRows) {
-      tables_.warnings.push_back(fmt::format("{} rows more were left out", left_out_ - kNamedRows));
-    }
+    sum_up();
     if (tables_.context.rows.empty() && tables_.generation.rows.empty()) {
       return fail(Errc::kParse, "there is no usable row of dsa_context or dsa_generation in it");
     }
@@ -67,7 +79,38 @@ class Reader {
   }
 
  private:
-  std::string_view text(Column column) const { return csv_.field(at_[column]); }
+  // A file that was put together from lines has no names above them.
+  bool has_names() const {
+    return csv_.fields().size() != kColumns || !parse_double(csv_.field(kLatency));
+  }
+
+  Result<void> find_columns() {
+    std::vector<std::string_view> names;
+    for (const auto field : csv_.fields()) names.push_back(trimmed(field));
+    for (std::size_t c = 0; c < kColumns; ++c) {
+      const auto found = has_names() ? find_column(names, kNames[c]) : std::optional(c);
+      if (!found) return fail(Errc::kParse, "line 1: column '{}' is missing", kNames[c]);
+      at_[c] = *found;
+    }
+    return {};
+  }
+
+  void sum_up() {
+    if (left_out_ > kNamedRows) {
+      tables_.warnings.push_back(fmt::format("{} rows more were left out", left_out_ - kNamedRows));
+    }
+    if (repeated_ > kNamedRows) {
+      tables_.warnings.push_back(fmt::format("{} rows more repeat one", repeated_ - kNamedRows));
+    }
+    if (other_tp_ > 0) {
+      tables_.warnings.push_back(
+          fmt::format("num_heads times tp_size is not {}'s {} heads in {} rows: num_heads is taken "
+                      "for those of one rank",
+                      subject_.model, subject_.heads, other_tp_));
+    }
+  }
+
+  std::string_view text(Column column) const { return trimmed(csv_.field(at_[column])); }
 
   // A size that a table can hold.
   std::optional<std::int32_t> size(Column column) const {
@@ -100,7 +143,7 @@ class Reader {
     DsaSlice slice{.model = subject_.model,
                    .architecture = subject_.architecture,
                    .mla_dtype = "bfloat16",
-                   .kv_dtype = std::string(text(kDtype)),
+                   .kv_dtype = std::string(cache_dtype(text(kDtype))),
                    .gemm_dtype = subject_.gemm_dtype,
                    .op_name = std::string(text(kOpName)),
                    .kernel_source = std::string(text(kKernelSource))};
@@ -139,16 +182,37 @@ class Reader {
       leave_out(fmt::format("latency '{}' is not positive", text(kLatency)));
       return {};
     }
+    if (const auto tp = size(kTp); !tp || *heads * *tp != subject_.heads) ++other_tp_;
     auto& table = context ? tables_.context : tables_.generation;
     // Older decode lines have the cached tokens in isl, newer ones in step.
     const bool cached_in_isl = !context && *step == 1;
-    table.rows.push_back({.slice = slice(table),
-                          .heads = *heads,
-                          .batch = *batch,
-                          .new_tokens = context ? *isl : 1,
-                          .past_tokens = cached_in_isl ? *isl : *step,
-                          .latency = Micros::from_millis(*latency)});
+    add(table, {.slice = slice(table),
+                .heads = *heads,
+                .batch = *batch,
+                .new_tokens = context ? *isl : 1,
+                .past_tokens = cached_in_isl ? *isl : *step,
+                .latency = Micros::from_millis(*latency)});
     return {};
+  }
+
+  // A collector that was run again appends: of rows with the same sizes the last counts, as for
+  // AIConfigurator.
+  void add(DsaTable& table, const DsaRow& row) {
+    const auto [found, is_new] = at_sizes_.try_emplace(
+        {table.phase, row.slice, row.heads, row.batch, row.new_tokens, row.past_tokens},
+        Known{table.rows.size(), csv_.line()});
+    if (is_new) {
+      table.rows.push_back(row);
+      return;
+    }
+    auto& kept = table.rows[found->second.row];
+    if (++repeated_ <= kNamedRows) {
+      tables_.warnings.push_back(fmt::format("line {} repeats line {}: {} ms, where there were {}",
+                                             csv_.line(), found->second.line, row.latency.millis(),
+                                             kept.latency.millis()));
+    }
+    kept = row;
+    found->second.line = csv_.line();
   }
 
   CsvReader csv_;
@@ -156,6 +220,15 @@ class Reader {
   std::array<std::size_t, kColumns> at_{};
   MethodTables tables_;
   std::size_t left_out_ = 0;
+  std::size_t other_tp_ = 0;
+  std::size_t repeated_ = 0;
+  struct Known {
+    std::size_t row;   // in its table
+    std::size_t line;  // of the file
+  };
+  std::map<std::tuple<Phase, std::int32_t, std::int32_t, std::int32_t, std::int32_t, std::int32_t>,
+           Known>
+      at_sizes_;
 };
 
 }  // namespace

@@ -35,8 +35,10 @@ struct MethodTables {
 //   batch_size,isl,tp_size,step,latency
 // Context rows: isl = new tokens, step = cached tokens. Generation rows: isl = tokens in the cache
 // and step = 1, or as in AIConfigurator's newer tables isl = 1 and step = tokens in the cache.
-// Latency in ms. Columns are found by name; others are ignored.
+// Latency in ms. Columns are found by name, spaces around names and values apart; others are
+// ignored. A file of lines alone has its columns in this order.
 //
+// Of rows with the same sizes the last counts, with a warning that names both lines.
 // A row without a usable number is left out with a warning; one whose heads, index heads or topk
 // are not the model's is an error, since then it is of another model, and so is a second framework,
 // version or device.

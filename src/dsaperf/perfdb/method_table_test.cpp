@@ -54,7 +54,8 @@ TEST(MethodTableTest, CachesKernelsAndSharedLayersAreSlices) {
   std::string rows;
   for (const char* slice : {"dsa_context,a,fp8", "dsa_context,b,fp8", "dsa_context,a,bfloat16",
                             "dsa_context_skip_indexer,a,fp8", "dsa_context,a,fp8"}) {
-    rows += std::string("F,1,D,") + slice + ",16,64,2048,1,64,8,0,1\n";
+    rows += std::string("F,1,D,") + slice + ",16,64,2048,1," + std::to_string(64 + rows.size()) +
+            ",8,0,1\n";
   }
   const auto tables = parse(rows);
   ASSERT_TRUE(tables) << tables.error().message();
@@ -73,6 +74,68 @@ TEST(MethodTableTest, LeavesOutRowsThatMeasureNothingAndSaysWhich) {
   EXPECT_EQ(tables->context.rows.size(), 1U);
   EXPECT_THAT(tables->warnings,
               testing::ElementsAre(HasSubstr("line 2"), HasSubstr("line 3"), HasSubstr("line 4")));
+}
+
+TEST(MethodTableTest, ReadsLinesWithoutNamesAboveThem) {
+  const auto tables = parse_method_csv(
+      "TRTLLM,1.2.0rc5,NVIDIA H20-3e,dsa_context,default,bfloat16,128,64,2048,1,4096,1,0,40.77\r\n"
+      "TRTLLM,1.2.0rc5,NVIDIA "
+      "H20-3e,dsa_generation,default,bfloat16,128,64,2048,1,4095,1,1,0.5\r\n",
+      kSubject);
+  ASSERT_TRUE(tables) << tables.error().message();
+  EXPECT_EQ(tables->device, "NVIDIA H20-3e");
+  ASSERT_EQ(tables->context.rows.size(), 1U);
+  ASSERT_EQ(tables->generation.rows.size(), 1U);
+  EXPECT_EQ(tables->generation.rows[0].past_tokens, 4095);
+  EXPECT_TRUE(tables->warnings.empty());
+}
+
+TEST(MethodTableTest, SpacesAroundNamesAndValuesSayNothing) {
+  auto header = kHeader;
+  for (std::size_t at = 0; (at = header.find(',', at)) != std::string::npos; at += 2) {
+    header.replace(at, 1, ", ");
+  }
+  const auto tables = parse_method_csv(
+      header + "VLLM, 0.11, NVIDIA H200 , dsa_context, k, bf16, 16, 64, 2048, 1, 64, 8, 0, 1.5\n",
+      kSubject);
+  ASSERT_TRUE(tables) << tables.error().message();
+  EXPECT_EQ(tables->device, "NVIDIA H200");
+  ASSERT_EQ(tables->context.slices.size(), 1U);
+  EXPECT_EQ(tables->context.slices[0].kv_dtype, "bfloat16");
+  EXPECT_EQ(tables->context.slices[0].kernel_source, "k");
+}
+
+TEST(MethodTableTest, FrameworksNamesOfTheCacheAreOne) {
+  std::string rows;
+  for (const char* dtype : {"fp8", "fp8_e4m3", "float8_e4m3fn", "fp8_ds_mla"}) {
+    rows += std::string("F,1,D,dsa_context,k,") + dtype + ",16,64,2048,1," +
+            std::to_string(64 + rows.size()) + ",8,0,1\n";
+  }
+  const auto tables = parse(rows);
+  ASSERT_TRUE(tables) << tables.error().message();
+  EXPECT_EQ(tables->context.rows.size(), 4U);
+  ASSERT_EQ(tables->context.slices.size(), 1U);
+  EXPECT_EQ(tables->context.slices[0].kv_dtype, "fp8");
+}
+
+TEST(MethodTableTest, OfRepeatedRowsTheLastCountsAndBothLinesAreNamed) {
+  const auto tables = parse(
+      "F,1,D,dsa_context,k,fp8,16,64,2048,1,64,8,0,1.5\n"
+      "F,1,D,dsa_context,k,fp8,16,64,2048,1,128,8,0,2\n"
+      "F,1,D,dsa_context,k,fp8,16,64,2048,1,64,8,0,1.25\n");
+  ASSERT_TRUE(tables) << tables.error().message();
+  ASSERT_EQ(tables->context.rows.size(), 2U);
+  EXPECT_DOUBLE_EQ(tables->context.rows[0].latency.millis(), 1.25);
+  EXPECT_THAT(
+      tables->warnings,
+      testing::ElementsAre(HasSubstr("line 4 repeats line 2: 1.25 ms, where there were 1.5")));
+}
+
+TEST(MethodTableTest, SaysWhereHeadsAndRanksAreNotTheModels) {
+  const auto tables = parse("F,1,D,dsa_context,k,fp8,128,64,2048,1,64,8,0,1.5\n");
+  ASSERT_TRUE(tables) << tables.error().message();
+  EXPECT_EQ(tables->context.rows[0].heads, 128);
+  EXPECT_THAT(tables->warnings, testing::ElementsAre(HasSubstr("in 1 rows")));
 }
 
 TEST(MethodTableTest, RefusesRowsOfAnotherModelAndMixedFrameworks) {
