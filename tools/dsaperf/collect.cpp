@@ -300,13 +300,17 @@ void print_report(const collect::CollectReport& report, const collect::Journal& 
 struct WrittenTables {
   std::filesystem::path csv;
   std::size_t csv_rows = 0;
+  std::size_t without_line = 0;  // cases that the CSV can't say
   std::filesystem::path table;
 };
 
 Result<WrittenTables> write_tables(const collect::JournalHeader& header,
                                    const collect::Journal& journal, const model::LayerPlan& layer) {
   const auto csv = collect::method_csv(header, journal.entries(), layer);
-  WrittenTables written{.csv = journal.path(), .csv_rows = csv.rows, .table = journal.path()};
+  WrittenTables written{.csv = journal.path(),
+                        .csv_rows = csv.rows,
+                        .without_line = csv.left_out,
+                        .table = journal.path()};
   written.csv.replace_extension(".csv");
   written.table.replace_extension(".parquet");
   DSAPERF_TRY(write_file(written.csv, csv.text));
@@ -356,6 +360,10 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
   } else {
     print_report(report, journal);
     fmt::print("{}: {} rows\n", written.csv.string(), written.csv_rows);
+    if (written.without_line > 0) {
+      fmt::print("{}: all of them, with {} that a line of the CSV can't say\n",
+                 written.table.string(), written.without_line);
+    }
   }
   for (const auto& failure : report.failures) fmt::print(stderr, "warning: {}\n", failure);
   return ExitCode::kDone;

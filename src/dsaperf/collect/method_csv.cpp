@@ -4,6 +4,36 @@
 #include "dsaperf/perfdb/own_table.hpp"
 
 namespace dsaperf::collect {
+namespace {
+
+bool has_line(const Case& what) {
+  const bool context = what.phase == perfdb::Phase::kContext;
+  return what.uniform() && (context || what.requests.front().new_tokens == 1) &&
+         what.scores == ScoreDistribution::kModelLike;
+}
+
+// What the format can't say and the lines have in common.
+struct Unsaid {
+  Launch launch = Launch::kEager;
+  model::WeightFormat gemm = model::WeightFormat::kBf16;
+
+  explicit Unsaid(const std::map<std::string, Entry>& entries) {
+    for (const auto& [id, entry] : entries) {
+      if (!entry.error.empty() || !entry.what.whole() || !has_line(entry.what)) continue;
+      if (entry.what.launch == Launch::kGraph) launch = Launch::kGraph;
+      if (entry.what.gemm != model::WeightFormat::kBf16) gemm = entry.what.gemm;
+    }
+  }
+  bool goes_with(const Case& what) const { return what.launch == launch && what.gemm == gemm; }
+};
+
+std::string op_name(const Case& what) {
+  std::string name = "dsa_" + std::string(perfdb::name(what.phase));
+  if (what.role == model::IndexerRole::kShared) name += "_skip_indexer";
+  return name;
+}
+
+}  // namespace
 
 MethodCsv method_csv(const JournalHeader& header, const std::map<std::string, Entry>& entries,
                      const model::LayerPlan& layer) {
@@ -15,12 +45,12 @@ MethodCsv method_csv(const JournalHeader& header, const std::map<std::string, En
     csv.field(column);
   }
   csv.end_row();
+  const Unsaid unsaid(entries);
   for (const auto& [id, entry] : entries) {
     const auto& what = entry.what;
     const bool context = what.phase == perfdb::Phase::kContext;
     if (!entry.error.empty() || !what.whole()) continue;
-    if (!what.uniform() || (!context && what.requests.front().new_tokens != 1) ||
-        what.scores != ScoreDistribution::kModelLike) {
+    if (!has_line(what) || !unsaid.goes_with(what)) {
       ++result.left_out;
       continue;
     }
@@ -28,7 +58,7 @@ MethodCsv method_csv(const JournalHeader& header, const std::map<std::string, En
     csv.field(header.source.framework)
         .field(header.source.version)
         .field(header.source.device)
-        .field(context ? "dsa_context" : "dsa_generation")
+        .field(op_name(what))
         .field(perfdb::marked_kernel(entry.measurement.kernel_source, entry.composed))
         .field(what.kv == model::KvFormat::kBf16 ? "bfloat16" : "fp8")
         .field(what.heads)

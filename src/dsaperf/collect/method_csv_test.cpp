@@ -44,6 +44,33 @@ TEST(MethodCsvTest, ASumOfStagesSaysSoInItsLine) {
       << csv.text;
 }
 
+// A line names neither: with both in it, two lines would stand for one point.
+TEST(MethodCsvTest, APointHasOneLineHoweverItWasLaunchedAndProjected) {
+  std::map<std::string, Entry> entries;
+  for (const auto launch : {Launch::kGraph, Launch::kEager}) {
+    for (const auto gemm : {model::WeightFormat::kBf16, model::WeightFormat::kFp8Block}) {
+      Entry entry{
+          .what = {.requests = {{1, 4096, 0}}, .heads = 16, .gemm = gemm, .launch = launch}};
+      const bool said = launch == Launch::kGraph && gemm == model::WeightFormat::kFp8Block;
+      entry.measurement.warm.median = Micros{said ? 1500.0 : 9.0};
+      entries.emplace(entry.what.id(), entry);
+    }
+  }
+  const auto csv = method_csv({}, entries, cost::testing::deepseek_v32());
+  EXPECT_EQ(csv.rows, 1U);
+  EXPECT_EQ(csv.left_out, 3U);
+  EXPECT_NE(csv.text.find(",1.5\n"), std::string::npos) << csv.text;
+
+  // Of what has eager launches alone, as on a CPU, those are the lines.
+  EXPECT_EQ(csv_of({.requests = {{1, 4096, 0}}, .heads = 16, .launch = Launch::kEager}).rows, 1U);
+}
+
+TEST(MethodCsvTest, LayersThatShareASelectionAreAnOperatorOfTheirOwn) {
+  const auto csv =
+      csv_of({.requests = {{1, 4096, 0}}, .heads = 16, .role = model::IndexerRole::kShared});
+  EXPECT_NE(csv.text.find(",dsa_context_skip_indexer,"), std::string::npos) << csv.text;
+}
+
 TEST(MethodCsvTest, CountsWhatTheFormatCannotSay) {
   const auto ragged = csv_of(
       {.phase = perfdb::Phase::kContext, .requests = {{1, 4096, 0}, {2, 1, 8192}}, .heads = 16});
