@@ -60,16 +60,31 @@ std::vector<fs::path> backend_folders(const fs::path& data, std::string_view bac
   return found;
 }
 
-bool holds_tables(const fs::path& folder) {
-  std::error_code ignored;
-  return std::any_of(fs::directory_iterator(folder, ignored), fs::directory_iterator(),
-                     [](const auto& entry) { return entry.path().extension() == ".parquet"; });
-}
+// The names of a folder's files.
+class Listing {
+ public:
+  static Listing of(const fs::path& folder) {
+    Listing listing;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder, ignored))
+      listing.names_.push_back(entry.path().filename().native());
+    std::sort(listing.names_.begin(), listing.names_.end());
+    return listing;
+  }
 
-// INCOMPLETE.txt without provenance beside it hides a folder.
-bool is_vetoed(const fs::path& folder) {
-  return path_exists(folder / "INCOMPLETE.txt") && !path_exists(folder / "collection_meta.yaml");
-}
+  bool holds(std::string_view file) const {
+    return std::binary_search(names_.begin(), names_.end(), file);
+  }
+  bool holds_tables() const {
+    return std::any_of(names_.begin(), names_.end(),
+                       [](const std::string& name) { return name.ends_with(".parquet"); });
+  }
+  // INCOMPLETE.txt without provenance beside it hides a folder.
+  bool is_vetoed() const { return holds("INCOMPLETE.txt") && !holds("collection_meta.yaml"); }
+
+ private:
+  std::vector<std::string> names_;
+};
 
 bool version_less(const std::string& a, const std::string& b) {
   const auto x = Version::parse(a);
@@ -209,9 +224,27 @@ Result<SystemsTree> SystemsTree::shipped() {
   return tree;
 }
 
+// Files that come after they were asked for are seen by a tree that is opened later.
 struct SystemsTree::Known {
   std::mutex mutex;
   std::map<std::string, SystemFile, std::less<>> files;
+  std::map<std::pair<fs::path, std::string>, std::vector<VersionFolder>> folders;
+  std::map<fs::path, Listing> listings;  // of version folders
+  std::map<std::pair<std::string, std::string>, std::optional<AuthoredSlots>> slots;
+
+  const Listing& listing(const fs::path& folder) {
+    const auto [entry, is_new] = listings.try_emplace(folder);
+    if (is_new) entry->second = Listing::of(folder);
+    return entry->second;  // stays where it is, as it is
+  }
+  bool holds(const VersionFolder& folder, std::string_view file) {
+    const std::lock_guard lock(mutex);
+    return listing(folder.path).holds(file);
+  }
+  bool holds_tables(const VersionFolder& folder) {
+    const std::lock_guard lock(mutex);
+    return listing(folder.path).holds_tables();
+  }
 };
 
 SystemsTree::SystemsTree(fs::path root)
@@ -262,15 +295,17 @@ Result<SystemFile> SystemsTree::system(std::string_view name) const {
 
 std::vector<SystemsTree::VersionFolder> SystemsTree::version_folders(
     const fs::path& data, std::string_view backend) const {
-  std::vector<VersionFolder> found;
+  const std::lock_guard lock(known_->mutex);
+  const auto [known, is_new] = known_->folders.try_emplace({data, std::string(backend)});
+  if (!is_new) return known->second;
   for (const auto& folder : backend_folders(data, backend)) {
     for (const auto& version : subfolders(folder)) {
       const auto name = version.filename().native();
-      if (name.starts_with('_') || is_vetoed(version)) continue;
-      found.push_back({.version = name, .path = version});
+      if (name.starts_with('_') || known_->listing(version).is_vetoed()) continue;
+      known->second.push_back({.version = name, .path = version});
     }
   }
-  return found;
+  return known->second;
 }
 
 Result<std::vector<std::string>> SystemsTree::backends(std::string_view system_name) const {
@@ -289,7 +324,7 @@ Result<std::vector<std::string>> SystemsTree::versions(std::string_view system_n
   std::vector<std::string> found;
   if (shipped_ && backend == kOwnBackend) found.emplace_back(kOwnVersion);
   for (const auto& folder : version_folders(file.data, backend)) {
-    if (holds_tables(folder.path) || path_exists(folder.path / "reuse.yaml"))
+    if (known_->holds_tables(folder) || known_->holds(folder, "reuse.yaml"))
       found.push_back(folder.version);
   }
   std::sort(found.begin(), found.end(), version_less);
@@ -306,7 +341,7 @@ Result<std::optional<std::string>> SystemsTree::newest_above(
     DSAPERF_TRY_ASSIGN(const auto file, system(name));
     for (const auto& folder : version_folders(file.data, backend)) {
       if (!version_less(newest.value_or(current), folder.version)) continue;
-      if (holds_tables(folder.path)) newest = folder.version;
+      if (known_->holds_tables(folder)) newest = folder.version;
     }
   }
   return newest;
@@ -314,6 +349,12 @@ Result<std::optional<std::string>> SystemsTree::newest_above(
 
 Result<std::optional<SystemsTree::AuthoredSlots>> SystemsTree::authored_slots(
     std::string_view system_name, std::string_view backend) const {
+  const auto key = std::pair(std::string(system_name), std::string(backend));
+  {
+    const std::lock_guard lock(known_->mutex);
+    const auto found = known_->slots.find(key);
+    if (found != known_->slots.end()) return found->second;
+  }
   const auto path = root_ / "query_versions.yaml";
   if (!path_exists(path)) return std::nullopt;
   DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
@@ -336,8 +377,10 @@ Result<std::optional<SystemsTree::AuthoredSlots>> SystemsTree::authored_slots(
       found.slots.previous = chosen["previous"].as<std::string>();
     }
   }));
-  if (found.slots.current.empty()) return std::nullopt;
-  return found;
+  const std::lock_guard lock(known_->mutex);
+  auto& known = known_->slots[key];
+  if (!found.slots.current.empty()) known = std::move(found);
+  return known;
 }
 
 Result<std::optional<VersionSlots>> SystemsTree::slots(std::string_view system_name,
@@ -388,7 +431,7 @@ Result<void> SystemsTree::add_declared_donors(std::vector<TableSource>& found, c
   const auto stem = fs::path(table).stem().native();
   std::vector<std::string> donors;
   for (const auto& folder : version_folders(data, backend)) {
-    if (folder.version != version || !path_exists(folder.path / "reuse.yaml")) continue;
+    if (folder.version != version || !known_->holds(folder, "reuse.yaml")) continue;
     DSAPERF_TRY(with_yaml(folder.path / "reuse.yaml", [&](const YAML::Node& document) {
       for (const auto& entry : document["reuse"]) {
         if (entry["table"].as<std::string>("") == stem) {
@@ -399,9 +442,8 @@ Result<void> SystemsTree::add_declared_donors(std::vector<TableSource>& found, c
   }
   for (const auto& donor : donors) {
     for (const auto& folder : version_folders(data, backend)) {
-      const auto path = folder.path / table;
-      if (folder.version != donor || !path_exists(path)) continue;
-      found.push_back({.path = path,
+      if (folder.version != donor || !known_->holds(folder, table)) continue;
+      found.push_back({.path = folder.path / table,
                        .backend = std::string(backend),
                        .version = donor,
                        .channel = SourceChannel::kDeclaredReuse,
@@ -439,7 +481,7 @@ Result<void> SystemsTree::add_other_backends(std::vector<TableSource>& found, co
       return version_less(b.version, a.version);
     });
     for (const auto& folder : folders) {
-      if (!path_exists(folder.path / table)) continue;
+      if (!known_->holds(folder, table)) continue;
       found.push_back({.path = folder.path / table,
                        .backend = framework,
                        .version = folder.version,
@@ -466,7 +508,7 @@ Result<std::vector<TableSource>> SystemsTree::sources(std::string_view system_na
     return found;
   }
   const auto add = [&](const VersionFolder& folder, SourceChannel channel) {
-    if (!path_exists(folder.path / table)) return;
+    if (!known_->holds(folder, table)) return;
     found.push_back({.path = folder.path / table,
                      .backend = std::string(backend),
                      .version = folder.version,
@@ -498,7 +540,7 @@ Result<TableSource> SystemsTree::collective_source(std::string_view system_name,
   DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
   const auto& version = library == "oneccl" ? file.oneccl_version : file.nccl_version;
   for (const auto& folder : version_folders(file.data, library)) {
-    if (folder.version != version || !path_exists(folder.path / table)) continue;
+    if (folder.version != version || !known_->holds(folder, table)) continue;
     return TableSource{.path = folder.path / table,
                        .backend = std::string(library),
                        .version = version,

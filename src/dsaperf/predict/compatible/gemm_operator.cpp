@@ -59,13 +59,15 @@ GemmSites GemmSites::modelled(const modelled::OperatorCost& cost, GemmBound boun
 Result<GemmOperator> GemmOperator::make(std::shared_ptr<const GemmSites> sites, double n,
                                         double k) {
   GemmOperator gemm(std::move(sites), n, k);
+  const auto& all = gemm.sites_->sites();
+  const auto own = std::find_if(all.begin(), all.end(),
+                                [&](const auto& site) { return site.n == n && site.k == k; });
+  if (own != all.end()) {
+    gemm.own_ = &*own;
+    return gemm;
+  }
   double most_n = 0, least_n = INFINITY, most_k = 0, least_k = INFINITY;
-  for (const auto& site : gemm.sites_->sites()) {
-    if (site.n == n && site.k == k) {
-      gemm.own_ = &site;
-      gemm.neighbours_.clear();
-      return gemm;
-    }
+  for (const auto& site : all) {
     const double dn = std::log2(site.n) - std::log2(n);
     const double dk = std::log2(site.k) - std::log2(k);
     gemm.neighbours_.push_back(

@@ -50,23 +50,35 @@ std::uint64_t hash_of(const Part& part) {
   return hash;
 }
 
-auto order_of(const Sizes& z) {
-  return std::tuple(z.heads, z.batch, z.new_tokens, z.past_tokens);
+// Sizes as two words that order as they do: heads, batch, new, past, each below 2^31.
+using Key = std::array<std::uint64_t, 2>;
+Key key_of(const Sizes& z) {
+  const auto joined = [](double first, double second) {
+    return static_cast<std::uint64_t>(first) << 32U | static_cast<std::uint64_t>(second);
+  };
+  return {joined(z.heads, z.batch), joined(z.new_tokens, z.past_tokens)};
 }
 
 // Sorted by sizes; of equal ones the last that came counts.
 void sort_unique(std::vector<Observation>& observations) {
-  std::stable_sort(observations.begin(), observations.end(),
-                   [](const Observation& a, const Observation& b) {
-                     return order_of(a.sizes) < order_of(b.sizes);
-                   });
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < observations.size(); ++i) {
-    const bool same =
-        kept > 0 && order_of(observations[kept - 1].sizes) == order_of(observations[i].sizes);
-    observations[same ? kept - 1 : kept++] = observations[i];
+  struct Place {
+    Key key;
+    std::size_t index;
+  };
+  std::vector<Place> places;
+  places.reserve(observations.size());
+  for (const auto& o : observations)
+    places.push_back({.key = key_of(o.sizes), .index = places.size()});
+  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
+    return a.key != b.key ? a.key < b.key : a.index < b.index;
+  });
+  std::vector<Observation> sorted;
+  sorted.reserve(observations.size());
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (i + 1 == places.size() || places[i].key != places[i + 1].key)
+      sorted.push_back(observations[places[i].index]);
   }
-  observations.resize(kept);
+  observations = std::move(sorted);
 }
 
 // The batch from which latencies jump by more than 1.4 times what the batch grows: the same sizes
