@@ -208,9 +208,9 @@ def page(card, pieces, program, diff, images, output, notes):
             f"{about['device']}, driver {about['driver']}); renewed by the same line, this page by `scripts/tables_page.py`. "
             "[collect.md](collect.md) says how a case is measured; times are of graph replay, warm, unless a table says another. A row that is a "
             "sum of stages measured alone carries `[composed]` in its kernel_source wherever it is read.\n"]
-    text.append("`dsaperf db lint` passes each table (exit code 0); it notes the step where selection begins, which is the indexer's share. A few rows "
-                "of long prompts ran while the card held its power limit: their clocks are in the table, and medians that are known to 5 to 10 % only "
-                "have their interval there.\n")
+    text.append("`dsaperf db lint` passes each table (exit code 0); it notes the step where selection begins, which is the indexer's share, and the rows "
+                "whose median is known to worse than 5 %. A few rows of long prompts ran while the card held its power limit: clocks and intervals are "
+                "in the table.\n")
     if notes:
         text.append(notes)
     text.append(table(["table", "rows", "of them sums", "half of p10 to p90, median", "within ±1 %", "repeated: median deviation",

@@ -91,6 +91,33 @@ class ShippedTablesTest(unittest.TestCase):
             self.assertIn(done.returncode, (0, 3), done.stderr)
             self.assertIn("whole.parquet: 72 rows", done.stdout)
 
+    def test_what_ships_lints_clean_and_shows_its_notes(self):
+        """Every table in data/tables, each by itself and a card's folder as a whole: exit code 0, wide intervals are said."""
+        tables = sorted((SOURCE / "data/tables").glob("*/*.parquet"))
+        self.assertTrue(tables)
+        for place in (*tables, *{table.parent for table in tables}, SOURCE / "data/tables"):
+            linted = self.document("db", "lint", place)
+            self.assertTrue(linted["clean"], place)
+            self.assertTrue(all(finding["note"] for finding in linted["row_findings"]), place)
+        notes = {finding["rule"]: finding["rows"] for finding in linted["row_findings"]}
+        text = self.run_dsaperf("db", "lint", SOURCE / "data/tables", "--rows", 1).stdout
+        for rule, rows in notes.items():
+            self.assertIn(f"{rule} (note): ", text)
+            self.assertIn("\n  generation/" if rows[0].startswith("generation") else "\n  context/", text)
+
+    def test_a_collection_with_a_wide_interval_is_clean_and_one_that_cannot_be_is_not(self):
+        journal = (self.folder / "whole/rows.jsonl").read_text().splitlines()
+        row = json.loads(journal[1])
+        for change, code in (({"warm": {"ci95": 0.2}}, 0), ({"card": {"sm_mhz": 1200}}, 0), ({"card": {"sm_mhz": 0}}, 3)):
+            for part, values in change.items():
+                odd = json.loads(journal[1])
+                odd["measurement"][part] |= values
+            with tempfile.TemporaryDirectory() as folder:
+                (pathlib.Path(folder) / "rows.jsonl").write_text("\n".join([journal[0], json.dumps(odd), *journal[2:]]) + "\n")
+                done = self.run_dsaperf("db", "lint", folder, "--rows", 1)
+                self.assertEqual(done.returncode, code, done.stdout)
+                self.assertIn(row["id"], done.stdout)
+
     def test_deployments_are_estimated_with_the_rest_modelled(self):
         done = self.run_dsaperf("estimate", MODEL, "--tp", 8, "--isl", 4096, "--osl", 64, "--concurrency", 4, "--json")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -11,7 +11,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -36,17 +35,30 @@ Result<std::optional<cost::SystemSpec>> card_of(const collect::SourceInfo& sourc
   return system;
 }
 
-// A collection: its latencies as a table's, and what each row says of itself.
-struct LintedJournal {
-  std::vector<report::LintedTable> tables;
-  std::vector<collect::RowFinding> rows;
+// What the rows of one collection, or of a table of one, say of themselves.
+struct LintedRows {
+  std::filesystem::path place;
+  std::vector<collect::RowFinding> findings;
 };
 
-Result<LintedJournal> lint_journals(const std::filesystem::path& place) {
+struct Linted {
+  std::vector<report::LintedTable> tables;
+  std::vector<LintedRows> rows;
+
+  bool is_clean() const {
+    return report::is_clean(tables) && std::ranges::all_of(rows, [](const LintedRows& linted) {
+             return std::ranges::all_of(linted.findings, [](const collect::RowFinding& finding) {
+               return collect::is_note(finding.rule);
+             });
+           });
+  }
+};
+
+Result<Linted> lint_journals(const std::filesystem::path& place) {
   DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals({place}));
   DSAPERF_TRY_ASSIGN(const auto system, card_of(merged.header.source));
-  LintedJournal linted{.tables = {},
-                       .rows = collect::lint_rows(merged.entries, merged.header.source.method)};
+  Linted linted;
+  linted.rows.push_back({place, collect::lint_rows(merged.entries, merged.header.source.method)});
   for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
     auto table = collect::dsa_table(merged.header, merged.entries, phase);
     if (table.rows.empty()) continue;
@@ -56,52 +68,71 @@ Result<LintedJournal> lint_journals(const std::filesystem::path& place) {
   return linted;
 }
 
-std::string text(const std::vector<collect::RowFinding>& findings, std::size_t at_most) {
+// Tables below a place; what rows say of themselves only those of dsaperf collect keep.
+Result<Linted> lint_tables(const std::filesystem::path& place) {
+  Linted linted;
+  DSAPERF_TRY_ASSIGN(linted.tables, report::lint_tables(place));
+  for (const auto& table : linted.tables) {
+    const bool is_new = linted.rows.empty() || linted.rows.back().place != table.path;
+    if (!is_new || !report::is_own_table(table.path)) continue;
+    DSAPERF_TRY_ASSIGN(const auto content, collect::read_full_table(table.path));
+    linted.rows.push_back(
+        {table.path, collect::lint_rows(content.entries, content.header.source.method)});
+  }
+  return linted;
+}
+
+std::string text(const std::vector<LintedRows>& rows, std::size_t at_most) {
   std::string result;
-  for (const auto& finding : findings) {
-    result += fmt::format("{}: {} rows: {}\n", collect::name(finding.rule), finding.rows.size(),
-                          collect::meaning(finding.rule));
-    for (std::size_t k = 0; k < std::min(at_most, finding.rows.size()); ++k) {
-      result += fmt::format("  {}\n", finding.rows[k]);
+  for (const auto& [place, findings] : rows) {
+    for (const auto& finding : findings) {
+      result += fmt::format("{}: {}{}: {} rows: {}\n", place.native(), collect::name(finding.rule),
+                            collect::is_note(finding.rule) ? " (note)" : "", finding.rows.size(),
+                            collect::meaning(finding.rule));
+      for (std::size_t k = 0; k < std::min(at_most, finding.rows.size()); ++k) {
+        result += fmt::format("  {}\n", finding.rows[k]);
+      }
     }
   }
   return result;
 }
 
-Result<ExitCode> lint_collection(const Options& options) {
-  DSAPERF_TRY_ASSIGN(const auto linted, lint_journals(options.place));
-  const bool clean = report::is_clean(linted.tables) && linted.rows.empty();
-  if (options.json) {
-    auto document = report::json(linted.tables);
-    document["clean"] = clean;
-    document["row_findings"] = nlohmann::ordered_json::array();
-    for (const auto& finding : linted.rows) {
-      document["row_findings"].push_back({{"rule", collect::name(finding.rule)},
+nlohmann::ordered_json json(const Linted& linted) {
+  auto document = report::json(linted.tables);
+  document["clean"] = linted.is_clean();
+  document["row_findings"] = nlohmann::ordered_json::array();
+  for (const auto& [place, findings] : linted.rows) {
+    for (const auto& finding : findings) {
+      document["row_findings"].push_back({{"path", place.string()},
+                                          {"rule", collect::name(finding.rule)},
                                           {"meaning", collect::meaning(finding.rule)},
+                                          {"note", collect::is_note(finding.rule)},
                                           {"rows", finding.rows}});
     }
-    fmt::print("{}\n", document.dump(2));
-  } else {
-    fmt::print("{}{}", report::text(linted.tables, options.rows, TextStyle::of_descriptor(1)),
-               text(linted.rows, options.rows));
   }
-  return clean ? ExitCode::kDone : ExitCode::kVerdictNo;
+  return document;
 }
 
-Result<ExitCode> lint(const Options& options) {
-  if (holds_journals(options.place)) return lint_collection(options);
+Result<Linted> lint_place(const Options& options) {
+  if (holds_journals(options.place)) return lint_journals(options.place);
   std::filesystem::path place = options.place;
   if (place.empty()) {
     DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
     DSAPERF_TRY_ASSIGN(const auto system, tree.system(options.system));
     place = system.data;
   }
-  DSAPERF_TRY_ASSIGN(const auto tables, report::lint_tables(place));
-  std::fputs((options.json ? report::json(tables).dump(2) + '\n'
-                           : report::text(tables, options.rows, TextStyle::of_descriptor(1)))
-                 .c_str(),
-             stdout);
-  return report::is_clean(tables) ? ExitCode::kDone : ExitCode::kVerdictNo;
+  return lint_tables(place);
+}
+
+Result<ExitCode> lint(const Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto linted, lint_place(options));
+  if (options.json) {
+    fmt::print("{}\n", json(linted).dump(2));
+  } else {
+    fmt::print("{}{}", report::text(linted.tables, options.rows, TextStyle::of_descriptor(1)),
+               text(linted.rows, options.rows));
+  }
+  return linted.is_clean() ? ExitCode::kDone : ExitCode::kVerdictNo;
 }
 
 }  // namespace

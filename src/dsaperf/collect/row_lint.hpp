@@ -12,15 +12,18 @@ namespace dsaperf::collect {
 // What a measurement says of itself that cannot be, beside what perfdb::lint sees in latencies.
 enum class RowRule {
   kImpossibleClock,   // no clock, or one above what any Hopper or Blackwell card has
-  kOtherClock,        // SM clock more than a tenth off the collection's median
   kSlowedDown,        // the card said that it was throttled
   kDisorder,          // p10 <= median <= p90 does not hold, or a time is not positive and finite
-  kUnsure,            // the median's 95 % interval is above 5 %
   kStagesAboveWhole,  // the stages add up to more than the layer that they are parts of
   kNoEvidence,        // no kernel was seen that could be kernel_source
+  kOtherClock,        // SM clock more than a tenth off the collection's median
+  kUnsure,            // the median's 95 % interval is above 5 %
 };
 std::string_view name(RowRule rule);
 std::string_view meaning(RowRule rule);
+// What may well be so: the row says its clock and its interval itself, and whoever reads it can
+// weigh it by them. Everything else can't be, and is a finding.
+bool is_note(RowRule rule);
 
 struct RowFinding {
   RowRule rule = RowRule::kImpossibleClock;

@@ -84,6 +84,26 @@ TEST(RowLintTest, NamesRowsWithoutEvidenceOrOfAThrottledCard) {
   expect_only(odd, RowRule::kSlowedDown, "thermal");
 }
 
+TEST(RowLintTest, StagesMayTakeWhatTheirKernelsOverlapInAReplay) {
+  auto odd = good(4095);
+  odd.measurement.stages.push_back({.stage = model::Stage::kTopk, .time = {28}});
+  EXPECT_TRUE(lint_with(odd).empty()) << "58 of 50 us in two stages";
+  odd.measurement.stages.back().time = {40};
+  expect_only(odd, RowRule::kStagesAboveWhole, "70.00 of 50.00");
+  odd.measurement.card.throttle_reasons = {std::string(kPowerCap)};
+  EXPECT_TRUE(lint_with(odd).empty()) << "measured at other clocks than the layer";
+}
+
+// The row says both itself: its clock and its interval.
+TEST(RowLintTest, ClocksAndWideIntervalsAreNotesAndTheRestFindings) {
+  using enum RowRule;
+  for (const auto rule : {kOtherClock, kUnsure}) EXPECT_TRUE(is_note(rule)) << name(rule);
+  for (const auto rule :
+       {kImpossibleClock, kSlowedDown, kDisorder, kStagesAboveWhole, kNoEvidence}) {
+    EXPECT_FALSE(is_note(rule)) << name(rule);
+  }
+}
+
 TEST(RowLintTest, OfASumOnlyTheTimesAreLookedAt) {
   auto sum = good(4095);
   sum.composed = true;

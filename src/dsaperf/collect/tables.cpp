@@ -1,6 +1,7 @@
 #include "dsaperf/collect/tables.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/split.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 
 #include <algorithm>
@@ -11,6 +12,8 @@ namespace {
 
 using perfdb::ColumnType;
 using perfdb::NewColumn;
+
+constexpr std::string_view kTableFormat = "dsaperf.collect.table.1";
 
 // Fills columns by name, in the order in which the first row names them.
 class Rows {
@@ -46,6 +49,10 @@ void add_summary(Rows& rows, const std::string& state, const Summary& summary) {
   rows.real(state + "_ci95", summary.ci95);
 }
 
+std::string stage_column(model::Stage stage) {
+  return fmt::format("{}_us", model::name(stage));
+}
+
 void add_row(Rows& rows, const Entry& entry) {
   const auto& what = entry.what;
   const auto& measured = entry.measurement;
@@ -68,8 +75,7 @@ void add_row(Rows& rows, const Entry& entry) {
     const auto found = std::find_if(measured.stages.begin(), measured.stages.end(),
                                     [&](const StageTime& each) { return each.stage == stage; });
     // A stage that does not run takes no time.
-    rows.real(fmt::format("{}_us", model::name(stage)),
-              found == measured.stages.end() ? 0 : found->time.value);
+    rows.real(stage_column(stage), found == measured.stages.end() ? 0 : found->time.value);
   }
   rows.text("kernel_source", measured.kernel_source);
   rows.integer("sm_mhz", measured.card.sm_mhz);
@@ -86,6 +92,127 @@ void add_row(Rows& rows, const Entry& entry) {
   rows.real("composed_warm_us", entry.composed_warm.value);
   rows.real("composed_cold_us", entry.composed_cold.value);
 }
+
+// The columns of add_row that read_full_table asks for.
+const std::vector<perfdb::ColumnRequest>& kept_columns() {
+  static const auto kStageNames = [] {
+    std::vector<std::string> names;
+    for (const auto stage : model::all_stages()) names.push_back(stage_column(stage));
+    return names;
+  }();
+  static const auto kRequests = [] {
+    using enum ColumnType;
+    std::vector<perfdb::ColumnRequest> asked;
+    for (const char* text : {"phase", "requests", "kv", "gemm", "indexer_role", "scores", "launch",
+                             "kernel_source", "throttle_reasons"}) {
+      asked.push_back({text, kText});
+    }
+    for (const char* integer : {"heads", "sm_mhz", "memory_mhz", "clocks_locked", "temperature_c",
+                                "attempts", "disturbed", "composed"}) {
+      asked.push_back({integer, kInt});
+    }
+    for (const char* real :
+         {"warm_median_us", "warm_p10_us", "warm_p90_us", "warm_count", "warm_ci95",
+          "cold_median_us", "cold_p10_us", "cold_p90_us", "cold_count", "cold_ci95", "power_w",
+          "energy_j", "repeat_ratio", "composed_warm_us", "composed_cold_us"}) {
+      asked.push_back({real, kReal});
+    }
+    // A table from before a stage was known has no column for it.
+    for (const auto& stage : kStageNames) asked.push_back({stage, kReal, true});
+    return asked;
+  }();
+  return kRequests;
+}
+
+class TableReader {
+ public:
+  explicit TableReader(const perfdb::Columns& columns) : columns_(columns) {}
+
+  Result<TableContent> read() {
+    if (said("format") != kTableFormat) {
+      return fail(Errc::kParse, "format '{}' is not {}", said("format"), kTableFormat);
+    }
+    TableContent content;
+    content.header = {.model = said("model"),
+                      .architecture = said("architecture"),
+                      .source = {.framework = said("framework"),
+                                 .version = said("version"),
+                                 .device = said("device"),
+                                 .driver = said("driver"),
+                                 .method = said("method")}};
+    for (std::size_t i = 0; i < columns_.rows; ++i) {
+      DSAPERF_TRY_ASSIGN(auto entry, row(i));
+      content.entries.insert_or_assign(entry.what.id(), std::move(entry));
+    }
+    return content;
+  }
+
+ private:
+  std::string said(const char* key) const {
+    const auto found = columns_.metadata.find(key);
+    return found == columns_.metadata.end() ? std::string() : found->second;
+  }
+  const perfdb::Column& column(std::string_view name) const {
+    const auto& asked = kept_columns();
+    const auto found = std::ranges::find(asked, name, &perfdb::ColumnRequest::name);
+    return columns_[static_cast<std::size_t>(found - asked.begin())];
+  }
+  const std::string& text(std::string_view name, std::size_t row) const {
+    const auto& values = column(name);
+    return values.values[static_cast<std::size_t>(values.codes[row])];
+  }
+  int integer(std::string_view name, std::size_t row) const {
+    return static_cast<int>(column(name).ints[row]);
+  }
+  double real(std::string_view name, std::size_t row) const { return column(name).reals[row]; }
+
+  Summary summary(const std::string& state, std::size_t row) const {
+    return {.median = {real(state + "_median_us", row)},
+            .p10 = {real(state + "_p10_us", row)},
+            .p90 = {real(state + "_p90_us", row)},
+            .count = static_cast<int>(real(state + "_count", row)),
+            .ci95 = real(state + "_ci95", row)};
+  }
+
+  Result<Entry> row(std::size_t i) const {
+    auto what = Case::from_id(fmt::format("{}/{}/h{}/kv_{}/gemm_{}/{}/{}/{}", text("phase", i),
+                                          text("requests", i), integer("heads", i), text("kv", i),
+                                          text("gemm", i), text("indexer_role", i),
+                                          text("scores", i), text("launch", i)));
+    if (!what) {
+      return tl::unexpected(std::move(what).error().with_context(fmt::format("row {}", i)));
+    }
+    Entry entry{.what = *std::move(what),
+                .attempts = integer("attempts", i),
+                .disturbed = integer("disturbed", i),
+                .repeat_ratio = real("repeat_ratio", i),
+                .composed = integer("composed", i) != 0,
+                .composed_warm = {real("composed_warm_us", i)},
+                .composed_cold = {real("composed_cold_us", i)}};
+    auto& measured = entry.measurement;
+    measured.warm = summary("warm", i);
+    measured.cold = summary("cold", i);
+    for (const auto stage : model::all_stages()) {
+      const auto name = stage_column(stage);
+      if (!column(name).present || real(name, i) == 0) continue;
+      measured.stages.push_back({.stage = stage, .time = {real(name, i)}});
+    }
+    measured.kernel_source = text("kernel_source", i);
+    measured.card = {.sm_mhz = integer("sm_mhz", i),
+                     .memory_mhz = integer("memory_mhz", i),
+                     .clocks_locked = integer("clocks_locked", i) != 0,
+                     .power_w = real("power_w", i),
+                     .energy_j = real("energy_j", i),
+                     .temperature_c = integer("temperature_c", i)};
+    for (auto reason : split(text("throttle_reasons", i), ',')) {
+      if (reason.starts_with(' ')) reason.remove_prefix(1);
+      if (!reason.empty()) measured.card.throttle_reasons.emplace_back(reason);
+    }
+    return entry;
+  }
+
+  const perfdb::Columns& columns_;
+};
 
 // AIConfigurator's spelling of the cache and projection formats.
 std::string aic_dtype(model::KvFormat format) {
@@ -154,7 +281,7 @@ FullTable full_table(const JournalHeader& header, const std::map<std::string, En
     if (entry.error.empty() && entry.what.whole()) add_row(rows, entry);
   }
   return {.columns = rows.take(),
-          .metadata = {{"format", "dsaperf.collect.table.1"},
+          .metadata = {{"format", std::string(kTableFormat)},
                        {"model", header.model},
                        {"architecture", header.architecture},
                        {"framework", header.source.framework},
@@ -162,6 +289,12 @@ FullTable full_table(const JournalHeader& header, const std::map<std::string, En
                        {"device", header.source.device},
                        {"driver", header.source.driver},
                        {"method", header.source.method}}};
+}
+
+Result<TableContent> read_full_table(const std::filesystem::path& path) {
+  DSAPERF_TRY_ASSIGN(const auto columns, perfdb::read_columns(path, kept_columns()));
+  return TableReader(columns).read().map_error(
+      [&](Error error) { return std::move(error).with_context(path.native()); });
 }
 
 perfdb::DsaTable dsa_table(const JournalHeader& header, const std::map<std::string, Entry>& entries,

@@ -23,6 +23,15 @@ struct FullTable {
 };
 FullTable full_table(const JournalHeader& header, const std::map<std::string, Entry>& entries);
 
+// The rows of such a table as the journal had them, less what the table does not keep: the kernels
+// of single stages. Of two rows of one case the later counts. Fails with kParse naming the row
+// whose axes are none.
+struct TableContent {
+  JournalHeader header;
+  std::map<std::string, Entry> entries;
+};
+Result<TableContent> read_full_table(const std::filesystem::path& path);
+
 // The rows that a module table can hold: uniform batches, q_len 1, of one score distribution and
 // way of launching (those that Options names). The latency is the warm median.
 struct DsaTableOptions {

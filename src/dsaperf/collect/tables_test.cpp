@@ -1,11 +1,13 @@
 #include "dsaperf/collect/tables.hpp"
 
+#include "dsaperf/collect/json.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/testing/folder.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace dsaperf::collect {
 namespace {
@@ -105,6 +107,61 @@ TEST(TablesTest, TheFullTableKeepsEveryCaseAndStage) {
   EXPECT_THAT(column("attention_us").reals, testing::ElementsAre(0, 0));
   EXPECT_THAT(column("requests").texts, testing::ElementsAre("1x4096+0,8x1+8192", "2x4096+1024"));
   EXPECT_THAT(column("past_tokens").ints, testing::ElementsAre(-1, 1024));
+}
+
+// Written and read again nothing of a row is lost, but which kernel each stage ran.
+TEST(TablesTest, TheFullTableReadBackHoldsTheRowsOfTheJournal) {
+  auto measured = entry(kDecode, 20);
+  measured.measurement.warm = {
+      .median = {20.5}, .p10 = {20}, .p90 = {21}, .count = 23, .ci95 = 0.0625};
+  measured.measurement.cold = {
+      .median = {30.5}, .p10 = {30}, .p90 = {31}, .count = 7, .ci95 = 0.125};
+  measured.measurement.card = {.sm_mhz = 1980,
+                               .memory_mhz = 3201,
+                               .clocks_locked = true,
+                               .power_w = 512.5,
+                               .energy_j = 2.25,
+                               .temperature_c = 58,
+                               .throttle_reasons = {"software power cap", "hardware thermal"}};
+  measured.disturbed = 1;
+  measured.repeat_ratio = 1.25;
+  auto sum = entry(kRagged, 50);
+  sum.composed = true;
+  sum.composed_warm = {50};
+  sum.composed_cold = {55};
+  auto entries = by_id({measured, sum, entry(kShared, 90)});
+  for (auto& [id, each] : entries) each.measurement.stages.front().kernel.clear();
+  const JournalHeader header{.model = "m",
+                             .architecture = "DeepseekV32ForCausalLM",
+                             .source = {.framework = "dsaperf",
+                                        .version = "1",
+                                        .device = "card",
+                                        .driver = "580",
+                                        .method = "graph-3"}};
+  const auto path = std::filesystem::path(::testing::TempDir()) / "read_back.parquet";
+  const auto written = full_table(header, entries);
+  ASSERT_TRUE(perfdb::write_columns(path, written.columns, written.metadata));
+  const auto read = read_full_table(path);
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(source_to_json(read->header.source), source_to_json(header.source));
+  ASSERT_EQ(read->entries.size(), 3U);
+  for (const auto& [id, each] : entries) {
+    EXPECT_EQ(entry_to_json(read->entries.at(id)), entry_to_json(each)) << id;
+  }
+}
+
+TEST(TablesTest, ATableThatIsNotOursAndARowThatIsNoneAreNamed) {
+  const auto path = std::filesystem::path(::testing::TempDir()) / "odd.parquet";
+  auto written = full_table({}, by_id({entry(kDecode, 20)}));
+  for (auto& column : written.columns) {
+    if (column.name == "launch") column.texts = {"sideways"};
+  }
+  ASSERT_TRUE(perfdb::write_columns(path, written.columns, written.metadata));
+  EXPECT_THAT(read_full_table(path).error().message(), testing::HasSubstr("row 0: "));
+  written.metadata["format"] = "dsaperf.collect.table.2";
+  ASSERT_TRUE(perfdb::write_columns(path, written.columns, written.metadata));
+  EXPECT_THAT(read_full_table(path).error().message(),
+              testing::HasSubstr("dsaperf.collect.table.2"));
 }
 
 class MergeTest : public FolderTest {

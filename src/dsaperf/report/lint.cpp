@@ -30,21 +30,15 @@ model::WeightFormat gemm_format(const std::string& dtype) {
   return model::WeightFormat::kBf16;
 }
 
-// AIConfigurator's tables are all called so; of them these two are linted. Ours are called after
-// the piece of a collection that they are.
-bool is_aiconfigurators(const std::filesystem::path& path) {
-  return path.filename().native().ends_with("_perf.parquet");
-}
-
 Result<perfdb::DsaTable> read_table(const std::filesystem::path& path, perfdb::Phase phase) {
-  if (is_aiconfigurators(path)) return perfdb::read_dsa_file(path, phase);
+  if (!is_own_table(path)) return perfdb::read_dsa_file(path, phase);
   DSAPERF_TRY_ASSIGN(auto own, perfdb::read_own_table(path, phase));
   return std::move(own.table);
 }
 
 std::vector<perfdb::Phase> phases_in(const std::filesystem::path& path) {
   using enum perfdb::Phase;
-  if (!is_aiconfigurators(path)) return {kContext, kGeneration};
+  if (is_own_table(path)) return {kContext, kGeneration};
   return {path.filename() == perfdb::dsa_table_file(kContext) ? kContext : kGeneration};
 }
 
@@ -112,7 +106,7 @@ Result<void> compare_with_siblings(LintedTable& linted, const cost::SystemSpec& 
 
 std::vector<std::filesystem::path> table_files(const std::filesystem::path& place) {
   const auto is_table = [](const std::filesystem::path& path) {
-    if (!is_aiconfigurators(path)) return path.extension() == ".parquet";
+    if (is_own_table(path)) return path.extension() == ".parquet";
     return path.filename() == perfdb::dsa_table_file(perfdb::Phase::kContext) ||
            path.filename() == perfdb::dsa_table_file(perfdb::Phase::kGeneration);
   };
@@ -208,6 +202,12 @@ Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place)
     }
   }
   return tables;
+}
+
+// AIConfigurator's tables are all called so; of them these two are linted. Ours are called after
+// the piece of a collection that they are.
+bool is_own_table(const std::filesystem::path& path) {
+  return !path.filename().native().ends_with("_perf.parquet");
 }
 
 bool is_clean(const std::vector<LintedTable>& tables) {

@@ -35,6 +35,10 @@ LintedTable lint_table(const std::filesystem::path& path, perfdb::DsaTable table
 // all.
 Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place);
 
+// Whether a file that lint_tables found is a table of dsaperf collect, not of AIConfigurator's
+// tree.
+bool is_own_table(const std::filesystem::path& path);
+
 bool is_clean(const std::vector<LintedTable>& tables);
 
 // `rows`: how many rows of each finding are listed (0: none).
