@@ -5,6 +5,7 @@ nothing is shipped.
     tables_test.py PROGRAM SOURCE_DIR
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,17 @@ class TablesTest(unittest.TestCase):
             again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
             self.assertEqual(again.returncode, 0, again.stderr)
             self.assertEqual(again.stdout.count(": 0 of "), len(PIECES), again.stdout)
+
+    def test_the_plan_names_every_piece_and_says_that_all_take_less_than_an_hour(self):
+        command = [os.path.join(SOURCE, "scripts", "tables"), "h200_sxm", "--plan-only"]
+        result = subprocess.run(command, env=os.environ | {"DSAPERF": PROGRAM}, capture_output=True, text=True, timeout=300)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        *lines, last = result.stdout.splitlines()
+        self.assertEqual([line.partition(":")[0] for line in lines], PIECES)
+        minutes = [float(re.search(r"about ([0-9.]+) min", line)[1]) for line in lines]
+        total = float(re.fullmatch(rf"all {len(PIECES)} pieces: about ([0-9]+) min", last)[1])
+        self.assertAlmostEqual(total, sum(minutes), delta=0.5)
+        self.assertLess(total, 60)
 
 
 if __name__ == "__main__":
