@@ -76,6 +76,18 @@ TEST(ReadTraceTest, SqliteGivesKernelsRangesAndLaunchTimes) {
   EXPECT_TRUE(timeline->warnings.empty());
 }
 
+TEST(ReadTraceTest, SqliteTakesTheWholeNameWhateverItsColumnIsCalled) {
+  auto statements = minimal_export();
+  statements.insert(statements.end(),
+                    {"ALTER TABLE CUPTI_ACTIVITY_KIND_KERNEL RENAME COLUMN demangledName TO name",
+                     "ALTER TABLE CUPTI_ACTIVITY_KIND_KERNEL ADD COLUMN shortName INTEGER",
+                     "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL (start, end, name, shortName) VALUES "
+                     "(10, 20, 1, 3)"});
+  const auto timeline = read_trace(database("renamed.sqlite", statements));
+  ASSERT_TRUE(timeline) << timeline.error().message();
+  EXPECT_EQ(timeline->names[timeline->launches.at(0).name], "void f<(int)1>(int)");
+}
+
 TEST(ReadTraceTest, SqliteRowsMayLackOneNameAndHaveAnother) {
   const auto timeline = read_trace(database(
       "short_names.sqlite",

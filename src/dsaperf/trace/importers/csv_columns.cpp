@@ -29,6 +29,7 @@ constexpr Spelling kSpellings[] = {
     {"count", Role::kCalls},
     {"totaltime", Role::kTotal},
     {"totalduration", Role::kTotal},
+    {"total", Role::kTotal},
     {"time", Role::kTotal},
     {"kavg", Role::kAverage},
     {"avg", Role::kAverage},
@@ -98,10 +99,11 @@ struct Heading {
   std::string unit;  // "" where none is named
 };
 
-// "Total Time (ns)", "Time(%)", "duration_us", "TotalDurationNs", "gpu__time_duration.sum".
+// "Total Time (ns)", "Time(%)", "Avg [us]", "duration_us", "TotalDurationNs",
+// "gpu__time_duration.sum".
 Heading heading(std::string_view column) {
-  if (const auto open = column.find('('); open != std::string_view::npos) {
-    const auto close = column.find(')', open);
+  if (const auto open = column.find_first_of("(["); open != std::string_view::npos) {
+    const auto close = column.find_first_of(")]", open);
     return {
         letters(column.substr(0, open)),
         std::string(column.substr(open + 1, close == std::string_view::npos ? std::string_view::npos

@@ -50,6 +50,14 @@ TEST(KernelCsvTest, ReadsAnyUnitOfTime) {
       "60.0,1.2,2,0.6,0.5,0.7,a\n40,0.8,4,0.2,0.15,0.25,b\n");
 }
 
+TEST(KernelCsvTest, UnitsMayStandInOtherBracketsOrBehindAnUnderscore) {
+  expect_two_kernels(
+      "Time [%],Total Time [us],# Calls,Avg [us],Min [us],Max [us],Kernel\n"
+      "60.0,1200.0,2,600,500,700,a\n40,800.0,4,200,150,250,b\n");
+  // The total counts, not the rounded average.
+  expect_two_kernels("kernel,calls,total_us,avg_us\na,2,1200,599.9\nb,4,800,200.1\n");
+}
+
 TEST(KernelCsvTest, ReadsRocprofAndNvprof) {
   expect_two_kernels(
       "\"Name\",\"Calls\",\"TotalDurationNs\",\"AverageNs\",\"Percentage\"\n"

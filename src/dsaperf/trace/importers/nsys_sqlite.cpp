@@ -191,7 +191,7 @@ class NsysImporter {
     DSAPERF_TRY_ASSIGN(const auto have, columns(table));
     timeline_.source.kernel_columns = static_cast<std::int64_t>(have.size());
     std::string name_columns;  // the best known of each row: not every row has every name
-    for (const char* candidate : {"demangledName", "shortName", "mangledName", "name", "nameId"}) {
+    for (const char* candidate : {"demangledName", "name", "nameId", "shortName", "mangledName"}) {
       if (have.contains(candidate)) name_columns += fmt::format("{}, ", candidate);
     }
     if (!have.contains("start") || !have.contains("end") || name_columns.empty()) {
