@@ -1,7 +1,9 @@
 """Keeps the direction between modules: ARCHITECTURE.md's table is the rule, includes and CMake's USES follow it."""
 
+import json
 import pathlib
 import re
+import tomllib
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -115,6 +117,16 @@ class ArchitectureTest(unittest.TestCase):
             if path.suffix in (".hpp", ".cpp"):
                 for name in includes(path):
                     self.assertFalse(name.endswith(".cuh"), f"{path.relative_to(ROOT)} includes {name}")
+
+    def test_a_wheel_is_compiled_as_the_optimised_presets_are(self):
+        """Else none of it is found in the compiler cache that they filled."""
+        presets = {each["name"]: each["cacheVariables"]
+                   for each in json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]}
+        wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]
+        self.assertEqual(wheel["cmake"]["build-type"], presets["host"]["CMAKE_BUILD_TYPE"])
+        flags = {name: value for name, value in presets["base"].items() if name.endswith("_RELWITHDEBINFO")}
+        self.assertEqual(len(flags), 2)
+        self.assertEqual({name: wheel["cmake"]["define"].get(name) for name in flags}, flags)
 
     def test_files_have_one_subject(self):
         for path in code_files(ROOT / "src") + code_files(ROOT / "tools"):
