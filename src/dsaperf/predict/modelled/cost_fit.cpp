@@ -24,8 +24,8 @@ constexpr int kMostRanks = 8;  // experts over more than a node are not modelled
 constexpr std::string_view kLoad = "power_law_1.01";
 constexpr std::string_view kBf16 = "bfloat16";
 
-Result<void> add_gemms(std::vector<CostSamples>& all, const perfdb::GemmTable& table,
-                       const perfdb::SystemFile& system) {
+void add_gemms(std::vector<CostSamples>& all, const perfdb::GemmTable& table,
+               const perfdb::SystemFile& system) {
   std::map<std::string, CostSamples> by_format;
   for (const auto& row : table.rows) {
     if (row.source != kNearest) continue;
@@ -43,7 +43,6 @@ Result<void> add_gemms(std::vector<CostSamples>& all, const perfdb::GemmTable& t
   }
   for (auto& [format, samples] : by_format)
     if (!samples.rows.empty()) all.push_back(std::move(samples));
-  return {};
 }
 
 Result<void> add_experts(std::vector<CostSamples>& all, const perfdb::MoeTable& table,
@@ -150,7 +149,7 @@ Result<std::vector<CostSamples>> cost_samples(const perfdb::SystemsTree& tree,
   std::vector<CostSamples> all;
   DSAPERF_TRY_ASSIGN(const auto gemms,
                      perfdb::load_gemm_table(tree, system_name, backend, version));
-  DSAPERF_TRY(add_gemms(all, gemms, system));
+  add_gemms(all, gemms, system);
   DSAPERF_TRY_ASSIGN(const auto moes, perfdb::load_moe_table(tree, system_name, backend, version));
   DSAPERF_TRY(add_experts(all, moes, system, experts));
   DSAPERF_TRY_ASSIGN(const auto reduces,
