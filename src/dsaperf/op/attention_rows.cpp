@@ -88,9 +88,14 @@ std::int64_t bf16_pages_at_once(const ForwardPass& pass) {
 void set_attention_pages(ForwardPass& pass) {
   if (bf16_pages_at_once(pass) == 0) return;
   pass.bf16_pages.clear();
-  pass.row_table = pass.block_table;
+  pass.row_table.resize(pass.block_table.size());
   for (const Part& part : pass.attention_parts) {
-    if (!part.bf16_rows) continue;
+    if (!part.bf16_rows) {  // read where the cache has them
+      const auto begin = static_cast<std::ptrdiff_t>(part.first_request) * pass.block_table_stride;
+      std::copy_n(pass.block_table.begin() + begin, part.requests * pass.block_table_stride,
+                  pass.row_table.begin() + begin);
+      continue;
+    }
     std::int32_t place = 0;  // parts follow each other in the same memory
     for (std::size_t r = part.first_request; r < part.first_request + part.requests; ++r) {
       const auto& request = pass.requests[r];

@@ -80,6 +80,25 @@ TEST(AttentionRowsTest, PartsUseTheSameMemoryOneAfterTheOther) {
   EXPECT_EQ(bf16_pages_at_once(pass), 4);
 }
 
+TEST(AttentionRowsTest, APartThatReadsTheCacheFollowsItsPages) {
+  auto pass = pass_of({{60, 10}, {260, 10}});
+  auto options = kWhereTheyFit;
+  options.score_bytes = 4 * 64 * 1152;  // the second has five pages
+  plan_attention(*reference_backend(), kFp8, options, pass);
+  set_attention_pages(pass);
+  ASSERT_EQ(pass.attention_parts.size(), 2U);
+  EXPECT_FALSE(pass.attention_parts[1].bf16_rows);
+  const auto rows = [&](const std::vector<std::int32_t>& table) {
+    return std::vector<std::int32_t>(table.begin() + pass.block_table_stride, table.end());
+  };
+  EXPECT_EQ(rows(pass.row_table), rows(pass.block_table));
+  pass.block_table.back() = 7;
+  set_attention_pages(pass);
+  EXPECT_EQ(rows(pass.row_table), rows(pass.block_table));
+  EXPECT_EQ(pass.row_table[0], 0);
+  EXPECT_EQ(pass.row_table[1], 1);
+}
+
 TEST(AttentionRowsTest, WhereLengthsChangePlacesAreThoseOfTheLongest) {
   auto pass = pass_of({{60, 10}, {10, 10}}, 200);
   plan_attention(*reference_backend(), kFp8, kWhereTheyFit, pass);
