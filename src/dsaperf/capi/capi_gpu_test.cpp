@@ -456,31 +456,53 @@ constexpr char kSmallModel[] = R"({
   "moe_intermediate_size": 64, "index_n_heads": 8, "index_head_dim": 128, "index_topk": 64,
   "indexer_types": ["full"], "dtype": "bfloat16"})";
 
-TEST_F(CApiGpuTest, TheLayerAnswersOnTheCallersStream) {
-  const std::string config = ::testing::TempDir() + "capi_gpu_test_config.json";
-  std::ofstream(config) << kSmallModel;
-  const auto stream = *gpu::Stream::create();
-  std::vector<std::vector<float>> outputs;
-  for (const int device : {DSAPERF_CPU, DSAPERF_GPU}) {
+// That model's layer, and a cache for it.
+class SmallLayer {
+ public:
+  SmallLayer(int device, cudaStream_t stream, std::int64_t pages) {
+    const std::string config = ::testing::TempDir() + "capi_gpu_test_config.json";
+    std::ofstream(config) << kSmallModel;
     dsaperf_layer_options options = DSAPERF_INIT(dsaperf_layer_options);
     options.config = config.c_str();
     options.layer = -1;
     options.device = device;
-    options.stream = stream.get();
-    dsaperf_layer* layer = nullptr;
-    dsaperf_cache* cache = nullptr;
-    dsaperf_error error;
-    ASSERT_EQ(dsaperf_layer_create(&options, &layer, &error), DSAPERF_OK) << error.message;
+    options.stream = stream;
     dsaperf_cache_options cache_options = DSAPERF_INIT(dsaperf_cache_options);
-    cache_options.pages = 4;
-    ASSERT_EQ(dsaperf_cache_create(layer, &cache_options, &cache, &error), DSAPERF_OK)
-        << error.message;
-    dsaperf_layer_info info = DSAPERF_INIT(dsaperf_layer_info);
-    ASSERT_EQ(dsaperf_layer_get_info(layer, &info, &error), DSAPERF_OK);
+    cache_options.pages = pages;
+    made_ = dsaperf_layer_create(&options, &layer, &error) == DSAPERF_OK &&
+            dsaperf_layer_get_info(layer, &info, &error) == DSAPERF_OK &&
+            dsaperf_cache_create(layer, &cache_options, &cache, &error) == DSAPERF_OK;
+  }
+  SmallLayer(const SmallLayer&) = delete;
+  SmallLayer& operator=(const SmallLayer&) = delete;
+  ~SmallLayer() {
+    dsaperf_cache_destroy(cache);
+    dsaperf_layer_destroy(layer);
+  }
+
+  bool made() const { return made_; }  // else `error` says why not
+
+  dsaperf_layer* layer = nullptr;
+  dsaperf_cache* cache = nullptr;
+  dsaperf_layer_info info = DSAPERF_INIT(dsaperf_layer_info);
+  dsaperf_error error;
+
+ private:
+  bool made_ = false;
+};
+
+TEST_F(CApiGpuTest, TheLayerAnswersOnTheCallersStream) {
+  const auto stream = *gpu::Stream::create();
+  std::vector<std::vector<float>> outputs;
+  for (const int device : {DSAPERF_CPU, DSAPERF_GPU}) {
+    const SmallLayer small(device, stream.get(), 4);
+    ASSERT_TRUE(small.made()) << small.error.message;
+    dsaperf_error error;
     std::int64_t request = 0;
-    ASSERT_EQ(dsaperf_cache_add_request(cache, &request, &error), DSAPERF_OK);
-    const std::int64_t tokens = std::min(info.topk, 16);  // dense: nothing to select differently
-    const auto x = normal_bf16(tokens * info.hidden, 1);
+    ASSERT_EQ(dsaperf_cache_add_request(small.cache, &request, &error), DSAPERF_OK);
+    const std::int64_t tokens =
+        std::min(small.info.topk, 16);  // dense: nothing to select differently
+    const auto x = normal_bf16(tokens * small.info.hidden, 1);
     std::vector<std::uint16_t> y(x.size());
     dsaperf_batch batch = DSAPERF_INIT(dsaperf_batch);
     batch.requests = &request;
@@ -489,11 +511,10 @@ TEST_F(CApiGpuTest, TheLayerAnswersOnTheCallersStream) {
     batch.x = x.data();
     batch.x_count = static_cast<std::int64_t>(x.size());
     batch.y = y.data();
-    ASSERT_EQ(dsaperf_layer_forward(layer, cache, &batch, &error), DSAPERF_OK) << error.message;
+    ASSERT_EQ(dsaperf_layer_forward(small.layer, small.cache, &batch, &error), DSAPERF_OK)
+        << error.message;
     outputs.emplace_back();
     for (const auto value : y) outputs.back().push_back(bf16_to_float(value));
-    dsaperf_cache_destroy(cache);
-    dsaperf_layer_destroy(layer);
   }
   // Eight stages whose results are rounded to bf16, 2^-9 each in root mean square.
   double difference = 0;
@@ -506,43 +527,31 @@ TEST_F(CApiGpuTest, TheLayerAnswersOnTheCallersStream) {
 }
 
 TEST_F(CApiGpuTest, OneGraphOfAPassServesGrowingLengths) {
-  const std::string config = ::testing::TempDir() + "capi_gpu_test_config.json";
-  std::ofstream(config) << kSmallModel;
   const auto stream = *gpu::Stream::create();
+  const SmallLayer small(DSAPERF_GPU, stream.get(), 8);
+  ASSERT_TRUE(small.made()) << small.error.message;
   dsaperf_error error;
-  dsaperf_layer_options options = DSAPERF_INIT(dsaperf_layer_options);
-  options.config = config.c_str();
-  options.layer = -1;
-  options.device = DSAPERF_GPU;
-  options.stream = stream.get();
-  dsaperf_layer* layer = nullptr;
-  ASSERT_EQ(dsaperf_layer_create(&options, &layer, &error), DSAPERF_OK) << error.message;
-  dsaperf_layer_info info = DSAPERF_INIT(dsaperf_layer_info);
-  ASSERT_EQ(dsaperf_layer_get_info(layer, &info, &error), DSAPERF_OK);
-  dsaperf_cache_options cache_options = DSAPERF_INIT(dsaperf_cache_options);
-  cache_options.pages = 8;
-  dsaperf_cache* cache = nullptr;
-  ASSERT_EQ(dsaperf_cache_create(layer, &cache_options, &cache, &error), DSAPERF_OK);
 
   // Two requests of the same past: one grows under the graph, one by forwards of its own.
   std::int64_t request = 0;
   std::int64_t twin = 0;
   const std::int64_t one = 1;
-  ASSERT_EQ(dsaperf_cache_add_request(cache, &request, &error), DSAPERF_OK);
-  ASSERT_EQ(dsaperf_cache_fill(cache, layer, request, 125, 1, &error), DSAPERF_OK);
-  ASSERT_EQ(dsaperf_cache_fork(cache, request, 125, &twin, &error), DSAPERF_OK);
-  const auto x = normal_bf16(info.hidden, 1);
+  ASSERT_EQ(dsaperf_cache_add_request(small.cache, &request, &error), DSAPERF_OK);
+  ASSERT_EQ(dsaperf_cache_fill(small.cache, small.layer, request, 125, 1, &error), DSAPERF_OK);
+  ASSERT_EQ(dsaperf_cache_fork(small.cache, request, 125, &twin, &error), DSAPERF_OK);
+  const auto x = normal_bf16(small.info.hidden, 1);
   std::vector<std::uint16_t> y(x.size());
   dsaperf_batch batch = DSAPERF_INIT(dsaperf_batch);
   batch.requests = &request;
   batch.new_tokens = &one;
   batch.count = 1;
   batch.x = x.data();
-  batch.x_count = info.hidden;
+  batch.x_count = small.info.hidden;
   dsaperf_pass_options pass_options = DSAPERF_INIT(dsaperf_pass_options);
   pass_options.longest = 192;
   dsaperf_pass* pass = nullptr;
-  ASSERT_EQ(dsaperf_pass_create(layer, cache, &batch, &pass_options, &pass, &error), DSAPERF_OK)
+  ASSERT_EQ(dsaperf_pass_create(small.layer, small.cache, &batch, &pass_options, &pass, &error),
+            DSAPERF_OK)
       << error.message;
   dsaperf_pass_view view = DSAPERF_INIT(dsaperf_pass_view);
   ASSERT_EQ(dsaperf_pass_get_view(pass, &view, &error), DSAPERF_OK);
@@ -561,7 +570,8 @@ TEST_F(CApiGpuTest, OneGraphOfAPassServesGrowingLengths) {
           << error.message;
     }
     ASSERT_TRUE(graph->launch(stream.get()));
-    ASSERT_EQ(dsaperf_layer_forward(layer, cache, &batch, &error), DSAPERF_OK) << error.message;
+    ASSERT_EQ(dsaperf_layer_forward(small.layer, small.cache, &batch, &error), DSAPERF_OK)
+        << error.message;
     std::vector<std::uint16_t> of_graph(y.size());
     ASSERT_EQ(cudaMemcpy(of_graph.data(), view.y, of_graph.size() * 2, cudaMemcpyDeviceToHost),
               cudaSuccess);
@@ -574,11 +584,9 @@ TEST_F(CApiGpuTest, OneGraphOfAPassServesGrowingLengths) {
           << "step " << step << ", " << i;
   }
   std::int64_t length = 0;
-  ASSERT_EQ(dsaperf_cache_length(cache, request, &length, &error), DSAPERF_OK);
+  ASSERT_EQ(dsaperf_cache_length(small.cache, request, &length, &error), DSAPERF_OK);
   EXPECT_EQ(length, 131);
   dsaperf_pass_destroy(pass);
-  dsaperf_cache_destroy(cache);
-  dsaperf_layer_destroy(layer);
 }
 
 }  // namespace
