@@ -101,10 +101,11 @@ double LeftOutLikelihood::loss(const std::vector<double>& x, const std::vector<C
   for (const auto& one : cases) {
     const std::size_t n = std::min(one.on.size(), kMost);
     if (n == 0) continue;
+    const auto& observed = one.observed != nullptr ? *one.observed : observed_;
     Vector y(n);
     for (std::size_t j = 0; j < n; ++j) {
       for (std::size_t a = 0; a < axes_; ++a) columns.x[a][j] = at_[one.on[j]][a];
-      y[static_cast<Eigen::Index>(j)] = observed_[one.on[j]];
+      y[static_cast<Eigen::Index>(j)] = observed[one.on[j]];
     }
     covariance.resize(static_cast<Eigen::Index>(n), static_cast<Eigen::Index>(n));
     for (std::size_t i = 0; i < n; ++i) {
@@ -124,7 +125,7 @@ double LeftOutLikelihood::loss(const std::vector<double>& x, const std::vector<C
     const Vector w = factor.solve(k);
     const double mean = k.dot(alpha);
     const double variance = std::max(prior + noise - k.dot(w), 1e-10);
-    const double error = observed_[one.index] - mean;
+    const double error = observed[one.index] - mean;
     const double t = error * error / (kStudent * variance);
     sum += 0.5 * std::log(variance) + (kStudent + 1) / 2 * std::log1p(t);
     const double by_variance = scale * (0.5 - (kStudent + 1) / 2 * t / (1 + t)) / variance;

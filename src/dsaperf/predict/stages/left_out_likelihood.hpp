@@ -21,6 +21,8 @@ class LeftOutLikelihood {
   struct Case {
     std::size_t index = 0;
     std::vector<std::uint32_t> on;  // what it is predicted from; at most kMostOthers
+    // What the stage model leaves where it was fitted without the case; none: as for the others.
+    const std::vector<double>* observed = nullptr;
   };
 
   // The hyperparameters' logarithms in one row: lengths, signal, noise, steps.

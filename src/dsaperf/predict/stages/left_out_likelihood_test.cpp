@@ -31,10 +31,13 @@ TEST(LeftOutLikelihoodTest, ItsGradientIsThatOfTheLoss) {
                        0.01 * static_cast<double>(random() % 10));
   }
   const LeftOutLikelihood likelihood(3, at, observed);
+  auto others = observed;  // of cases that bring their own
+  for (std::size_t i = 0; i < others.size(); ++i) others[i] += 0.02 * std::cos(at[i][0]);
   std::vector<LeftOutLikelihood::Case> cases;
   for (std::size_t i = 0; i < 10; ++i) {
     cases.push_back({.index = i, .on = {}});
     for (std::uint32_t j = 20; j < 50; ++j) cases.back().on.push_back(j);
+    if (i % 2 == 1) cases.back().observed = &others;
   }
   std::vector<double> x(likelihood.size());
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = -1.5 + 0.2 * static_cast<double>(i);

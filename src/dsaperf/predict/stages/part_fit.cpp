@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <random>
 #include <tuple>
@@ -25,7 +26,8 @@ constexpr std::size_t kSmallPart = 2000;    // rows; such a part can afford 36, 
 constexpr std::size_t kSmallPartNeighbours = 36;
 constexpr double kLongPast = 40;
 constexpr std::size_t kPastAxis = 3;  // in prefill's coordinates
-constexpr double kSliceWeight = 0.7;
+constexpr double kSliceWeight = 2;    // to one of a point: questions lie between measured values
+constexpr std::size_t kFolds = 8;     // of a part's rows, for weights that never saw them
 constexpr int kRounds = 3;  // neighbours are chosen anew for the lengths of the round before
 constexpr std::array<int, kRounds> kSteps = {24, 16, 16};  // of the search, each round
 constexpr double kPriorLength = 3;  // log2 units; a weak pull where the data say nothing
@@ -68,13 +70,11 @@ class Fit {
         axes_(setting.phase == Phase::kGeneration ? 3 : 6),
         likelihood_(axes_, at_, remainders_) {
     for (const auto& o : observations_) at_.push_back(coordinates(setting, o.sizes));
-    for (const auto& o : observations_) {
-      double stage_ms = 0;
-      for (const double ms : plain_.split(o.sizes)) stage_ms += ms;
-      stage_ms = with_host_time(plain_.host_ms(o.sizes, setting), stage_ms);
-      remainders_.push_back(std::log(o.latency_ms / std::max(stage_ms, 1e-9)));
-    }
+    values_.reserve(observations_.size());
+    for (const auto& o : observations_) values_.push_back(term_values(setting, o.sizes));
+    remainders_ = remainders(plain_.weights());
     choose_points();
+    refit_without_slices();
   }
 
   PartParameters run() {
@@ -140,6 +140,40 @@ class Fit {
       slice_axis_.push_back(candidates[random() % count]);
     }
   }
+
+  // What a stage model of these weights leaves, in log.
+  std::vector<double> remainders(const StageWeights& weights) const {
+    std::vector<double> out;
+    out.reserve(observations_.size());
+    for (std::size_t i = 0; i < observations_.size(); ++i) {
+      const auto& o = observations_[i];
+      const double stage_ms = with_host_time(weights.host_ms(plain_.setting(), o.sizes, floor_),
+                                             weights.kernels_ms(values_[i]));
+      out.push_back(std::log(o.latency_ms / std::max(stage_ms, 1e-9)));
+    }
+    return out;
+  }
+
+  // A slice tells what the process must do where the stage model was not fitted either: weights
+  // that saw the slice follow it, what is left of it agrees with nothing beside it, and steps are
+  // found where there are none.
+  void refit_without_slices() {
+    for (std::size_t s = 0; s < slices_.size(); ++s) {
+      const auto axis = slice_axis_[s];
+      const double value = axes_of(observations_[slices_[s].index].sizes)[axis];
+      auto& own = without_slice_[{axis, value}];
+      if (own.empty()) {
+        own = remainders(fit_weights(
+            plain_.setting(), observations_, values_, floor_,
+            [&](std::size_t o) { return axes_of(observations_[o].sizes)[axis] == value; },
+            &plain_.weights()));
+      }
+      slices_[s].observed = &own;
+    }
+  }
+
+  // Rows next to each other in the order of their sizes.
+  std::size_t fold_of(std::size_t index) const { return index * kFolds / observations_.size(); }
 
   void find_neighbours(const Hyperparameters& hyper) {
     const NearestProcess process(at_, remainders_, hyper, neighbours_);
@@ -315,9 +349,15 @@ class Fit {
     };
     const auto slices = calibration_slices(rows);
     rows.resize(std::min(rows.size(), kCalibrationSample));
-    const PartModel::Without none(
-        model, [](std::size_t) { return false; }, PartModel::Without::Extent::kFold);
-    for (const auto index : rows) add(near, none.at(observations_[index].sizes, index), index);
+    std::sort(rows.begin(), rows.end());
+    for (std::size_t i = 0; i < rows.size();) {
+      const auto fold = fold_of(rows[i]);
+      const PartModel::Without without(
+          model, [&](std::size_t o) { return fold_of(o) == fold; },
+          PartModel::Without::Extent::kFold);
+      for (; i < rows.size() && fold_of(rows[i]) == fold; ++i)
+        add(near, without.at(observations_[rows[i]].sizes, rows[i]), rows[i]);
+    }
     for (std::size_t i = 0; i < slices.size();) {
       const Slice& first = slices[i];
       const PartModel::Without without(
@@ -348,7 +388,10 @@ class Fit {
   double floor_;
   PartModel plain_;
   std::vector<Coordinates> at_;
+  std::vector<TermValues> values_;
   std::vector<double> remainders_;
+  // Remainders of weights that never saw a slice, by its axis and value.
+  std::map<std::pair<std::size_t, double>, std::vector<double>> without_slice_;
   std::size_t axes_;
   LeftOutLikelihood likelihood_;
   std::size_t neighbours_ = kFitNeighbours;

@@ -25,16 +25,20 @@ Setting decode_setting() {
                        perfdb::Phase::kGeneration, Regime::kSparse, true);
 }
 
-// Latencies that a stage model can follow, with a smooth bend that it cannot.
+// A latency that a stage model can follow, with a smooth bend that it cannot.
+double smooth_ms(const Setting& setting, const Sizes& sizes) {
+  const auto values = term_values(setting, sizes);
+  const double ms = values[0] + 2 * values[5] + 1.5 * values[13] + values[17];
+  return ms * (1 + 0.05 * std::sin(std::log2(sizes.past_tokens)));
+}
+
 std::vector<Observation> smooth_table(const Setting& setting) {
   std::vector<Observation> rows;
   for (const double heads : {8, 16, 32, 64, 128}) {
     for (const double batch : {1, 2, 4, 8, 16, 32}) {
       for (double past = 2048; past <= 131072; past *= 2) {
         const Sizes sizes{.heads = heads, .batch = batch, .new_tokens = 1, .past_tokens = past};
-        const auto values = term_values(setting, sizes);
-        const double ms = values[0] + 2 * values[5] + 1.5 * values[13] + values[17];
-        rows.push_back({.sizes = sizes, .latency_ms = ms * (1 + 0.05 * std::sin(std::log2(past)))});
+        rows.push_back({.sizes = sizes, .latency_ms = smooth_ms(setting, sizes)});
       }
     }
   }
@@ -99,7 +103,23 @@ TEST(PartModelTest, WidensTheIntervalAwayFromTheRows) {
     return std::log(p.high_ms / p.low_ms);
   };
   // Between rows the bend alone is unknown, far away the whole process is.
-  EXPECT_GT(width(4'000'000), 1.4 * width(6000));
+  EXPECT_GT(width(4'000'000), 2 * width(6000));
+}
+
+// The table is smooth in every size: where it is 5 % off what terms can follow, halfway between two
+// lengths is halfway along the bend, not a step of its own.
+TEST(PartModelTest, FindsNoStepsInASmoothTable) {
+  const auto setting = decode_setting();
+  const auto rows = smooth_table(setting);
+  const auto parameters = PartModel::fit(setting, rows);
+  for (std::size_t a = 0; a < 3; ++a) EXPECT_LT(parameters.hyper.step[a], 0.1) << a;
+  const PartModel model(setting, rows, parameters);
+  for (std::size_t i = 0; i + 1 < rows.size(); ++i) {
+    if (rows[i].sizes.past_tokens > rows[i + 1].sizes.past_tokens) continue;
+    auto between = rows[i].sizes;
+    between.past_tokens = std::sqrt(between.past_tokens * rows[i + 1].sizes.past_tokens);
+    EXPECT_NEAR(model.at(between).latency_ms / smooth_ms(setting, between), 1, 0.015) << i;
+  }
 }
 
 TEST(PartModelTest, TheSplitAddsUpToTheStageModel) {
