@@ -1,5 +1,6 @@
 #include "dsaperf/report/integration.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,7 @@ namespace dsaperf::report {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using ::testing::HasSubstr;
 
 Json stage(const char* name, double us) {
   return {{"name", name},      {"time_us", us},    {"bound_us", us / 2}, {"bound_by", "memory"},
@@ -149,6 +151,21 @@ TEST(IntegrationReportTest, AnswersSixQuestions) {
   EXPECT_EQ(answer(document, "speed")["answer"], "First token 600 ms, then 21.0 ms a token");
   EXPECT_EQ(answer(document, "limits")["answer"], "Prefill: attention (75 % of the bound, math)");
   EXPECT_EQ(answer(document, "deploy")["answer"], "sglang on 8 x h200_sxm: tp 8");
+}
+
+TEST(IntegrationReportTest, ATimeBeyondATablesRowsIsNoAnswerWhereAnotherIsMeasured) {
+  auto found = evidence();
+  auto& measured = found["documents"]["decode.h200_sxm"]["measured"];
+  auto beyond = measured[0];
+  beyond["latency_us"] = 10.0;
+  beyond["source"] = "extrapolated";
+  measured.insert(measured.begin(), beyond);
+  const auto detail = [&] {
+    return answer(integration_document(found), "speed")["detail"].get<std::string>();
+  };
+  EXPECT_THAT(detail(), HasSubstr("tokens 100.0 us (sglang 0.5.14, measured)."));
+  measured.erase(1);
+  EXPECT_THAT(detail(), HasSubstr("tokens 10.0 us (sglang 0.5.14, extrapolated)."));
 }
 
 TEST(IntegrationReportTest, SaysWhyNoLayoutIsLeft) {

@@ -44,8 +44,13 @@ Json layer_cells(const Json& analyze, const std::string& source) {
 void add_layers(const Json& analyze, const std::string& source, Section& section) {
   auto rows = layer_cells(analyze, source);
   if (rows.empty()) return;
-  const auto alt = fmt::format("{} layers, each with its kind of attention and of feed-forward.",
-                               rows.size() / 2);
+  const auto drafting = std::ranges::count_if(list_at(analyze, {"layers"}), [](const Json& layer) {
+    return at(layer, {"is_mtp"}) == true;
+  });
+  const auto alt =
+      fmt::format("{} layers, each with its kind of attention and of feed-forward{}.",
+                  rows.size() / 2 - static_cast<std::size_t>(drafting),
+                  drafting == 0 ? "" : fmt::format(", and {} that draft tokens (MTP)", drafting));
   section.picture(
       "layers", "Layer map", alt,
       picture_of(
@@ -72,6 +77,7 @@ void add_layers(const Json& analyze, const std::string& source, Section& section
                     {"count", at(run, {"count"})},
                     {"attention", at(run, {"attention"})},
                     {"mlp", at(run, {"mlp"})},
+                    {"role", at(run, {"is_mtp"}) == true ? "drafts tokens (MTP)" : ""},
                     {"source", source}});
   }
   section.table("layers", "Runs of equal layers",
@@ -79,7 +85,8 @@ void add_layers(const Json& analyze, const std::string& source, Section& section
                  {"last", "last"},
                  {"count", "layers"},
                  {"attention", "attention"},
-                 {"mlp", "feed-forward"}},
+                 {"mlp", "feed-forward"},
+                 {"role", "role"}},
                 std::move(runs));
 }
 
