@@ -7,6 +7,7 @@
 #include "dsaperf/report/estimate.hpp"
 #include "dsaperf/serving/estimate.hpp"
 #include "dsaperf/serving/estimate_file.hpp"
+#include "quirks_flag.hpp"
 #include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
@@ -221,15 +222,7 @@ void add_estimate(CLI::App& app, Run& run) {
           "model: a simulation of the engine; compatible: aiconfigurator's own closed form")
       ->check(CLI::IsMember({"model", "compatible"}))
       ->capture_default_str();
-  std::string quirks;
-  for (const auto quirk : serving::all_quirks())
-    quirks += (quirks.empty() ? "" : ", ") + std::string(name(quirk));
-  command
-      ->add_option("--quirks", options->quirks,
-                   "Flaws of aiconfigurator that --method compatible keeps: all, none, all,-NAME, "
-                   "none,NAME of " +
-                       quirks)
-      ->capture_default_str();
+  add_quirks(*command, options->quirks);
   command->add_flag("--json", options->json, "One JSON document");
   command->footer(
       "Example:\n  dsaperf estimate zai-org/GLM-5-FP8 --system h200_sxm --tp 8 --isl 8192 --osl "

@@ -5,6 +5,7 @@
 #include "dsaperf/predict/opened_tables.hpp"
 #include "dsaperf/report/sweep.hpp"
 #include "dsaperf/serving/sweep.hpp"
+#include "quirks_flag.hpp"
 #include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
@@ -21,7 +22,7 @@ namespace {
 struct Options {
   std::string config, systems_root;
   std::string system = "h200_sxm", backend, version;
-  std::string method = "model", mode = "both", csv;
+  std::string method = "model", mode = "both", quirks = "all", csv;
   double ttft = 0, tpot = 0;
   int top = 10;
   bool json = false;
@@ -33,6 +34,7 @@ Result<ExitCode> run_sweep(Options options) {
   auto& in = options.inputs;
   in.method =
       options.method == "compatible" ? serving::Method::kCompatible : serving::Method::kModel;
+  DSAPERF_TRY_ASSIGN(in.quirks, serving::Quirks::parse(options.quirks));
   in.aggregated = options.mode != "disagg";
   in.disaggregated = options.mode != "agg";
   if (options.ttft > 0) in.ttft_limit_ms = options.ttft;
@@ -110,8 +112,10 @@ void add_sweep(CLI::App& app, Run& run) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_option("--top", options->top, "Rows to print")->capture_default_str();
+  add_quirks(*command, options->quirks);
   command->add_option("--csv", options->csv,
-                      "Also write the Pareto front, in aiconfigurator's columns");
+                      "Also write the Pareto front (of --mode disagg the disaggregated one, else "
+                      "the aggregated), in aiconfigurator's columns");
   command->add_flag("--json", options->json, "One JSON document");
   command->footer(
       "Example:\n  dsaperf sweep zai-org/GLM-5-FP8 --system h200_sxm --gpus 8 --isl 4096 --osl "

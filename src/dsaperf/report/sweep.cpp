@@ -2,10 +2,14 @@
 
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/serving/launch_command.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <initializer_list>
+#include <utility>
+#include <vector>
 
 namespace dsaperf::report {
 namespace {
@@ -52,7 +56,9 @@ ordered_json candidate_json(const Candidate& c, const serving::SweepResult& resu
     document["prefill"] = {{"layout", c.prefill->layout.text()},
                            {"workers", c.prefill->workers},
                            {"decode_workers", c.prefill->decode_workers},
-                           {"busy", c.prefill->busy}};
+                           {"busy", c.prefill->busy},
+                           {"batch_per_rank", c.prefill->batch},
+                           {"memory_gib", c.prefill->memory.total() / kGibi}};
   if (c.simulation) {
     const auto percentiles = [](const serving::Percentiles& p) {
       return ordered_json{{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}, {"mean", p.mean}};
@@ -82,7 +88,101 @@ std::string indented_launch(const serving::SweepResult& result) {
 }
 
 std::string number(double value) {
-  return format_double(std::round(value * 1000) / 1000);
+  return format_double(serving::three_decimals(value));
+}
+
+// A row of aiconfigurator's table: its columns and what stands there.
+using Row = std::vector<std::pair<std::string, std::string>>;
+
+Row workload_columns(const serving::SweepResult& result, const serving::ClosedForm& form) {
+  const auto& in = result.inputs;
+  return {{"model", result.model},
+          {"isl", number(in.isl)},
+          {"osl", number(in.osl)},
+          {"prefix", number(in.prefix)},
+          {"concurrency", number(form.concurrency)},
+          {"request_rate", number(form.request_s)}};
+}
+
+Row rate_columns(const Candidate& c) {
+  return {{"seq/s", number(c.form.request_s)},
+          {"seq/s/gpu", number(c.form.request_s / c.gpus())},
+          {"tokens/s", number(c.form.output_tok_s)},
+          {"tokens/s/gpu", number(c.tok_s_per_gpu())},
+          {"tokens/s/user", number(c.tok_s_per_user())}};
+}
+
+// `kind` stands before the columns: "(p)", "(d)" or nothing.
+Row worker_columns(const std::string& kind, const serving::Layout& l, const serving::Formats& f,
+                   const serving::MemoryUse& memory) {
+  return {{kind + "tp", std::to_string(l.tp)},
+          {kind + "pp", std::to_string(l.pp)},
+          {kind + "dp", std::to_string(l.dp)},
+          {kind + "moe_tp", std::to_string(l.moe_tp)},
+          {kind + "moe_ep", std::to_string(l.moe_ep)},
+          {kind + "cp", std::to_string(l.cp)},
+          {kind + "parallel", l.text()},
+          {kind + "gemm", f.gemm},
+          {kind + "kvcache", f.kv},
+          {kind + "fmha", f.fmha},
+          {kind + "moe", f.moe},
+          {kind + "comm", "half"},
+          {kind + "memory", number(memory.total() / kGibi)}};
+}
+
+Row source_columns(const std::string& kind, const Candidate& c,
+                   const serving::SweepResult& result) {
+  return {{kind + "backend", std::string(serving::name(c.engine))},
+          {kind + "version", c.version},
+          {kind + "system", result.system}};
+}
+
+Row joined(std::initializer_list<Row> parts) {
+  Row row;
+  for (const Row& part : parts) row.insert(row.end(), part.begin(), part.end());
+  return row;
+}
+
+Row aggregated_row(const Candidate& c, const serving::SweepResult& result) {
+  const auto& f = c.form;
+  return joined({workload_columns(result, f),
+                 {{"bs", number(c.batch)},
+                  {"global_bs", number(c.batch * c.layout.dp)},
+                  {"ttft", number(f.ttft_ms)},
+                  {"tpot", number(f.tpot_ms)},
+                  {"request_latency", number(f.request_ms)}},
+                 rate_columns(c),
+                 {{"num_total_gpus", std::to_string(c.gpus())}},
+                 worker_columns("", c.layout, c.formats, f.memory),
+                 {{"ctx_tokens", number(c.chunk)}},
+                 source_columns("", c, result),
+                 {{"tokens/s/gpu_cluster", number(c.tok_s_per_cluster_gpu(result.inputs.gpus))}}});
+}
+
+Row disaggregated_row(const Candidate& c, const serving::SweepResult& result) {
+  const auto& f = c.form;
+  const auto& p = *c.prefill;
+  serving::Formats decode = c.formats;
+  decode.fmha = decode.kv;  // so the package writes it
+  return joined({workload_columns(result, f),
+                 {{"(p)bs", number(p.batch)},
+                  {"(p)global_bs", number(p.batch * p.layout.dp)},
+                  {"(p)workers", std::to_string(p.workers)},
+                  {"(d)bs", number(c.batch)},
+                  {"(d)global_bs", number(c.batch * c.layout.dp)},
+                  {"(d)workers", std::to_string(p.decode_workers)},
+                  {"ttft", number(f.ttft_ms)},
+                  {"tpot", number(f.tpot_ms)},
+                  {"request_latency", number(f.request_ms)}},
+                 rate_columns(c),
+                 {{"(p)seq/s/worker", number(p.requests_s)},
+                  {"(d)seq/s/worker", number(p.decode_requests_s)},
+                  {"num_total_gpus", std::to_string(c.gpus())}},
+                 worker_columns("(p)", p.layout, c.formats, p.memory),
+                 source_columns("(p)", c, result),
+                 worker_columns("(d)", c.layout, decode, f.memory),
+                 source_columns("(d)", c, result),
+                 {{"tokens/s/gpu_cluster", number(c.tok_s_per_cluster_gpu(result.inputs.gpus))}}});
 }
 
 }  // namespace
@@ -158,65 +258,17 @@ ordered_json json(const serving::SweepResult& result) {
 }
 
 std::string csv(const serving::SweepResult& result) {
+  const bool together = result.inputs.aggregated;
+  const auto row = [&](const Candidate& c) {
+    return together ? aggregated_row(c, result) : disaggregated_row(c, result);
+  };
   CsvWriter out;
-  for (const char* column : {"model",
-                             "isl",
-                             "osl",
-                             "prefix",
-                             "concurrency",
-                             "request_rate",
-                             "bs",
-                             "global_bs",
-                             "ttft",
-                             "tpot",
-                             "request_latency",
-                             "seq/s",
-                             "seq/s/gpu",
-                             "tokens/s",
-                             "tokens/s/gpu",
-                             "tokens/s/user",
-                             "num_total_gpus",
-                             "tp",
-                             "pp",
-                             "dp",
-                             "moe_tp",
-                             "moe_ep",
-                             "cp",
-                             "parallel",
-                             "gemm",
-                             "kvcache",
-                             "fmha",
-                             "moe",
-                             "comm",
-                             "memory",
-                             "ctx_tokens",
-                             "backend",
-                             "version",
-                             "system",
-                             "tokens/s/gpu_cluster"})
-    out.field(column);
+  Candidate none;
+  none.prefill.emplace();
+  for (const auto& [column, value] : row(none)) out.field(column);
   out.end_row();
-  const auto& in = result.inputs;
-  for (const auto& c : result.pareto) {
-    if (c.prefill) continue;  // other columns there
-    const auto& l = c.layout;
-    const auto& f = c.form;
-    out.field(result.model);
-    for (const double value :
-         {in.isl, in.osl, in.prefix, f.concurrency, f.request_s, c.batch, c.batch * l.dp, f.ttft_ms,
-          f.tpot_ms, f.request_ms, f.request_s, f.request_s / l.gpus(), f.output_tok_s,
-          c.tok_s_per_gpu(), c.tok_s_per_user()})
-      out.field(number(value));
-    for (const int value : {l.gpus(), l.tp, l.pp, l.dp, l.moe_tp, l.moe_ep, l.cp}) out.field(value);
-    out.field(l.text())
-        .field(c.formats.gemm)
-        .field(c.formats.kv)
-        .field(c.formats.fmha)
-        .field(c.formats.moe)
-        .field("half");
-    out.field(number(f.memory.total() / kGibi)).field(number(c.chunk));
-    out.field(serving::name(c.engine)).field(c.version).field(result.system);
-    out.field(number(c.tok_s_per_cluster_gpu(in.gpus)));
+  for (const auto& c : together ? result.aggregated_pareto : result.disaggregated_pareto) {
+    for (const auto& [column, value] : row(c)) out.field(value);
     out.end_row();
   }
   return out.text();

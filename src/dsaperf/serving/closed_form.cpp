@@ -81,6 +81,10 @@ MemoryUse peak_memory(const PassModel& model, const perfdb::SystemFile& system,
 
 }  // namespace
 
+double three_decimals(double value) {
+  return std::nearbyint(value * 1000) / 1000;
+}
+
 Result<ClosedForm> static_batch(const PassModel& model, const perfdb::SystemFile& system,
                                 const std::string& version, const Workload& work, double batch,
                                 StaticPhase phase, const EngineOptions& options, double stride) {

@@ -44,6 +44,9 @@ struct ClosedForm {
   double mixed_decode_requests = 0;
 };
 
+// With three decimals, as the package's tables have them: a half goes to the even one.
+double three_decimals(double value);
+
 enum class StaticPhase { kBoth, kContext, kGeneration };
 
 // A batch of `batch` requests a rank: prefill together, then decode together. Decode is asked at

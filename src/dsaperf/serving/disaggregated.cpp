@@ -298,6 +298,11 @@ class Simulator {
 
 }  // namespace
 
+double transfer_ms(const perfdb::SystemFile& system, double bytes, int gpus) {
+  return bytes / (gpus <= system.gpus_per_node ? system.intra_node_bw : system.inter_node_bw) *
+         1000;
+}
+
 Result<DisaggregatedResult> simulate_disaggregated(const DisaggregatedInputs& inputs,
                                                    const StepTimes& prefill,
                                                    const StepTimes& decode) {

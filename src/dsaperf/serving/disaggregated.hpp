@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/core/error.hpp"
+#include "dsaperf/predict/compatible/operator_set.hpp"
 #include "dsaperf/serving/simulation.hpp"
 
 namespace dsaperf::serving {
@@ -27,6 +28,10 @@ struct DisaggregatedResult {
   double prefill_busy = 0;       // share of the time that prefill ranks work
   double decode_busy = 0;
 };
+
+// Of `bytes` from a prefill to a decode worker, in a deployment of `gpus`: at the speed inside a
+// node where all are in one, else between nodes.
+double transfer_ms(const perfdb::SystemFile& system, double bytes, int gpus);
 
 // Prompts go to the prefill rank that is free first, in order of arrival, several to a step while
 // they fit into its chunk; their caches travel to the decode rank with the fewest requests. The

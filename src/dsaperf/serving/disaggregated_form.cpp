@@ -1,20 +1,9 @@
 #include "dsaperf/serving/disaggregated_form.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace dsaperf::serving {
 namespace {
-
-// aiconfigurator's margins: passes take so much longer than their operators, a first token waits so
-// many prefills, and so much of each kind's requests a second is reached together.
-struct Margins {
-  double prefill = 1.1, decode = 1.08;
-  double first_token = 1.8;
-  double prefill_rate = 0.9, decode_rate = 0.92;
-};
-constexpr Margins kNoMargins{
-    .prefill = 1, .decode = 1, .first_token = 1, .prefill_rate = 1, .decode_rate = 1};
 
 void stretch(PassTime& pass, double factor) {
   pass.ms *= factor;
@@ -33,47 +22,66 @@ void stretch(ClosedForm& form, double factor) {
   form.output_tok_s /= factor;
 }
 
-// As numpy does: draft tokens turn three decimals into four, and a half goes to the even one.
-double rounded(double value) {
-  return std::nearbyint(value * 1000) / 1000;
+}  // namespace
+
+Margins Margins::of(const Quirks& quirks) {
+  if (!quirks.has(Quirk::kDisaggregatedMargins)) return {};
+  return {
+      .prefill = 1.1, .decode = 1.08, .first_token = 1.8, .prefill_rate = 0.9, .decode_rate = 0.92};
 }
 
-}  // namespace
+Result<ClosedForm> static_worker(const FormWorkers& workers, const perfdb::SystemFile& system,
+                                 const std::string& version, const Workload& work,
+                                 StaticPhase phase) {
+  DSAPERF_TRY_ASSIGN(auto form, static_batch(workers.model, system, version, work, workers.batch,
+                                             phase, workers.options));
+  const auto margins = Margins::of(workers.model.inputs().quirks);
+  stretch(form, phase == StaticPhase::kContext ? margins.prefill : margins.decode);
+  return form;
+}
+
+double worker_rate(const ClosedForm& worker, double tokens_a_step, const Quirks& quirks) {
+  return quirks.has(Quirk::kRoundedWorkerRates)
+             ? three_decimals(three_decimals(worker.request_s / tokens_a_step) * tokens_a_step)
+             : worker.request_s;
+}
+
+ClosedForm joined(const FormPair& pair, const Workload& work, double transfer_ms,
+                  const Quirks& quirks) {
+  const auto margins = Margins::of(quirks);
+  ClosedForm all;
+  all.context = pair.prefill.context;
+  all.generation = pair.decode.generation;
+  all.memory = pair.decode.memory;
+  all.fit = pair.prefill.fit != Fit::kFits ? pair.prefill.fit : pair.decode.fit;
+  all.ttft_ms = pair.prefill.ttft_ms * margins.first_token +
+                (quirks.has(Quirk::kTransferFree) ? 0 : transfer_ms);
+  all.tpot_ms = pair.decode.tpot_ms;
+  all.request_ms = all.ttft_ms + all.tpot_ms * std::max(work.osl - 1, 0.0);
+  all.request_s =
+      std::min(worker_rate(pair.prefill, 1, quirks) * pair.prefill_count * margins.prefill_rate,
+               worker_rate(pair.decode, pair.decode_tokens_a_step, quirks) * pair.decode_count *
+                   margins.decode_rate);
+  all.output_tok_s = all.request_s * work.osl;
+  all.concurrency = pair.decode.concurrency * pair.decode_count;
+  return all;
+}
 
 Result<DisaggregatedForm> disaggregated_form(const FormWorkers& prefill, const FormWorkers& decode,
                                              const perfdb::SystemFile& system,
                                              const std::string& version, const Workload& work,
                                              double transfer_ms) {
-  const Quirks& quirks = prefill.model.inputs().quirks;
-  const Margins margins = quirks.has(Quirk::kDisaggregatedMargins) ? Margins() : kNoMargins;
   DisaggregatedForm form;
-  DSAPERF_TRY_ASSIGN(form.prefill, static_batch(prefill.model, system, version, work, prefill.batch,
-                                                StaticPhase::kContext, prefill.options));
-  DSAPERF_TRY_ASSIGN(form.decode, static_batch(decode.model, system, version, work, decode.batch,
-                                               StaticPhase::kGeneration, decode.options));
-  stretch(form.prefill, margins.prefill);
-  stretch(form.decode, margins.decode);
-
-  // A worker's requests a second are rounded before draft tokens multiply them, and after.
-  const auto rate = [&](const ClosedForm& worker, double tokens_a_step) {
-    return quirks.has(Quirk::kRoundedWorkerRates)
-               ? rounded(rounded(worker.request_s / tokens_a_step) * tokens_a_step)
-               : worker.request_s;
-  };
-  auto& all = form.all;
-  all.context = form.prefill.context;
-  all.generation = form.decode.generation;
-  all.memory = form.decode.memory;
-  all.fit = form.prefill.fit != Fit::kFits ? form.prefill.fit : form.decode.fit;
-  all.ttft_ms = form.prefill.ttft_ms * margins.first_token +
-                (quirks.has(Quirk::kTransferFree) ? 0 : transfer_ms);
-  all.tpot_ms = form.decode.tpot_ms;
-  all.request_ms = all.ttft_ms + all.tpot_ms * std::max(work.osl - 1, 0.0);
-  all.request_s = std::min(
-      rate(form.prefill, 1) * prefill.count * margins.prefill_rate,
-      rate(form.decode, decode.options.tokens_a_step) * decode.count * margins.decode_rate);
-  all.output_tok_s = all.request_s * work.osl;
-  all.concurrency = form.decode.concurrency * decode.count;
+  DSAPERF_TRY_ASSIGN(form.prefill,
+                     static_worker(prefill, system, version, work, StaticPhase::kContext));
+  DSAPERF_TRY_ASSIGN(form.decode,
+                     static_worker(decode, system, version, work, StaticPhase::kGeneration));
+  form.all = joined({.prefill = form.prefill,
+                     .prefill_count = prefill.count,
+                     .decode = form.decode,
+                     .decode_count = decode.count,
+                     .decode_tokens_a_step = decode.options.tokens_a_step},
+                    work, transfer_ms, prefill.model.inputs().quirks);
   return form;
 }
 

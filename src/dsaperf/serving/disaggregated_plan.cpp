@@ -21,7 +21,7 @@ std::optional<DisaggregatedPlan> best_of(const RoleTimes& prefill, const RoleTim
   const int d_gpus = decode.layout.gpus();
   for (int p = 1; p * p_gpus < limits.gpus; ++p) {
     const double servers = p * prefill.ranks();
-    const double most = servers / *prefill.prefill_ms * 1000;  // requests a second
+    const double most = p * prefill.prefill_requests_s();
     for (int d = 1; p * p_gpus + d * d_gpus <= limits.gpus; ++d) {
       const int gpus = p * p_gpus + d * d_gpus;
       for (const auto& point : decode.decode) {

@@ -21,6 +21,7 @@ struct RoleTimes {
   std::vector<Decode> decode;  // that fit, by batch
 
   double ranks() const { return layout.dp * layout.pp; }
+  double prefill_requests_s() const { return ranks() / *prefill_ms * 1000; }
 };
 
 struct PlanLimits {

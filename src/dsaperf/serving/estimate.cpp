@@ -268,7 +268,8 @@ class Estimator {
     batch_ = std::max(1.0, std::round(asked / decode_ranks));
     out_.concurrency = asked;
     DSAPERF_TRY(show_passes(prefill, decode));
-    const double transfer = transfer_ms(out_.prefill_capacity->cache_bytes_per_token * p.layout.pp);
+    const double transfer = transfer_ms(
+        set_.system(), out_.prefill_capacity->cache_bytes_per_token * p.layout.pp, out_.gpus);
     out_.transfer_ms = transfer * in_.isl;
     DSAPERF_TRY_ASSIGN(const auto asked_traffic, traffic(1));
     const DisaggregatedInputs inputs{
@@ -299,13 +300,6 @@ class Estimator {
     return std::move(out_);
   }
 
-  // Inside a node where all workers are in one.
-  double transfer_ms(double bytes) const {
-    const auto& system = set_.system();
-    return bytes /
-           (out_.gpus <= system.gpus_per_node ? system.intra_node_bw : system.inter_node_bw) * 1000;
-  }
-
   // Without a queue there is no more than one prompt a prefill rank, unless it is said.
   Result<Estimate> disaggregated_compatible(const PassModel& prefill, const PassModel& decode) {
     const Workers& p = in_.prefill;
@@ -319,7 +313,9 @@ class Estimator {
     const double ranks = d.count * d.layout.dp;
     batch_ = std::max(1.0, std::floor(in_.concurrency.value_or(1) / ranks));
     out_.transfer_ms = transfer_ms(
-        in_.isl * cache_bytes_per_token(prefill.inputs().shape, out_.formats, in_.quirks));
+        set_.system(),
+        in_.isl * cache_bytes_per_token(prefill.inputs().shape, out_.formats, in_.quirks),
+        out_.gpus);
     DSAPERF_TRY_ASSIGN(auto form, disaggregated_form(side(prefill, p, p.max_batch.value_or(1)),
                                                      side(decode, d, batch_), set_.system(),
                                                      set_.version(), workload(), out_.transfer_ms));

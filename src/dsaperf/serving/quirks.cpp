@@ -40,6 +40,15 @@ constexpr std::array<Entry, kQuirkCount> kEntries = {{
      "disaggregated: a prompt's cache reaches the decode worker in no time"},
     {Quirk::kRoundedWorkerRates, "rounded_worker_rates",
      "disaggregated: a worker's requests a second are rounded to three decimals"},
+    {Quirk::kSameTpOnSglang, "same_tp_on_sglang",
+     "sweep, disaggregated: prefill and decode workers of SGLang have the same tp, unless one "
+     "exchanges experts by DeepEP"},
+    {Quirk::kRankedWithoutCp, "ranked_without_cp",
+     "sweep, disaggregated: prefill workers are ranked as if context parallelism took no GPUs"},
+    {Quirk::kNarrowSearch, "narrow_search",
+     "sweep, disaggregated: 32 prefill workers, 16 batches of a decode layout and 5 decode layouts "
+     "a TPOT limit are kept, one prompt a prefill rank, in groups of 1, 2, 4, 8, 16, 24 ... 128 "
+     "GPUs (any number up to 512 where DeepEP's exchanges were measured)"},
 }};
 
 constexpr auto kAll = [] {

@@ -25,8 +25,11 @@ enum class Quirk {
   kDisaggregatedMargins,  // fixed margins on passes, first token and rates of disaggregated workers
   kTransferFree,          // a prompt's cache takes no time from a prefill to a decode worker
   kRoundedWorkerRates,    // a worker's requests a second have three decimals before they are used
+  kSameTpOnSglang,        // a sweep's prefill and decode workers of SGLang have the same tp
+  kRankedWithoutCp,       // a sweep ranks prefill workers as if context parallelism took no GPUs
+  kNarrowSearch,          // a sweep of disaggregated workers leaves most of them out
 };
-inline constexpr int kQuirkCount = 13;
+inline constexpr int kQuirkCount = 16;
 
 // Stable snake_case name, and one sentence on what it does.
 std::string_view name(Quirk quirk);

@@ -1,6 +1,7 @@
 #include "dsaperf/serving/sweep.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/serving/disaggregated_pairs.hpp"
 #include "dsaperf/serving/disaggregated_plan.hpp"
 #include "dsaperf/serving/step_times.hpp"
 
@@ -8,13 +9,14 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <map>
 #include <ranges>
 #include <thread>
 
 namespace dsaperf::serving {
 namespace {
 
-constexpr std::array kSizes = {1, 2, 4, 8, 16};
+constexpr int kLargestWorker = 16;  // GPUs; 64 where exchanges between nodes were measured
 constexpr std::size_t kRowsATarget = 10;
 
 // Requests of a rank that are tried.
@@ -51,19 +53,6 @@ std::vector<double> chunks(double isl) {
   return list;
 }
 
-double rounded(double value) {
-  return std::round(value * 1000) / 1000;
-}
-
-// TPOT limits under which aiconfigurator keeps the ten best rows of a layout each; what is on its
-// front depends on them.
-std::vector<double> tpot_targets() {
-  std::vector<double> list;
-  for (int t = 1; t < 20; ++t) list.push_back(t);
-  for (int t = 20; t < 300; t += 5) list.push_back(t);
-  return list;
-}
-
 // Calls `work` with 0 ... count - 1 on up to `threads` threads (0: as many as there are).
 template <typename Work>
 void for_each_index(std::size_t count, int threads, const Work& work) {
@@ -86,6 +75,7 @@ struct Job {
   std::optional<Capacity> capacity;  // method model
   std::vector<Candidate> points;     // that fit
   RoleTimes roles;                   // method model: as a worker of one kind
+  PhaseWorkers phases;               // method compatible: the same
   std::string rejected;
   int priced = 0;
   bool memory_ends = false;  // the list of points
@@ -127,8 +117,8 @@ class Sweeper {
       else if (in_.aggregated)
         take(job);
     }
-    if (in_.disaggregated && !compatible())
-      for (const auto* set : sets_) add_disaggregated(*set);
+    if (in_.disaggregated)
+      for (const auto* set : sets_) compatible() ? add_pairs(*set) : add_disaggregated(*set);
     rank();
     simulate_best();
     return std::move(out_);
@@ -142,12 +132,20 @@ class Sweeper {
     FormatChoice choice = in_.formats;
     if (choice.kv.empty() && !compatible() && shape_.attention == ModelShape::Attention::kDsa)
       choice.kv = default_kv(engine, system.sm_version, shape_.architecture);
-    return formats_of(spec_, choice, compatible());
+    return formats_of(spec_, choice, compatible() && in_.quirks.has(Quirk::kGlmFp8AttentionAsBf16));
   }
 
-  std::vector<Job> make_jobs(Engine engine, predict::compatible::OperatorSet& set) const {
+  std::vector<Job> make_jobs(Engine engine, predict::compatible::OperatorSet& set) {
     std::vector<Job> jobs;
-    for (const Layout& layout : layouts(engine, shape_, in_.gpus, compatible())) {
+    LayoutSearch search{.gpus = in_.gpus, .largest = kLargestWorker};
+    if (compatible()) {
+      search.context_parallel = true;
+      search.two_stages = in_.gpus >= 16 && set.system().sm_version >= 100;
+      bool& between = between_nodes_[static_cast<std::size_t>(engine)];
+      between = between_nodes(engine, set);
+      if (between) search.largest = 64;
+    }
+    for (const Layout& layout : layouts(engine, shape_, search)) {
       Job job;
       job.engine = engine;
       job.layout = layout;
@@ -168,7 +166,7 @@ class Sweeper {
                              .layout = layout,
                              .formats = formats(engine, set.system()),
                              .engine = engine,
-                             .quirks = compatible() ? Quirks::all() : Quirks::none()};
+                             .quirks = compatible() ? in_.quirks : Quirks::none()};
     inputs.deepep = compatible() && engine == Engine::kSglang &&
                     shape_.attention == ModelShape::Attention::kDsa && layout.moe_tp == 1 &&
                     layout.moe_ep % set.system().gpus_per_node == 0;
@@ -179,6 +177,13 @@ class Sweeper {
     return PassModel::make(inputs, set);
   }
 
+  // Whether DeepEP's exchanges were measured for experts over two nodes.
+  bool between_nodes(Engine engine, predict::compatible::OperatorSet& set) const {
+    const int ranks = 2 * set.system().gpus_per_node;
+    const auto model = passes(engine, {.dp = ranks, .moe_ep = ranks}, set);
+    return model && model->inputs().deepep;
+  }
+
   const predict::compatible::OperatorSet& set_of(Engine engine) const {
     const auto own = std::find_if(sets_.begin(), sets_.end(),
                                   [&](const auto* set) { return set->backend() == name(engine); });
@@ -187,6 +192,14 @@ class Sweeper {
 
   void price(Job& job) const {
     if (!job.model) return;
+    if (compatible() && in_.disaggregated) {
+      auto workers = phase_workers(*job.model, set_of(job.engine), in_);
+      if (workers)
+        job.phases = *std::move(workers);
+      else if (!in_.aggregated)
+        job.rejected = workers.error().message();
+      if (!in_.aggregated) return;
+    }
     const auto done = price_points(job);
     if (!done) job.rejected = done.error().message();
   }
@@ -285,8 +298,9 @@ class Sweeper {
         best_plans(roles, {.gpus = in_.gpus,
                            .osl = in_.osl,
                            .delay_ms = host_delay_ms(host_of(engine), in_.isl),
-                           .transfer_inside_ms = prompt_bytes / set.system().intra_node_bw * 1000,
-                           .transfer_outside_ms = prompt_bytes / set.system().inter_node_bw * 1000,
+                           .transfer_inside_ms = transfer_ms(set.system(), prompt_bytes, 1),
+                           .transfer_outside_ms = transfer_ms(set.system(), prompt_bytes,
+                                                              set.system().gpus_per_node + 1),
                            .gpus_per_node = set.system().gpus_per_node,
                            .ttft_ms = in_.ttft_limit_ms,
                            .tpot_ms = in_.tpot_limit_ms});
@@ -306,21 +320,25 @@ class Sweeper {
     for (const auto& plan : plans) {
       const Job& prefill = *of[plan.prefill];
       const Job& decode = *of[plan.decode];
-      Candidate candidate{.engine = engine,
-                          .version = set.version(),
-                          .layout = decode.layout,
-                          .formats = decode.model->inputs().formats,
-                          .batch = plan.batch,
-                          .chunk = chunk_of(engine, prefill.layout),
-                          .workers = in_.gpus / plan.gpus,
-                          .form = {},
-                          .meets_limits = true,
-                          .binds = binding(plan, roles[plan.decode]),
-                          .prefill = PrefillSide{.layout = prefill.layout,
-                                                 .workers = plan.prefill_workers,
-                                                 .decode_workers = plan.decode_workers,
-                                                 .busy = plan.prefill_busy},
-                          .simulation = {}};
+      Candidate candidate{
+          .engine = engine,
+          .version = set.version(),
+          .layout = decode.layout,
+          .formats = decode.model->inputs().formats,
+          .batch = plan.batch,
+          .chunk = chunk_of(engine, prefill.layout),
+          .workers = in_.gpus / plan.gpus,
+          .form = {},
+          .meets_limits = true,
+          .binds = binding(plan, roles[plan.decode]),
+          .prefill = PrefillSide{.layout = prefill.layout,
+                                 .workers = plan.prefill_workers,
+                                 .decode_workers = plan.decode_workers,
+                                 .busy = plan.prefill_busy,
+                                 .requests_s = prefill.roles.prefill_requests_s(),
+                                 .decode_requests_s = plan.requests_s / plan.decode_workers,
+                                 .memory = prefill.capacity->use},
+          .simulation = {}};
       auto& form = candidate.form;
       form.ttft_ms = plan.ttft_ms;
       form.tpot_ms = plan.tpot_ms;
@@ -332,6 +350,31 @@ class Sweeper {
       all_.push_back(candidate);
       out_.candidates.push_back(std::move(candidate));
     }
+  }
+
+  void add_pairs(const predict::compatible::OperatorSet& set) {
+    std::vector<PhaseWorkers> workers;
+    Engine engine = Engine::kSglang;
+    for (const Job& job : jobs_) {
+      if (&set_of(job.engine) != &set || !job.phases.model) continue;
+      engine = job.engine;
+      workers.push_back(job.phases);
+    }
+    std::map<std::string, Candidate> best;  // of a decode layout, within the limits
+    const bool between_nodes = between_nodes_[static_cast<std::size_t>(engine)];
+    for (Candidate& pair : paired_workers(workers, set, in_, between_nodes)) {
+      if (pair.meets_limits) {
+        const auto [known, fresh] = best.emplace(pair.layout.text(), pair);
+        if (!fresh &&
+            pair.tok_s_per_cluster_gpu(in_.gpus) > known->second.tok_s_per_cluster_gpu(in_.gpus))
+          known->second = pair;
+      }
+      all_.push_back(std::move(pair));
+    }
+    if (best.empty() && !workers.empty())
+      out_.rejected.push_back(
+          {engine, "disaggregated", "no pair of prefill and decode workers meets the limits"});
+    for (auto& [layout, candidate] : best) out_.candidates.push_back(std::move(candidate));
   }
 
   std::string binding(const DisaggregatedPlan& plan, const RoleTimes& decode) const {
@@ -349,7 +392,11 @@ class Sweeper {
                        if (a.meets_limits != b.meets_limits) return a.meets_limits;
                        return a.tok_s_per_cluster_gpu(in_.gpus) > b.tok_s_per_cluster_gpu(in_.gpus);
                      });
-    out_.pareto = front();
+    out_.pareto = front(all_);
+    const auto middle = std::stable_partition(all_.begin(), all_.end(),
+                                              [](const Candidate& c) { return !c.prefill; });
+    out_.aggregated_pareto = front({all_.begin(), middle});
+    out_.disaggregated_pareto = front({middle, all_.end()});
   }
 
   // The closed form ranks; what it puts first is simulated.
@@ -385,9 +432,6 @@ class Sweeper {
     if (candidate.prefill) {
       const auto& side = *candidate.prefill;
       const Job& first = job_of(candidate.engine, side.layout);
-      const auto& system = set_of(candidate.engine).system();
-      const double link =
-          candidate.gpus() <= system.gpus_per_node ? system.intra_node_bw : system.inter_node_bw;
       const auto result = simulate_disaggregated(
           {.traffic = traffic(host, candidate.form.concurrency),
            .prefill = {.ranks = static_cast<int>(side.workers * first.roles.ranks()),
@@ -397,7 +441,8 @@ class Sweeper {
                       .max_batch = static_cast<int>(candidate.batch),
                       .cache_tokens = job.capacity->cache_tokens},
            .transfer_ms_per_token =
-               job.capacity->cache_bytes_per_token * job.layout.pp / link * 1000},
+               transfer_ms(set_of(candidate.engine).system(),
+                           job.capacity->cache_bytes_per_token * job.layout.pp, candidate.gpus())},
           WorkerSteps(*first.model, host), steps);
       if (result) candidate.simulation = result->requests;
       return;
@@ -492,7 +537,7 @@ class Sweeper {
         if (points[i].form.tpot_ms <= target && points[i].form.ttft_ms <= in_.ttft_limit_ms)
           rows.push_back(i);
       std::stable_sort(rows.begin(), rows.end(), [&](std::size_t a, std::size_t b) {
-        return rounded(points[a].form.request_s) > rounded(points[b].form.request_s);
+        return three_decimals(points[a].form.request_s) > three_decimals(points[b].form.request_s);
       });
       if (rows.size() > kRowsATarget) rows.resize(kRowsATarget);
       for (const std::size_t row : rows) kept[row] = true;
@@ -502,15 +547,17 @@ class Sweeper {
   }
 
   // Points that no other beats in both.
-  std::vector<Candidate> front() {
-    const auto user = [](const Candidate& c) { return rounded(c.tok_s_per_user()); };
-    const auto gpu = [&](const Candidate& c) { return rounded(c.tok_s_per_cluster_gpu(in_.gpus)); };
-    std::stable_sort(all_.begin(), all_.end(), [&](const Candidate& a, const Candidate& b) {
+  std::vector<Candidate> front(std::vector<Candidate> points) const {
+    const auto user = [](const Candidate& c) { return three_decimals(c.tok_s_per_user()); };
+    const auto gpu = [&](const Candidate& c) {
+      return three_decimals(c.tok_s_per_cluster_gpu(in_.gpus));
+    };
+    std::stable_sort(points.begin(), points.end(), [&](const Candidate& a, const Candidate& b) {
       return user(a) != user(b) ? user(a) < user(b) : gpu(a) < gpu(b);
     });
     std::vector<Candidate> front;
     double best = -1;
-    for (const Candidate& candidate : std::ranges::reverse_view(all_)) {
+    for (const Candidate& candidate : std::ranges::reverse_view(points)) {
       if (gpu(candidate) <= best) continue;
       best = gpu(candidate);
       front.push_back(candidate);
@@ -524,6 +571,7 @@ class Sweeper {
   ModelShape shape_;
   std::vector<const predict::compatible::OperatorSet*> sets_;  // of the run
   std::array<HostCosts, 3> hosts_;                             // by engine
+  std::array<bool, 3> between_nodes_ = {};                     // by engine, see paired_workers
   std::vector<Job> jobs_;
   std::vector<Candidate> all_;
   SweepResult out_;
@@ -531,97 +579,32 @@ class Sweeper {
 
 }  // namespace
 
-std::vector<Layout> layouts(Engine engine, const ModelShape& shape, int gpus,
-                            bool with_context_parallel) {
+std::vector<Layout> layouts(Engine engine, const ModelShape& shape, const LayoutSearch& search) {
   std::vector<Layout> list;
-  const bool glm = shape.architecture == "GlmMoeDsaForCausalLM";
-  for (const int tp : kSizes) {
-    for (const int dp : kSizes) {
-      for (const int moe_tp : kSizes) {
-        for (const int moe_ep : kSizes) {
-          for (const int cp : kSizes) {
-            const Layout layout{.tp = tp, .dp = dp, .moe_tp = moe_tp, .moe_ep = moe_ep, .cp = cp};
-            if (layout.gpus() > gpus || tp * dp * cp != moe_tp * moe_ep) continue;
-            if (engine == Engine::kTrtllm && dp > 1 && tp > 1) continue;
-            if (engine == Engine::kVllm && moe_tp > 1 && moe_ep > 1) continue;
-            const bool may_split =
-                with_context_parallel && engine == Engine::kSglang && glm && tp == 1 && dp == 1;
-            if (cp > 1 && (!may_split || cp > 8)) continue;
-            list.push_back(layout);
-          }
-        }
-      }
-    }
-  }
+  const bool may_split = search.context_parallel && engine == Engine::kSglang &&
+                         shape.architecture == "GlmMoeDsaForCausalLM";
+  const auto add = [&](const Layout& l) {
+    if (l.gpus() > std::min(search.gpus, search.largest)) return;
+    if (l.tp * l.dp * l.cp != l.moe_tp * l.moe_ep) return;
+    if (engine == Engine::kTrtllm && l.dp > 1 && l.tp > 1) return;
+    if (engine == Engine::kVllm && l.moe_tp > 1 && l.moe_ep > 1) return;
+    if (l.cp > 1 && (!may_split || l.tp > 1 || l.dp > 1)) return;
+    list.push_back(l);
+  };
+  constexpr int kLargestTp = 16, kLargestCp = 8;
+  for (int tp = 1; tp <= kLargestTp; tp *= 2)
+    for (int pp = 1; pp <= (search.two_stages ? 2 : 1); pp *= 2)
+      for (int dp = 1; dp <= search.largest; dp *= 2)
+        for (int moe_tp = 1; moe_tp <= kLargestTp; moe_tp *= 2)
+          for (int moe_ep = 1; moe_ep <= search.largest; moe_ep *= 2)
+            for (int cp = 1; cp <= kLargestCp; cp *= 2)
+              add({.tp = tp, .pp = pp, .dp = dp, .moe_tp = moe_tp, .moe_ep = moe_ep, .cp = cp});
   return list;
 }
 
 Result<SweepResult> sweep(const model::ModelSpec& spec, const std::vector<Engine>& engines,
                           const OpenTables& open, const SweepInputs& inputs) {
   return Sweeper(spec, inputs).run(engines, open);
-}
-
-namespace {
-
-std::string worker_command(const Candidate& c, const Layout& l, const std::string& model) {
-  const double requests = c.batch * l.dp;
-  switch (c.engine) {
-    case Engine::kSglang: {
-      std::string text = fmt::format("python3 -m sglang.launch_server --model-path {} --tp-size {}",
-                                     model, l.tp * l.dp);
-      if (l.dp > 1) text += fmt::format(" --dp-size {} --enable-dp-attention", l.dp);
-      if (l.moe_ep > 1) text += fmt::format(" --ep-size {}", l.moe_ep);
-      if (l.pp > 1) text += fmt::format(" --pp-size {}", l.pp);
-      return text +
-             fmt::format(
-                 " --kv-cache-dtype {} --chunked-prefill-size {:.0f} --max-running-requests {:.0f}",
-                 c.formats.kv == "fp8" ? "fp8_e4m3" : "bfloat16", c.chunk * l.dp, requests);
-    }
-    case Engine::kVllm: {
-      std::string text = fmt::format("vllm serve {} --tensor-parallel-size {}", model, l.tp);
-      if (l.dp > 1) text += fmt::format(" --data-parallel-size {}", l.dp);
-      if (l.moe_ep > 1) text += " --enable-expert-parallel";
-      if (l.pp > 1) text += fmt::format(" --pipeline-parallel-size {}", l.pp);
-      return text +
-             fmt::format(
-                 " --kv-cache-dtype {} --max-num-batched-tokens {:.0f} --max-num-seqs {:.0f}",
-                 c.formats.kv == "fp8" ? "fp8" : "auto", c.chunk + c.batch, c.batch);
-    }
-    case Engine::kTrtllm: {
-      std::string text =
-          fmt::format("trtllm-serve {} --tp_size {} --ep_size {}", model, l.tp * l.dp, l.moe_ep);
-      if (l.pp > 1) text += fmt::format(" --pp_size {}", l.pp);
-      text += fmt::format(" --max_num_tokens {:.0f} --max_batch_size {:.0f}", c.chunk + c.batch,
-                          c.batch);
-      return l.dp > 1
-                 ? text + " --extra_llm_api_options attention_dp.yaml  # enable_attention_dp: true"
-                 : text;
-    }
-  }
-  return "";
-}
-
-}  // namespace
-
-std::string launch_command(const Candidate& candidate, const std::string& model) {
-  const auto decode = worker_command(candidate, candidate.layout, model);
-  if (!candidate.prefill) return decode;
-  const auto prefill = worker_command(candidate, candidate.prefill->layout, model);
-  switch (candidate.engine) {
-    case Engine::kSglang:
-      return prefill + " --disaggregation-mode prefill\n" + decode +
-             " --disaggregation-mode decode";
-    case Engine::kVllm: {
-      constexpr auto kTransfer =
-          R"( --kv-transfer-config '{{"kv_connector":"NixlConnector","kv_role":"{}"}}')";
-      return prefill + fmt::format(kTransfer, "kv_producer") + "\n" + decode +
-             fmt::format(kTransfer, "kv_consumer");
-    }
-    case Engine::kTrtllm:
-      return prefill + "  # context server of trtllm-serve disaggregated\n" + decode +
-             "  # generation server";
-  }
-  return decode;
 }
 
 }  // namespace dsaperf::serving

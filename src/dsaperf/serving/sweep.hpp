@@ -22,7 +22,8 @@ struct SweepInputs {
   FormatChoice formats;
   int most_requests = 512;  // of one attention rank
   bool aggregated = true;
-  bool disaggregated = true;  // method model
+  bool disaggregated = true;
+  Quirks quirks = Quirks::all();  // of the compatible method
   // Best candidates that are simulated as well (method model): percentiles, and whether the limits
   // hold then too.
   int simulate = 3;
@@ -32,9 +33,13 @@ struct SweepInputs {
 // Where a candidate prefills: workers of their own.
 struct PrefillSide {
   Layout layout;
+  double batch = 1;  // prompts of one attention rank at a time
   int workers = 0;
-  int decode_workers = 0;  // that they serve
-  double busy = 0;         // share of the time
+  int decode_workers = 0;        // that they serve
+  double busy = 0;               // share of the time
+  double requests_s = 0;         // that one worker could do
+  double decode_requests_s = 0;  // and one of decode
+  MemoryUse memory;              // of a prefill worker; `form` has that of decode
 };
 
 // One way to use the GPUs: a layout of workers, how many requests each holds, and what comes of it.
@@ -76,25 +81,27 @@ struct SweepResult {
   std::string model, system;
   std::vector<Candidate>
       candidates;  // the best of each engine and layout, by throughput; limits first
-  std::vector<Candidate>
-      pareto;  // throughput a GPU against tokens a second a user, slowest user first
+  // Throughput a GPU against tokens a second a user, slowest user first: of all points, and of
+  // those with and without workers of their own for prefill.
+  std::vector<Candidate> pareto, aggregated_pareto, disaggregated_pareto;
   std::vector<Rejected> rejected;
   int points = 0;  // operating points that were priced
   std::vector<std::string> warnings;
 };
 
-// Every layout of one engine on up to `inputs.gpus` GPUs.
-std::vector<Layout> layouts(Engine engine, const ModelShape& shape, int gpus,
-                            bool with_context_parallel);
+// Every layout of one engine on up to `gpus` GPUs, and on up to `largest` a worker.
+struct LayoutSearch {
+  int gpus = 8;
+  int largest = 16;
+  bool context_parallel = false;  // GLM on SGLang: prefill sharded over the sequence
+  bool two_stages = false;        // pipelines of two stages as well
+};
+std::vector<Layout> layouts(Engine engine, const ModelShape& shape, const LayoutSearch& search);
 
 // `open` gives the tables of an engine, from several threads at once; one that fails is left out,
 // with a warning. The answer does not depend on the number of threads.
 using OpenTables = std::function<Result<predict::compatible::OperatorSet>(Engine)>;
 Result<SweepResult> sweep(const model::ModelSpec& spec, const std::vector<Engine>& engines,
                           const OpenTables& open, const SweepInputs& inputs);
-
-// Command lines that start a worker of this candidate, one a line; disaggregated: one of prefill
-// and one of decode.
-std::string launch_command(const Candidate& candidate, const std::string& model);
 
 }  // namespace dsaperf::serving

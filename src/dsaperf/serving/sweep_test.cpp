@@ -3,10 +3,13 @@
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/testing/fixtures.hpp"
 #include "dsaperf/model/load_model.hpp"
+#include "dsaperf/serving/launch_command.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <map>
 
 namespace dsaperf::serving {
@@ -52,8 +55,8 @@ TEST_F(SweepTest, TheFrontIsThePackages) {
   for (std::size_t i = 0; i < csv->fields().size(); ++i) column.emplace(csv->fields()[i], i);
   std::size_t at = 0;
   for (; *csv->next(); ++at) {
-    ASSERT_LT(at, result.pareto.size());
-    const auto& point = result.pareto[at];
+    ASSERT_LT(at, result.aggregated_pareto.size());
+    const auto& point = result.aggregated_pareto[at];
     const auto number = [&](const char* name) {
       return *parse_double(csv->field(column.at(name)));
     };
@@ -67,7 +70,7 @@ TEST_F(SweepTest, TheFrontIsThePackages) {
     EXPECT_NEAR(point.form.memory.total() / (1 << 30), number("memory"), kRounding) << at;
     EXPECT_NEAR(point.tok_s_per_cluster_gpu(8), number("tokens/s/gpu_cluster"), kRounding) << at;
   }
-  EXPECT_EQ(at, result.pareto.size());
+  EXPECT_EQ(at, result.aggregated_pareto.size());
 }
 
 TEST_F(SweepTest, CandidatesMeetTheLimitsAndAreRanked) {
@@ -138,6 +141,66 @@ TEST_F(SweepTest, DisaggregatedWorkersFitTheirGpusAndTheLimits) {
   const auto none = run("deepseek-ai/DeepSeek-V3.2", {Engine::kSglang}, inputs);
   EXPECT_TRUE(none.candidates.empty());
   EXPECT_THAT(none.rejected.back().reason, ::testing::HasSubstr("and there are 8"));
+}
+
+TEST_F(SweepTest, CompatiblePairsShareTheirGpusAndTheSlowerKindCounts) {
+  SweepInputs inputs{.gpus = 16,
+                     .isl = 4096,
+                     .osl = 512,
+                     .ttft_limit_ms = 5000,
+                     .tpot_limit_ms = 60,
+                     .method = Method::kCompatible,
+                     .formats = {}};
+  inputs.aggregated = false;
+  const auto result = run("deepseek-ai/DeepSeek-V3.2", {Engine::kSglang}, inputs);
+  ASSERT_FALSE(result.candidates.empty());
+  for (const auto& candidate : result.disaggregated_pareto) {
+    ASSERT_TRUE(candidate.prefill);
+    const auto& side = *candidate.prefill;
+    EXPECT_EQ(candidate.gpus() * candidate.workers, 16);
+    EXPECT_LT(candidate.form.ttft_ms, 5000);
+    EXPECT_NEAR(candidate.form.request_s,
+                std::min(side.requests_s * side.workers * 0.9,
+                         candidate.prefill->decode_requests_s * side.decode_workers * 0.92),
+                1e-9);
+  }
+  for (const auto& candidate : result.candidates) EXPECT_LE(candidate.form.tpot_ms, 60);
+}
+
+TEST_F(SweepTest, EachQuirkOfTheSearchLeavesPairsOut) {
+  SweepInputs inputs{.gpus = 32,
+                     .isl = 8192,
+                     .osl = 256,
+                     .method = Method::kCompatible,
+                     .formats = {},
+                     .disaggregated = true};
+  inputs.aggregated = false;
+  const auto best = [&](std::initializer_list<Quirk> off) {
+    inputs.quirks = Quirks::all();
+    for (const Quirk quirk : off) inputs.quirks.set(quirk, false);
+    return run("zai-org/GLM-5-FP8", {Engine::kSglang}, inputs);
+  };
+  const auto all = best({});
+  const auto any_tp = best({Quirk::kSameTpOnSglang});
+  const auto differ = [](const SweepResult& result) {
+    return std::any_of(result.disaggregated_pareto.begin(), result.disaggregated_pareto.end(),
+                       [](const Candidate& c) { return c.prefill->layout.tp != c.layout.tp; });
+  };
+  EXPECT_FALSE(differ(all));
+  EXPECT_TRUE(differ(any_tp));
+  // With context parallelism's GPUs counted, its workers no longer lead the list of 32.
+  const auto split = [](const SweepResult& result) {
+    return std::count_if(result.disaggregated_pareto.begin(), result.disaggregated_pareto.end(),
+                         [](const Candidate& c) { return c.prefill->layout.cp > 1; });
+  };
+  EXPECT_LE(split(best({Quirk::kRankedWithoutCp})), split(all));
+  const auto most = [](const SweepResult& result) {
+    double tok_s = 0;
+    for (const auto& c : result.disaggregated_pareto)
+      tok_s = std::max(tok_s, c.tok_s_per_cluster_gpu(32));
+    return tok_s;
+  };
+  EXPECT_GE(most(best({Quirk::kNarrowSearch})), most(all));
 }
 
 TEST_F(SweepTest, LimitsThatNothingMeetsLeaveReasons) {
