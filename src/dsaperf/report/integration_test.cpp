@@ -163,9 +163,9 @@ TEST(IntegrationReportTest, ATimeBeyondATablesRowsIsNoAnswerWhereAnotherIsMeasur
   const auto detail = [&] {
     return answer(integration_document(found), "speed")["detail"].get<std::string>();
   };
-  EXPECT_THAT(detail(), HasSubstr("tokens 100.0 us (sglang 0.5.14, measured)."));
+  EXPECT_THAT(detail(), HasSubstr("at 0 tokens 100 us (sglang 0.5.14, measured)."));
   measured.erase(1);
-  EXPECT_THAT(detail(), HasSubstr("tokens 10.0 us (sglang 0.5.14, extrapolated)."));
+  EXPECT_THAT(detail(), HasSubstr("at 0 tokens 10.0 us (sglang 0.5.14, extrapolated)."));
 }
 
 TEST(IntegrationReportTest, SaysWhyNoLayoutIsLeft) {
