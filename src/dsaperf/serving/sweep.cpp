@@ -549,8 +549,9 @@ class Sweeper {
   // Points that no other beats in both.
   std::vector<Candidate> front(std::vector<Candidate> points) const {
     const auto user = [](const Candidate& c) { return three_decimals(c.tok_s_per_user()); };
+    // A rate is rounded, its share of the cluster is not: so aiconfigurator's front has it.
     const auto gpu = [&](const Candidate& c) {
-      return three_decimals(c.tok_s_per_cluster_gpu(in_.gpus));
+      return three_decimals(c.tok_s_per_gpu()) * c.share_of(in_.gpus);
     };
     std::stable_sort(points.begin(), points.end(), [&](const Candidate& a, const Candidate& b) {
       return user(a) != user(b) ? user(a) < user(b) : gpu(a) < gpu(b);

@@ -64,10 +64,10 @@ struct Candidate {
   }
   double tok_s_per_user() const { return form.tpot_ms > 0 ? 1000 / form.tpot_ms : 0; }
   double tok_s_per_gpu() const { return form.output_tok_s / gpus(); }
+  // Of `gpus` in all, the part that workers use.
+  double share_of(int gpus) const { return static_cast<double>(workers) * this->gpus() / gpus; }
   // Of all GPUs, those that no worker uses included.
-  double tok_s_per_cluster_gpu(int gpus) const {
-    return tok_s_per_gpu() * workers * this->gpus() / gpus;
-  }
+  double tok_s_per_cluster_gpu(int gpus) const { return tok_s_per_gpu() * share_of(gpus); }
 };
 
 struct Rejected {
