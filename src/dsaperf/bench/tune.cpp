@@ -61,7 +61,7 @@ struct Ratios {
   double cold, warm, noise;
 };
 
-// One shape's timings: on values[0], on values[1], ... of one variant.
+// Timings of one shape by variant, one for each kind of values.
 using ByVariant = std::map<Variant, std::vector<const Timing*>>;
 
 // Of each of the default's timings; none where one is missing, wrong, or slower.

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/split.hpp"
+#include "dsaperf/core/trimmed.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 
 #include <algorithm>
@@ -204,10 +205,8 @@ class TableReader {
                      .power_w = real("power_w", i),
                      .energy_j = real("energy_j", i),
                      .temperature_c = integer("temperature_c", i)};
-    for (auto reason : split(text("throttle_reasons", i), ',')) {
-      if (reason.starts_with(' ')) reason.remove_prefix(1);
-      if (!reason.empty()) measured.card.throttle_reasons.emplace_back(reason);
-    }
+    for (const auto reason : split(text("throttle_reasons", i), ','))
+      if (!trimmed(reason).empty()) measured.card.throttle_reasons.emplace_back(trimmed(reason));
     return entry;
   }
 

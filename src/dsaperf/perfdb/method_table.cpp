@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/trimmed.hpp"
 
 #include <algorithm>
 #include <array>
@@ -38,12 +39,6 @@ constexpr std::array<std::string_view, kColumns> kNames = {
 
 // Warnings name this many rows; the rest is counted.
 constexpr std::size_t kNamedRows = 5;
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
 
 // AIConfigurator's name of a cache's format, whichever a framework gives it.
 std::string_view cache_dtype(std::string_view text) {

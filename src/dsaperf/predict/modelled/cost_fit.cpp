@@ -45,9 +45,8 @@ void add_gemms(std::vector<CostSamples>& all, const perfdb::GemmTable& table,
     if (!samples.rows.empty()) all.push_back(std::move(samples));
 }
 
-Result<void> add_experts(std::vector<CostSamples>& all, const perfdb::MoeTable& table,
-                         const perfdb::SystemFile& system,
-                         const std::vector<ExpertShape>& experts) {
+void add_experts(std::vector<CostSamples>& all, const perfdb::MoeTable& table,
+                 const perfdb::SystemFile& system, const std::vector<ExpertShape>& experts) {
   std::map<std::string, CostSamples> by_format;
   std::map<std::string, std::shared_ptr<const MoeOperator>> operators;
   for (const auto& row : table.rows) {
@@ -89,7 +88,6 @@ Result<void> add_experts(std::vector<CostSamples>& all, const perfdb::MoeTable& 
     samples.format = format;
     all.push_back(std::move(samples));
   }
-  return {};
 }
 
 // Rows of one operation among up to a node's GPUs; measurements without a CUDA graph hold launches.
@@ -151,7 +149,7 @@ Result<std::vector<CostSamples>> cost_samples(const perfdb::SystemsTree& tree,
                      perfdb::load_gemm_table(tree, system_name, backend, version));
   add_gemms(all, gemms, system);
   DSAPERF_TRY_ASSIGN(const auto moes, perfdb::load_moe_table(tree, system_name, backend, version));
-  DSAPERF_TRY(add_experts(all, moes, system, experts));
+  add_experts(all, moes, system, experts);
   DSAPERF_TRY_ASSIGN(const auto reduces,
                      perfdb::load_allreduce_table(tree, system_name, backend, version));
   CostSamples reduce{.op = "all_reduce", .format = "half", .rows = {}};

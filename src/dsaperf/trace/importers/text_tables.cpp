@@ -3,6 +3,7 @@
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/split.hpp"
+#include "dsaperf/core/trimmed.hpp"
 #include "dsaperf/trace/importers/json_events.hpp"
 
 #include <simdjson.h>
@@ -17,12 +18,6 @@ namespace od = simdjson::ondemand;
 
 // A table of kernels has a name, calls and a time at least.
 constexpr std::size_t kFewestColumns = 3;
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t\r");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
 
 struct Span {
   std::size_t begin;  // in characters: names are UTF-8
