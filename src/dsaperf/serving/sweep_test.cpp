@@ -191,6 +191,20 @@ TEST_F(SweepTest, PairsOfUnlikeTensorParallelismAreLeftOutByAQuirk) {
   EXPECT_TRUE(differ(any_tp));
 }
 
+TEST_F(SweepTest, TheNarrowSearchLeavesPointsOfTheFrontOut) {
+  SweepInputs inputs{.gpus = 16,
+                     .isl = 1024,
+                     .osl = 256,
+                     .ttft_limit_ms = 20000,
+                     .method = Method::kCompatible,
+                     .formats = {}};
+  inputs.aggregated = false;
+  const auto narrow = run("zai-org/GLM-5-FP8", {Engine::kSglang}, inputs);
+  inputs.quirks.set(Quirk::kNarrowSearch, false);
+  const auto wide = run("zai-org/GLM-5-FP8", {Engine::kSglang}, inputs);
+  EXPECT_GT(wide.disaggregated_pareto.size(), narrow.disaggregated_pareto.size());
+}
+
 TEST_F(SweepTest, LimitsThatNothingMeetsLeaveReasons) {
   const auto result = run(
       "zai-org/GLM-5-FP8", {Engine::kSglang},
