@@ -32,10 +32,11 @@ double smooth_ms(const Setting& setting, const Sizes& sizes) {
   return ms * (1 + 0.05 * std::sin(std::log2(sizes.past_tokens)));
 }
 
+// Few rows: a fit takes their cube, and ten times that under ASan.
 std::vector<Observation> smooth_table(const Setting& setting) {
   std::vector<Observation> rows;
-  for (const double heads : {8, 16, 32, 64, 128}) {
-    for (const double batch : {1, 2, 4, 8, 16, 32}) {
+  for (const double heads : {8, 32, 128}) {
+    for (const double batch : {1, 4, 16, 32}) {
       for (double past = 2048; past <= 131072; past *= 2) {
         const Sizes sizes{.heads = heads, .batch = batch, .new_tokens = 1, .past_tokens = past};
         rows.push_back({.sizes = sizes, .latency_ms = smooth_ms(setting, sizes)});
@@ -193,8 +194,8 @@ TEST(PartModelTest, TheFitIsDeterministic) {
 std::vector<Observation> eager_table(const Setting& setting, double floor) {
   std::vector<Observation> rows;
   for (const double heads : {16, 32, 64, 128}) {
-    for (const double batch : {1, 4, 16, 64, 256, 1024}) {
-      for (const double new_tokens : {4, 16, 64, 256}) {
+    for (const double batch : {1, 16, 256, 1024}) {
+      for (const double new_tokens : {4, 32, 256}) {
         for (const double past : {4096, 16384, 65536}) {
           const Sizes sizes{
               .heads = heads, .batch = batch, .new_tokens = new_tokens, .past_tokens = past};
