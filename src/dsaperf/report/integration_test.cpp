@@ -229,6 +229,24 @@ TEST(IntegrationReportTest, AStageThatIsNotRunIsMissing) {
   EXPECT_EQ(answer(document, "align")["tone"], "bad");
 }
 
+TEST(IntegrationReportTest, ALayerOfACpuIsDrawnInMilliseconds) {
+  const auto axis = [](const Json& given) {
+    const auto document = integration_document(given);
+    for (const auto& section : document["sections"]) {
+      for (const auto& picture : section["pictures"]) {
+        if (picture["name"] == "run_stages")
+          return picture["spec"]["layer"][0]["encoding"]["x"]["title"].get<std::string>();
+      }
+    }
+    return std::string("none");
+  };
+  auto given = evidence();
+  given["documents"]["run"]["time_us"] = 450.0;
+  EXPECT_EQ(axis(given), "us");
+  given["documents"]["run"]["time_us"] = 185'000.0;
+  EXPECT_EQ(axis(given), "ms");
+}
+
 TEST(IntegrationReportTest, AReferenceIsComparedBeforeTheRun) {
   auto given = evidence();
   given["documents"]["reference"] = {

@@ -111,7 +111,9 @@ void add_weights(const Json& analyze, const std::string& source, Section& sectio
     return number_at(a, {"gib"}) > number_at(b, {"gib"});
   });
   const Json y = {{"field", "part"}, {"type", "nominal"}, {"title", nullptr}, {"sort", nullptr}};
-  const auto x = field("gib", "quantitative", "GiB stored");
+  auto x = field("gib", "quantitative", "GiB stored");
+  constexpr double kRoomForTheNumber = 1.2;
+  x["scale"] = {{"domainMax", cell(kRoomForTheNumber * number_at(rows.front(), {"gib"}))}};
   section.picture(
       "weights", "Weights by part", "GiB of each part of the model, as stored.",
       picture_of(

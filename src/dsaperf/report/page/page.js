@@ -10,7 +10,6 @@
       labelColor: 'currentColor', titleColor: 'currentColor', titleFontWeight: 'normal', tickColor: 'var(--line)',
       domainColor: 'var(--line)', gridColor: 'var(--line)', labelFontSize: 12, titleFontSize: 12, labelLimit: 170
     },
-    axisX: {tickCount: 8},
     legend: {labelColor: 'currentColor', titleColor: 'currentColor', orient: 'bottom', columns: 3, labelLimit: 260,
              labelFontSize: 12, titleFontSize: 12},
     header: {labelColor: 'currentColor', titleColor: 'currentColor'},
@@ -28,11 +27,13 @@
     sanitize: value => cell(value).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/"/g, '&quot;'),
     theme: 'custom'
   };
-  // On a phone the labels of an axis leave half of the width to the picture; a legend breaks before it is cut off.
+  // On a phone the labels of an axis leave half of the width to the picture; a legend, which starts where they end, breaks
+  // before it is cut off.
   const fitted = width => ({
     ...config,
     axis: {...config.axis, labelLimit: width < 480 ? 130 : 170},
-    legend: {...config.legend, columns: Math.min(4, Math.max(1, Math.floor(width / 210))),
+    axisX: {tickCount: width < 480 ? 4 : 8},
+    legend: {...config.legend, columns: Math.min(4, Math.max(1, Math.floor((width - 130) / 200))),
              layout: {bottom: {direction: width < 560 ? 'vertical' : 'horizontal', anchor: 'start'}}}
   });
   const draw = async () => {
