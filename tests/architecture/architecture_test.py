@@ -118,6 +118,11 @@ class ArchitectureTest(unittest.TestCase):
                 for name in includes(path):
                     self.assertFalse(name.endswith(".cuh"), f"{path.relative_to(ROOT)} includes {name}")
 
+    def test_cli11_is_behind_one_header(self):
+        """Its headers take longer to compile than most files of the program."""
+        users = {path.name for path in code_files(ROOT / "tools") if any(name.startswith("CLI/") for name in includes(path))}
+        self.assertEqual(users, {"command.cpp", "help_format.cpp"})
+
     def test_a_wheel_is_compiled_as_the_optimised_presets_are(self):
         """Else none of it is found in the compiler cache that they filled."""
         presets = {each["name"]: each["cacheVariables"]

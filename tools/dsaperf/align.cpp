@@ -99,34 +99,36 @@ Result<ExitCode> align(const Options& options) {
   return alignment.aligned() ? ExitCode::kDone : ExitCode::kVerdictNo;
 }
 
-}  // namespace
-
-void add_align(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
-      "align", "Whether a stand-alone layer runs what a served model runs, as fast");
+void declare_align(Command& command) {
   auto options = std::make_shared<Options>();
-  command->add_option("MOCK", options->mock, "Trace or kernel table of the layer alone")
-      ->required();
-  command->add_option("REFERENCE", options->reference, "Trace or kernel table of the model")
-      ->required();
-  command->add_option("--max-ratio", options->max_ratio, "Time of a stage, one against the other")
-      ->capture_default_str();
-  command->add_option("--phase", options->phase, "Compare only this phase")
-      ->check(CLI::IsMember({"auto", "all", "prefill", "decode"}))
-      ->capture_default_str();
-  command->add_option("--range", options->range,
-                      "Only what was launched inside ranges of this name");
-  command->add_option("--rules", options->rules,
-                      "Rule file asked before the shipped ones (repeatable)");
-  command->add_option("--max-unclassified", options->max_unclassified,
-                      "Warn of a larger share of GPU time without a stage (default 5%)");
-  command->add_option("--markdown", options->markdown, "Write the table as Markdown here, too");
-  command->add_option("--html", options->html, "Write a page with a picture here, too");
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+  command.add_option("MOCK", options->mock, "Trace or kernel table of the layer alone").required();
+  command.add_option("REFERENCE", options->reference, "Trace or kernel table of the model")
+      .required();
+  command.add_option("--max-ratio", options->max_ratio, "Time of a stage, one against the other")
+      .show_default();
+  command.add_option("--phase", options->phase, "Compare only this phase")
+      .one_of({"auto", "all", "prefill", "decode"})
+      .show_default();
+  command.add_option("--range", options->range,
+                     "Only what was launched inside ranges of this name");
+  command.add_option("--rules", options->rules,
+                     "Rule file asked before the shipped ones (repeatable)");
+  command.add_option("--max-unclassified", options->max_unclassified,
+                     "Warn of a larger share of GPU time without a stage (default 5%)");
+  command.add_option("--markdown", options->markdown, "Write the table as Markdown here, too");
+  command.add_option("--html", options->html, "Write a page with a picture here, too");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Exit code 0: aligned, 3: not aligned.\n"
       "Example: dsaperf align layer.json.gz served.sqlite --phase decode --max-ratio 1.5");
-  command->callback([options, &run] { run = [options] { return align(*options); }; });
+  command.callback([options] { return align(*options); });
+}
+
+}  // namespace
+
+void add_align(Command& app) {
+  app.add_command("align", "Whether a stand-alone layer runs what a served model runs, as fast",
+                  declare_align);
 }
 
 }  // namespace dsaperf::tool

@@ -4,6 +4,6 @@
 
 namespace dsaperf::tool {
 
-void add_align(CLI::App& app, Run& run);
+void add_align(Command& app);
 
 }  // namespace dsaperf::tool

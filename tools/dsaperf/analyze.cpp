@@ -56,47 +56,50 @@ Result<ExitCode> analyze(const Options& options) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_analyze(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
-      "analyze", "What is sparse in a model, layer by layer, and what an integration takes");
+void declare_analyze(Command& command) {
   auto options = std::make_shared<Options>();
   command
-      ->add_option(
-          "config", options->config,
-          "config.json or NAME_config.json, a folder that holds one, - for standard input, "
-          "or a bundled model's name")
-      ->required()
-      ->type_name("CONFIG");
-  command->add_option("--against", options->against, "Say what differs from this model")
-      ->type_name("CONFIG");
-  command->add_option("--tp", options->tp, "Ranks that share the heads")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  command->add_option("--dp", options->dp, "Copies of the attention")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  command->add_option("--ep", options->ep, "Ranks that share the experts")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  command->add_option("--chunk", options->chunk, "New tokens of a prefill chunk")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30))
-      ->capture_default_str();
+      .add_option("config", options->config,
+                  "config.json or NAME_config.json, a folder that holds one, - for standard input, "
+                  "or a bundled model's name")
+      .required()
+      .type_name("CONFIG");
+  command.add_option("--against", options->against, "Say what differs from this model")
+      .type_name("CONFIG");
+  command.add_option("--tp", options->tp, "Ranks that share the heads")
+      .between(1, 4096)
+      .show_default();
+  command.add_option("--dp", options->dp, "Copies of the attention")
+      .between(1, 4096)
+      .show_default();
+  command.add_option("--ep", options->ep, "Ranks that share the experts")
+      .between(1, 4096)
+      .show_default();
+  command.add_option("--chunk", options->chunk, "New tokens of a prefill chunk")
+      .between(std::int64_t{1}, std::int64_t{1} << 30)
+      .show_default();
   command
-      ->add_option("--context", options->context,
-                   "Tokens visible at the chunk's end; 0: the model's longest")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 30))
-      ->capture_default_str();
-  command->add_option("--score-budget-gib", options->budget_gib, "Memory for the indexer's scores")
-      ->check(CLI::Range(0.0, 1e6))
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+      .add_option("--context", options->context,
+                  "Tokens visible at the chunk's end; 0: the model's longest")
+      .between(std::int64_t{0}, std::int64_t{1} << 30)
+      .show_default();
+  command.add_option("--score-budget-gib", options->budget_gib, "Memory for the indexer's scores")
+      .between(0.0, 1e6)
+      .show_default();
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Examples:\n"
       "  dsaperf analyze deepseek-ai/DeepSeek-V3.2 --tp 8\n"
       "  dsaperf analyze GLM-5.2/config.json --against zai-org/GLM-5-FP8");
-  command->callback([options, &run] { run = [options] { return analyze(*options); }; });
+  command.callback([options] { return analyze(*options); });
+}
+
+}  // namespace
+
+void add_analyze(Command& app) {
+  app.add_command("analyze",
+                  "What is sparse in a model, layer by layer, and what an integration takes",
+                  declare_analyze);
 }
 
 }  // namespace dsaperf::tool

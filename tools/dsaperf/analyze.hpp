@@ -4,6 +4,6 @@
 
 namespace dsaperf::tool {
 
-void add_analyze(CLI::App& app, Run& run);
+void add_analyze(Command& app);
 
 }  // namespace dsaperf::tool

@@ -242,70 +242,71 @@ Result<ExitCode> compare_runs(const CompareOptions& options) {
                                                                        : ExitCode::kDone;
 }
 
-}  // namespace
+void declare_compare(Command& command) {
+  auto options = std::make_shared<CompareOptions>();
+  command.add_option("BASE", options->base, "Document of dsaperf bench -o").required();
+  command.add_option("NEW", options->now, "A later one").required();
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
+      "Exit code 3 where anything is slower.\n"
+      "Example:\n  dsaperf bench compare before.json after.json");
+  command.callback([options] { return compare_runs(*options); });
+}
 
-void add_bench(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
-      "bench", "Time the GPU kernels against their bounds; write the table of variants by shape");
+void declare_bench(Command& command) {
   auto options = std::make_shared<Options>();
-  command->add_option("--only", options->kernels, "Kernels, comma separated (default: all)")
-      ->delimiter(',')
-      ->check(CLI::IsMember(
-          {"sparse_prefill", "sparse_decode", "scores", "paged_scores", "topk", "paged_select"}));
-  auto* tune = command->add_flag(
+  command.add_option("--only", options->kernels, "Kernels, comma separated (default: all)")
+      .delimiter(',')
+      .one_of(
+          {"sparse_prefill", "sparse_decode", "scores", "paged_scores", "topk", "paged_select"});
+  const auto tune = command.add_flag(
       "--tune", options->tune,
       "Time every variant and write the table that chooses among them on this card");
   command
-      ->add_option("--table", options->table,
-                   "File of the table (default: data/tuning/CARD.json, where the kernels read it)")
-      ->needs(tune);
-  command->add_option("-o,--output", options->output,
-                      "Write the JSON document here, anew after each shape");
-  command->add_option("--commit", options->commit, "Revision, for the record")
-      ->capture_default_str();
-  command->add_option("--seconds", options->seconds, "Time for all; shapes beyond it are left out")
-      ->check(CLI::PositiveNumber);
+      .add_option("--table", options->table,
+                  "File of the table (default: data/tuning/CARD.json, where the kernels read it)")
+      .needs(tune);
+  command.add_option("-o,--output", options->output,
+                     "Write the JSON document here, anew after each shape");
+  command.add_option("--commit", options->commit, "Revision, for the record").show_default();
+  command.add_option("--seconds", options->seconds, "Time for all; shapes beyond it are left out")
+      .positive();
   command
-      ->add_option("--without", options->without,
-                   "Variants that are not tried, comma separated (not the default)")
-      ->delimiter(',')
-      ->check([](const std::string& text) {
+      .add_option("--without", options->without,
+                  "Variants that are not tried, comma separated (not the default)")
+      .delimiter(',')
+      .check([](const std::string& text) {
         const auto variant = kernels::variant_from_name(text);
         return variant && *variant != kernels::Variant::kDefault
                    ? std::string()
                    : fmt::format("no variant \"{}\" beside the default", text);
       })
-      ->needs(tune);
+      .needs(tune);
   command
-      ->add_option("--stall-seconds", options->stall_seconds,
-                   "A variant that takes longer at one shape ends the program, which names it")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_flag("--quick", options->quick, "Fewer samples");
-  command->add_flag("--plan-only", options->plan_only,
-                    "Show shapes and variants, measure nothing; needs no GPU");
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+      .add_option("--stall-seconds", options->stall_seconds,
+                  "A variant that takes longer at one shape ends the program, which names it")
+      .show_default()
+      .positive();
+  command.add_flag("--quick", options->quick, "Fewer samples");
+  command.add_flag("--plan-only", options->plan_only,
+                   "Show shapes and variants, measure nothing; needs no GPU");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Exit code 3 where a variant's result is not the default's.\n"
       "Example:\n  dsaperf bench --tune --only topk -o bench.json\n"
       "  dsaperf bench compare before.json bench.json");
-  command->require_subcommand(0, 1);
-  command->callback([command, options, &run] {
-    if (command->get_subcommands().empty()) run = [options] { return bench_kernels(*options); };
-  });
+  command.callback([options] { return bench_kernels(*options); });
+  command.add_command("compare",
+                      "What is faster or slower than in an earlier run, beyond the noise of both",
+                      declare_compare);
+}
 
-  auto* compare = command->add_subcommand(
-      "compare", "What is faster or slower than in an earlier run, beyond the noise of both");
-  auto compare_options = std::make_shared<CompareOptions>();
-  compare->add_option("BASE", compare_options->base, "Document of dsaperf bench -o")->required();
-  compare->add_option("NEW", compare_options->now, "A later one")->required();
-  compare->add_flag("--json", compare_options->json, "One JSON document");
-  compare->footer(
-      "Exit code 3 where anything is slower.\n"
-      "Example:\n  dsaperf bench compare before.json after.json");
-  compare->callback([compare_options, &run] {
-    run = [compare_options] { return compare_runs(*compare_options); };
-  });
+}  // namespace
+
+void add_bench(Command& app) {
+  app.add_command("bench",
+                  "Time the GPU kernels against their bounds; write the table of variants by shape",
+                  declare_bench);
 }
 
 }  // namespace dsaperf::tool

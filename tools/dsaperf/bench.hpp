@@ -4,6 +4,6 @@
 
 namespace dsaperf::tool {
 
-void add_bench(CLI::App& app, Run& run);
+void add_bench(Command& app);
 
 }  // namespace dsaperf::tool

@@ -369,57 +369,58 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
   return ExitCode::kDone;
 }
 
+void declare_collect(Command& command) {
+  auto flags = std::make_shared<CollectFlags>();
+  add_source_flags(command, flags->source);
+  command.add_option("-o,--output", flags->directory, "folder of the journal and the tables")
+      .required();
+  command.add_option("--grid", flags->grid, "standard, deep, or a YAML file")
+      .take_last()
+      .show_default();
+  command.add_option("--heads", flags->heads, "heads of one rank (default: the model's)")
+      .delimiter(',');
+  command.add_option("--kv", flags->kv, "cache formats: bf16, fp8").delimiter(',').show_default();
+  command.add_option("--gemm", flags->gemm, "projection formats: fp8_block, bf16")
+      .delimiter(',')
+      .show_default();
+  command.add_option("--indexer", flags->roles, "layers: full, shared")
+      .delimiter(',')
+      .show_default();
+  command.add_option("--scores", flags->scores, "score distributions: model_like, flat, peaked")
+      .delimiter(',')
+      .show_default();
+  command
+      .add_option("--launch", flags->launches,
+                  "graph, eager (default: graph; with --timing cpu eager)")
+      .delimiter(',');
+  command.add_option("--shard", flags->shard,
+                     "i/n: this part of the plan (default: Slurm's variables)");
+  command
+      .add_option("--devices", flags->devices,
+                  "GPUs to use, one worker each: all, or 0,1 of the visible ones")
+      .show_default();
+  command
+      .add_option("--by", flags->by,
+                  "layer: each case whole. stage: each distinct stage once, layers are their sums")
+      .one_of({"layer", "stage"})
+      .show_default();
+  command.add_option("--fake-devices", flags->fake_devices,
+                     "with --timing fake: how many GPUs there seem to be");
+  command.add_flag("--plan-only", flags->plan_only,
+                   "list the cases, minutes and memory; measure nothing");
+  command.add_flag("--resume", flags->resume, "go on with what the folder holds");
+  command.add_flag("--retry-failed", flags->retry_failed, "measure failed cases again");
+  command.add_flag("--json", flags->json, "one JSON document on stdout");
+  command.add_flag("--json-progress", flags->json_progress, "one JSON object a case on stderr");
+  command.footer(
+      "Example:\n  dsaperf collect deepseek-ai/DeepSeek-V3.2 -o rows --heads 16,128 --plan-only");
+  command.callback([flags] { return run_collect(*flags); });
+}
+
 }  // namespace
 
-void add_collect(CLI::App& app, Run& run) {
-  auto flags = std::make_shared<CollectFlags>();
-  auto* command = app.add_subcommand("collect", "Measure a layer on a grid of shapes, resumably");
-  add_source_flags(*command, flags->source);
-  command->add_option("-o,--output", flags->directory, "folder of the journal and the tables")
-      ->required();
-  command->add_option("--grid", flags->grid, "standard, deep, or a YAML file")
-      ->take_last()
-      ->capture_default_str();
-  command->add_option("--heads", flags->heads, "heads of one rank (default: the model's)")
-      ->delimiter(',');
-  command->add_option("--kv", flags->kv, "cache formats: bf16, fp8")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("--gemm", flags->gemm, "projection formats: fp8_block, bf16")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("--indexer", flags->roles, "layers: full, shared")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("--scores", flags->scores, "score distributions: model_like, flat, peaked")
-      ->delimiter(',')
-      ->capture_default_str();
-  command
-      ->add_option("--launch", flags->launches,
-                   "graph, eager (default: graph; with --timing cpu eager)")
-      ->delimiter(',');
-  command->add_option("--shard", flags->shard,
-                      "i/n: this part of the plan (default: Slurm's variables)");
-  command
-      ->add_option("--devices", flags->devices,
-                   "GPUs to use, one worker each: all, or 0,1 of the visible ones")
-      ->capture_default_str();
-  command
-      ->add_option("--by", flags->by,
-                   "layer: each case whole. stage: each distinct stage once, layers are their sums")
-      ->check(CLI::IsMember({"layer", "stage"}))
-      ->capture_default_str();
-  command->add_option("--fake-devices", flags->fake_devices,
-                      "with --timing fake: how many GPUs there seem to be");
-  command->add_flag("--plan-only", flags->plan_only,
-                    "list the cases, minutes and memory; measure nothing");
-  command->add_flag("--resume", flags->resume, "go on with what the folder holds");
-  command->add_flag("--retry-failed", flags->retry_failed, "measure failed cases again");
-  command->add_flag("--json", flags->json, "one JSON document on stdout");
-  command->add_flag("--json-progress", flags->json_progress, "one JSON object a case on stderr");
-  command->footer(
-      "Example:\n  dsaperf collect deepseek-ai/DeepSeek-V3.2 -o rows --heads 16,128 --plan-only");
-  command->callback([flags, &run] { run = [flags] { return run_collect(*flags); }; });
+void add_collect(Command& app) {
+  app.add_command("collect", "Measure a layer on a grid of shapes, resumably", declare_collect);
 }
 
 }  // namespace dsaperf::tool

@@ -44,17 +44,17 @@ Result<ExitCode> run_worker(const SourceFlags& flags) {
 
 }  // namespace
 
-void add_source_flags(CLI::App& command, SourceFlags& flags) {
+void add_source_flags(Command& command, SourceFlags& flags) {
   command.add_option("CONFIG", flags.config, "config.json, its folder, or a bundled name")
-      ->required();
+      .required();
   command.add_option("--system", flags.system, "card that the plan is for; not with --timing cpu")
-      ->capture_default_str();
+      .show_default();
   command
       .add_option("--timing", flags.timing,
                   "gpu; cpu: this machine's cores, slow, eager; fake: times from the bound, for a "
                   "trial")
-      ->check(CLI::IsMember({"gpu", "cpu", "fake"}))
-      ->capture_default_str();
+      .one_of({"gpu", "cpu", "fake"})
+      .show_default();
   command.add_option("--fake-delay-ms", flags.fake_delay_ms,
                      "with --timing fake: time a case takes");
   command.add_option("--fake-dies-on", flags.fake_dies_on,
@@ -92,14 +92,16 @@ Result<std::vector<std::unique_ptr<collect::TimingSource>>> start_workers(
   return sources;
 }
 
-void add_collect_worker(CLI::App& app, Run& run) {
-  auto flags = std::make_shared<SourceFlags>();
-  auto* worker =
-      app.add_subcommand("collect-worker", "Measures for collect, over stdin and stdout");
-  worker->group("");  // not for people
-  add_source_flags(*worker, *flags);
-  worker->add_option("--cache-pages", flags->cache_pages, "pages of the plan's largest case");
-  worker->callback([flags, &run] { run = [flags] { return run_worker(*flags); }; });
+void add_collect_worker(Command& app) {
+  app.add_command("collect-worker", "Measures for collect, over stdin and stdout",
+                  [](Command& command) {
+                    auto flags = std::make_shared<SourceFlags>();
+                    add_source_flags(command, *flags);
+                    command.add_option("--cache-pages", flags->cache_pages,
+                                       "pages of the plan's largest case");
+                    command.callback([flags] { return run_worker(*flags); });
+                  })
+      .hide();
 }
 
 }  // namespace dsaperf::tool

@@ -22,7 +22,7 @@ struct SourceFlags {
   std::string fake_dies_on;
   std::string fake_fails_on;
 };
-void add_source_flags(CLI::App& command, SourceFlags& flags);
+void add_source_flags(Command& command, SourceFlags& flags);
 
 struct Subject {
   model::ModelSpec spec;
@@ -36,6 +36,6 @@ Result<std::vector<std::unique_ptr<collect::TimingSource>>> start_workers(
     const SourceFlags& flags, const std::vector<std::string>& devices);
 
 // The hidden command that a worker is: measures what it is asked for over stdin and stdout.
-void add_collect_worker(CLI::App& app, Run& run);
+void add_collect_worker(Command& app);
 
 }  // namespace dsaperf::tool

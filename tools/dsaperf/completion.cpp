@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ struct Flag {
   std::vector<std::string> values;  // empty: not a choice of words
 };
 
-struct Command {
+// What a shell offers after the words of a command.
+struct Offered {
   std::string path;  // "" for the program itself, "db ls" for a command of a command
   std::string meaning;
   std::vector<std::string> commands;  // names of the commands below it
@@ -30,53 +32,28 @@ std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
 
-// The words of "TEXT:{agg,static}", as CLI11 describes a choice.
-std::vector<std::string> choices(const std::string& type) {
-  const auto open = type.find('{');
-  const auto close = type.find('}', open == std::string::npos ? 0 : open);
-  if (open == std::string::npos || close == std::string::npos) return {};
-  std::vector<std::string> words(1);
-  for (const char c : type.substr(open + 1, close - open - 1)) {
-    if (c == ',') {
-      words.emplace_back();
-    } else if (c != ' ') {
-      words.back() += c;
-    }
-  }
-  // A map of CLI11 is described as "word->value".
-  for (std::string& word : words) word.erase(std::min(word.find("->"), word.size()));
-  return words;
-}
-
-void collect(const CLI::App& app, const std::string& path, std::vector<Command>& all) {
-  Command command{.path = path,
-                  .meaning = first_line(app.get_description()),
+void collect(Command& command, const std::string& path, std::vector<Offered>& all) {
+  Offered offered{.path = path,
+                  .meaning = first_line(command.description()),
                   .commands = {},
                   .values = {},
                   .flags = {}};
-  for (const CLI::Option* option : app.get_options()) {
-    const bool takes_value = option->get_items_expected_max() > 0;
-    const auto values = choices(option->get_type_name());
-    const std::string meaning = first_line(option->get_description());
-    if (option->get_positional()) {
-      command.values.insert(command.values.end(), values.begin(), values.end());
-    }
-    for (const auto& name : option->get_snames()) {
-      command.flags.push_back({"-" + name, meaning, takes_value, values});
-    }
-    for (const auto& name : option->get_lnames()) {
-      command.flags.push_back({"--" + name, meaning, takes_value, values});
+  for (const Command::Entry& entry : command.entries()) {
+    if (!entry.argument.empty())
+      offered.values.insert(offered.values.end(), entry.choices.begin(), entry.choices.end());
+    for (const auto& name : entry.names) {
+      offered.flags.push_back(
+          {name, first_line(entry.description), entry.takes_value, entry.choices});
     }
   }
-  const auto below = app.get_subcommands([](const CLI::App*) { return true; });
-  for (const CLI::App* sub : below) command.commands.push_back(sub->get_name());
-  all.push_back(std::move(command));
-  for (const CLI::App* sub : below) {
-    collect(*sub, path.empty() ? sub->get_name() : path + " " + sub->get_name(), all);
-  }
+  const auto& below = command.commands();
+  for (const auto& each : below) offered.commands.push_back(each->name());
+  all.push_back(std::move(offered));
+  for (const auto& each : below)
+    collect(*each, path.empty() ? each->name() : path + " " + each->name(), all);
 }
 
-std::vector<std::string> flag_names(const Command& command) {
+std::vector<std::string> flag_names(const Offered& command) {
   std::vector<std::string> names;
   for (const Flag& flag : command.flags) names.push_back(flag.name);
   return names;
@@ -92,10 +69,10 @@ std::string in_quotes(const std::string& text) {
 }
 
 // bash: words are matched against the command line from the left; files where nothing else fits.
-std::string bash(const std::vector<Command>& commands) {
+std::string bash(const std::vector<Offered>& commands) {
   std::string cases;
   std::string paths;
-  for (const Command& command : commands) {
+  for (const Offered& command : commands) {
     paths += fmt::format("    {}) path=$next ;;\n", in_quotes(command.path));
     std::string values;
     for (const Flag& flag : command.flags) {
@@ -139,10 +116,10 @@ std::string described(const std::string& word, const std::string& meaning) {
 }
 
 // zsh: what is offered has its meaning beside it. ("path" would be its PATH.)
-std::string zsh(const std::vector<Command>& commands) {
+std::string zsh(const std::vector<Offered>& commands) {
   std::string places;
   std::string cases;
-  for (const Command& command : commands) {
+  for (const Offered& command : commands) {
     if (!command.path.empty())
       places += fmt::format("      {}) place=$next ;;\n", in_quotes(command.path));
     std::string values;
@@ -160,7 +137,7 @@ std::string zsh(const std::vector<Command>& commands) {
     for (const std::string& name : command.commands) {
       const std::string path = command.path.empty() ? name : command.path + " " + name;
       const auto below = std::find_if(commands.begin(), commands.end(),
-                                      [&](const Command& other) { return other.path == path; });
+                                      [&](const Offered& other) { return other.path == path; });
       words += described(name, below == commands.end() ? "" : below->meaning);
     }
     for (const std::string& value : command.values) words += in_quotes(value) + " ";
@@ -195,10 +172,10 @@ if [[ $funcstack[1] == _dsaperf ]]; then _dsaperf "$@"; else compdef _dsaperf ds
                      places, cases);
 }
 
-std::string fish(const std::vector<Command>& commands) {
+std::string fish(const std::vector<Offered>& commands) {
   std::string out =
       "# fish completion of dsaperf: save as ~/.config/fish/completions/dsaperf.fish\n";
-  for (const Command& command : commands) {
+  for (const Offered& command : commands) {
     // Within the words of its path, and in none of the commands below it.
     std::string where;
     if (command.path.empty()) {
@@ -216,7 +193,7 @@ std::string fish(const std::vector<Command>& commands) {
     for (const std::string& name : command.commands) {
       const std::string path = command.path.empty() ? name : command.path + " " + name;
       const auto below = std::find_if(commands.begin(), commands.end(),
-                                      [&](const Command& other) { return other.path == path; });
+                                      [&](const Offered& other) { return other.path == path; });
       out += fmt::format("complete -c dsaperf -n {} -f -a {} -d {}\n", in_quotes(where), name,
                          in_quotes(below == commands.end() ? "" : below->meaning));
     }
@@ -240,26 +217,27 @@ std::string fish(const std::vector<Command>& commands) {
   return out;
 }
 
+// `program` is what the script completes.
+void declare_completion(Command& command, Command& program) {
+  auto shell = std::make_shared<std::string>();
+  command.add_option("SHELL", *shell, "The shell").required().one_of({"bash", "zsh", "fish"});
+  command.footer("Example:\n  source <(dsaperf completion bash)");
+  command.callback([&program, shell]() -> Result<ExitCode> {
+    std::vector<Offered> commands;
+    collect(program, "", commands);
+    const std::string script = *shell == "bash"  ? bash(commands)
+                               : *shell == "zsh" ? zsh(commands)
+                                                 : fish(commands);
+    std::fputs(script.c_str(), stdout);
+    return ExitCode::kDone;
+  });
+}
+
 }  // namespace
 
-void add_completion(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("completion", "Print the completion script of a shell");
-  auto shell = std::make_shared<std::string>();
-  command->add_option("SHELL", *shell, "The shell")
-      ->required()
-      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
-  command->footer("Example:\n  source <(dsaperf completion bash)");
-  command->callback([&app, &run, shell] {
-    run = [&app, shell]() -> Result<ExitCode> {
-      std::vector<Command> commands;
-      collect(app, "", commands);
-      const std::string script = *shell == "bash"  ? bash(commands)
-                                 : *shell == "zsh" ? zsh(commands)
-                                                   : fish(commands);
-      std::fputs(script.c_str(), stdout);
-      return ExitCode::kDone;
-    };
-  });
+void add_completion(Command& app) {
+  app.add_command("completion", "Print the completion script of a shell",
+                  [&app](Command& command) { declare_completion(command, app); });
 }
 
 }  // namespace dsaperf::tool

@@ -6,6 +6,6 @@ namespace dsaperf::tool {
 
 // `dsaperf completion bash|zsh|fish`: a script for the shell, made from the commands and flags that
 // `app` has when it runs, so it cannot fall behind them.
-void add_completion(CLI::App& app, Run& run);
+void add_completion(Command& app);
 
 }  // namespace dsaperf::tool

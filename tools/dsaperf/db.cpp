@@ -1,21 +1,27 @@
 #include "db.hpp"
 
 namespace dsaperf::tool {
+namespace {
 
-void add_db(CLI::App& app, Run& run) {
-  auto* db = app.add_subcommand("db", "Tables of measurements");
-  db->require_subcommand(1);
-  add_db_journals(*db, run);
-  add_db_import(*db, run);
-  add_db_lint(*db, run);
-  add_db_loo(*db, run);
-  add_db_ls(*db, run);
-  add_db_modelled(*db, run);
-  add_db_prepare(*db, run);
-  add_db_show(*db, run);
-  db->footer(
+void declare_db(Command& command) {
+  command.require_command();
+  add_db_journals(command);
+  add_db_import(command);
+  add_db_lint(command);
+  add_db_loo(command);
+  add_db_ls(command);
+  add_db_modelled(command);
+  add_db_prepare(command);
+  add_db_show(command);
+  command.footer(
       "Examples:\n  dsaperf db ls --system h200_sxm\n  dsaperf db show rows\n  dsaperf db lint "
       "rows");
+}
+
+}  // namespace
+
+void add_db(Command& app) {
+  app.add_command("db", "Tables of measurements", declare_db);
 }
 
 }  // namespace dsaperf::tool

@@ -135,31 +135,34 @@ Result<ExitCode> import_tables(const Options& options) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_db_import(CLI::App& db, Run& run) {
-  auto* command = db.add_subcommand(
-      "import", "A collector's CSV, or AIConfigurator's rows, as tables that db reads");
+void declare_db_import(Command& command) {
   auto options = std::make_shared<Options>();
-  command->add_option("CSV", options->csv,
-                      "framework,version,device,op_name,... as the collectors write it, also .gz");
-  command->add_option("-o,--output", options->output, "Folder of the tables")->required();
-  command->add_option("--model", options->model, "The model that the CSV was measured with");
-  command->add_option("--gemm", options->gemm,
-                      "Format of the CSV's projections: bfloat16, fp8_block");
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->system, "One card")->capture_default_str();
-  command->add_option("--backend", options->backend,
-                      "Import AIConfigurator's tables: trtllm, sglang or vllm");
-  command->add_option("--version", options->version, "current, next or a number");
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+  command.add_option("CSV", options->csv,
+                     "framework,version,device,op_name,... as the collectors write it, also .gz");
+  command.add_option("-o,--output", options->output, "Folder of the tables").required();
+  command.add_option("--model", options->model, "The model that the CSV was measured with");
+  command.add_option("--gemm", options->gemm,
+                     "Format of the CSV's projections: bfloat16, fp8_block");
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->system, "One card").show_default();
+  command.add_option("--backend", options->backend,
+                     "Import AIConfigurator's tables: trtllm, sglang or vllm");
+  command.add_option("--version", options->version, "current, next or a number");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Of AIConfigurator's tables the rows are taken that it would answer with: the first source "
       "that\n"
       "has a point, and the last of repeated rows.\n"
       "Examples:\n  dsaperf db import dsa.csv --model deepseek-ai/DeepSeek-V3.2 -o imported\n"
       "  dsaperf db import --backend sglang --system h200_sxm -o sglang");
-  command->callback([options, &run] { run = [options] { return import_tables(*options); }; });
+  command.callback([options] { return import_tables(*options); });
+}
+
+}  // namespace
+
+void add_db_import(Command& db) {
+  db.add_command("import", "A collector's CSV, or AIConfigurator's rows, as tables that db reads",
+                 declare_db_import);
 }
 
 }  // namespace dsaperf::tool

@@ -258,59 +258,60 @@ Result<ExitCode> diff(const Options& options) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_db_journals(CLI::App& db, Run& run) {
+void declare_merge(Command& command) {
   auto merging = std::make_shared<Options>();
-  auto* merge_command = db.add_subcommand("merge", "Journals of shards or pieces into one");
-  merge_command->add_option("PLACES", merging->places, "Folders of dsaperf collect, or journals")
-      ->required();
-  merge_command
-      ->add_option("-o,--output", merging->output, "Folder of the merged journal and table")
-      ->required();
-  merge_command->add_flag("--json", merging->json, "One JSON document");
-  merge_command->footer(
+  command.add_option("PLACES", merging->places, "Folders of dsaperf collect, or journals")
+      .required();
+  command.add_option("-o,--output", merging->output, "Folder of the merged journal and table")
+      .required();
+  command.add_flag("--json", merging->json, "One JSON document");
+  command.footer(
       "Exit code 3: two journals disagree on a case (the first is kept, all are listed).\n"
       "Example:\n  dsaperf db merge rows -o merged");
-  merge_command->callback([merging, &run] { run = [merging] { return merge(*merging); }; });
+  command.callback([merging] { return merge(*merging); });
+}
 
+void declare_export(Command& command) {
   auto exporting = std::make_shared<Options>();
-  auto* export_command =
-      db.add_subcommand("export", "Measured rows as tables that AIConfigurator loads");
-  export_command->add_option("PLACES", exporting->places,
-                             "Folders of dsaperf collect, journals, or a folder of tables "
-                             "(default: the shipped ones of --system)");
-  export_command->add_option("--aiconfigurator", exporting->output, "Systems folder to write")
-      ->required();
-  export_command->add_option("--system", exporting->system, "The card, as AIConfigurator names it")
-      ->capture_default_str();
-  export_command->add_option("--backend", exporting->backend, "trtllm, sglang or vllm")
-      ->capture_default_str();
-  export_command->add_option(
+  command.add_option("PLACES", exporting->places,
+                     "Folders of dsaperf collect, journals, or a folder of tables "
+                     "(default: the shipped ones of --system)");
+  command.add_option("--aiconfigurator", exporting->output, "Systems folder to write").required();
+  command.add_option("--system", exporting->system, "The card, as AIConfigurator names it")
+      .show_default();
+  command.add_option("--backend", exporting->backend, "trtllm, sglang or vllm").show_default();
+  command.add_option(
       "--systems", exporting->systems_root,
       "Installed systems folder whose other tables are linked (else found by itself)");
-  export_command->add_flag("--allow-fake", exporting->allow_fake, "Export times of --timing fake");
-  export_command->add_flag("--json", exporting->json, "One JSON document");
-  export_command->footer(
+  command.add_flag("--allow-fake", exporting->allow_fake, "Export times of --timing fake");
+  command.add_flag("--json", exporting->json, "One JSON document");
+  command.footer(
       "Example:\n  dsaperf db export rows --aiconfigurator systems --system h200_sxm\n"
       "  aiconfigurator cli estimate --systems-paths systems --system h200_sxm_dsaperf ...");
-  export_command->callback(
-      [exporting, &run] { run = [exporting] { return export_tables(*exporting); }; });
+  command.callback([exporting] { return export_tables(*exporting); });
+}
 
+void declare_diff(Command& command) {
   auto comparing = std::make_shared<Options>();
-  auto* diff_command = db.add_subcommand("diff", "Two tables side by side: faster, same, slower");
-  diff_command
-      ->add_option("A", comparing->before, "A module table, its folder, or a folder of journals")
-      ->required();
-  diff_command->add_option("B", comparing->after, "The other")->required();
-  diff_command
-      ->add_option("--tolerance", comparing->tolerance,
-                   "Difference that the spread of both explains")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  diff_command->add_flag("--json", comparing->json, "One JSON document, with every row");
-  diff_command->footer("Example:\n  dsaperf db diff sglang/0.5.14 rows");
-  diff_command->callback([comparing, &run] { run = [comparing] { return diff(*comparing); }; });
+  command.add_option("A", comparing->before, "A module table, its folder, or a folder of journals")
+      .required();
+  command.add_option("B", comparing->after, "The other").required();
+  command
+      .add_option("--tolerance", comparing->tolerance,
+                  "Difference that the spread of both explains")
+      .not_negative()
+      .show_default();
+  command.add_flag("--json", comparing->json, "One JSON document, with every row");
+  command.footer("Example:\n  dsaperf db diff sglang/0.5.14 rows");
+  command.callback([comparing] { return diff(*comparing); });
+}
+
+}  // namespace
+
+void add_db_journals(Command& db) {
+  db.add_command("merge", "Journals of shards or pieces into one", declare_merge);
+  db.add_command("export", "Measured rows as tables that AIConfigurator loads", declare_export);
+  db.add_command("diff", "Two tables side by side: faster, same, slower", declare_diff);
 }
 
 }  // namespace dsaperf::tool

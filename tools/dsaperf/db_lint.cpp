@@ -135,22 +135,25 @@ Result<ExitCode> lint(const Options& options) {
   return linted.is_clean() ? ExitCode::kDone : ExitCode::kVerdictNo;
 }
 
-}  // namespace
-
-void add_db_lint(CLI::App& db, Run& run) {
-  auto* command = db.add_subcommand("lint", "Rows that physics does not allow");
+void declare_db_lint(Command& command) {
   auto options = std::make_shared<Options>();
-  command->add_option(
+  command.add_option(
       "PLACE", options->place,
       "A table, a folder of tables, or of dsaperf collect (default: AIConfigurator's of --system)");
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->system, "One card")->capture_default_str();
-  command->add_option("--rows", options->rows, "List this many rows of each finding");
-  command->add_flag("--json", options->json, "One JSON document, with every row");
-  command->footer(
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->system, "One card").show_default();
+  command.add_option("--rows", options->rows, "List this many rows of each finding");
+  command.add_flag("--json", options->json, "One JSON document, with every row");
+  command.footer(
       "Exit code 3: there are findings (notes do not count).\n"
       "Example:\n  dsaperf db lint --system h200_sxm --rows 3");
-  command->callback([options, &run] { run = [options] { return lint(*options); }; });
+  command.callback([options] { return lint(*options); });
+}
+
+}  // namespace
+
+void add_db_lint(Command& db) {
+  db.add_command("lint", "Rows that physics does not allow", declare_db_lint);
 }
 
 }  // namespace dsaperf::tool

@@ -84,27 +84,29 @@ Result<ExitCode> leave_out(const Options& options) {
   return ExitCode::kDone;
 }
 
+void declare_db_loo(Command& command) {
+  auto options = std::make_shared<Options>();
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->system, "Card").show_default();
+  command.add_option("--table", options->tables,
+                     "\"BACKEND VERSION context|generation\", several times (default: SGLang's, "
+                     "vLLM's and TensorRT-LLM's)");
+  command.add_option("--points", options->drawing.points, "Rows drawn of each population")
+      .show_default();
+  command.add_option("--seed", options->drawing.seed, "Of the drawing").show_default();
+  command.add_option("--csv", options->points_file, "Write every predicted row to a file");
+  command.add_option("--write-parameters", options->parameters_file,
+                     "Write the fitted parameters of all parts seen (data/predict/parameters.csv)");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer("Example:\n  dsaperf db loo --table \"sglang current context\"");
+  command.callback([options] { return leave_out(*options); });
+}
+
 }  // namespace
 
-void add_db_loo(CLI::App& db, Run& run) {
-  auto* command =
-      db.add_subcommand("loo", "How well rows of a table are predicted from the rest of it");
-  auto options = std::make_shared<Options>();
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->system, "Card")->capture_default_str();
-  command->add_option("--table", options->tables,
-                      "\"BACKEND VERSION context|generation\", several times (default: SGLang's, "
-                      "vLLM's and TensorRT-LLM's)");
-  command->add_option("--points", options->drawing.points, "Rows drawn of each population")
-      ->capture_default_str();
-  command->add_option("--seed", options->drawing.seed, "Of the drawing")->capture_default_str();
-  command->add_option("--csv", options->points_file, "Write every predicted row to a file");
-  command->add_option(
-      "--write-parameters", options->parameters_file,
-      "Write the fitted parameters of all parts seen (data/predict/parameters.csv)");
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer("Example:\n  dsaperf db loo --table \"sglang current context\"");
-  command->callback([options, &run] { run = [options] { return leave_out(*options); }; });
+void add_db_loo(Command& db) {
+  db.add_command("loo", "How well rows of a table are predicted from the rest of it",
+                 declare_db_loo);
 }
 
 }  // namespace dsaperf::tool

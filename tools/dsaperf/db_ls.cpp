@@ -29,16 +29,19 @@ Result<ExitCode> list(const Options& options) {
   return ExitCode::kDone;
 }
 
+void declare_db_ls(Command& command) {
+  auto options = std::make_shared<Options>();
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->system, "One card (default: all)");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer("Example:\n  dsaperf db ls --system h200_sxm");
+  command.callback([options] { return list(*options); });
+}
+
 }  // namespace
 
-void add_db_ls(CLI::App& db, Run& run) {
-  auto* command = db.add_subcommand("ls", "DSA tables of a systems folder");
-  auto options = std::make_shared<Options>();
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->system, "One card (default: all)");
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer("Example:\n  dsaperf db ls --system h200_sxm");
-  command->callback([options, &run] { run = [options] { return list(*options); }; });
+void add_db_ls(Command& db) {
+  db.add_command("ls", "DSA tables of a systems folder", declare_db_ls);
 }
 
 }  // namespace dsaperf::tool

@@ -132,26 +132,30 @@ Result<ExitCode> run_modelled(const Options& options) {
   return ExitCode::kDone;
 }
 
+void declare_db_modelled(Command& command) {
+  auto options = std::make_shared<Options>();
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->system, "Card").show_default();
+  const auto fit = command.add_flag("--fit", options->fit,
+                                    "Derive the constants from the rows and print them as "
+                                    "data/serving/modelled.csv has them");
+  command.add_option("--backend", options->backend, "Whose rows --fit takes")
+      .one_of({"sglang", "vllm", "trtllm"})
+      .needs(fit)
+      .show_default();
+  command.add_flag("--json", options->json, "One JSON document").excludes(fit);
+  command.footer(
+      "Examples:\n  dsaperf db modelled\n  dsaperf db modelled --fit > data/serving/modelled.csv");
+  command.callback([options] { return run_modelled(*options); });
+}
+
 }  // namespace
 
-void add_db_modelled(CLI::App& db, Run& run) {
-  auto* command = db.add_subcommand(
+void add_db_modelled(Command& db) {
+  db.add_command(
       "modelled",
-      "How far modelled GEMMs, experts and collectives are from the rows of AIConfigurator");
-  auto options = std::make_shared<Options>();
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->system, "Card")->capture_default_str();
-  auto* fit = command->add_flag("--fit", options->fit,
-                                "Derive the constants from the rows and print them as "
-                                "data/serving/modelled.csv has them");
-  command->add_option("--backend", options->backend, "Whose rows --fit takes")
-      ->check(CLI::IsMember({"sglang", "vllm", "trtllm"}))
-      ->needs(fit)
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "One JSON document")->excludes(fit);
-  command->footer(
-      "Examples:\n  dsaperf db modelled\n  dsaperf db modelled --fit > data/serving/modelled.csv");
-  command->callback([options, &run] { run = [options] { return run_modelled(*options); }; });
+      "How far modelled GEMMs, experts and collectives are from the rows of AIConfigurator",
+      declare_db_modelled);
 }
 
 }  // namespace dsaperf::tool

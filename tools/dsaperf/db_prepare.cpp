@@ -84,27 +84,31 @@ Result<ExitCode> prepare(const Options& options) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_db_prepare(CLI::App& db, Run& run) {
-  auto* command = db.add_subcommand(
-      "prepare", "Fit the stage model to DSA tables ahead of the first question about them");
+void declare_db_prepare(Command& command) {
   auto options = std::make_shared<Options>();
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->systems, "Card, several times (default: all)");
-  command->add_option("--backend", options->backends, "Framework, several times (default: all)");
-  command->add_option("--version", options->version,
-                      "current, previous, next or a number (default: all)");
-  command->add_option("--phase", options->phase, "context or generation (default: both)")
-      ->check(CLI::IsMember({"context", "generation"}));
-  command->add_flag("--shipped", options->shipped, "Our own tables, whatever else is found");
-  command->add_option("-o,--output", options->output,
-                      "Also write all known parameters to a file (data/predict/parameters.csv)");
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->systems, "Card, several times (default: all)");
+  command.add_option("--backend", options->backends, "Framework, several times (default: all)");
+  command.add_option("--version", options->version,
+                     "current, previous, next or a number (default: all)");
+  command.add_option("--phase", options->phase, "context or generation (default: both)")
+      .one_of({"context", "generation"});
+  command.add_flag("--shipped", options->shipped, "Our own tables, whatever else is found");
+  command.add_option("-o,--output", options->output,
+                     "Also write all known parameters to a file (data/predict/parameters.csv)");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Example:\n  dsaperf db prepare --system h200_sxm\n"
       "  dsaperf db prepare --system gb200 --version current --phase context");
-  command->callback([options, &run] { run = [options] { return prepare(*options); }; });
+  command.callback([options] { return prepare(*options); });
+}
+
+}  // namespace
+
+void add_db_prepare(Command& db) {
+  db.add_command("prepare",
+                 "Fit the stage model to DSA tables ahead of the first question about them",
+                 declare_db_prepare);
 }
 
 }  // namespace dsaperf::tool

@@ -66,45 +66,48 @@ Result<ExitCode> show(const Options& options) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_db_show(CLI::App& db, Run& run) {
-  auto* command = db.add_subcommand("show", "What a table holds, with a plot");
+void declare_db_show(Command& command) {
   auto options = std::make_shared<Options>();
   auto& filter = options->view.filter;
-  command->add_option("PLACE", options->place,
-                      "A module table, its folder, or a folder of dsaperf collect (default: "
-                      "AIConfigurator's of --system and --backend)");
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->system, "One card")->capture_default_str();
-  auto* backend =
-      command->add_option("--backend", options->backend, "trtllm, sglang, vllm, or dsaperf: ours")
-          ->capture_default_str();
-  command->add_option("--version", options->version, "current, next or a number");
-  command->add_option("--phase", options->phase, "One phase (default: both)")
-      ->check(CLI::IsMember({"context", "generation"}));
-  command->add_option("--model", filter.model, "Part of a model's or an architecture's name");
-  command->add_option("--kv", filter.kv_dtype, "Cache format as the table spells it");
-  command->add_option("--gemm", filter.gemm_dtype, "Projection format as the table spells it");
-  command->add_option("--heads", filter.heads, "Heads of one rank")->delimiter(',');
-  command->add_option("--batch", filter.batch, "Requests")->delimiter(',');
-  command->add_option("--new", filter.new_tokens, "New tokens a request")->delimiter(',');
-  command->add_option("--past", filter.past_tokens, "Cached tokens a request")->delimiter(',');
+  command.add_option("PLACE", options->place,
+                     "A module table, its folder, or a folder of dsaperf collect (default: "
+                     "AIConfigurator's of --system and --backend)");
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->system, "One card").show_default();
+  const auto backend =
+      command.add_option("--backend", options->backend, "trtllm, sglang, vllm, or dsaperf: ours")
+          .show_default();
+  command.add_option("--version", options->version, "current, next or a number");
+  command.add_option("--phase", options->phase, "One phase (default: both)")
+      .one_of({"context", "generation"});
+  command.add_option("--model", filter.model, "Part of a model's or an architecture's name");
+  command.add_option("--kv", filter.kv_dtype, "Cache format as the table spells it");
+  command.add_option("--gemm", filter.gemm_dtype, "Projection format as the table spells it");
+  command.add_option("--heads", filter.heads, "Heads of one rank").delimiter(',');
+  command.add_option("--batch", filter.batch, "Requests").delimiter(',');
+  command.add_option("--new", filter.new_tokens, "New tokens a request").delimiter(',');
+  command.add_option("--past", filter.past_tokens, "Cached tokens a request").delimiter(',');
   command
-      ->add_option("--x", options->x,
-                   "Size along the plot (default: new in prefill, past in decode)")
-      ->check(CLI::IsMember({"heads", "batch", "new", "past"}));
-  command->add_option("--lines", options->view.lines, "Lines drawn at most")->capture_default_str();
-  command->add_option("--rows", options->view.rows, "List this many rows");
-  command->add_flag("--json", options->json, "One JSON document, with every row");
-  command->footer(
+      .add_option("--x", options->x,
+                  "Size along the plot (default: new in prefill, past in decode)")
+      .one_of({"heads", "batch", "new", "past"});
+  command.add_option("--lines", options->view.lines, "Lines drawn at most").show_default();
+  command.add_option("--rows", options->view.rows, "List this many rows");
+  command.add_flag("--json", options->json, "One JSON document, with every row");
+  command.footer(
       "Example:\n  dsaperf db show --system h200_sxm --phase generation --model DeepseekV32 --kv "
       "fp8 "
       "--heads 16 --batch 1,32");
-  command->callback([options, backend, &run] {
-    options->backend_is_given = backend->count() > 0;
-    run = [options] { return show(*options); };
+  command.callback([options, backend] {
+    options->backend_is_given = backend.given();
+    return show(*options);
   });
+}
+
+}  // namespace
+
+void add_db_show(Command& db) {
+  db.add_command("show", "What a table holds, with a plot", declare_db_show);
 }
 
 }  // namespace dsaperf::tool

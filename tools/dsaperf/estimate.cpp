@@ -113,26 +113,25 @@ Result<ExitCode> run_estimate(Options options) {
   return ExitCode::kDone;
 }
 
-void add_deployment(CLI::App& command, Options& o) {
+void add_deployment(Command& command, Options& o) {
   auto& l = o.inputs.layout;
   add_systems(command, o.systems_root);
-  command.add_option("--system", o.system, "Card")->capture_default_str();
+  command.add_option("--system", o.system, "Card").show_default();
   command.add_option("--backend", o.backend, "sglang, vllm or trtllm")
-      ->check(CLI::IsMember({"sglang", "vllm", "trtllm"}))
-      ->capture_default_str();
+      .one_of({"sglang", "vllm", "trtllm"})
+      .show_default();
   command.add_option("--version", o.version,
                      "current, previous, next or a number (default: current)");
   command.add_option("--mode", o.mode, "agg: in-flight batching; static: one batch; disagg")
-      ->check(CLI::IsMember({"agg", "static", "disagg"}))
-      ->capture_default_str();
-  command.add_option("--tp", l.tp, "Tensor-parallel size")->capture_default_str();
-  command.add_option("--pp", l.pp, "Pipeline stages")->capture_default_str();
-  command.add_option("--dp", l.dp, "Copies of the attention")->capture_default_str();
-  command.add_option("--ep", l.moe_ep, "Expert-parallel size")->capture_default_str();
+      .one_of({"agg", "static", "disagg"})
+      .show_default();
+  command.add_option("--tp", l.tp, "Tensor-parallel size").show_default();
+  command.add_option("--pp", l.pp, "Pipeline stages").show_default();
+  command.add_option("--dp", l.dp, "Copies of the attention").show_default();
+  command.add_option("--ep", l.moe_ep, "Expert-parallel size").show_default();
   command.add_option("--moe-tp", o.moe_tp,
                      "Tensor-parallel size of the experts (default: tp * dp / ep)");
-  command.add_option("--cp", l.cp, "Context-parallel size of prefill (SGLang)")
-      ->capture_default_str();
+  command.add_option("--cp", l.cp, "Context-parallel size of prefill (SGLang)").show_default();
   command.add_option("--kv", o.inputs.formats.kv,
                      "Cache: bfloat16 (or bf16), fp8 (default: the engine's)");
   command.add_option("--gemm", o.inputs.formats.gemm, "Projections (default: the checkpoint's)");
@@ -145,86 +144,80 @@ void add_deployment(CLI::App& command, Options& o) {
                      "launch_us=900,request_ms=60");
 }
 
-void add_workers(CLI::App& command, const std::string& which, serving::Workers& workers,
+void add_workers(Command& command, const std::string& which, serving::Workers& workers,
                  int& moe_tp) {
   auto& l = workers.layout;
   l.tp = l.pp = l.dp = l.moe_ep = l.cp = 0;
   const std::string prefix = "--" + which + "-";
-  const auto sizes = CLI::Range(1, 1024);
+  constexpr int kMost = 1024;
   const std::string as = " of a " + which + " worker (default: as without " + which + "-)";
-  command
-      .add_option(prefix + "workers", workers.count, "With --mode disagg: " + which + " workers")
-      ->check(sizes)
-      ->capture_default_str();
-  command.add_option(prefix + "tp", l.tp, "Tensor-parallel size" + as)->check(sizes);
-  command.add_option(prefix + "pp", l.pp, "Pipeline stages" + as)->check(sizes);
-  command.add_option(prefix + "dp", l.dp, "Copies of the attention" + as)->check(sizes);
-  command.add_option(prefix + "ep", l.moe_ep, "Expert-parallel size" + as)->check(sizes);
+  command.add_option(prefix + "workers", workers.count, "With --mode disagg: " + which + " workers")
+      .between(1, kMost)
+      .show_default();
+  command.add_option(prefix + "tp", l.tp, "Tensor-parallel size" + as).between(1, kMost);
+  command.add_option(prefix + "pp", l.pp, "Pipeline stages" + as).between(1, kMost);
+  command.add_option(prefix + "dp", l.dp, "Copies of the attention" + as).between(1, kMost);
+  command.add_option(prefix + "ep", l.moe_ep, "Expert-parallel size" + as).between(1, kMost);
   command.add_option(prefix + "moe-tp", moe_tp, "Tensor-parallel size of the experts" + as)
-      ->check(sizes);
+      .between(1, kMost);
 }
 
-void add_load(CLI::App& command, Options& o) {
+void add_load(Command& command, Options& o) {
   auto& in = o.inputs;
   command.add_option("--isl", in.isl, "Tokens of a prompt");
   command.add_option("--osl", in.osl, "Tokens of an answer");
-  auto* prefix =
+  const auto prefix =
       command.add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
   command.add_option("--prefix-hit", o.prefix_hit, "The same as a share of the prompt")
-      ->check(CLI::Range(0.0, 1.0))
-      ->excludes(prefix);
-  auto* concurrency = command.add_option("--concurrency", o.concurrency, "Requests at any time")
-                          ->capture_default_str();
+      .between(0.0, 1.0)
+      .excludes(prefix);
+  const auto concurrency =
+      command.add_option("--concurrency", o.concurrency, "Requests at any time").show_default();
   command.add_option("--rate", o.rate, "Requests a second, arriving at random")
-      ->excludes(concurrency);
+      .excludes(concurrency);
   command
       .add_option("--length-ratio", in.length_ratio,
                   "Lengths are drawn from this part of isl and osl up to all of it (default: 0.8)")
-      ->check(CLI::Range(0.01, 1.0));
+      .between(0.01, 1.0);
   command.add_option("--prompts", in.prompts, "Requests to simulate (default: ten a place)");
-  command.add_option("--mtp", in.draft_tokens, "Draft tokens a step verifies")
-      ->capture_default_str();
+  command.add_option("--mtp", in.draft_tokens, "Draft tokens a step verifies").show_default();
   command.add_option("--mtp-accepted", in.draft_kept, "Draft tokens a step keeps, on average")
-      ->capture_default_str();
+      .show_default();
 }
 
-}  // namespace
-
-void add_estimate(CLI::App& app, Run& run) {
-  auto* command =
-      app.add_subcommand("estimate", "TTFT, TPOT, throughput and memory of one deployment");
+void declare_estimate(Command& command) {
   auto options = std::make_shared<Options>();
-  auto* config = command->add_option("CONFIG", options->config,
-                                     "config.json, a folder that holds one, or a bundled name");
-  auto* from = command
-                   ->add_option("--from", options->from,
-                                "Estimate every deployment of a CSV file beside what was measured "
-                                "(columns: docs/serving.md)")
-                   ->excludes(config);
-  command->add_option("-o,--output", options->output, "Where --from writes its rows")->needs(from);
-  add_deployment(*command, *options);
-  const auto* backend = command->get_option("--backend");
-  add_workers(*command, "prefill", options->inputs.prefill, options->prefill_moe_tp);
+  const auto config = command.add_option("CONFIG", options->config,
+                                         "config.json, a folder that holds one, or a bundled name");
+  const auto from =
+      command
+          .add_option("--from", options->from,
+                      "Estimate every deployment of a CSV file beside what was measured "
+                      "(columns: docs/serving.md)")
+          .excludes(config);
+  command.add_option("-o,--output", options->output, "Where --from writes its rows").needs(from);
+  add_deployment(command, *options);
+  const auto backend = command.option("--backend");
+  add_workers(command, "prefill", options->inputs.prefill, options->prefill_moe_tp);
   command
-      ->add_option("--prefill-cp", options->inputs.prefill.layout.cp,
-                   "Context-parallel size of a prefill worker (default: --cp)")
-      ->check(CLI::Range(1, 8));
+      .add_option("--prefill-cp", options->inputs.prefill.layout.cp,
+                  "Context-parallel size of a prefill worker (default: --cp)")
+      .between(1, 8);
   command
-      ->add_option("--prefill-batch", options->prefill_batch,
-                   "Prompts that a prefill rank takes together (default: what its chunk holds; "
-                   "--method compatible: 1)")
-      ->check(CLI::Range(1, 4096));
-  add_workers(*command, "decode", options->inputs.decode, options->decode_moe_tp);
-  add_load(*command, *options);
+      .add_option("--prefill-batch", options->prefill_batch,
+                  "Prompts that a prefill rank takes together (default: what its chunk holds; "
+                  "--method compatible: 1)")
+      .between(1, 4096);
+  add_workers(command, "decode", options->inputs.decode, options->decode_moe_tp);
+  add_load(command, *options);
   command
-      ->add_option(
-          "--method", options->method,
-          "model: a simulation of the engine; compatible: aiconfigurator's own closed form")
-      ->check(CLI::IsMember({"model", "compatible"}))
-      ->capture_default_str();
-  add_quirks(*command, options->quirks);
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+      .add_option("--method", options->method,
+                  "model: a simulation of the engine; compatible: aiconfigurator's own closed form")
+      .one_of({"model", "compatible"})
+      .show_default();
+  add_quirks(command, options->quirks);
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Example:\n  dsaperf estimate zai-org/GLM-5-FP8 --system h200_sxm --tp 8 --isl 8192 --osl "
       "1024 --concurrency 16\n"
       "  dsaperf estimate --from deployments.csv -o estimated.csv\n"
@@ -232,17 +225,28 @@ void add_estimate(CLI::App& app, Run& run) {
       "512 --rate 2\n"
       "  dsaperf estimate zai-org/GLM-5-FP8 --mode disagg --tp 8 --prefill-workers 2 --decode-dp 4 "
       "--decode-tp 2 --isl 8192 --osl 1024 --concurrency 64");
-  command->callback([options, config, from, backend, command, &run] {
-    options->backend_is_given = backend->count() > 0;
-    if (from->count() == 0) {
-      if (config->count() == 0) throw CLI::RequiredError("CONFIG (or --from)");
-      for (const char* name : {"--isl", "--osl"})
-        if (command->get_option(name)->count() == 0) throw CLI::RequiredError(name);
-    }
+  const auto isl = command.option("--isl");
+  const auto osl = command.option("--osl");
+  command.check([config, from, isl, osl]() -> Result<void> {
+    if (from.given()) return {};
+    if (!config.given()) return missing("CONFIG (or --from)");
+    if (!isl.given()) return missing("--isl");
+    if (!osl.given()) return missing("--osl");
+    return {};
+  });
+  command.callback([options, backend] {
+    options->backend_is_given = backend.given();
     if (options->inputs.formats.kv == "bf16") options->inputs.formats.kv = "bfloat16";
     if (options->inputs.formats.gemm == "bf16") options->inputs.formats.gemm = "bfloat16";
-    run = [options] { return run_estimate(*options); };
+    return run_estimate(*options);
   });
+}
+
+}  // namespace
+
+void add_estimate(Command& app) {
+  app.add_command("estimate", "TTFT, TPOT, throughput and memory of one deployment",
+                  declare_estimate);
 }
 
 }  // namespace dsaperf::tool

@@ -4,6 +4,6 @@
 
 namespace dsaperf::tool {
 
-void add_estimate(CLI::App& app, Run& run);
+void add_estimate(Command& app);
 
 }  // namespace dsaperf::tool

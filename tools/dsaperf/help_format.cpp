@@ -1,5 +1,7 @@
 #include "help_format.hpp"
 
+#include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <sstream>
 #include <string>

@@ -1,8 +1,10 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <memory>
+
+namespace CLI {  // NOLINT(readability-identifier-naming): its name
+class FormatterBase;
+}  // namespace CLI
 
 namespace dsaperf::tool {
 

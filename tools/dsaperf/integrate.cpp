@@ -126,77 +126,74 @@ Result<ExitCode> run_integrate(Flags flags) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_integrate(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
-      "integrate",
-      "All phases for one model, and one report: what it is, whether the layer is "
-      "right, how fast, what to deploy");
+void declare_integrate(Command& command) {
   auto flags = std::make_shared<Flags>();
   auto& options = flags->options;
   options.systems = {"h200_sxm"};
   options.ttft_limit_ms = 3000;
   options.tpot_limit_ms = 40;
-  command->add_option("CONFIG", options.config, "config.json, a folder with one, or a bundled name")
-      ->required();
-  command->add_option("-o,--output", flags->output, "Folder of the report")->required();
+  command.add_option("CONFIG", options.config, "config.json, a folder with one, or a bundled name")
+      .required();
+  command.add_option("-o,--output", flags->output, "Folder of the report").required();
   command
-      ->add_option("--system", options.systems,
-                   "Cards to predict for, as h200_sxm,b200_sxm; the first is collected for")
-      ->delimiter(',')
-      ->capture_default_str();
-  add_systems(*command, options.systems_root);
-  command->add_option("--reference", options.reference,
-                      "Recording of the served model, to align with");
-  command->add_option("--mock", options.mock,
-                      "Recording of the layer alone (else it is profiled where there is a GPU)");
-  command->add_option("--device", flags->device, "Where the layer runs: auto, cpu or gpu")
-      ->check(CLI::IsMember({"auto", "cpu", "gpu"}))
-      ->capture_default_str();
+      .add_option("--system", options.systems,
+                  "Cards to predict for, as h200_sxm,b200_sxm; the first is collected for")
+      .delimiter(',')
+      .show_default();
+  add_systems(command, options.systems_root);
+  command.add_option("--reference", options.reference,
+                     "Recording of the served model, to align with");
+  command.add_option("--mock", options.mock,
+                     "Recording of the layer alone (else it is profiled where there is a GPU)");
+  command.add_option("--device", flags->device, "Where the layer runs: auto, cpu or gpu")
+      .one_of({"auto", "cpu", "gpu"})
+      .show_default();
   command
-      ->add_option("--collect", flags->collect,
-                   "none: use the tables that are there; standard: measure the standard grid")
-      ->check(CLI::IsMember({"none", "standard"}))
-      ->capture_default_str();
-  command->add_option("--heads", options.heads, "Attention heads of one rank (default: 16, or all)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--gpus", options.gpus, "GPUs to deploy on")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  command->add_option("--isl", options.isl, "Tokens of a prompt")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--osl", options.osl, "Tokens of an answer")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+      .add_option("--collect", flags->collect,
+                  "none: use the tables that are there; standard: measure the standard grid")
+      .one_of({"none", "standard"})
+      .show_default();
+  command.add_option("--heads", options.heads, "Attention heads of one rank (default: 16, or all)")
+      .positive();
+  command.add_option("--gpus", options.gpus, "GPUs to deploy on").between(1, 1024).show_default();
+  command.add_option("--isl", options.isl, "Tokens of a prompt").positive().show_default();
+  command.add_option("--osl", options.osl, "Tokens of an answer").positive().show_default();
   command
-      ->add_option("--ttft", options.ttft_limit_ms, "Longest time to the first token, ms; 0: none")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_option("--tpot", options.tpot_limit_ms, "Longest time a token, ms; 0: none")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+      .add_option("--ttft", options.ttft_limit_ms, "Longest time to the first token, ms; 0: none")
+      .not_negative()
+      .show_default();
+  command.add_option("--tpot", options.tpot_limit_ms, "Longest time a token, ms; 0: none")
+      .not_negative()
+      .show_default();
   const std::vector<std::string> phases(integrate::kPhases.begin(), integrate::kPhases.end());
-  auto* skip =
+  const auto skip =
       command
-          ->add_option("--skip", flags->skip,
-                       "Phases to leave out: analyze, run, align, predict, collect, export")
-          ->delimiter(',')
-          ->check(CLI::IsMember(phases));
-  command->add_option("--only", flags->only, "Phases to run alone (and analyze)")
-      ->delimiter(',')
-      ->check(CLI::IsMember(phases))
-      ->excludes(skip);
-  command->add_flag("--fresh", options.fresh, "Run everything again");
-  command->add_flag("--json", flags->json, "One JSON document");
-  command->footer(
+          .add_option("--skip", flags->skip,
+                      "Phases to leave out: analyze, run, align, predict, collect, export")
+          .delimiter(',')
+          .one_of(phases);
+  command.add_option("--only", flags->only, "Phases to run alone (and analyze)")
+      .delimiter(',')
+      .one_of(phases)
+      .excludes(skip);
+  command.add_flag("--fresh", options.fresh, "Run everything again");
+  command.add_flag("--json", flags->json, "One JSON document");
+  command.footer(
       "A second run repeats only what has changed. Exit code 0 once the report is written,\n"
       "whatever it says.\n"
       "Example:\n  dsaperf integrate deepseek-ai/DeepSeek-V3.2 -o report\n"
       "  dsaperf integrate GLM-5.3/config.json -o glm --reference served.sqlite --system "
       "h200_sxm,b200_sxm");
-  command->callback([flags, &run] { run = [flags] { return run_integrate(*flags); }; });
+  command.callback([flags] { return run_integrate(*flags); });
+}
+
+}  // namespace
+
+void add_integrate(Command& app) {
+  app.add_command("integrate",
+                  "All phases for one model, and one report: what it is, whether the layer is "
+                  "right, how fast, what to deploy",
+                  declare_integrate);
 }
 
 }  // namespace dsaperf::tool

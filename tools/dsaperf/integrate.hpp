@@ -4,6 +4,6 @@
 
 namespace dsaperf::tool {
 
-void add_integrate(CLI::App& app, Run& run);
+void add_integrate(Command& app);
 
 }  // namespace dsaperf::tool

@@ -7,7 +7,6 @@
 #include "completion.hpp"
 #include "db.hpp"
 #include "estimate.hpp"
-#include "help_format.hpp"
 #include "integrate.hpp"
 #include "man.hpp"
 #include "profile.hpp"
@@ -25,32 +24,31 @@
 
 namespace {
 
+using dsaperf::tool::Command;
 using dsaperf::tool::ExitCode;
 
 ExitCode execute(int argc, char** argv) {
-  CLI::App app("Analyse, run, profile, predict and measure DeepSeek Sparse Attention", "dsaperf");
-  app.formatter(dsaperf::tool::help_format());  // commands take it over as they are added
-  app.require_subcommand(1);
+  Command app("dsaperf", "Analyse, run, profile, predict and measure DeepSeek Sparse Attention",
+              "dsaperf " DSAPERF_VERSION);
+  app.require_command();
   app.footer(
       "Examples:\n  dsaperf analyze deepseek-ai/DeepSeek-V3.2\n"
       "  dsaperf integrate deepseek-ai/DeepSeek-V3.2 -o report");
-  app.set_version_flag("--version", "dsaperf " DSAPERF_VERSION);
-  dsaperf::tool::Run run;
-  dsaperf::tool::add_align(app, run);
-  dsaperf::tool::add_analyze(app, run);
-  dsaperf::tool::add_bench(app, run);
-  dsaperf::tool::add_collect(app, run);
-  dsaperf::tool::add_collect_worker(app, run);
-  dsaperf::tool::add_completion(app, run);
-  dsaperf::tool::add_db(app, run);
-  dsaperf::tool::add_estimate(app, run);
-  dsaperf::tool::add_integrate(app, run);
-  dsaperf::tool::add_man(app, run);
-  dsaperf::tool::add_profile(app, run);
-  dsaperf::tool::add_query(app, run);
-  dsaperf::tool::add_run(app, run);
-  dsaperf::tool::add_sweep(app, run);
-  dsaperf::tool::add_trace(app, run);
+  dsaperf::tool::add_align(app);
+  dsaperf::tool::add_analyze(app);
+  dsaperf::tool::add_bench(app);
+  dsaperf::tool::add_collect(app);
+  dsaperf::tool::add_collect_worker(app);
+  dsaperf::tool::add_completion(app);
+  dsaperf::tool::add_db(app);
+  dsaperf::tool::add_estimate(app);
+  dsaperf::tool::add_integrate(app);
+  dsaperf::tool::add_man(app);
+  dsaperf::tool::add_profile(app);
+  dsaperf::tool::add_query(app);
+  dsaperf::tool::add_run(app);
+  dsaperf::tool::add_sweep(app);
+  dsaperf::tool::add_trace(app);
 
   const std::span<char* const> words(argv + 1, argv + argc);
   if (const auto wrong = dsaperf::tool::unknown_command(app, words)) {
@@ -61,19 +59,14 @@ ExitCode execute(int argc, char** argv) {
     std::fputs("error: which command? dsaperf --help lists them\n", stderr);
     return ExitCode::kUsage;
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) {  // --help, --version
-      app.exit(error);
-      return ExitCode::kDone;
-    }
-    std::fprintf(stderr, "error: %s (see %s --help)\n", error.what(),
-                 dsaperf::tool::command_path(app).c_str());
+  const auto command = app.parse(argc, argv);
+  if (!command) {
+    std::fprintf(stderr, "error: %s\n", command.error().message().c_str());
     return ExitCode::kUsage;
   }
+  if (*command == nullptr) return ExitCode::kDone;  // --help, --version
 
-  const auto outcome = run();
+  const auto outcome = (*command)->run();
   if (!outcome) {
     std::fprintf(stderr, "error: %s\n", outcome.error().message().c_str());
     return ExitCode::kFailed;

@@ -5,6 +5,6 @@
 namespace dsaperf::tool {
 
 // `dsaperf man [COMMAND ...] [-o DIR]`: manual pages from the help texts of the program itself.
-void add_man(CLI::App& app, Run& run);
+void add_man(Command& app);
 
 }  // namespace dsaperf::tool

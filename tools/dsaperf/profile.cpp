@@ -164,33 +164,37 @@ Result<ExitCode> profile_command(const Options& options) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_profile(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
-      "profile", "Record the kernels of a layer, or of any command that uses CUDA, with CUPTI");
+void declare_profile(Command& command) {
   auto options = std::make_shared<Options>();
-  command->add_option("COMMAND", options->words, "CONFIG, or after -- a command and its arguments")
-      ->required();
-  command->add_option("--batch", options->batch, "Of `run`, for CONFIG, as are the next four");
-  command->add_option("--new", options->new_tokens);
-  command->add_option("--past", options->past);
-  command->add_option("--heads", options->heads);
-  command->add_option("--kv", options->kv);
-  command->add_option("-o,--output", options->output, "Where the trace goes; .gz is packed")
-      ->capture_default_str();
-  command->add_option("--csv", options->summary_csv, "Kernel table as nsys's cuda_gpu_kern_sum");
-  command->add_option("--trace-csv", options->trace_csv, "Every launch as nsys's cuda_gpu_trace");
-  command->add_option("--chrome", options->chrome, "Chrome trace, for Perfetto");
-  command->add_option("--range", options->range,
-                      "Only what was launched inside NVTX ranges of this name, which leaves "
-                      "warm-up out (CONFIG: timed, its warm passes)");
-  command->add_option("--keep", options->keep, "Keep the log of each process in this folder");
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+  command.add_option("COMMAND", options->words, "CONFIG, or after -- a command and its arguments")
+      .required();
+  command.add_option("--batch", options->batch, "Of `run`, for CONFIG, as are the next four");
+  command.add_option("--new", options->new_tokens);
+  command.add_option("--past", options->past);
+  command.add_option("--heads", options->heads);
+  command.add_option("--kv", options->kv);
+  command.add_option("-o,--output", options->output, "Where the trace goes; .gz is packed")
+      .show_default();
+  command.add_option("--csv", options->summary_csv, "Kernel table as nsys's cuda_gpu_kern_sum");
+  command.add_option("--trace-csv", options->trace_csv, "Every launch as nsys's cuda_gpu_trace");
+  command.add_option("--chrome", options->chrome, "Chrome trace, for Perfetto");
+  command.add_option("--range", options->range,
+                     "Only what was launched inside NVTX ranges of this name, which leaves "
+                     "warm-up out (CONFIG: timed, its warm passes)");
+  command.add_option("--keep", options->keep, "Keep the log of each process in this folder");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "CONFIG and the flags of `run` profile one layer; after -- any command, with its children.\n"
       "Example: dsaperf profile -o served.json.gz -- python -m sglang.launch_server --model ...");
-  command->callback([options, &run] { run = [options] { return profile_command(*options); }; });
+  command.callback([options] { return profile_command(*options); });
+}
+
+}  // namespace
+
+void add_profile(Command& app) {
+  app.add_command("profile",
+                  "Record the kernels of a layer, or of any command that uses CUDA, with CUPTI",
+                  declare_profile);
 }
 
 }  // namespace dsaperf::tool

@@ -4,6 +4,6 @@
 
 namespace dsaperf::tool {
 
-void add_profile(CLI::App& app, Run& run);
+void add_profile(Command& app);
 
 }  // namespace dsaperf::tool

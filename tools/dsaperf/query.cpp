@@ -137,79 +137,73 @@ Result<ExitCode> query(Options options) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_query(CLI::App& app, Run& run) {
-  auto* command =
-      app.add_subcommand("query", "Latency of one attention layer, or of every row of a CSV file");
+void declare_query(Command& command) {
   auto options = std::make_shared<Options>();
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->tables.system, "Card")->capture_default_str();
-  auto* backend = command
-                      ->add_option("--backend", options->tables.backend,
-                                   "trtllm, sglang, vllm, or dsaperf: our own")
-                      ->capture_default_str();
-  command->add_option("--version", options->tables.version,
-                      "current, previous, next or a number (default: current)");
-  command->add_option("--arch", options->kind.architecture, "Architecture of the model")
-      ->capture_default_str();
-  command->add_option("--phase", options->phase, "context or generation")
-      ->check(CLI::IsMember({"context", "generation"}))
-      ->capture_default_str();
-  auto* heads = command->add_option("--heads", options->shape.heads, "Attention heads of one rank");
-  command->add_option("--batch", options->shape.batch, "Requests")->capture_default_str();
-  command->add_option("--new", options->shape.new_tokens, "New tokens of a request")
-      ->capture_default_str();
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->tables.system, "Card").show_default();
+  const auto backend = command
+                           .add_option("--backend", options->tables.backend,
+                                       "trtllm, sglang, vllm, or dsaperf: our own")
+                           .show_default();
+  command.add_option("--version", options->tables.version,
+                     "current, previous, next or a number (default: current)");
+  command.add_option("--arch", options->kind.architecture, "Architecture of the model")
+      .show_default();
+  command.add_option("--phase", options->phase, "context or generation")
+      .one_of({"context", "generation"})
+      .show_default();
+  const auto heads =
+      command.add_option("--heads", options->shape.heads, "Attention heads of one rank");
+  command.add_option("--batch", options->shape.batch, "Requests").show_default();
+  command.add_option("--new", options->shape.new_tokens, "New tokens of a request").show_default();
   command
-      ->add_option("--past", options->shape.past_tokens,
-                   "Tokens of a request that are in the cache")
-      ->capture_default_str();
-  command->add_option("--kv", options->kind.kv_dtype, "Cache: bfloat16 (or bf16), fp8")
-      ->capture_default_str();
-  command->add_option("--gemm", options->kind.gemm_dtype, "Projections: bfloat16, fp8_block, nvfp4")
-      ->capture_default_str();
-  command->add_option("--fmha", options->kind.fmha_dtype, "Attention arithmetic")
-      ->capture_default_str();
+      .add_option("--past", options->shape.past_tokens, "Tokens of a request that are in the cache")
+      .show_default();
+  command.add_option("--kv", options->kind.kv_dtype, "Cache: bfloat16 (or bf16), fp8")
+      .show_default();
+  command.add_option("--gemm", options->kind.gemm_dtype, "Projections: bfloat16, fp8_block, nvfp4")
+      .show_default();
+  command.add_option("--fmha", options->kind.fmha_dtype, "Attention arithmetic").show_default();
   command
-      ->add_option("--full-fraction", options->shape.full_layer_share,
-                   "Part of the layers that run their own indexer")
-      ->capture_default_str();
-  command->add_option("--cp", options->shape.context_parallel, "Context-parallel ranks (prefill)")
-      ->capture_default_str();
+      .add_option("--full-fraction", options->shape.full_layer_share,
+                  "Part of the layers that run their own indexer")
+      .show_default();
+  command.add_option("--cp", options->shape.context_parallel, "Context-parallel ranks (prefill)")
+      .show_default();
   command
-      ->add_option("--method", options->method,
-                   "stages: a model of the stages and the rows near the question; compatible: "
-                   "aiconfigurator's own answers")
-      ->check(CLI::IsMember({"stages", "compatible"}))
-      ->capture_default_str();
-  command->add_option(
+      .add_option("--method", options->method,
+                  "stages: a model of the stages and the rows near the question; compatible: "
+                  "aiconfigurator's own answers")
+      .one_of({"stages", "compatible"})
+      .show_default();
+  command.add_option(
       "--vary", options->vary,
       "What a change would cost: topk=512..4096,heads=8|16,kv=fp8 (heads, batch, new, "
       "past, topk, index_heads, kv)");
-  command->add_option("--requests", options->requests,
-                      "A pass of unlike requests, COUNTxNEW+PAST each: 3x512+4096,1x2048");
+  command.add_option("--requests", options->requests,
+                     "A pass of unlike requests, COUNTxNEW+PAST each: 3x512+4096,1x2048");
   command
-      ->add_option("--chunk", options->chunk,
-                   "Prefill in chunks of so many tokens, each after all before it")
-      ->check(CLI::PositiveNumber);
+      .add_option("--chunk", options->chunk,
+                  "Prefill in chunks of so many tokens, each after all before it")
+      .positive();
   command
-      ->add_option("--cached", options->cached,
-                   "Of --new tokens, how many a prefix-cache hit spares")
-      ->check(CLI::NonNegativeNumber);
-  auto* from =
-      command->add_option("--from", options->from, "Answer every row of a CSV file (or .csv.gz)");
-  auto* output =
-      command->add_option("-o,--output", options->output, "Where --from writes (.gz: compressed)");
-  from->needs(output);
-  output->needs(from);
-  auto* config = command->add_option("CONFIG", options->config,
-                                     "Model: config.json or a bundled name (else --arch)");
-  auto* stages =
-      command->add_flag("--stages", options->stages,
-                        "What each stage must compute and move, its bound, and the tables' rows");
-  stages->needs(config);
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+      .add_option("--cached", options->cached,
+                  "Of --new tokens, how many a prefix-cache hit spares")
+      .not_negative();
+  const auto from =
+      command.add_option("--from", options->from, "Answer every row of a CSV file (or .csv.gz)");
+  const auto output =
+      command.add_option("-o,--output", options->output, "Where --from writes (.gz: compressed)");
+  from.needs(output);
+  output.needs(from);
+  const auto config = command.add_option("CONFIG", options->config,
+                                         "Model: config.json or a bundled name (else --arch)");
+  const auto stages =
+      command.add_flag("--stages", options->stages,
+                       "What each stage must compute and move, its bound, and the tables' rows");
+  stages.needs(config);
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Example:\n  dsaperf query --system h200_sxm --backend sglang --heads 16 --new 4096\n"
       "  dsaperf query --phase generation --heads 16 --batch 16 --past 8192 --kv bf16\n"
       "  dsaperf query --heads 16 --new 4096 --past 32768 --vary topk=512..4096,heads=8..128\n"
@@ -217,18 +211,27 @@ void add_query(CLI::App& app, Run& run) {
       "  dsaperf query --phase generation --heads 16 --requests 8x1+4096,2x1+65536\n"
       "  dsaperf query --from operators.csv.gz -o answers.csv\n"
       "  dsaperf query deepseek-ai/DeepSeek-V3.2 --stages --heads 16 --new 4096");
-  auto* kv = command->get_option("--kv");
-  command->callback([options, heads, from, kv, backend, &run] {
-    options->kv_is_given = kv->count() > 0;
-    options->backend_is_given = backend->count() > 0;
-    if (from->count() == 0 && heads->count() == 0 && !options->stages)
-      throw CLI::RequiredError("--heads (or --from)");
+  const auto kv = command.option("--kv");
+  command.check([options, heads, from]() -> Result<void> {
+    if (from.given() || heads.given() || options->stages) return {};
+    return missing("--heads (or --from)");
+  });
+  command.callback([options, kv, backend] {
+    options->kv_is_given = kv.given();
+    options->backend_is_given = backend.given();
     for (auto* dtype :
          {&options->kind.kv_dtype, &options->kind.gemm_dtype, &options->kind.fmha_dtype}) {
       if (*dtype == "bf16") *dtype = "bfloat16";
     }
-    run = [options] { return query(*options); };
+    return query(*options);
   });
+}
+
+}  // namespace
+
+void add_query(Command& app) {
+  app.add_command("query", "Latency of one attention layer, or of every row of a CSV file",
+                  declare_query);
 }
 
 }  // namespace dsaperf::tool

@@ -4,6 +4,6 @@
 
 namespace dsaperf::tool {
 
-void add_query(CLI::App& app, Run& run);
+void add_query(Command& app);
 
 }  // namespace dsaperf::tool

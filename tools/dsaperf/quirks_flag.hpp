@@ -1,15 +1,14 @@
 #pragma once
 
+#include "command.hpp"
 #include "dsaperf/serving/quirks.hpp"
-
-#include <CLI/CLI.hpp>
 
 #include <string>
 
 namespace dsaperf::tool {
 
 // The flag that says which flaws of aiconfigurator --method compatible keeps.
-inline void add_quirks(CLI::App& command, std::string& quirks) {
+inline void add_quirks(Command& command, std::string& quirks) {
   std::string names;
   for (const auto quirk : serving::all_quirks())
     names += (names.empty() ? "" : ", ") + std::string(serving::name(quirk));
@@ -18,7 +17,7 @@ inline void add_quirks(CLI::App& command, std::string& quirks) {
                   "Flaws of aiconfigurator that --method compatible keeps: all, none, all,-NAME, "
                   "none,NAME of " +
                       names)
-      ->capture_default_str();
+      .show_default();
 }
 
 }  // namespace dsaperf::tool

@@ -260,81 +260,79 @@ Result<ExitCode> run_layer(Options options) {
   return report.check && !report.check->passed ? ExitCode::kVerdictNo : ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_run(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
-      "run", "Run one sparse attention layer at one shape: time, bound and error of every stage");
+void declare_run(Command& command) {
   auto options = std::make_shared<Options>();
+  command.add_option("CONFIG", options->config, "config.json, a folder with one, or a model's name")
+      .required();
+  command.add_option("--batch", options->run.batch, "Requests").positive().show_default();
+  command.add_option("--new", options->run.new_tokens, "New tokens of each request")
+      .positive()
+      .show_default();
+  command.add_option("--past", options->run.past, "Tokens of each request in the cache before")
+      .not_negative()
+      .show_default();
+  command.add_option("--heads", options->choice.heads, "Attention heads of one rank (default: all)")
+      .positive();
   command
-      ->add_option("CONFIG", options->config, "config.json, a folder with one, or a model's name")
-      ->required();
-  command->add_option("--batch", options->run.batch, "Requests")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--new", options->run.new_tokens, "New tokens of each request")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--past", options->run.past, "Tokens of each request in the cache before")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+      .add_option("--layer", options->choice.layer,
+                  "Index of the layer (default: the first sparse one with an indexer)")
+      .not_negative();
+  command.add_option("--kv", options->kv, "Format of the latent cache: bf16 or fp8")
+      .one_of({"bf16", "fp8"})
+      .show_default();
+  command.add_option("--gemm", options->gemm, "Format of the projections: bf16 or fp8_block")
+      .one_of({"bf16", "fp8_block"})
+      .show_default();
   command
-      ->add_option("--heads", options->choice.heads, "Attention heads of one rank (default: all)")
-      ->check(CLI::PositiveNumber);
+      .add_option("--scores", options->scores,
+                  "What the index scores of random weights look like: normal, flat, tied or peaked")
+      .one_of({"normal", "flat", "tied", "peaked"})
+      .show_default();
+  command.add_option("--device", options->device, "cpu or gpu")
+      .one_of({"cpu", "gpu"})
+      .show_default();
+  command.add_option("--weights", options->weights,
+                     "safetensors file, or folder of a checkpoint (default: random weights)");
+  command.add_option("--seed", options->run.seed, "Of random weights and tokens").show_default();
+  command.add_option("--threads", options->run.threads, "On the CPU (default: all cores)")
+      .positive();
   command
-      ->add_option("--layer", options->choice.layer,
-                   "Index of the layer (default: the first sparse one with an indexer)")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--kv", options->kv, "Format of the latent cache: bf16 or fp8")
-      ->check(CLI::IsMember({"bf16", "fp8"}))
-      ->capture_default_str();
-  command->add_option("--gemm", options->gemm, "Format of the projections: bf16 or fp8_block")
-      ->check(CLI::IsMember({"bf16", "fp8_block"}))
-      ->capture_default_str();
+      .add_option("--seconds", options->run.seconds, "Time for repetitions beyond the first pass")
+      .not_negative()
+      .show_default();
   command
-      ->add_option(
-          "--scores", options->scores,
-          "What the index scores of random weights look like: normal, flat, tied or peaked")
-      ->check(CLI::IsMember({"normal", "flat", "tied", "peaked"}))
-      ->capture_default_str();
-  command->add_option("--device", options->device, "cpu or gpu")
-      ->check(CLI::IsMember({"cpu", "gpu"}))
-      ->capture_default_str();
-  command->add_option("--weights", options->weights,
-                      "safetensors file, or folder of a checkpoint (default: random weights)");
-  command->add_option("--seed", options->run.seed, "Of random weights and tokens")
-      ->capture_default_str();
-  command->add_option("--threads", options->run.threads, "On the CPU (default: all cores)")
-      ->check(CLI::PositiveNumber);
+      .add_option("--launch", options->launch,
+                  "On a GPU: graph (default), the pass captured once and replayed, or eager")
+      .one_of({"graph", "eager"});
   command
-      ->add_option("--seconds", options->run.seconds, "Time for repetitions beyond the first pass")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      ->add_option("--launch", options->launch,
-                   "On a GPU: graph (default), the pass captured once and replayed, or eager")
-      ->check(CLI::IsMember({"graph", "eager"}));
-  command
-      ->add_option("--score-memory", options->score_mib,
-                   "MiB for index scores; what has more is taken in parts")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
-      ->capture_default_str();
-  command->add_flag("--check", options->check,
-                    "Compare every stage with the double reference; exit 3 where one fails");
-  auto* compare =
+      .add_option("--score-memory", options->score_mib,
+                  "MiB for index scores; what has more is taken in parts")
+      .between(std::int64_t{1}, std::int64_t{1} << 20)
+      .show_default();
+  command.add_flag("--check", options->check,
+                   "Compare every stage with the double reference; exit 3 where one fails");
+  const auto compare =
       command
-          ->add_option("--compare-kv", options->compare_kv,
-                       "Formats of the cache, as bf16,fp8: what they cost in the selection and at "
-                       "the output, for each distribution of scores, instead of times")
-          ->delimiter(',')
-          ->check(CLI::IsMember({"bf16", "fp8"}));
-  command->add_option("--dump", options->dump, "Write every tensor to this .safetensors file")
-      ->excludes(compare);
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+          .add_option("--compare-kv", options->compare_kv,
+                      "Formats of the cache, as bf16,fp8: what they cost in the selection and at "
+                      "the output, for each distribution of scores, instead of times")
+          .delimiter(',')
+          .one_of({"bf16", "fp8"});
+  command.add_option("--dump", options->dump, "Write every tensor to this .safetensors file")
+      .excludes(compare);
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Example:\n  dsaperf run deepseek-ai/DeepSeek-V3.2 --device cpu --batch 1 --new 512 "
       "--past 4096 --check");
-  command->callback([options, &run] { run = [options] { return run_layer(*options); }; });
+  command.callback([options] { return run_layer(*options); });
+}
+
+}  // namespace
+
+void add_run(Command& app) {
+  app.add_command(
+      "run", "Run one sparse attention layer at one shape: time, bound and error of every stage",
+      declare_run);
 }
 
 }  // namespace dsaperf::tool

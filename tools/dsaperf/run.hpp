@@ -5,6 +5,6 @@
 namespace dsaperf::tool {
 
 // dsaperf run CONFIG: one attention layer at one shape, timed by stage and checked.
-void add_run(CLI::App& app, Run& run);
+void add_run(Command& app);
 
 }  // namespace dsaperf::tool

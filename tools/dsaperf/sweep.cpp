@@ -63,67 +63,68 @@ Result<ExitCode> run_sweep(Options options) {
   return ExitCode::kDone;
 }
 
-}  // namespace
-
-void add_sweep(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
-      "sweep", "Every layout of a model on N GPUs: the best ones, and why not the others");
+void declare_sweep(Command& command) {
   auto options = std::make_shared<Options>();
   auto& in = options->inputs;
   command
-      ->add_option("CONFIG", options->config,
-                   "config.json, a folder that holds one, or a bundled name")
-      ->required();
-  add_systems(*command, options->systems_root);
-  command->add_option("--system", options->system, "Card")->capture_default_str();
-  command->add_option("--gpus", in.gpus, "GPUs to use")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  command->add_option("--isl", in.isl, "Tokens of a prompt")->required();
-  command->add_option("--osl", in.osl, "Tokens of an answer")->required();
-  command->add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
+      .add_option("CONFIG", options->config,
+                  "config.json, a folder that holds one, or a bundled name")
+      .required();
+  add_systems(command, options->systems_root);
+  command.add_option("--system", options->system, "Card").show_default();
+  command.add_option("--gpus", in.gpus, "GPUs to use").between(1, 1024).show_default();
+  command.add_option("--isl", in.isl, "Tokens of a prompt").required();
+  command.add_option("--osl", in.osl, "Tokens of an answer").required();
+  command.add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
   command
-      ->add_option("--backend", options->backend,
-                   "sglang, vllm or trtllm (default: all that have tables)")
-      ->check(CLI::IsMember({"sglang", "vllm", "trtllm"}));
-  command->add_option("--version", options->version,
-                      "current, previous, next or a number (default: current)");
-  command->add_option("--ttft", options->ttft,
-                      "Longest time to the first token, ms (default: no limit)");
-  command->add_option("--tpot", options->tpot, "Longest time a token, ms (default: no limit)");
-  command->add_option("--kv", in.formats.kv,
-                      "Cache: bfloat16 (or bf16), fp8 (default: the engine's)");
-  command->add_option("--gemm", in.formats.gemm, "Projections (default: the checkpoint's)");
+      .add_option("--backend", options->backend,
+                  "sglang, vllm or trtllm (default: all that have tables)")
+      .one_of({"sglang", "vllm", "trtllm"});
+  command.add_option("--version", options->version,
+                     "current, previous, next or a number (default: current)");
+  command.add_option("--ttft", options->ttft,
+                     "Longest time to the first token, ms (default: no limit)");
+  command.add_option("--tpot", options->tpot, "Longest time a token, ms (default: no limit)");
+  command.add_option("--kv", in.formats.kv,
+                     "Cache: bfloat16 (or bf16), fp8 (default: the engine's)");
+  command.add_option("--gemm", in.formats.gemm, "Projections (default: the checkpoint's)");
+  command.add_option("--method", options->method, "model, or compatible: aiconfigurator's own rows")
+      .one_of({"model", "compatible"})
+      .show_default();
   command
-      ->add_option("--method", options->method, "model, or compatible: aiconfigurator's own rows")
-      ->check(CLI::IsMember({"model", "compatible"}))
-      ->capture_default_str();
+      .add_option("--mode", options->mode,
+                  "agg: prefill and decode in one worker; disagg: in workers of their own; both")
+      .one_of({"agg", "disagg", "both"})
+      .show_default();
   command
-      ->add_option("--mode", options->mode,
-                   "agg: prefill and decode in one worker; disagg: in workers of their own; both")
-      ->check(CLI::IsMember({"agg", "disagg", "both"}))
-      ->capture_default_str();
-  command
-      ->add_option("--simulate", in.simulate,
-                   "Candidates that are simulated as well, the best first (percentiles)")
-      ->check(CLI::Range(0, 1000))
-      ->capture_default_str();
-  command->add_option("--threads", in.threads, "0: as many as the machine has")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  command->add_option("--top", options->top, "Rows to print")->capture_default_str();
-  add_quirks(*command, options->quirks);
-  command->add_option("--csv", options->csv,
-                      "Also write the Pareto front (of --mode disagg the disaggregated one, else "
-                      "the aggregated), in aiconfigurator's columns");
-  command->add_flag("--json", options->json, "One JSON document");
-  command->footer(
+      .add_option("--simulate", in.simulate,
+                  "Candidates that are simulated as well, the best first (percentiles)")
+      .between(0, 1000)
+      .show_default();
+  command.add_option("--threads", in.threads, "0: as many as the machine has")
+      .between(0, 1024)
+      .show_default();
+  command.add_option("--top", options->top, "Rows to print").show_default();
+  add_quirks(command, options->quirks);
+  command.add_option("--csv", options->csv,
+                     "Also write the Pareto front (of --mode disagg the disaggregated one, else "
+                     "the aggregated), in aiconfigurator's columns");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer(
       "Example:\n  dsaperf sweep zai-org/GLM-5-FP8 --system h200_sxm --gpus 8 --isl 4096 --osl "
       "1024 --ttft 3000 --tpot 40");
-  command->callback([options, &run] {
+  command.callback([options] {
     if (options->inputs.formats.kv == "bf16") options->inputs.formats.kv = "bfloat16";
-    run = [options] { return run_sweep(*options); };
+    return run_sweep(*options);
   });
+}
+
+}  // namespace
+
+void add_sweep(Command& app) {
+  app.add_command("sweep",
+                  "Every layout of a model on N GPUs: the best ones, and why not the others",
+                  declare_sweep);
 }
 
 }  // namespace dsaperf::tool

@@ -4,6 +4,6 @@
 
 namespace dsaperf::tool {
 
-void add_sweep(CLI::App& app, Run& run);
+void add_sweep(Command& app);
 
 }  // namespace dsaperf::tool

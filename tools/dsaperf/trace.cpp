@@ -62,6 +62,32 @@ Result<ExitCode> show(const Options& options) {
   return ExitCode::kDone;
 }
 
+void declare_show(Command& command) {
+  auto options = std::make_shared<Options>();
+  command.add_option("FILE", options->file, ".csv, .sqlite or .json, each also as .gz").required();
+  command.add_option("--top", options->top, "Kernels to list").show_default();
+  command.add_option("--rules", options->rules,
+                     "Rule file asked before the shipped ones (repeatable)");
+  command.add_option("--max-unclassified", options->max_unclassified,
+                     "Exit 3 where a larger share of the GPU time has no stage: 5%");
+  command.add_option("--range", options->range,
+                     "Only what was launched inside ranges of this name (NVTX, annotation)");
+  command.add_option("--from-ms", options->from_ms, "Only from here, after the first kernel");
+  command.add_option("--to-ms", options->to_ms, "Only up to here, after the first kernel");
+  command.add_option("--device", options->device, "Only this GPU");
+  command.add_flag("--json", options->json, "One JSON document");
+  command.footer("Example: dsaperf trace show decode.json.gz --top 20 --max-unclassified 5%");
+  command.callback([options] { return show(*options); });
+}
+
+void declare_trace(Command& command) {
+  command.require_command();
+  command.add_command(
+      "show", "Kernels and stages of a trace of nsys, torch, ncu, rocprof or dsaperf profile",
+      declare_show);
+  command.footer("Example: dsaperf trace show decode.json.gz");
+}
+
 }  // namespace
 
 Result<double> parse_share(const std::string& text) {
@@ -89,28 +115,8 @@ Result<trace::RuleSet> stage_rules(const std::vector<std::string>& files) {
   return rules;
 }
 
-void add_trace(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("trace", "Look into recordings of GPU work");
-  command->require_subcommand(1);
-  auto* show_command = command->add_subcommand(
-      "show", "Kernels and stages of a trace of nsys, torch, ncu, rocprof or dsaperf profile");
-  auto options = std::make_shared<Options>();
-  show_command->add_option("FILE", options->file, ".csv, .sqlite or .json, each also as .gz")
-      ->required();
-  show_command->add_option("--top", options->top, "Kernels to list")->capture_default_str();
-  show_command->add_option("--rules", options->rules,
-                           "Rule file asked before the shipped ones (repeatable)");
-  show_command->add_option("--max-unclassified", options->max_unclassified,
-                           "Exit 3 where a larger share of the GPU time has no stage: 5%");
-  show_command->add_option("--range", options->range,
-                           "Only what was launched inside ranges of this name (NVTX, annotation)");
-  show_command->add_option("--from-ms", options->from_ms, "Only from here, after the first kernel");
-  show_command->add_option("--to-ms", options->to_ms, "Only up to here, after the first kernel");
-  show_command->add_option("--device", options->device, "Only this GPU");
-  show_command->add_flag("--json", options->json, "One JSON document");
-  show_command->footer("Example: dsaperf trace show decode.json.gz --top 20 --max-unclassified 5%");
-  command->footer("Example: dsaperf trace show decode.json.gz");
-  show_command->callback([options, &run] { run = [options] { return show(*options); }; });
+void add_trace(Command& app) {
+  app.add_command("trace", "Look into recordings of GPU work", declare_trace);
 }
 
 }  // namespace dsaperf::tool

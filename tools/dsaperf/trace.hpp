@@ -8,7 +8,7 @@
 
 namespace dsaperf::tool {
 
-void add_trace(CLI::App& app, Run& run);
+void add_trace(Command& app);
 
 // "5%" or "0.05" as 0.05.
 Result<double> parse_share(const std::string& text);

@@ -10,14 +10,6 @@
 namespace dsaperf::tool {
 namespace {
 
-std::vector<std::string> command_names(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    if (!command->get_name().empty()) names.push_back(command->get_name());
-  }
-  return names;
-}
-
 // Insertions, deletions and replacements that turn one word into the other.
 std::size_t edit_distance(std::string_view from, std::string_view to) {
   std::vector<std::size_t> row(to.size() + 1);
@@ -50,14 +42,17 @@ std::optional<std::string_view> nearest(std::string_view word, std::span<const s
   return best;
 }
 
-std::optional<std::string> unknown_command(const CLI::App& app, std::span<char* const> words) {
-  const CLI::App* current = &app;
-  std::string path = app.get_name();
+std::optional<std::string> unknown_command(Command& app, std::span<char* const> words) {
+  Command* current = &app;
+  std::string path = app.name();
   for (const std::string_view word : words) {
-    if (word.starts_with('-')) return {};
-    const auto names = command_names(*current);
-    if (names.empty()) return {};
-    if (std::find(names.begin(), names.end(), word) == names.end()) {
+    const auto& commands = current->commands();
+    if (word.starts_with('-') || commands.empty()) return {};
+    const auto found = std::find_if(commands.begin(), commands.end(),
+                                    [&](const auto& each) { return each->name() == word; });
+    if (found == commands.end()) {
+      std::vector<std::string> names;
+      for (const auto& each : commands) names.push_back(each->name());
       std::string text = fmt::format("'{}' is no command of {}", word, path);
       if (const auto meant = nearest(word, names)) {
         text += fmt::format("; did you mean '{}'?", *meant);
@@ -66,19 +61,10 @@ std::optional<std::string> unknown_command(const CLI::App& app, std::span<char* 
       }
       return text;
     }
-    current = current->get_subcommand(std::string(word));
+    current = found->get();
     path += fmt::format(" {}", word);
   }
   return {};
-}
-
-std::string command_path(const CLI::App& app) {
-  std::string path = app.get_name();
-  for (const CLI::App* current = &app; !current->get_subcommands().empty();) {
-    current = current->get_subcommands().front();
-    path += " " + current->get_name();
-  }
-  return path;
 }
 
 }  // namespace dsaperf::tool

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "command.hpp"
 
 #include <optional>
 #include <span>
@@ -12,13 +12,10 @@ namespace dsaperf::tool {
 // What is wrong with the words of a command line where one of them should be a command and is none:
 //   'anlyze' is no command of dsaperf; did you mean 'analyze'?
 // Empty if they lead to a command, or stop before one is named.
-std::optional<std::string> unknown_command(const CLI::App& app, std::span<char* const> words);
+std::optional<std::string> unknown_command(Command& app, std::span<char* const> words);
 
 // The one of `known` that a slip of the fingers away was meant: at most a third of its letters
 // differ.
 std::optional<std::string_view> nearest(std::string_view word, std::span<const std::string> known);
-
-// The words that lead to the command that was parsed, for "see ... --help": "dsaperf db ls".
-std::string command_path(const CLI::App& app);
 
 }  // namespace dsaperf::tool
