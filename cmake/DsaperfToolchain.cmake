@@ -3,7 +3,8 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
-set(CMAKE_BUILD_RPATH ${CMAKE_BINARY_DIR}/src/dsaperf/perfdb)  # the library that holds Arrow
+# The libraries that hold Arrow and OpenBLAS.
+set(CMAKE_BUILD_RPATH ${CMAKE_BINARY_DIR}/src/dsaperf/perfdb ${CMAKE_BINARY_DIR}/src/dsaperf/kernels)
 
 # The cache is keyed by content, not by place: a fresh clone finds what another tree compiled.
 find_program(DSAPERF_CCACHE ccache)

@@ -51,8 +51,8 @@ class Installed:
     def test_arrow_comes_with_it(self):
         private = next(self.prefix.glob("lib/**/libdsaperf_parquet.so")).parent
         names = {file.name for file in private.iterdir()} - {"libdsaperf_inject.so"}  # of a build with CUDA
-        self.assertEqual(len(names), 3, names)
-        for library in ("libarrow.so", "libparquet.so", "libdsaperf_parquet.so"):
+        self.assertEqual(len(names), 4, names)
+        for library in ("libarrow.so", "libparquet.so", "libdsaperf_parquet.so", "libdsaperf_blas.so"):
             self.assertTrue(any(name.startswith(library) for name in names), names)
 
     def test_data_is_all_there(self):
@@ -65,11 +65,12 @@ class Installed:
         self.assertGreater(len(pages), 20)
         self.assertEqual(files_in(self.prefix / "share/man/man1"), pages)
 
-    def test_arrow_is_not_loaded_by_a_command_that_reads_no_table(self):
+    def test_arrow_and_openblas_are_not_loaded_by_a_command_that_needs_neither(self):
         result = subprocess.run([self.prefix / "bin/dsaperf", "analyze", "deepseek-ai/DeepSeek-V3.2"], capture_output=True,
                                 text=True, env={"LD_DEBUG": "files"})
         self.assertIn("libfmt", result.stderr)
         self.assertNotIn("libarrow", result.stderr)
+        self.assertNotIn("openblas", result.stderr)
 
     def test_nothing_points_into_the_build(self):
         for file in self.prefix.glob("lib/**/*.so*"):

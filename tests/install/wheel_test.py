@@ -39,6 +39,10 @@ class WheelTest(unittest.TestCase):
         self.assertTrue(any(name.startswith("dsaperf/libdsaperf_parquet") for name in self.files))
         self.assertIn("Requires-Dist: pyarrow==25.0.*", self.files[f"{self.info}/METADATA"].decode())
 
+    def test_openblas_comes_with_it(self):
+        self.assertTrue(any(name.startswith("dsaperf/libdsaperf_blas") for name in self.files))
+        self.assertTrue(any(name.startswith("libopenblas") for name in self.bundled), self.bundled)
+
     def test_licences_of_all_that_is_bundled_come_with_it(self):
         licences = self.in_folder(f"{self.info}/licenses/")
         self.assertIn(b"Apache License", licences["LICENSE"])

@@ -68,7 +68,7 @@ class TypesTest(unittest.TestCase):
             # nanobind's functions and classes are of types of their own, which stubtest does not look into; the test above does.
             names = {part for name in of_stub() for part in (name, name.partition(".")[0])}
             lines = ["dsaperf._native." + name for name in sorted(names)]
-            lines.append("dsaperf.libdsaperf_parquet")  # in a wheel beside the modules, and none
+            lines += ["dsaperf.libdsaperf_blas", "dsaperf.libdsaperf_parquet"]  # in a wheel beside the modules, and none
             allowed.write("\n".join(lines).replace(".", r"\."))
             allowed.flush()
             arguments = ("--allowlist", allowed.name, "--ignore-unused-allowlist")

@@ -66,7 +66,10 @@ void add_source_flags(Command& command, SourceFlags& flags) {
 Result<Subject> load_subject(const SourceFlags& flags) {
   DSAPERF_TRY_ASSIGN(auto spec, model::load_model(flags.config));
   const auto layer = model::typical_layer(spec);
-  if (flags.timing == "cpu") return Subject{std::move(spec), layer, collect::this_machine()};
+  if (flags.timing == "cpu") {
+    DSAPERF_TRY_ASSIGN(auto machine, collect::this_machine());
+    return Subject{std::move(spec), layer, std::move(machine)};
+  }
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
   DSAPERF_TRY_ASSIGN(auto system, cost::find_system(data, flags.system));
   return Subject{std::move(spec), layer, std::move(system)};

@@ -111,7 +111,7 @@ Result<void> add_bounds(const Options& options, const model::LayerPlan& plan, in
   } else {
     const int threads =
         options.run.threads > 0 ? options.run.threads : kernels::cpu::available_threads();
-    report.peak_flop_per_s = kernels::cpu::measured_flop_per_s(threads);
+    DSAPERF_TRY_ASSIGN(report.peak_flop_per_s, kernels::cpu::measured_flop_per_s(threads));
     report.peak_bytes_per_s = kernels::cpu::measured_bytes_per_s(threads);
     report.bound_source = "f32 products and copies measured on this machine now";
   }

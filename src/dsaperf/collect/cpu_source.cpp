@@ -35,14 +35,15 @@ Result<std::unique_ptr<TimingSource>> cpu_source(model::ModelSpec model,
   return std::unique_ptr<TimingSource>(std::move(source));
 }
 
-cost::SystemSpec this_machine() {
+Result<cost::SystemSpec> this_machine() {
   const int threads = kernels::cpu::available_threads();
   cost::SystemSpec system;
   system.name = "this machine";
   system.device = processor_name();
   system.hbm_bytes_per_s = kernels::cpu::measured_bytes_per_s(threads);
   system.hbm_capacity = {sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2};
-  system.peak_flop_per_s.fill(kernels::cpu::measured_flop_per_s(threads));
+  DSAPERF_TRY_ASSIGN(const double flop_per_s, kernels::cpu::measured_flop_per_s(threads));
+  system.peak_flop_per_s.fill(flop_per_s);
   return system;
 }
 

@@ -13,6 +13,6 @@ Result<std::unique_ptr<TimingSource>> cpu_source(model::ModelSpec model,
 
 // This machine as what a plan is for: rates as measured now (a quarter of a second), which other
 // work on it lowers, and half of its memory, since weights stand in it twice.
-cost::SystemSpec this_machine();
+Result<cost::SystemSpec> this_machine();
 
 }  // namespace dsaperf::collect

@@ -33,9 +33,10 @@ TEST(CpuSourceTest, MeasuresEveryScoreDistributionOfAModel) {
 
 TEST(CpuSourceTest, ThisMachineHasRatesAndMemory) {
   const auto machine = this_machine();
-  EXPECT_GT(machine.hbm_bytes_per_s, 1e8);
-  EXPECT_GT(machine.peak(cost::MathFormat::kBf16).value_or(0), 1e8);
-  EXPECT_GT(machine.hbm_capacity.gib(), 0.1);
+  ASSERT_TRUE(machine) << machine.error().message();
+  EXPECT_GT(machine->hbm_bytes_per_s, 1e8);
+  EXPECT_GT(machine->peak(cost::MathFormat::kBf16).value_or(0), 1e8);
+  EXPECT_GT(machine->hbm_capacity.gib(), 0.1);
 }
 
 }  // namespace

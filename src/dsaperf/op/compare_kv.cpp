@@ -82,6 +82,7 @@ class Comparer {
     std::vector<std::int32_t> selection(of.selection.size(), -1);
     const std::int64_t context = options_.past + options_.new_tokens;
     const int threads = kernels::cpu::available_threads();
+    DSAPERF_TRY(kernels::cpu::open_blas());
     for (std::int64_t r = 0; r < options_.batch; ++r) {
       DSAPERF_TRY_ASSIGN(auto key_bits,
                          past_index_keys(spec_, weights_, source(r), 0, options_.past));

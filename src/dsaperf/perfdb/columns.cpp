@@ -2,27 +2,15 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/core/shared_library.hpp"
 #include "dsaperf/perfdb/parquet/library.hpp"
-
-#include <dlfcn.h>
 
 namespace dsaperf::perfdb {
 namespace {
 
-// A function of the library, which is looked for along the run path of whatever holds this code and
-// never unloaded.
 template <typename Function>
 Result<Function*> library_function(const char* name) {
-  static void* const kLibrary = dlopen(parquet_library::kFileName, RTLD_NOW | RTLD_LOCAL);
-  if (kLibrary == nullptr) {
-    const char* reason = dlerror();
-    return fail(Errc::kUnsupported, "the Parquet library does not load ({})",
-                reason != nullptr ? reason : parquet_library::kFileName);
-  }
-  auto* const found = dlsym(kLibrary, name);
-  if (found == nullptr) {
-    return fail(Errc::kUnsupported, "{} is of another version", parquet_library::kFileName);
-  }
+  DSAPERF_TRY_ASSIGN(void* const found, function_of_library(parquet_library::kFileName, name));
   return reinterpret_cast<Function*>(found);
 }
 

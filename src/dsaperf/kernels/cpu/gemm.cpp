@@ -62,6 +62,7 @@ void for_each_panel(std::int64_t batch, std::int64_t m, std::int64_t n, int thre
 
 Result<void> gemm(const GemmParams& params, int threads) {
   DSAPERF_TRY(gemm_check(params));
+  DSAPERF_TRY(open_blas());
   const auto& p = params;
   const bool out_in = p.w_layout == WeightLayout::kOutIn;
   for_each_panel(p.batch, p.m, p.n, threads, [&](const Panel& panel) {
@@ -99,6 +100,7 @@ Result<void> gemm(const GemmParams& params, int threads) {
 
 Result<void> fp8_gemm(const Fp8GemmParams& params, int threads) {
   DSAPERF_TRY(fp8_gemm_check(params));
+  DSAPERF_TRY(open_blas());
   const auto& p = params;
   for_each_panel(1, p.m, p.n, threads, [&](const Panel& panel) {
     std::vector<float> x(panel.rows * p.k);

@@ -55,6 +55,7 @@ void fill_outside(float* row, std::int64_t start, std::int64_t end, std::int64_t
 
 Result<void> indexer_scores(const IndexerScoresParams& params, int threads) {
   DSAPERF_TRY(indexer_scores_check(params));
+  DSAPERF_TRY(open_blas());
   const auto& p = params;
   if (p.keys == 0 || p.tokens == 0) return {};
   Keys keys{std::vector<float>(p.keys * kIndexDim), {p.k_scales, p.k_scales + p.keys}};
@@ -76,6 +77,7 @@ Result<void> indexer_scores(const IndexerScoresParams& params, int threads) {
 Result<void> paged_indexer_scores(const PagedIndexerScoresParams& params, int threads) {
   DSAPERF_TRY(paged_indexer_scores_check(params));
   DSAPERF_TRY(paged_indexer_scores_check_pages(params));
+  DSAPERF_TRY(open_blas());
   const auto& p = params;
   if (p.max_context == 0) return {};
   parallel_for(p.batch, threads, [&](std::int64_t b) {

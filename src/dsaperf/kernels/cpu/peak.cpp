@@ -24,7 +24,8 @@ double least_seconds(const Work& work) {
 
 }  // namespace
 
-double measured_flop_per_s(int threads) {
+Result<double> measured_flop_per_s(int threads) {
+  DSAPERF_TRY(open_blas());
   constexpr std::int64_t kSize = 768;  // 3 x 2.4 MB: near a core's cache, long enough to time
   const std::vector<float> a(kSize * kSize, 0.5F);
   const std::vector<float> b(kSize * kSize, 0.25F);

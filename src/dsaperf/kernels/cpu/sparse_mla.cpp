@@ -148,6 +148,7 @@ void attend(const SparseMlaParams& p, std::int64_t token, const WideRows& wide) 
 
 Result<void> sparse_mla(const SparseMlaParams& params, int threads) {
   DSAPERF_TRY(sparse_mla_check(params));
+  DSAPERF_TRY(open_blas());
   const WideRows wide(params, threads);
   parallel_for(params.tokens, threads, [&](std::int64_t token) { attend(params, token, wide); });
   return {};
