@@ -104,16 +104,20 @@ Result<void> with_yaml(const fs::path& path, const Use& use) {
   return {};
 }
 
-// The manifest's entries that name `table`. The file is long (60 kB) and one entry a list item, so
-// only the items asked for are parsed.
-std::string manifest_entries(std::string_view text, std::string_view table) {
+// The manifest's entries of `table` that may be of `backend` and another framework, to be parsed:
+// the file is long (60 kB) and one entry a list item.
+std::string manifest_entries(std::string_view text, std::string_view table,
+                             std::string_view backend) {
   static constexpr std::string_view kItem = "\n  - op_file: ";
+  const auto alone = "frameworks: [" + std::string(backend) + "]";
   std::string found;
   for (auto begin = text.find(kItem); begin != std::string_view::npos;) {
     const auto end = text.find(kItem, begin + 1);
     const auto item = text.substr(begin, end == std::string_view::npos ? end : end - begin);
     const auto name = item.substr(kItem.size(), item.find('\n', 1) - kItem.size());
-    if (name.substr(0, name.find_last_not_of(" '\"\r") + 1).ends_with(table)) found += item;
+    if (name.substr(0, name.find_last_not_of(" '\"\r") + 1).ends_with(table) &&
+        item.find(backend) != std::string_view::npos && item.find(alone) == std::string_view::npos)
+      found += item;
     begin = end;
   }
   return found;
@@ -461,7 +465,7 @@ Result<void> SystemsTree::add_other_backends(std::vector<TableSource>& found, co
   DSAPERF_TRY_ASSIGN(const auto text, read_file(path, kLongestYaml));
   std::map<std::string, std::vector<std::string>> kernels_of;  // framework -> kernel sources
   try {
-    for (const auto& group : YAML::Load(manifest_entries(text, table))) {
+    for (const auto& group : YAML::Load(manifest_entries(text, table, backend))) {
       if (group["op_file"].as<std::string>() != table) continue;
       const auto tier = group["tier"].as<std::string>();
       if (tier != "shared" && tier != "shared_fallback") continue;

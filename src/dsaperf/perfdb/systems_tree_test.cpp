@@ -80,11 +80,17 @@ TEST(SystemsTreeTest, TakesOtherBackendsByTheManifestWithTheirKernelsOnly) {
       "  - op_file: t_perf.parquet\n    kernel_source: 'absent'\n    tier: absence_load_bearing\n"
       "    frameworks: [trtllm, vllm]\n"
       "  - op_file: other_perf.parquet\n    kernel_source: 'k'\n    tier: shared\n"
-      "    frameworks: [trtllm, vllm]\n");
+      "    frameworks: [trtllm, vllm]\n"
+      "  - op_file: t_perf.parquet\n    kernel_source: 'of one'\n    tier: shared\n"
+      "    frameworks: [trtllm]\n"
+      "  - op_file: t_perf.parquet\n    kernel_source: 'trtllm_gen'\n    tier: shared\n"
+      "    frameworks: [sglang, vllm]\n"
+      "  - op_file: 't_perf.parquet'\n    kernel_source: 'block'\n    tier: shared\n"
+      "    frameworks:\n    - vllm\n    - trtllm\n");
   const auto sources = own.tree().sources("card", "trtllm", "1.0", "t_perf.parquet");
   ASSERT_TRUE(sources) << sources.error().message();
   ASSERT_THAT(versions_of(*sources), ::testing::ElementsAre("trtllm 1.0", "vllm 0.9"));
-  EXPECT_THAT((*sources)[1].kernel_sources, ::testing::ElementsAre("default"));
+  EXPECT_THAT((*sources)[1].kernel_sources, ::testing::ElementsAre("default", "block"));
 }
 
 TEST(SystemsTreeTest, AnIncompleteFolderWithoutProvenanceIsHidden) {
