@@ -17,12 +17,13 @@ Result<Function*> library_function(const char* name) {
 }  // namespace
 
 Result<Columns> read_columns(const std::filesystem::path& path,
-                             std::span<const ColumnRequest> requests) {
+                             std::span<const ColumnRequest> requests,
+                             std::span<const RowFilter> filters) {
   DSAPERF_TRY(check_data_file(path));
   DSAPERF_TRY_ASSIGN(auto* const read, library_function<parquet_library::ReadFunction>(
                                            parquet_library::kReadFunction));
   parquet_library::Outcome outcome;
-  read(path.c_str(), requests.data(), requests.size(), &outcome);
+  read(path.c_str(), requests, filters, &outcome);
   if (!outcome.ok) return fail(Errc::kParse, "{}: {}", path.native(), outcome.error);
   return std::move(outcome.columns);
 }

@@ -1,6 +1,7 @@
 #include "dsaperf/perfdb/dsa_table.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/chosen_rows.hpp"
 #include "dsaperf/perfdb/columns.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 
@@ -28,6 +29,10 @@ constexpr std::array<ColumnRequest, 12> kColumns = {{
     {"step", ColumnType::kInt, false},
     {"latency", ColumnType::kReal, false},
 }};
+constexpr std::size_t kArchitecture = 1;
+constexpr std::size_t kMlaDtype = 2;
+constexpr std::size_t kKvDtype = 3;
+constexpr std::size_t kGemmDtype = 4;
 constexpr std::size_t kTextColumns = 7;
 constexpr std::size_t kFirstInt = 7;
 constexpr std::size_t kLatency = 11;
@@ -39,7 +44,8 @@ Result<void> check_sizes(const Columns& columns) {
       return v < 0 || v > std::numeric_limits<std::int32_t>::max();
     });
     if (bad != values.end()) {
-      return fail(Errc::kParse, "row {}: {} = {} is no size", bad - values.begin() + 1,
+      return fail(Errc::kParse, "row {}: {} = {} is no size",
+                  columns.row_number(static_cast<std::size_t>(bad - values.begin())),
                   kColumns[c].name, *bad);
     }
   }
@@ -106,19 +112,9 @@ struct SamePoint {
   }
 };
 
-}  // namespace
-
-std::string_view name(Phase phase) {
-  return phase == Phase::kContext ? "context" : "generation";
-}
-
-std::string_view dsa_table_file(Phase phase) {
-  return phase == Phase::kContext ? "dsa_context_module_perf.parquet"
-                                  : "dsa_generation_module_perf.parquet";
-}
-
-Result<DsaTable> read_dsa_file(const std::filesystem::path& path, Phase phase) {
-  DSAPERF_TRY_ASSIGN(const auto columns, read_columns(path, kColumns));
+Result<DsaTable> read_file(const std::filesystem::path& path, Phase phase,
+                           std::span<const RowFilter> filters) {
+  DSAPERF_TRY_ASSIGN(const auto columns, read_columns(path, kColumns, filters));
   if (auto sizes = check_sizes(columns); !sizes) {
     return tl::unexpected(std::move(sizes).error().with_context(path.native()));
   }
@@ -139,8 +135,29 @@ Result<DsaTable> read_dsa_file(const std::filesystem::path& path, Phase phase) {
   return table;
 }
 
+}  // namespace
+
+std::string_view name(Phase phase) {
+  return phase == Phase::kContext ? "context" : "generation";
+}
+
+std::string_view dsa_table_file(Phase phase) {
+  return phase == Phase::kContext ? "dsa_context_module_perf.parquet"
+                                  : "dsa_generation_module_perf.parquet";
+}
+
+Result<DsaTable> read_dsa_file(const std::filesystem::path& path, Phase phase) {
+  return read_file(path, phase, {});
+}
+
 Result<DsaTable> load_dsa_table(const SystemsTree& tree, std::string_view system,
                                 std::string_view backend, std::string_view version, Phase phase) {
+  return load_dsa_rows(tree, system, backend, version, phase, std::nullopt);
+}
+
+Result<DsaTable> load_dsa_rows(const SystemsTree& tree, std::string_view system,
+                               std::string_view backend, std::string_view version, Phase phase,
+                               const std::optional<DsaChoice>& choice) {
   DSAPERF_TRY_ASSIGN(const auto sources,
                      tree.sources(system, backend, version, dsa_table_file(phase)));
   if (sources.empty()) {
@@ -154,8 +171,15 @@ Result<DsaTable> load_dsa_table(const SystemsTree& tree, std::string_view system
     DSAPERF_TRY_ASSIGN(auto own, read_own_folder(sources.front().path, phase));
     return std::move(own.table);
   }
+  std::vector<RowFilter> filters;
+  if (choice) {
+    filters = {{.column = kArchitecture, .text = choice->architecture},
+               {.column = kKvDtype, .text = choice->kv_dtype},
+               {.column = kGemmDtype, .text = choice->gemm_dtype},
+               {.column = kMlaDtype, .text = choice->mla_dtype}};
+  }
   for (std::size_t s = 0; s < sources.size(); ++s) {
-    DSAPERF_TRY_ASSIGN(auto part, read_dsa_file(sources[s].path, phase));
+    DSAPERF_TRY_ASSIGN(auto part, read_file(sources[s].path, phase, filters));
     std::vector<std::int32_t> slice_of(part.slices.size(), -1);
     const auto& kernels = sources[s].kernel_sources;
     for (std::size_t i = 0; i < part.slices.size(); ++i) {

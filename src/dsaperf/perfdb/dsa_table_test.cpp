@@ -1,10 +1,13 @@
 #include "dsaperf/perfdb/dsa_table.hpp"
 
 #include "dsaperf/core/testing/fixtures.hpp"
+#include "dsaperf/perfdb/chosen_rows.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 namespace dsaperf::perfdb {
 namespace {
@@ -27,6 +30,46 @@ TEST(DsaTableTest, HoldsEveryRowOfSglangsPrefillTable) {
   EXPECT_EQ(first.heads, 128);
   EXPECT_EQ(first.new_tokens, 4);
   EXPECT_DOUBLE_EQ(first.latency.millis(), 0.7821);
+}
+
+TEST(DsaTableTest, RowsOfOneChoiceAreThoseOfTheWholeTable) {
+  const auto root = systems_tree();
+  if (!root) GTEST_SKIP() << kNoSystems;
+  const auto tree = SystemsTree::open(*root);
+  // Of TensorRT-LLM the table has several sources.
+  for (const auto& [backend, version] :
+       {std::pair("sglang", "0.5.14"), std::pair("trtllm", "1.3.0rc23")}) {
+    const DsaChoice choice{.architecture = "DeepseekV32ForCausalLM",
+                           .mla_dtype = "bfloat16",
+                           .kv_dtype = "bfloat16",
+                           .gemm_dtype = "fp8_block"};
+    const auto all = load_dsa_table(*tree, "h200_sxm", backend, version, Phase::kGeneration);
+    const auto chosen =
+        load_dsa_rows(*tree, "h200_sxm", backend, version, Phase::kGeneration, choice);
+    ASSERT_TRUE(all) << all.error().message();
+    ASSERT_TRUE(chosen) << chosen.error().message();
+    EXPECT_EQ(chosen->sources.size(), all->sources.size());
+    const auto slice = [](const DsaTable& table, const DsaRow& row) {
+      return table.slices[static_cast<std::size_t>(row.slice)];
+    };
+    auto of_all = all->rows;
+    std::erase_if(of_all, [&](const DsaRow& row) {
+      const auto& of = slice(*all, row);
+      return of.architecture != choice.architecture || of.mla_dtype != choice.mla_dtype ||
+             of.kv_dtype != choice.kv_dtype || of.gemm_dtype != choice.gemm_dtype;
+    });
+    ASSERT_GT(of_all.size(), 100U) << backend;
+    ASSERT_LT(of_all.size(), all->rows.size()) << backend;
+    ASSERT_EQ(chosen->rows.size(), of_all.size()) << backend;
+    for (std::size_t i = 0; i < of_all.size(); ++i) {
+      const auto& a = of_all[i];
+      const auto& b = chosen->rows[i];
+      ASSERT_EQ(slice(*all, a), slice(*chosen, b)) << i;
+      ASSERT_EQ(std::tie(a.source, a.heads, a.batch, a.new_tokens, a.past_tokens, a.latency.value),
+                std::tie(b.source, b.heads, b.batch, b.new_tokens, b.past_tokens, b.latency.value))
+          << i;
+    }
+  }
 }
 
 TEST(DsaTableTest, CountsRepeatedKeys) {

@@ -1,6 +1,7 @@
 #include "dsaperf/perfdb/operator_tables.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/chosen_rows.hpp"
 #include "dsaperf/perfdb/columns.hpp"
 
 #include <algorithm>
@@ -30,9 +31,10 @@ struct Layout {
   double micros_per_unit = 1e3;  // tables count milliseconds
 };
 
+// Filters count columns as a Layout does: its texts, then its sizes.
 template <typename Kind, typename Row>
 Result<void> append_file(OperatorTable<Kind, Row>& table, std::size_t source_index,
-                         const Layout<Kind, Row>& layout) {
+                         const Layout<Kind, Row>& layout, std::span<const RowFilter> filters) {
   const auto& source = table.sources[source_index];
   std::vector<ColumnRequest> requests;
   for (const auto& text : layout.texts) {
@@ -43,7 +45,7 @@ Result<void> append_file(OperatorTable<Kind, Row>& table, std::size_t source_ind
   }
   requests.push_back({.name = "kernel_source", .type = ColumnType::kText, .optional = true});
   requests.push_back({.name = "latency", .type = ColumnType::kReal});
-  DSAPERF_TRY_ASSIGN(const auto columns, read_columns(source.path, requests));
+  DSAPERF_TRY_ASSIGN(const auto columns, read_columns(source.path, requests, filters));
 
   const std::size_t texts = layout.texts.size();
   const std::size_t sizes = layout.sizes.size();
@@ -92,8 +94,8 @@ Result<void> append_file(OperatorTable<Kind, Row>& table, std::size_t source_ind
       const auto& column = columns[texts + s];
       values[s] = column.present ? column.ints[i] : 0;
       if (values[s] < 0) {
-        return fail(Errc::kParse, "{}: row {}: {} = {} is no size", source.path.native(), i + 1,
-                    layout.sizes[s].column, values[s]);
+        return fail(Errc::kParse, "{}: row {}: {} = {} is no size", source.path.native(),
+                    columns.row_number(i), layout.sizes[s].column, values[s]);
       }
     }
     auto& row = table.rows.emplace_back();
@@ -107,11 +109,12 @@ Result<void> append_file(OperatorTable<Kind, Row>& table, std::size_t source_ind
 
 template <typename Kind, typename Row>
 Result<OperatorTable<Kind, Row>> load(std::vector<TableSource> sources,
-                                      const Layout<Kind, Row>& layout) {
+                                      const Layout<Kind, Row>& layout,
+                                      std::span<const RowFilter> filters = {}) {
   OperatorTable<Kind, Row> table;
   table.sources = std::move(sources);
   for (std::size_t s = 0; s < table.sources.size(); ++s) {
-    DSAPERF_TRY(append_file(table, s, layout));
+    DSAPERF_TRY(append_file(table, s, layout, filters));
   }
   return table;
 }
@@ -119,12 +122,13 @@ Result<OperatorTable<Kind, Row>> load(std::vector<TableSource> sources,
 template <typename Kind, typename Row>
 Result<OperatorTable<Kind, Row>> load(const SystemsTree& tree, std::string_view system,
                                       std::string_view backend, std::string_view version,
-                                      std::string_view file, const Layout<Kind, Row>& layout) {
+                                      std::string_view file, const Layout<Kind, Row>& layout,
+                                      std::span<const RowFilter> filters = {}) {
   DSAPERF_TRY_ASSIGN(auto sources, tree.sources(system, backend, version, file));
   if (sources.empty()) {
     return fail(Errc::kNotFound, "{} {} on {}: no {}", backend, version, system, file);
   }
-  return load(std::move(sources), layout);
+  return load(std::move(sources), layout, filters);
 }
 
 // Sizes beyond 31 bits occur in no axis but message sizes; such a row would be nonsense, so it
@@ -159,6 +163,12 @@ Result<GemmTable> load_gemm_table(const SystemsTree& tree, std::string_view syst
 Result<MoeTable> load_moe_table(const SystemsTree& tree, std::string_view system,
                                 std::string_view backend, std::string_view version,
                                 std::string_view table) {
+  return load_moe_rows(tree, system, backend, version, table, std::nullopt);
+}
+
+Result<MoeTable> load_moe_rows(const SystemsTree& tree, std::string_view system,
+                               std::string_view backend, std::string_view version,
+                               std::string_view table, const std::optional<MoeChoice>& choice) {
   const Layout<MoeKind, MoeRow> layout{
       .texts = {{"moe_dtype"}, {"distribution"}},
       .sizes = {{"num_tokens"},
@@ -179,7 +189,15 @@ Result<MoeTable> load_moe_table(const SystemsTree& tree, std::string_view system
             row.moe_tp = narrow(v[5]);
             row.moe_ep = narrow(v[6]);
           }};
-  return load(tree, system, backend, version, table, layout);
+  std::vector<RowFilter> filters;
+  if (choice) {
+    filters = {{.column = 3, .number = choice->hidden},
+               {.column = 4, .number = choice->inter},
+               {.column = 6, .number = choice->experts},
+               {.column = 5, .number = choice->topk},
+               {.column = 0, .text = choice->dtype}};
+  }
+  return load(tree, system, backend, version, table, layout, filters);
 }
 
 Result<CommTable> load_allreduce_table(const SystemsTree& tree, std::string_view system,

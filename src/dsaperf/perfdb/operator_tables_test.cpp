@@ -1,10 +1,12 @@
 #include "dsaperf/perfdb/operator_tables.hpp"
 
 #include "dsaperf/core/testing/fixtures.hpp"
+#include "dsaperf/perfdb/chosen_rows.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace dsaperf::perfdb {
 namespace {
@@ -34,6 +36,39 @@ TEST(OperatorTablesTest, ReadsWhatSglangHasOnH200) {
   const auto moe = load_moe_table(*tree, "h200_sxm", "sglang", "0.5.14");
   ASSERT_TRUE(moe) << moe.error().message();
   EXPECT_GE(moe->rows.size(), 99713U);
+}
+
+TEST(OperatorTablesTest, ExpertsOfOneModelAreThoseOfTheWholeTable) {
+  const auto root = systems_tree();
+  if (!root) GTEST_SKIP() << kNoSystems;
+  const auto tree = SystemsTree::open(*root);
+  const MoeChoice choice{
+      .dtype = "fp8_block", .hidden = 7168, .inter = 2048, .topk = 8, .experts = 256};
+  const auto all = load_moe_table(*tree, "h200_sxm", "sglang", "0.5.14");
+  const auto chosen =
+      load_moe_rows(*tree, "h200_sxm", "sglang", "0.5.14", "moe_perf.parquet", choice);
+  ASSERT_TRUE(all) << all.error().message();
+  ASSERT_TRUE(chosen) << chosen.error().message();
+  const auto kind = [](const MoeTable& table, const MoeRow& row) {
+    return table.kinds[static_cast<std::size_t>(row.kind)];
+  };
+  auto of_all = all->rows;
+  std::erase_if(of_all, [&](const MoeRow& row) {
+    return kind(*all, row).moe_dtype != choice.dtype || row.hidden != choice.hidden ||
+           row.inter != choice.inter || row.topk != choice.topk || row.experts != choice.experts;
+  });
+  ASSERT_GT(of_all.size(), 1000U);
+  ASSERT_EQ(chosen->rows.size(), of_all.size());
+  for (std::size_t i = 0; i < of_all.size(); ++i) {
+    const auto& a = of_all[i];
+    const auto& b = chosen->rows[i];
+    ASSERT_EQ(kind(*all, a), kind(*chosen, b)) << i;
+    ASSERT_EQ(std::tie(a.source, a.tokens, a.hidden, a.inter, a.topk, a.experts, a.moe_tp, a.moe_ep,
+                       a.latency.value),
+              std::tie(b.source, b.tokens, b.hidden, b.inter, b.topk, b.experts, b.moe_tp, b.moe_ep,
+                       b.latency.value))
+        << i;
+  }
 }
 
 TEST(OperatorTablesTest, CollectivesComeFromTheFolderThatTheSystemNames) {

@@ -14,8 +14,8 @@ struct Outcome {
 
 inline constexpr const char* kFileName = "libdsaperf_parquet.so";
 inline constexpr const char* kReadFunction = "dsaperf_read_parquet";
-using ReadFunction = void(const char* path, const ColumnRequest* requests, std::size_t count,
-                          Outcome* outcome);
+using ReadFunction = void(const char* path, std::span<const ColumnRequest> requests,
+                          std::span<const RowFilter> filters, Outcome* outcome);
 
 // The file's bytes, so that one place of ours writes files.
 struct Written {

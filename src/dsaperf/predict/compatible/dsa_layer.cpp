@@ -1,7 +1,9 @@
 #include "dsaperf/predict/compatible/dsa_layer.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/chosen_rows.hpp"
 #include "dsaperf/perfdb/operator_tables.hpp"
+#include "dsaperf/predict/compatible/rows_as_asked.hpp"
 #include "dsaperf/predict/compatible/sparse_kernels.hpp"
 
 #include <algorithm>
@@ -181,7 +183,7 @@ struct DsaTables::State {
   std::shared_ptr<const perfdb::SystemsTree> tree;
   std::string system, backend, version;
   perfdb::SystemFile figures;
-  std::array<std::optional<Result<perfdb::DsaTable>>, 2> tables;
+  std::array<RowsAsAsked<perfdb::DsaTable, perfdb::DsaChoice>, 2> tables;  // by phase
   struct Made {
     LayerKind kind;
     Phase phase = Phase::kContext;
@@ -189,10 +191,14 @@ struct DsaTables::State {
   };
   std::vector<Made> made;  // every layout of a model asks for the same
 
-  const Result<perfdb::DsaTable>& table(Phase phase) {
-    auto& slot = tables[static_cast<std::size_t>(phase)];
-    if (!slot) slot = perfdb::load_dsa_table(*tree, system, backend, version, phase);
-    return *slot;
+  Result<const perfdb::DsaTable*> table(const LayerKind& kind, Phase phase) {
+    const perfdb::DsaChoice choice{.architecture = kind.architecture,
+                                   .mla_dtype = kind.fmha_dtype,
+                                   .kv_dtype = kind.kv_dtype,
+                                   .gemm_dtype = kind.gemm_dtype};
+    return tables[static_cast<std::size_t>(phase)].of(choice, [&](const auto& only) {
+      return perfdb::load_dsa_rows(*tree, system, backend, version, phase, only);
+    });
   }
 };
 
@@ -222,8 +228,7 @@ Result<DsaLayer> DsaTables::layer(const LayerKind& kind, Phase phase) {
   for (const auto& known : state_->made) {
     if (known.phase == phase && known.kind == kind) return known.layer;
   }
-  const auto& read = state_->table(phase);
-  if (!read) return tl::unexpected(read.error());
+  DSAPERF_TRY_ASSIGN(const auto* read, state_->table(kind, phase));
   const auto& table = *read;
   auto grids = std::make_shared<DsaLayer::Grids>();
   grids->phase = phase;

@@ -1,5 +1,8 @@
 #include "dsaperf/predict/compatible/operator_set.hpp"
 
+#include "dsaperf/perfdb/chosen_rows.hpp"
+#include "dsaperf/predict/compatible/rows_as_asked.hpp"
+
 #include <array>
 #include <map>
 #include <optional>
@@ -15,13 +18,13 @@ struct OperatorSet::State {
   std::optional<modelled::OperatorCosts> costs;  // of the rest, where it is modelled
   std::optional<perfdb::GemmTable> gemm;
   std::map<std::string, std::shared_ptr<const GemmSites>, std::less<>> gemm_sites;
-  std::optional<perfdb::MoeTable> moe;
+  RowsAsAsked<perfdb::MoeTable, perfdb::MoeChoice> moe;
   std::optional<perfdb::CommTable> all_reduce;
   std::optional<perfdb::CommTable> collectives;
   std::map<std::string, perfdb::MlaTable, std::less<>> mla;
   std::optional<perfdb::MlaBmmTable> bmm;
-  std::array<std::optional<perfdb::DeepEpTable>, 2> deepep;       // by phase
-  std::array<std::optional<perfdb::MoeTable>, 2> deepep_experts;  // by phase
+  std::array<std::optional<perfdb::DeepEpTable>, 2> deepep;                        // by phase
+  std::array<RowsAsAsked<perfdb::MoeTable, perfdb::MoeChoice>, 2> deepep_experts;  // by phase
 
   // Reads a table on first use.
   template <typename Table, typename Load>
@@ -31,6 +34,19 @@ struct OperatorSet::State {
       table = std::move(loaded);
     }
     return &*table;
+  }
+
+  Result<MoeOperator> experts(RowsAsAsked<perfdb::MoeTable, perfdb::MoeChoice>& rows,
+                              std::string_view file, const MoeShape& shape) {
+    const perfdb::MoeChoice choice{.dtype = shape.dtype,
+                                   .hidden = shape.hidden,
+                                   .inter = shape.inter,
+                                   .topk = shape.topk,
+                                   .experts = shape.experts};
+    DSAPERF_TRY_ASSIGN(const auto* table, rows.of(choice, [&](const auto& only) {
+      return perfdb::load_moe_rows(*tree, system.name, backend, version, file, only);
+    }));
+    return MoeOperator::make(*table, system, shape);
   }
 
   Result<const perfdb::MlaTable*> mla_table(std::string_view name) {
@@ -115,10 +131,7 @@ Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k) {
 Result<MoeOperator> OperatorSet::moe(const MoeShape& shape) {
   auto& s = *state_;
   if (s.costs) return MoeOperator::modelled(s.costs->of("moe", shape.dtype), s.system, shape);
-  DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.moe, [&] {
-    return perfdb::load_moe_table(*s.tree, s.system.name, s.backend, s.version);
-  }));
-  return MoeOperator::make(*table, s.system, shape);
+  return s.experts(s.moe, "moe_perf.parquet", shape);
 }
 
 Result<CommOperator> OperatorSet::all_reduce(int gpus) {
@@ -178,12 +191,9 @@ Result<DeepEpOperator> OperatorSet::deepep(perfdb::Phase phase, const DeepEpOper
 Result<MoeOperator> OperatorSet::deepep_experts(perfdb::Phase phase, const MoeShape& shape) {
   auto& s = *state_;
   const bool context = phase == perfdb::Phase::kContext;
-  DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.deepep_experts[context ? 0 : 1], [&] {
-    return perfdb::load_moe_table(
-        *s.tree, s.system.name, s.backend, s.version,
-        context ? "wideep_context_moe_perf.parquet" : "wideep_generation_moe_perf.parquet");
-  }));
-  return MoeOperator::make(*table, s.system, shape);
+  return s.experts(
+      s.deepep_experts[context ? 0 : 1],
+      context ? "wideep_context_moe_perf.parquet" : "wideep_generation_moe_perf.parquet", shape);
 }
 
 double OperatorSet::memory_ms(double bytes) const {
