@@ -4,10 +4,13 @@
 #include "dsaperf/core/csv_numbers.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/cost/system_spec.hpp"
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace dsaperf::serving {
@@ -23,6 +26,17 @@ constexpr std::array<Field, 4> kFields = {{{"graph_gap_us", &HostCosts::graph_ga
                                            {"text_us", &HostCosts::text_us}}};
 constexpr std::array<std::string_view, 2> kKeys = {"engine", "system"};
 
+// Of the engine's launches on the system's host, over those on an x86 server's: 1 for a system that
+// data/systems does not know.
+Result<double> launch_ratio(const std::filesystem::path& data, Engine engine,
+                            std::string_view system) {
+  const auto spec = cost::find_system(data, std::string(system));
+  if (!spec && spec.error().code() == Errc::kNotFound) return 1;
+  if (!spec) return tl::unexpected(spec.error());
+  const auto ratio = spec->host_launch.find(std::string(name(engine)));
+  return ratio == spec->host_launch.end() ? 1 : ratio->second;
+}
+
 }  // namespace
 
 Result<HostCosts> host_costs(Engine engine, std::string_view system) {
@@ -32,13 +46,20 @@ Result<HostCosts> host_costs(Engine engine, std::string_view system) {
   const auto path = data / "serving" / "host.csv";
   DSAPERF_TRY_ASSIGN(const auto rows, read_number_rows(path, kKeys, names));
   std::optional<HostCosts> found;
+  bool is_of_all = true;
   for (const NumberRow& row : rows) {
     const auto& of = row.words[1];
     if (row.words[0] != name(engine) || (of != system && (!of.empty() || found))) continue;
     found.emplace();
+    is_of_all = of.empty();
     for (std::size_t i = 0; i < kFields.size(); ++i) (*found).*kFields[i].value = row.numbers[i];
   }
   if (!found) return fail(Errc::kNotFound, "{}: no row of {}", path.native(), name(engine));
+  if (is_of_all) {
+    DSAPERF_TRY_ASSIGN(const double ratio, launch_ratio(data, engine, system));
+    found->launch_us *= ratio;
+    found->request_ms *= ratio;
+  }
   return *found;
 }
 

@@ -16,8 +16,9 @@ struct HostCosts {
   double request_ms = 0;    // a request's way in and its first token's way out
   double text_us = 0;       // a token of a prompt through HTTP and the tokenizer
 };
-// Of data/serving/host.csv: the engine's row for the system, else its row for all. Fails where the
-// file is missing or damaged.
+// Of data/serving/host.csv: the engine's row for the system, else its row for all, whose launches
+// and requests take as many times as long as launches on that system's host do (host_launch in
+// data/systems). Fails where a file is missing or damaged.
 Result<HostCosts> host_costs(Engine engine, std::string_view system);
 
 // Changes by name: "launch_us=900,request_ms=60". Fails on a name that is not one of the above, and

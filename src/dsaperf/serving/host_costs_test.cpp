@@ -1,5 +1,8 @@
 #include "dsaperf/serving/host_costs.hpp"
 
+#include "dsaperf/core/data_dir.hpp"
+#include "dsaperf/cost/system_spec.hpp"
+
 #include <gtest/gtest.h>
 
 namespace dsaperf::serving {
@@ -19,6 +22,27 @@ TEST(HostCostsTest, ARowOfTheSystemGoesBeforeTheOneForAll) {
   ASSERT_TRUE(b200 && b300);
   EXPECT_LT(b300->launch_us, b200->launch_us);
   EXPECT_EQ(text(*b200), text(*host_costs(Engine::kSglang, "h200_sxm")));
+}
+
+TEST(HostCostsTest, AnotherHostTakesAsLongAsItsLaunchesDo) {
+  const auto data = data_dir();
+  ASSERT_TRUE(data) << data.error().message();
+  for (const char* system : {"gb200", "gb300"}) {
+    const auto spec = cost::find_system(*data, system);
+    ASSERT_TRUE(spec) << spec.error().message();
+    for (const Engine engine : {Engine::kSglang, Engine::kVllm, Engine::kTrtllm}) {
+      const auto x86 = host_costs(engine, "b200_sxm");
+      const auto grace = host_costs(engine, system);
+      ASSERT_TRUE(x86 && grace);
+      const auto known = spec->host_launch.find(std::string(name(engine)));
+      const double ratio = known == spec->host_launch.end() ? 1 : known->second;
+      EXPECT_EQ(known == spec->host_launch.end(), engine == Engine::kTrtllm);
+      EXPECT_DOUBLE_EQ(grace->launch_us, ratio * x86->launch_us);
+      EXPECT_DOUBLE_EQ(grace->request_ms, ratio * x86->request_ms);
+      EXPECT_EQ(grace->graph_gap_us, x86->graph_gap_us);
+      EXPECT_EQ(grace->text_us, x86->text_us);
+    }
+  }
 }
 
 TEST(HostCostsTest, ChangesAreByName) {
