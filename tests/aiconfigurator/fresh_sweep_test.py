@@ -2,7 +2,8 @@
 front, row by row: layouts, numbers of workers, batches, TTFT, TPOT, rates, memory.
 
 Run by a Python that has aiconfigurator 0.12 (`pip install aiconfigurator==0.12.0`); skips with a message where it is
-absent. $DSAPERF is the program, $DSAPERF_SEED the seed (default: 1); the package takes a minute or two of a core.
+absent. $DSAPERF is the program, $DSAPERF_SEED the seed (default: 1), which also says whose engine's workers: 1 vLLM's, 2
+TensorRT-LLM's, 3 SGLang's and so on; the package takes a minute of a core.
 """
 
 import csv
@@ -30,9 +31,18 @@ except ImportError as error:
     WHY = f"aiconfigurator is not there ({error}); pip install aiconfigurator==0.12.0"
 
 
+# What has tables there: TensorRT-LLM's on Hopper have no FP8 cache.
+ENGINES = (
+    ("sglang", "h200_sxm", ("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8")),
+    ("vllm", "h200_sxm", ("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8")),
+    ("trtllm", "b200_sxm", ("deepseek-ai/DeepSeek-V3.2", "nvidia/GLM-5-NVFP4")),
+)
+
+
 def draw(rng):
+    backend, system, models = ENGINES[SEED % len(ENGINES)]
     return {
-        "model": rng.choice(("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8")), "gpus": rng.choice((16, 24, 32)),
+        "backend": backend, "system": system, "model": rng.choice(models), "gpus": rng.choice((16, 24, 32)),
         "isl": int(2 ** rng.uniform(10, 13)), "osl": int(2 ** rng.uniform(5, 8)), "ttft": rng.choice((2000, 5000)),
     }
 
@@ -41,7 +51,8 @@ def ours(point):
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "front.csv")
         subprocess.run(
-            [PROGRAM, "sweep", point["model"], "--method", "compatible", "--mode", "disagg", "--system", "h200_sxm", "--backend", "sglang",
+            [PROGRAM, "sweep", point["model"], "--method", "compatible", "--mode", "disagg", "--system", point["system"], "--backend",
+             point["backend"],
              "--systems", os.path.join(os.path.dirname(aiconfigurator_core.__file__), "systems"), "--gpus", str(point["gpus"]),
              "--isl", str(point["isl"]), "--osl", str(point["osl"]), "--ttft", str(point["ttft"]), "--csv", file],
             check=True, capture_output=True, timeout=300)
@@ -51,7 +62,7 @@ def ours(point):
 
 def peer(point):
     """What `aiconfigurator cli default --serving-mode disagg` writes into pareto.csv."""
-    model, backend, system = point["model"], "sglang", "h200_sxm"
+    model, backend, system = point["model"], point["backend"], point["system"]
     task = Task(serving_mode="disagg", prefill_model_path=model, decode_model_path=model, prefill_system_name=system,
                 decode_system_name=system, prefill_backend_name=backend, decode_backend_name=backend, total_gpus=point["gpus"],
                 isl=point["isl"], osl=point["osl"], ttft=point["ttft"], tpot=100)

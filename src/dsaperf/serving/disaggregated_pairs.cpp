@@ -46,10 +46,11 @@ Result<std::vector<WorkerPoint>> worker_points(const PassModel& model,
 
 // One of the lists of all layouts.
 struct Listed {
-  const PhaseWorkers* workers;
+  const PassModel* model;
+  const std::vector<WorkerPoint>* points;  // of the layout
   const WorkerPoint* point;
 
-  const PassModel::Inputs& inputs() const { return workers->model->inputs(); }
+  const PassModel::Inputs& inputs() const { return model->inputs(); }
   const ClosedForm& form() const { return point->form; }
 };
 
@@ -59,8 +60,10 @@ class Pairs {
         const SweepInputs& inputs, bool between_nodes)
       : set_(operators), in_(inputs), between_nodes_(between_nodes) {
     for (const auto& one : workers) {
-      for (const auto& point : one.prefill) prefill_.push_back({&one, &point});
-      for (const auto& point : one.decode) decode_.push_back({&one, &point});
+      for (const auto& point : one.prefill)
+        prefill_.push_back({one.prefill_model, &one.prefill, &point});
+      for (const auto& point : one.decode)
+        decode_.push_back({one.decode_model, &one.decode, &point});
     }
   }
 
@@ -91,7 +94,7 @@ class Pairs {
             .latency_ms = latency_ms,
             .requests_s = rate(one.form()),
             .requests_s_a_gpu = three_decimals(one.form().request_s / l.tp / l.pp / l.dp / cp),
-            .exchanges_experts = one.inputs().deepep};
+            .exchanges_experts = one.inputs().exchanges()};
   }
 
   MatchRules rules() const {
@@ -152,11 +155,10 @@ class Pairs {
   }
 
   std::string binding(const Listed& one) const {
-    const auto& points = one.workers->decode;
-    const auto next = std::find_if(points.begin(), points.end(), [&](const WorkerPoint& other) {
-      return other.batch > one.point->batch;
-    });
-    if (next == points.end()) return "memory";
+    const auto next =
+        std::find_if(one.points->begin(), one.points->end(),
+                     [&](const WorkerPoint& other) { return other.batch > one.point->batch; });
+    if (next == one.points->end()) return "memory";
     return next->form.tpot_ms > in_.tpot_limit_ms ? "tpot" : "prefill";
   }
 
@@ -169,27 +171,22 @@ class Pairs {
 
 }  // namespace
 
-Result<PhaseWorkers> phase_workers(const PassModel& model,
-                                   const predict::compatible::OperatorSet& operators,
-                                   const SweepInputs& inputs) {
-  constexpr int kLargestPrefill = 32;  // GPUs
-  const Layout& layout = model.inputs().layout;
-  PhaseWorkers workers{.model = &model, .prefill = {}, .decode = {}};
-  if (layout.gpus() <= kLargestPrefill) {
+Result<void> price_workers(PhaseWorkers& workers, const predict::compatible::OperatorSet& operators,
+                           const SweepInputs& inputs) {
+  if (workers.prefill_model != nullptr) {
     DSAPERF_TRY_ASSIGN(workers.prefill,
-                       worker_points(model, operators, inputs, StaticPhase::kContext,
-                                     prefill_batches(inputs.quirks)));
+                       worker_points(*workers.prefill_model, operators, inputs,
+                                     StaticPhase::kContext, prefill_batches(inputs.quirks)));
   }
-  if (layout.cp == 1) {
-    DSAPERF_TRY_ASSIGN(workers.decode,
-                       worker_points(model, operators, inputs, StaticPhase::kGeneration,
-                                     decode_batches(inputs.most_requests)));
+  if (workers.decode_model != nullptr) {
+    DSAPERF_TRY_ASSIGN(workers.decode, worker_points(*workers.decode_model, operators, inputs,
+                                                     StaticPhase::kGeneration,
+                                                     decode_batches(inputs.most_requests)));
   }
   if (workers.prefill.empty() && workers.decode.empty())
-    return fail(Errc::kOutOfMemory,
-                "a worker of {} GPUs does not hold one request of {:.0f} tokens", layout.gpus(),
+    return fail(Errc::kOutOfMemory, "a worker does not hold one request of {:.0f} tokens",
                 inputs.isl);
-  return workers;
+  return {};
 }
 
 std::vector<Candidate> paired_workers(const std::vector<PhaseWorkers>& workers,

@@ -14,15 +14,16 @@ struct WorkerPoint {
 };
 
 // A layout as a worker for prefill and as one for decode, as aiconfigurator 0.12's sweep lists
-// them: what fits, by batch. `model` outlives it.
+// them: what fits, by batch. The models outlive it; null where a layout is no worker of a phase.
 struct PhaseWorkers {
-  const PassModel* model = nullptr;
+  const PassModel* prefill_model = nullptr;
+  const PassModel* decode_model = nullptr;
   std::vector<WorkerPoint> prefill, decode;
 };
-// A batch that the tables do not answer for is left out. Fails where nothing fits.
-Result<PhaseWorkers> phase_workers(const PassModel& model,
-                                   const predict::compatible::OperatorSet& operators,
-                                   const SweepInputs& inputs);
+// Fills in the points. A batch that the tables do not answer for is left out. Fails where nothing
+// fits.
+Result<void> price_workers(PhaseWorkers& workers, const predict::compatible::OperatorSet& operators,
+                           const SweepInputs& inputs);
 
 // Pairs of an engine's workers as that sweep matches them, for every limit on TPOT. `between_nodes`
 // says whether its tables have DeepEP's exchanges of experts over two nodes.

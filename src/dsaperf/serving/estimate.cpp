@@ -67,7 +67,7 @@ class Estimator {
   Result<Estimate> together() {
     DSAPERF_TRY(check_layout(spec_, in_.layout));
     out_.gpus = in_.layout.gpus();
-    DSAPERF_TRY_ASSIGN(const auto model, passes(in_.layout));
+    DSAPERF_TRY_ASSIGN(const auto model, passes(in_.layout, DeepEp::kBoth));
     const double copies = in_.layout.dp * in_.layout.pp;
     const double asked = in_.concurrency.value_or(1);
     batch_ = std::max(1.0, std::floor(asked / copies));
@@ -79,7 +79,7 @@ class Estimator {
     return in_.method == Method::kCompatible ? compatible(model) : modelled(model);
   }
 
-  Result<PassModel> passes(const Layout& layout) {
+  Result<PassModel> passes(const Layout& layout, DeepEp exchanges) {
     DSAPERF_TRY_ASSIGN(auto shape, ModelShape::of(spec_));
     const bool compatible = in_.method == Method::kCompatible;
     const Quirks quirks = compatible ? in_.quirks : Quirks::none();
@@ -93,18 +93,23 @@ class Estimator {
     if (shape.architecture != spec_.architecture)
       warn_once(fmt::format("{} is priced with the tables of {}", spec_.architecture,
                             shape.architecture));
-    // Beyond a node the package knows DeepEP's exchanges alone.
-    const bool deepep = compatible && in_.engine == Engine::kSglang &&
-                        shape.attention == ModelShape::Attention::kDsa && layout.moe_tp == 1 &&
-                        layout.moe_ep > set_.system().gpus_per_node;
-    return PassModel::make({.shape = std::move(shape),
-                            .layout = layout,
-                            .formats = out_.formats,
-                            .engine = in_.engine,
-                            .quirks = quirks,
-                            .draft_tokens = in_.draft_tokens,
-                            .deepep = deepep},
-                           set_);
+    PassModel::Inputs inputs{.shape = std::move(shape),
+                             .layout = layout,
+                             .formats = out_.formats,
+                             .engine = in_.engine,
+                             .quirks = quirks,
+                             .draft_tokens = in_.draft_tokens};
+    // An estimate of the package has DeepEP's exchanges beyond a node alone.
+    const bool beyond = compatible && layout.moe_ep > set_.system().gpus_per_node;
+    if (beyond && in_.mode == Mode::kInFlight && quirks.has(Quirk::kAggregatedByCollectives))
+      inputs.deepep = DeepEp::kNever;
+    else if (beyond && PassModel::may_exchange(inputs))
+      inputs.deepep = exchanges;
+    // There it does not look whether the tables have rows of FP8 attention.
+    if (inputs.exchanges() && in_.engine == Engine::kTrtllm && out_.formats.kv == "fp8" &&
+        inputs.shape.attention == ModelShape::Attention::kMla)
+      inputs.formats.fmha = "fp8";
+    return PassModel::make(inputs, set_);
   }
 
   Result<Estimate> compatible(const PassModel& model) {
@@ -237,8 +242,8 @@ class Estimator {
     DSAPERF_TRY(check_layout(spec_, p.layout).map_error(in_words("prefill worker")));
     DSAPERF_TRY(check_layout(spec_, d.layout).map_error(in_words("decode worker")));
     out_.gpus = p.gpus() + d.gpus();
-    DSAPERF_TRY_ASSIGN(const auto prefill, passes(p.layout));
-    DSAPERF_TRY_ASSIGN(const auto decode, passes(d.layout));
+    DSAPERF_TRY_ASSIGN(const auto prefill, passes(p.layout, DeepEp::kPrefill));
+    DSAPERF_TRY_ASSIGN(const auto decode, passes(d.layout, DeepEp::kDecode));
     const int prefill_ranks = p.count * p.layout.dp * p.layout.pp;
     const int decode_ranks = d.count * d.layout.dp * d.layout.pp;
     if (in_.method == Method::kCompatible) return disaggregated_compatible(prefill, decode);

@@ -125,9 +125,16 @@ TEST_F(EstimateTest, EachQuirkSwitchedOffChangesWhatItSaysAndInItsDirection) {
        .smaller_without = true,
        .what = [](const Estimate& e) { return *e.requests_s; },
        .disaggregated = true},
+      {.quirk = Quirk::kAggregatedByCollectives,
+       .smaller_without = true,
+       .what = ttft,
+       .layout = {.dp = 16, .moe_ep = 16},
+       .engine = Engine::kVllm,
+       .concurrency = 16},
   };
-  constexpr std::size_t kOfASweep = 3;  // sweep_test.cpp
-  ASSERT_EQ(cases.size() + kOfASweep, all_quirks().size());
+  constexpr std::size_t kOfASweep = 3;     // sweep_test.cpp
+  constexpr std::size_t kOfExchanges = 2;  // below
+  ASSERT_EQ(cases.size() + kOfASweep + kOfExchanges, all_quirks().size());
   for (const QuirkCase& test : cases) {
     auto inputs = tp8(test.concurrency);
     inputs.layout = test.layout;
@@ -147,6 +154,29 @@ TEST_F(EstimateTest, EachQuirkSwitchedOffChangesWhatItSaysAndInItsDirection) {
     else
       EXPECT_GT(test.what(*without), test.what(*with)) << name(test.quirk);
   }
+}
+
+TEST_F(EstimateTest, ExchangesBetweenNodesAreThoseOfOneAndTensorRtLlmTakesATenthOffItsDecode) {
+  auto inputs = tp8(16);
+  inputs.layout = {.dp = 16, .moe_ep = 16};
+  inputs.engine = Engine::kTrtllm;
+  inputs.mode = Mode::kStatic;
+  inputs.method = Method::kCompatible;
+  inputs.formats.kv = "bfloat16";
+  const std::string model = "deepseek-ai/DeepSeek-V3.2";
+  const auto with = ask(inputs, model);
+  ASSERT_TRUE(with) << with.error().message();
+  inputs.quirks.set(Quirk::kDecodeDiscount, false);
+  const auto whole = ask(inputs, model);
+  ASSERT_TRUE(whole) << whole.error().message();
+  // Of all but the embedding and the logits, which are no layer's.
+  EXPECT_GT(with->generation.ms, 0.9 * whole->generation.ms);
+  EXPECT_LT(with->generation.ms, 0.92 * whole->generation.ms);
+  EXPECT_EQ(with->context.ms, whole->context.ms);
+  inputs.quirks.set(Quirk::kExchangesOfOneNode, false);
+  const auto none = ask(inputs, model);
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code(), Errc::kNotFound);
 }
 
 TEST_F(EstimateTest, DisaggregatedWorkersAreSimulatedAndNamedWhereTheyDoNotFit) {

@@ -12,11 +12,14 @@ namespace compatible = predict::compatible;
 
 constexpr double kHalf = 2;     // bytes of an activation
 constexpr int kDeepEpSms = 20;  // that DeepEP's normal mode may use
+constexpr int kDeepEpTopk = 8;  // experts of a token that its kernels know, at most
+constexpr double kTrtllmDecodeDiscount = 0.9;
 
 // Sizes of DeepSeek-V3's MLA that its operator list is written with.
 constexpr int kMlaDown = 2112;  // q_lora + kv_lora + rope
 constexpr int kMlaQLora = 1536;
 constexpr int kMlaKvLora = 512;
+constexpr int kMlaRope = 64;
 constexpr int kMlaQueryDim = 192;
 constexpr int kMlaKeyValueDim = 256;
 constexpr int kMlaValueDim = 128;
@@ -26,54 +29,7 @@ double bytes_of(const std::string& dtype) {
   return traits ? traits->bytes : 0.5;  // the formats that only MoE tables know are four bits wide
 }
 
-bool has_geometry(const model::AttentionGeometry& g, int hidden, int nope, int v) {
-  return g.hidden == hidden && g.kv_lora == 512 && g.rope == 64 && g.nope == nope && g.v == v;
-}
-
 }  // namespace
-
-Result<ModelShape> ModelShape::of(const model::ModelSpec& spec) {
-  const model::LayerPlan& layer = model::typical_layer(spec);
-  ModelShape shape;
-  if (layer.attention == model::AttentionKind::kDsa &&
-      has_geometry(layer.geometry, 7168, 128, 128)) {
-    shape.architecture = "DeepseekV32ForCausalLM";
-  } else if (layer.attention == model::AttentionKind::kDsa &&
-             has_geometry(layer.geometry, 6144, 192, 256)) {
-    shape.architecture = "GlmMoeDsaForCausalLM";
-  } else if (layer.attention == model::AttentionKind::kMla &&
-             has_geometry(layer.geometry, 7168, 128, 128)) {
-    shape.attention = Attention::kMla;
-    shape.architecture = "DeepseekV3ForCausalLM";
-  } else {
-    return fail(Errc::kUnsupported,
-                "{}: no tables for its attention ({}, hidden {}); there are those of "
-                "DeepSeek-V3.2, GLM-5 and "
-                "DeepSeek-V3",
-                spec.name, model::name(layer.attention), spec.hidden);
-  }
-  if (spec.moe.routed_experts == 0)
-    return fail(Errc::kUnsupported,
-                "{}: no mixture of experts; the operator list is that of an MoE model", spec.name);
-  int full = 0;
-  for (const model::LayerPlan* main : model::main_attention_layers(spec)) {
-    if (main->indexer_role == model::IndexerRole::kFull) ++full;
-    if (main->mlp == model::MlpKind::kDense) ++shape.dense_layers;
-  }
-  shape.layers = spec.main_layers;
-  shape.heads = spec.heads;
-  shape.hidden = spec.hidden;
-  shape.head_dim = spec.facts.head_dim.value_or(spec.hidden / spec.heads);
-  shape.dense_inter = spec.intermediate;
-  shape.moe_inter = spec.moe.intermediate;
-  shape.topk = spec.moe.experts_per_token;
-  shape.experts = spec.moe.routed_experts;
-  shape.vocab = spec.vocab;
-  shape.mtp_layers = spec.mtp_layers;
-  if (shape.attention == Attention::kDsa)
-    shape.full_layer_share = static_cast<double>(full) / shape.layers;
-  return shape;
-}
 
 // Writes down the operators of both passes, in aiconfigurator's order and by its names.
 class PassModel::Builder {
@@ -82,10 +38,14 @@ class PassModel::Builder {
       : model_(model), in_(model.inputs_), s_(in_.shape), l_(in_.layout), set_(set) {}
 
   Result<void> build() {
+    // First, and in little time: a sweep asks for many layouts whose exchanges were not measured.
+    if (in_.exchanges()) DSAPERF_TRY(find_exchanges());
     DSAPERF_TRY(phase("context", perfdb::Phase::kContext, 1));
     const double draft =
         in_.draft_tokens > 0 ? static_cast<double>(s_.layers + in_.draft_tokens) / s_.layers : 1;
-    DSAPERF_TRY(phase("generation", perfdb::Phase::kGeneration, draft));
+    if (in_.deepep == DeepEp::kDecode) model_.context_.clear();
+    if (in_.deepep != DeepEp::kPrefill)
+      DSAPERF_TRY(phase("generation", perfdb::Phase::kGeneration, draft));
     weights_ /= l_.pp;
     model_.weight_bytes_ = weights_;
     return {};
@@ -94,7 +54,21 @@ class PassModel::Builder {
  private:
   using Operators = std::vector<PassOperator>;
 
+  Result<void> find_exchanges() {
+    for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+      const bool is_run =
+          in_.deepep != (phase == perfdb::Phase::kContext ? DeepEp::kDecode : DeepEp::kPrefill);
+      if (!is_run) continue;
+      phase_ = phase;
+      DSAPERF_TRY(set_.deepep(phase, exchange_shape(), compatible::DeepEpSide::kDispatch));
+      DSAPERF_TRY(set_.deepep(phase, exchange_shape(), compatible::DeepEpSide::kCombine));
+    }
+    return {};
+  }
+
   bool quirk(Quirk q) const { return in_.quirks.has(q); }
+  bool exchanges() const { return in_.exchanges(); }
+  bool is_context() const { return phase_ == perfdb::Phase::kContext; }
 
   std::vector<PassItem>& list() {
     return phase_ == perfdb::Phase::kContext ? model_.context_ : model_.generation_;
@@ -138,7 +112,10 @@ class PassModel::Builder {
     prefix_ = std::string(name) + "_";
     phase_ = phase;
     layers_ = s_.layers * draft;
-    if (in_.deepep) return deepep_phase();
+    if (exchanges() && in_.engine == Engine::kSglang) return deepep_phase();
+    if (exchanges() && in_.engine == Engine::kTrtllm && !is_context() &&
+        quirk(Quirk::kDecodeDiscount))
+      layers_ *= kTrtllmDecodeDiscount;
     const double norm_bytes =
         2.0 * (2 * s_.hidden + 2 * s_.hidden) / (phase == perfdb::Phase::kContext ? l_.cp : 1);
     add_line(memory("embedding", draft, kHalf * s_.hidden));
@@ -171,45 +148,89 @@ class PassModel::Builder {
   }
 
   Result<void> deepep_phase() {
-    const bool context = phase_ == perfdb::Phase::kContext;
-    const int ranks = context ? l_.tp : 1;  // of the attention, that share a prompt's tokens
-    if (context && l_.tp > 1) DSAPERF_TRY(around_attention("tp_all_gather", "all_gather"));
+    const bool split = is_context() && l_.tp > 1;
+    if (split) DSAPERF_TRY(around_attention("tp_all_gather", "all_gather"));
     DSAPERF_TRY(attention());
-    if (context && l_.tp > 1) DSAPERF_TRY(around_attention("tp_reduce_scatter", "reduce_scatter"));
-    DSAPERF_TRY(whole_shared_expert(ranks));
+    if (split) DSAPERF_TRY(around_attention("tp_reduce_scatter", "reduce_scatter"));
+    return exchanged_experts(layers_);
+  }
 
-    const int per_node = set_.system().gpus_per_node;
-    const compatible::DeepEpOperator::Shape shape{.nodes = (l_.moe_ep + per_node - 1) / per_node,
-                                                  .hidden = s_.hidden,
-                                                  .topk = s_.topk,
-                                                  .experts = s_.experts,
-                                                  .sms = context ? kDeepEpSms : 0};
+  // Experts behind DeepEP's exchanges, and the shared expert whole on every rank.
+  Result<void> exchanged_experts(double count) {
+    const bool trtllm = in_.engine == Engine::kTrtllm;
+    if (is_context() && in_.deepep == DeepEp::kDecode) {
+      hold_experts_without_exchanges(count);
+      return {};
+    }
+    Operators routed;
+    if (in_.engine != Engine::kSglang) {
+      DSAPERF_TRY_ASSIGN(auto router,
+                         held_gemm("router_gemm", count, "bfloat16", s_.experts, s_.hidden));
+      routed.push_back(std::move(router));
+    }
+    // Attention ranks that share a prompt's tokens.
+    const int ranks = is_context() && !trtllm ? l_.tp : 1;
+    DSAPERF_TRY_ASSIGN(auto shared, whole_shared_expert(count, ranks));
+    const auto shape = exchange_shape();
     const auto exchange = [&](std::string_view what, compatible::DeepEpSide side) -> Result<void> {
       DSAPERF_TRY_ASSIGN(auto op, set_.deepep(phase_, shape, side));
-      add_line({.name = prefix_ + std::string(what),
-                .count = layers_,
-                .kind = DeepEpUse{.exchange = std::move(op), .ranks = ranks}});
+      routed.push_back({.name = prefix_ + std::string(what),
+                        .count = count,
+                        .kind = DeepEpUse{.exchange = std::move(op), .ranks = ranks}});
       return {};
     };
     DSAPERF_TRY(exchange("moe_dispatch", compatible::DeepEpSide::kDispatch));
     DSAPERF_TRY_ASSIGN(auto experts, set_.deepep_experts(phase_, moe_shape()));
-    add_line({.name = prefix_ + "moe",
-              .count = layers_,
-              .kind = MoeUse{.moe = std::move(experts), .ranks = static_cast<double>(l_.dp)}});
-    hold_experts(layers_);
-    return exchange("moe_combine", compatible::DeepEpSide::kCombine);
+    routed.push_back(
+        {.name = prefix_ + "moe",
+         .count = count,
+         .kind = MoeUse{.moe = std::move(experts), .ranks = static_cast<double>(l_.dp)}});
+    hold_experts(count);
+    DSAPERF_TRY(exchange("moe_combine", compatible::DeepEpSide::kCombine));
+    if (trtllm && !is_context()) {
+      add_overlap(std::move(routed), std::move(shared));
+    } else {
+      for (auto* group : {&shared, &routed})
+        for (auto& op : *group) add_line(std::move(op));
+    }
+    if (trtllm) add_line(memory("moe_reduce_add", count, kHalf * 3 * s_.hidden));
+    return {};
   }
 
-  Result<void> whole_shared_expert(int ranks) {
-    const auto product = [&](std::string_view what, int n, int k) -> Result<void> {
-      DSAPERF_TRY_ASSIGN(auto op, held_gemm(what, layers_, in_.formats.shared, n, k));
-      std::get<GemmUse>(op.kind).ranks = ranks;
-      add_line(std::move(op));
-      return {};
-    };
-    DSAPERF_TRY(product("gate_ffn1_gemm", 2 * s_.moe_inter, s_.hidden));
-    add_line(memory("act_gate", layers_, kHalf * 3 * s_.moe_inter / ranks));
-    return product("ffn2_gemm", s_.hidden, s_.moe_inter);
+  compatible::DeepEpOperator::Shape exchange_shape() const {
+    return {.ranks = l_.moe_ep,
+            .per_node = set_.system().gpus_per_node,
+            .hidden = s_.hidden,
+            .topk = s_.topk,
+            .experts = s_.experts,
+            .sms = is_context() && in_.engine != Engine::kTrtllm ? kDeepEpSms : 0,
+            .dtype = in_.formats.moe,
+            .one_node_for_all = quirk(Quirk::kExchangesOfOneNode)};
+  }
+
+  Result<Operators> whole_shared_expert(double count, int ranks) {
+    // TensorRT-LLM's has a format and names of its own.
+    const bool trtllm = in_.engine == Engine::kTrtllm;
+    const auto& dtype = trtllm ? in_.formats.shared : in_.formats.gemm;
+    DSAPERF_TRY_ASSIGN(auto up, held_gemm(trtllm ? "shared_gate_up_gemm" : "gate_ffn1_gemm", count,
+                                          dtype, 2 * s_.moe_inter, s_.hidden));
+    DSAPERF_TRY_ASSIGN(auto down, held_gemm(trtllm ? "shared_ffn2_gemm" : "ffn2_gemm", count, dtype,
+                                            s_.hidden, s_.moe_inter));
+    std::get<GemmUse>(up.kind).ranks = ranks;
+    std::get<GemmUse>(down.kind).ranks = ranks;
+    Operators operators;
+    operators.push_back(std::move(up));
+    operators.push_back(
+        memory(trtllm ? "shared_act_gate" : "act_gate", count, kHalf * 3 * s_.moe_inter / ranks));
+    operators.push_back(std::move(down));
+    return operators;
+  }
+
+  void hold_experts_without_exchanges(double count) {
+    const int inter = s_.moe_inter / l_.tp;
+    hold(count * s_.experts * s_.hidden * kHalf);
+    hold(count * 3.0 * s_.hidden * inter * bytes_of(in_.formats.shared));
+    hold_experts(count);
   }
 
   Result<void> around_attention(std::string_view what, std::string_view operation) {
@@ -283,6 +304,7 @@ class PassModel::Builder {
                           static_cast<double>(kMlaKvLora) * kMlaKeyValueDim * heads +
                           static_cast<double>(s_.hidden) * kMlaValueDim * heads;
     hold(layers_ * values * bytes_of(in_.formats.attention));
+    if (exchanges() && in_.engine == Engine::kTrtllm) return mla_one_by_one(key, heads);
     if (phase_ == perfdb::Phase::kContext) {
       if (auto module = set_.mla_context(key, heads)) {
         item.operators.push_back({.name = prefix_ + "mla_module",
@@ -299,6 +321,28 @@ class PassModel::Builder {
       DSAPERF_TRY_ASSIGN(item.operators, mla_generation_kernels(key, heads));
     }
     list().push_back(std::move(item));
+    return {};
+  }
+
+  // A line each, and what TensorRT-LLM has between them: a norm of the compressed query, and rope
+  // with the write of the cache beside the first absorbed product.
+  Result<void> mla_one_by_one(const compatible::MlaKey& key, int heads) {
+    DSAPERF_TRY_ASSIGN(auto kernels, is_context() ? mla_context_kernels(key, heads)
+                                                  : mla_generation_kernels(key, heads));
+    for (auto& op : kernels) {
+      const bool is_first = op.name == kernels.front().name;
+      const bool is_attention = op.name == prefix_ + "attention";
+      if (op.name == prefix_ + "bmm_pre") {
+        PassItem beside{.name = prefix_ + "bmm_rope_overlap", .operators = {}, .beside = {}};
+        beside.operators.push_back(std::move(op));
+        beside.beside.push_back(
+            memory("rope_kvcache", layers_, kHalf * 2 * (kMlaKvLora + kMlaRope)));
+        list().push_back(std::move(beside));
+        continue;
+      }
+      add_line(std::move(op), is_attention);
+      if (is_first) add_line(memory("q_a_layernorm", layers_, kHalf * 2 * kMlaQLora));
+    }
     return {};
   }
 
@@ -355,6 +399,7 @@ class PassModel::Builder {
     const double dense = quirk(Quirk::kDenseLayersAsMoe) ? 0 : s_.dense_layers;
     const double moe_layers = layers_ - dense;
     if (dense > 0) DSAPERF_TRY(dense_mlp(dense));
+    if (exchanges()) return exchanged_experts(moe_layers);
     DSAPERF_TRY_ASSIGN(auto shared, shared_expert(moe_layers));
     DSAPERF_TRY_ASSIGN(auto routed, routed_experts(moe_layers));
     if (phase_ == perfdb::Phase::kContext) {
@@ -362,13 +407,17 @@ class PassModel::Builder {
         for (auto& op : *group) add_line(std::move(op));
       return {};
     }
-    // Decode runs them on two streams.
+    add_overlap(std::move(routed), std::move(shared));
+    return {};
+  }
+
+  // Decode runs them on two streams.
+  void add_overlap(Operators routed, Operators shared) {
     PassItem overlap;
     overlap.name = prefix_ + "moe_overlap";
     overlap.operators = std::move(routed);
     overlap.beside = std::move(shared);
     list().push_back(std::move(overlap));
-    return {};
   }
 
   Result<void> dense_mlp(double count) {
@@ -459,7 +508,7 @@ class PassModel::Builder {
         DSAPERF_TRY(collective(before ? "all_gather" : "reduce_scatter", ranks, hidden));
       else if (!before)
         DSAPERF_TRY(all_reduce());
-    } else if (attention_ranks > 1) {
+    } else if (attention_ranks > 1 && (l_.dp == 1 || !is_trtllm_on_sm100())) {
       DSAPERF_TRY(all_reduce());
     } else if (l_.dp > 1) {
       DSAPERF_TRY(across(gathered_payload()));
@@ -469,9 +518,13 @@ class PassModel::Builder {
                         .kind = std::move(use)};
   }
 
+  bool is_trtllm_on_sm100() const {
+    return in_.engine == Engine::kTrtllm && set_.system().sm_version == 100;
+  }
+
   // TensorRT-LLM on SM100 gathers activations that are quantised already.
   double gathered_payload() const {
-    if (in_.engine != Engine::kTrtllm || set_.system().sm_version != 100) return 1;
+    if (!is_trtllm_on_sm100()) return 1;
     if (in_.formats.moe == "nvfp4") return 0.25 + 1.0 / 32;
     return in_.formats.moe.starts_with("fp8") ? 0.5 : 1;
   }
@@ -487,15 +540,23 @@ class PassModel::Builder {
   double weights_ = 0;
 };
 
+bool PassModel::may_exchange(const Inputs& inputs) {
+  const Layout& layout = inputs.layout;
+  // SGLang's attention has tables of its own beside DeepEP, which are not read for MLA.
+  if (inputs.engine == Engine::kSglang && inputs.shape.attention == ModelShape::Attention::kMla)
+    return false;
+  if (inputs.engine == Engine::kTrtllm && layout.dp == 1) return false;
+  return layout.moe_tp == 1 && layout.moe_ep > 1 && inputs.shape.experts % layout.moe_ep == 0 &&
+         inputs.shape.topk <= kDeepEpTopk;
+}
+
 Result<PassModel> PassModel::make(const Inputs& inputs, compatible::OperatorSet& operators) {
   const int per_node = operators.system().gpus_per_node;
-  if (!inputs.deepep && inputs.shape.attention == ModelShape::Attention::kDsa &&
-      inputs.layout.moe_ep > per_node)
+  if (inputs.deepep == DeepEp::kNone && inputs.layout.moe_ep > per_node)
     return fail(Errc::kNotFound,
                 "expert parallelism over {} GPUs with {} a node needs measured all-to-all "
-                "exchanges, and the "
-                "tables have none for this model",
-                inputs.layout.moe_ep, operators.system().gpus_per_node);
+                "exchanges, and the tables have none for this model",
+                inputs.layout.moe_ep, per_node);
   PassModel model(inputs);
   Builder builder(model, operators);
   DSAPERF_TRY(builder.build());
@@ -527,10 +588,6 @@ Result<double> sum_part(const std::vector<PassItem>& items, const PassSizes& siz
   }
   return sum;
 }
-
-}  // namespace
-
-namespace {
 
 PassSizes context_sizes(double batch, double new_tokens, double past) {
   return {.tokens = batch * new_tokens,
@@ -580,7 +637,9 @@ Result<PassTime> PassModel::mixed(const Mixed& step) const {
                          .past = step.past * std::floor(step.chunk / step.isl)};
   // aiconfigurator finds attention by its name, which the block of an MLA model does not have: it
   // is asked with the tokens of both phases there.
-  const bool apart = inputs_.shape.attention == ModelShape::Attention::kDsa;
+  const bool apart = std::any_of(context_.begin(), context_.end(), [](const PassItem& item) {
+    return item.is_attention && item.name == "context_attention";
+  });
   PassTime pass;
   for (const PassItem& item : context_) {
     if (apart && item.is_attention) continue;

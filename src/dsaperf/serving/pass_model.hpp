@@ -56,6 +56,14 @@ struct DraftTokens {
   double tokens_a_step = 1;  // of them kept, on average
 };
 
+// Experts behind DeepEP's exchanges: whole shared experts and, on SGLang, attention between a
+// gather and a scatter and, as aiconfigurator has it, no embedding, norms, router or logits. A
+// worker of one phase may have them for that phase alone: one of prefill then has no decode, and
+// one of decode no prefill but its weights, which are those without exchanges.
+// Without any, experts over several nodes are refused, but for kNever, which moves their tokens by
+// collectives.
+enum class DeepEp { kNone, kNever, kBoth, kPrefill, kDecode };
+
 // The forward passes of one worker: which operators run how often, resolved once. Safe to use from
 // several threads.
 class PassModel {
@@ -67,11 +75,13 @@ class PassModel {
     Engine engine = Engine::kSglang;
     Quirks quirks = Quirks::all();
     int draft_tokens = 0;
-    // Experts behind DeepEP's exchanges (SGLang, DSA models): attention between a gather and a
-    // scatter, whole shared experts, and, as aiconfigurator has it, no embedding, norms, router or
-    // logits.
-    bool deepep = false;
+    DeepEp deepep = DeepEp::kNone;
+
+    bool exchanges() const { return deepep != DeepEp::kNone && deepep != DeepEp::kNever; }
   };
+  // Whether a layout may have its experts behind DeepEP's exchanges: pure expert parallelism, but
+  // for what TensorRT-LLM and these tables do not know. Whether they were measured, make says.
+  static bool may_exchange(const Inputs& inputs);
   // Fails with kNotFound, naming the operator, where the tables lack what the model needs.
   static Result<PassModel> make(const Inputs& inputs, predict::compatible::OperatorSet& operators);
 

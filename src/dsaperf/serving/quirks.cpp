@@ -49,6 +49,13 @@ constexpr std::array<Entry, kQuirkCount> kEntries = {{
      "sweep, disaggregated: 32 prefill workers, 16 batches of a decode layout and 5 decode layouts "
      "a TPOT limit are kept, one prompt a prefill rank, in groups of 1, 2, 4, 8, 16, 24 ... 128 "
      "GPUs (any number up to 512 where DeepEP's exchanges were measured)"},
+    {Quirk::kExchangesOfOneNode, "exchanges_of_one_node",
+     "DeepEP's exchanges over several nodes that were not measured take the time of one full node"},
+    {Quirk::kDecodeDiscount, "decode_discount",
+     "TensorRT-LLM with experts behind DeepEP: a layer of decode takes 0.9 of its operators' time"},
+    {Quirk::kAggregatedByCollectives, "aggregated_by_collectives",
+     "estimate, aggregated: experts over several nodes get their tokens by collectives, not by "
+     "DeepEP's exchanges"},
 }};
 
 constexpr auto kAll = [] {

@@ -28,8 +28,11 @@ enum class Quirk {
   kSameTpOnSglang,        // a sweep's prefill and decode workers of SGLang have the same tp
   kRankedWithoutCp,       // a sweep ranks prefill workers as if context parallelism took no GPUs
   kNarrowSearch,          // a sweep of disaggregated workers leaves most of them out
+  kExchangesOfOneNode,    // DeepEP's exchanges over nodes without rows take as long as in one node
+  kDecodeDiscount,        // TensorRT-LLM's decode layers take 0.9 of their time beside DeepEP
+  kAggregatedByCollectives,  // an aggregated estimate has no exchanges between nodes
 };
-inline constexpr int kQuirkCount = 16;
+inline constexpr int kQuirkCount = 19;
 
 // Stable snake_case name, and one sentence on what it does.
 std::string_view name(Quirk quirk);

@@ -16,7 +16,7 @@
 namespace dsaperf::serving {
 namespace {
 
-constexpr int kLargestWorker = 16;  // GPUs; 64 where exchanges between nodes were measured
+constexpr int kLargestWorker = 16;  // GPUs, where no exchanges between nodes were measured
 constexpr std::size_t kRowsATarget = 10;
 
 // Requests of a rank that are tried.
@@ -72,10 +72,11 @@ struct Job {
   Engine engine = Engine::kSglang;
   Layout layout;
   std::optional<PassModel> model;
-  std::optional<Capacity> capacity;  // method model
-  std::vector<Candidate> points;     // that fit
-  RoleTimes roles;                   // method model: as a worker of one kind
-  PhaseWorkers phases;               // method compatible: the same
+  std::optional<PassModel> prefill_model;  // as a worker for prefill, where that is another
+  std::optional<Capacity> capacity;        // method model
+  std::vector<Candidate> points;           // that fit
+  RoleTimes roles;                         // method model: as a worker of one kind
+  PhaseWorkers phases;                     // method compatible: the same
   std::string rejected;
   int priced = 0;
   bool memory_ends = false;  // the list of points
@@ -114,7 +115,7 @@ class Sweeper {
       out_.points += job.priced;
       if (!job.rejected.empty())
         out_.rejected.push_back({job.engine, job.layout.text(), job.rejected});
-      else if (in_.aggregated)
+      else if (in_.aggregated && job.model)
         take(job);
     }
     if (in_.disaggregated)
@@ -138,50 +139,81 @@ class Sweeper {
   std::vector<Job> make_jobs(Engine engine, predict::compatible::OperatorSet& set) {
     std::vector<Job> jobs;
     LayoutSearch search{.gpus = in_.gpus, .largest = kLargestWorker};
+    Largest largest;
     if (compatible()) {
       search.context_parallel = true;
       search.two_stages = in_.gpus >= 16 && set.system().sm_version >= 100;
-      bool& between = between_nodes_[static_cast<std::size_t>(engine)];
-      between = between_nodes(engine, set);
-      if (between) search.largest = 64;
+      largest = largest_workers(engine, set);
+      between_nodes_[static_cast<std::size_t>(engine)] = largest.between_nodes;
+      largest_prefill_[static_cast<std::size_t>(engine)] = largest.prefill;
+      search.largest = std::max(largest.prefill, largest.decode);
     }
     for (const Layout& layout : layouts(engine, shape_, search)) {
       Job job;
       job.engine = engine;
       job.layout = layout;
-      if (auto model = passes(engine, layout, set))
-        job.model = *std::move(model);
-      else
-        job.rejected = model.error().message();
+      if (layout.gpus() <= largest.decode) {
+        if (auto model = passes(engine, layout, set, DeepEp::kBoth))
+          job.model = *std::move(model);
+        else
+          job.rejected = model.error().message();
+      }
+      add_prefill_model(job, set, largest.prefill);
       jobs.push_back(std::move(job));
     }
     return jobs;
   }
 
+  // GPUs of a worker, at most. The aggregated are as the decode workers: those need exchanges of
+  // both phases too, since the package counts their weights in the operators of prefill.
+  struct Largest {
+    int prefill = kLargestWorker, decode = kLargestWorker;
+    bool between_nodes = false;  // whether experts may be over several
+  };
+  Largest largest_workers(Engine engine, predict::compatible::OperatorSet& set) const {
+    const int two_nodes = 2 * set.system().gpus_per_node;
+    const auto spans = [&](int ranks, DeepEp exchanges) {
+      const auto model = passes(engine, {.dp = ranks, .moe_ep = ranks}, set, exchanges);
+      return model && model->inputs().exchanges();
+    };
+    Largest largest;
+    const auto widen = [&](int& gpus, int most, DeepEp exchanges) {
+      if (!spans(two_nodes, exchanges)) return;
+      largest.between_nodes = true;
+      // vLLM's list ends where its rows of experts do.
+      if (engine != Engine::kVllm)
+        gpus = most;
+      else
+        for (int ranks = two_nodes; ranks <= in_.gpus && spans(ranks, exchanges); ranks *= 2)
+          gpus = std::max(gpus, ranks);
+    };
+    widen(largest.prefill, 32, DeepEp::kPrefill);
+    widen(largest.decode, 64, DeepEp::kBoth);
+    return largest;
+  }
+
+  void add_prefill_model(Job& job, predict::compatible::OperatorSet& set, int largest) const {
+    if (!compatible() || !in_.disaggregated || job.layout.gpus() > largest) return;
+    if (job.model && job.model->inputs().exchanges()) return;
+    auto model = passes(job.engine, job.layout, set, DeepEp::kPrefill);
+    if (model && model->inputs().exchanges()) job.prefill_model = *std::move(model);
+  }
+
   // Where DeepEP's exchanges were measured for a layout, aiconfigurator's sweep takes them.
   Result<PassModel> passes(Engine engine, const Layout& layout,
-                           predict::compatible::OperatorSet& set) const {
+                           predict::compatible::OperatorSet& set, DeepEp exchanges) const {
     DSAPERF_TRY(check_layout(spec_, layout));
     PassModel::Inputs inputs{.shape = shape_,
                              .layout = layout,
                              .formats = formats(engine, set.system()),
                              .engine = engine,
                              .quirks = compatible() ? in_.quirks : Quirks::none()};
-    inputs.deepep = compatible() && engine == Engine::kSglang &&
-                    shape_.attention == ModelShape::Attention::kDsa && layout.moe_tp == 1 &&
-                    layout.moe_ep % set.system().gpus_per_node == 0;
-    if (inputs.deepep) {
+    if (compatible() && PassModel::may_exchange(inputs)) {
+      inputs.deepep = exchanges;
       if (auto model = PassModel::make(inputs, set)) return model;
-      inputs.deepep = false;
+      inputs.deepep = DeepEp::kNone;
     }
     return PassModel::make(inputs, set);
-  }
-
-  // Whether DeepEP's exchanges were measured for experts over two nodes.
-  bool between_nodes(Engine engine, predict::compatible::OperatorSet& set) const {
-    const int ranks = 2 * set.system().gpus_per_node;
-    const auto model = passes(engine, {.dp = ranks, .moe_ep = ranks}, set);
-    return model && model->inputs().deepep;
   }
 
   const predict::compatible::OperatorSet& set_of(Engine engine) const {
@@ -191,17 +223,25 @@ class Sweeper {
   }
 
   void price(Job& job) const {
+    if (compatible() && in_.disaggregated) price_phases(job);
+    if (!in_.aggregated && compatible()) return;
     if (!job.model) return;
-    if (compatible() && in_.disaggregated) {
-      auto workers = phase_workers(*job.model, set_of(job.engine), in_);
-      if (workers)
-        job.phases = *std::move(workers);
-      else if (!in_.aggregated)
-        job.rejected = workers.error().message();
-      if (!in_.aggregated) return;
-    }
     const auto done = price_points(job);
     if (!done) job.rejected = done.error().message();
+  }
+
+  void price_phases(Job& job) const {
+    const PassModel* model = job.model ? &*job.model : nullptr;
+    const bool fits_prefill =
+        job.layout.gpus() <= largest_prefill_[static_cast<std::size_t>(job.engine)];
+    job.phases.prefill_model = job.prefill_model ? &*job.prefill_model
+                               : fits_prefill    ? model
+                                                 : nullptr;
+    job.phases.decode_model = job.layout.cp == 1 ? model : nullptr;
+    if (job.phases.prefill_model == nullptr && job.phases.decode_model == nullptr) return;
+    const auto done = price_workers(job.phases, set_of(job.engine), in_);
+    if (in_.aggregated) return;
+    job.rejected = done ? "" : done.error().message();
   }
 
   static double chunk_of(Engine engine, const Layout& layout) {
@@ -356,7 +396,8 @@ class Sweeper {
     std::vector<PhaseWorkers> workers;
     Engine engine = Engine::kSglang;
     for (const Job& job : jobs_) {
-      if (&set_of(job.engine) != &set || !job.phases.model) continue;
+      if (&set_of(job.engine) != &set) continue;
+      if (job.phases.prefill.empty() && job.phases.decode.empty()) continue;
       engine = job.engine;
       workers.push_back(job.phases);
     }
@@ -573,6 +614,7 @@ class Sweeper {
   std::vector<const predict::compatible::OperatorSet*> sets_;  // of the run
   std::array<HostCosts, 3> hosts_;                             // by engine
   std::array<bool, 3> between_nodes_ = {};                     // by engine, see paired_workers
+  std::array<int, 3> largest_prefill_ = {};                    // by engine, GPUs
   std::vector<Job> jobs_;
   std::vector<Candidate> all_;
   SweepResult out_;

@@ -2,7 +2,11 @@
 
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/perfdb/deepep_table.hpp"
+#include "dsaperf/perfdb/operator_tables.hpp"
 #include "dsaperf/predict/compatible/latency_curve.hpp"
+
+#include <string>
+#include <string_view>
 
 namespace dsaperf::predict::compatible {
 
@@ -12,13 +16,23 @@ enum class DeepEpSide { kDispatch, kCombine };
 class DeepEpOperator {
  public:
   struct Shape {
-    int nodes = 1;
+    int ranks = 1;     // of expert parallelism
+    int per_node = 8;  // GPUs of a node
     int hidden = 0, topk = 0, experts = 0;
-    int sms = 0;  // of the normal mode
+    int sms = 0;        // of the normal mode
+    std::string dtype;  // of the experts: what is sent depends on it
+    // Ranks over several nodes without rows of their own take those of one full node, as they are.
+    bool one_node_for_all = false;
+
+    int nodes() const { return (ranks + per_node - 1) / per_node; }
   };
-  // Fails with kNotFound where the shape has no rows.
+  // Fail with kNotFound where the shape has no rows. SGLang's rows, which are of eight ranks a
+  // node:
   static Result<DeepEpOperator> make(const perfdb::DeepEpTable& table, const Shape& shape,
                                      DeepEpSide side);
+  // and those of the other engines, by the name of the exchange ("deepep_ht", "trtllm_deepep_ll").
+  static Result<DeepEpOperator> make(const perfdb::MoeA2aTable& table, std::string_view exchange,
+                                     const Shape& shape, DeepEpSide side);
 
   // Beyond the measured sizes in proportion to the tokens.
   double ms(double tokens) const {
@@ -27,6 +41,9 @@ class DeepEpOperator {
   CurveRegion region(double tokens) const { return curve_.region(tokens); }
 
  private:
+  template <typename Rows>
+  static Result<DeepEpOperator> nearest(const Shape& shape, int node_width, const Rows& rows);
+
   LatencyCurve curve_;
 };
 

@@ -23,7 +23,8 @@ struct OperatorSet::State {
   std::optional<perfdb::CommTable> collectives;
   std::map<std::string, perfdb::MlaTable, std::less<>> mla;
   std::optional<perfdb::MlaBmmTable> bmm;
-  std::array<std::optional<perfdb::DeepEpTable>, 2> deepep;                        // by phase
+  std::array<std::optional<perfdb::DeepEpTable>, 2> deepep;  // by phase, SGLang's
+  std::optional<perfdb::MoeA2aTable> exchanges;              // the other engines'
   std::array<RowsAsAsked<perfdb::MoeTable, perfdb::MoeChoice>, 2> deepep_experts;  // by phase
 
   // Reads a table on first use.
@@ -180,6 +181,14 @@ Result<DeepEpOperator> OperatorSet::deepep(perfdb::Phase phase, const DeepEpOper
                                            DeepEpSide side) {
   auto& s = *state_;
   const bool context = phase == perfdb::Phase::kContext;
+  if (s.backend != "sglang") {
+    DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.exchanges, [&] {
+      return perfdb::load_moe_a2a_table(*s.tree, s.system.name, s.backend, s.version);
+    }));
+    const std::string prefix = s.backend == "trtllm" ? "trtllm_" : "";
+    return DeepEpOperator::make(*table, prefix + (context ? "deepep_ht" : "deepep_ll"), shape,
+                                side);
+  }
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.deepep[context ? 0 : 1], [&] {
     return perfdb::load_deepep_table(
         *s.tree, s.system.name, s.backend, s.version,
@@ -190,10 +199,15 @@ Result<DeepEpOperator> OperatorSet::deepep(perfdb::Phase phase, const DeepEpOper
 
 Result<MoeOperator> OperatorSet::deepep_experts(perfdb::Phase phase, const MoeShape& shape) {
   auto& s = *state_;
-  const bool context = phase == perfdb::Phase::kContext;
-  return s.experts(
-      s.deepep_experts[context ? 0 : 1],
-      context ? "wideep_context_moe_perf.parquet" : "wideep_generation_moe_perf.parquet", shape);
+  const bool sglang = s.backend == "sglang";  // the one that measured each phase apart
+  const bool context = !sglang || phase == perfdb::Phase::kContext;
+  auto experts = s.experts(s.deepep_experts[context ? 0 : 1],
+                           !sglang   ? "wideep_moe_perf.parquet"
+                           : context ? "wideep_context_moe_perf.parquet"
+                                     : "wideep_generation_moe_perf.parquet",
+                           shape);
+  if (experts || sglang || experts.error().code() != Errc::kNotFound) return experts;
+  return moe(shape);
 }
 
 double OperatorSet::memory_ms(double bytes) const {

@@ -50,7 +50,7 @@ class OperatorSet {
   Result<MlaBmmOperator> mla_bmm(std::string_view dtype, MlaBmmOperator::Side side, int heads);
 
   // Expert parallelism by DeepEP: its exchanges (prefill: the normal mode, decode: low latency) and
-  // the experts behind them.
+  // the experts behind them, which but for SGLang's are the usual ones where they have no rows.
   Result<DeepEpOperator> deepep(perfdb::Phase phase, const DeepEpOperator::Shape& shape,
                                 DeepEpSide side);
   Result<MoeOperator> deepep_experts(perfdb::Phase phase, const MoeShape& shape);
