@@ -24,21 +24,27 @@ class EstimateFileTest : public ::testing::Test {
     });
   }
 
+  // Of a file with these lines.
+  Result<FileEstimate> read_lines(const std::string& lines) {
+    const std::string test = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    const auto path = std::filesystem::path(::testing::TempDir()) / (test + ".csv");
+    std::ofstream(path) << lines;
+    return read(path);
+  }
+
   std::shared_ptr<const perfdb::SystemsTree> tree;
 };
 
 TEST_F(EstimateFileTest, WhatCannotBeExpressedIsLeftOutByName) {
-  const auto path = std::filesystem::path(::testing::TempDir()) / "deployments.csv";
-  std::ofstream(path)
-      << "model,precision,gpu,n_gpus,framework,mode,tp,dp,ep,isl,osl,concurrency,note\n"
-         "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,4,kept\n"
-         "GLM-5,fp8,h200_sxm,8,sglang,disagg 0P+0D,8,1,1,1024,64,4,\n"
-         "GLM-5,fp8,\"h200 (maybe)\",8,sglang,agg,8,1,1,1024,64,4,\n"
-         "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,many,\n"
-         "GLM-9,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,4,\n"
-         "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,inf(3 at once),\n"
-         "GLM-5,fp8,h200_sxm,24,sglang,disagg 2P+1D,8/2,1/4,1/8,1024,64,4,\n";
-  const auto result = read(path);
+  const auto result = read_lines(
+      "model,precision,gpu,n_gpus,framework,mode,tp,dp,ep,isl,osl,concurrency,note\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,4,kept\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,disagg 0P+0D,8,1,1,1024,64,4,\n"
+      "GLM-5,fp8,\"h200 (maybe)\",8,sglang,agg,8,1,1,1024,64,4,\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,many,\n"
+      "GLM-9,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,4,\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1,1,1024,64,inf(3 at once),\n"
+      "GLM-5,fp8,h200_sxm,24,sglang,disagg 2P+1D,8/2,1/4,1/8,1024,64,4,\n");
   ASSERT_TRUE(result) << result.error().message();
   ASSERT_EQ(result->rows.size(), 7U);
   EXPECT_TRUE(result->rows[0].estimated_ttft_ms);
@@ -53,15 +59,13 @@ TEST_F(EstimateFileTest, WhatCannotBeExpressedIsLeftOutByName) {
 }
 
 TEST_F(EstimateFileTest, OlderVllmHadAnotherMemoryFraction) {
-  const auto path = std::filesystem::path(::testing::TempDir()) / "vllm.csv";
-  std::ofstream(path)
-      << "model,precision,gpu,n_gpus,framework,version,mode,tp,isl,osl,concurrency\n"
-         "GLM-5,fp8,h200_sxm,8,vllm,0.13.0,agg,8,1024,64,4\n"
-         "GLM-5,fp8,h200_sxm,8,vllm,nightly-2026-02-13,agg,8,1024,64,4\n"
-         "GLM-5,fp8,h200_sxm,8,vllm,0.24.0,agg,8,1024,64,4\n"
-         "GLM-5,fp8,h200_sxm,8,vllm,,agg,8,1024,64,4\n"
-         "GLM-5,fp8,h200_sxm,8,sglang,0.5.6,agg,8,1024,64,4\n";
-  const auto result = read(path);
+  const auto result = read_lines(
+      "model,precision,gpu,n_gpus,framework,version,mode,tp,isl,osl,concurrency\n"
+      "GLM-5,fp8,h200_sxm,8,vllm,0.13.0,agg,8,1024,64,4\n"
+      "GLM-5,fp8,h200_sxm,8,vllm,nightly-2026-02-13,agg,8,1024,64,4\n"
+      "GLM-5,fp8,h200_sxm,8,vllm,0.24.0,agg,8,1024,64,4\n"
+      "GLM-5,fp8,h200_sxm,8,vllm,,agg,8,1024,64,4\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,0.5.6,agg,8,1024,64,4\n");
   ASSERT_TRUE(result) << result.error().message();
   ASSERT_EQ(result->rows.size(), 5U);
   EXPECT_EQ(result->rows[0].inputs.memory_fraction, 0.9);
