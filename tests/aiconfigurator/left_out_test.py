@@ -59,6 +59,13 @@ def findings(summary, points):
     return found
 
 
+def is_behind(points, peer_p90):
+    """Whether more errors lie above the peer's 90th percentile than can: a tenth would, were both methods alike. Both quantiles are
+    of drawn rows, so the share has twice the variance."""
+    above = sum(error > peer_p90 for error, _ in points) / len(points)
+    return above > share_range(0, 0.1, len(points) / 2)[1]
+
+
 def read(path):
     groups = {}
     with open(path) as f:
@@ -81,6 +88,10 @@ class LeftOutTest(unittest.TestCase):
         self.assertIn("more than 1.3 %", findings(key, [(0.1 if i % 4 else 2, inside) for i, (_, inside) in enumerate(good)])[0])
         self.assertIn("in their 90 % interval", findings(key, [(error, i % 4 != 0) for i, (error, _) in enumerate(good)])[0])
         self.assertIn("in their 90 % interval", findings(key, [(error, True) for error, _ in good])[0])
+        errors = [(i / POINTS, True) for i in range(POINTS)]
+        self.assertFalse(is_behind(errors, 0.9))
+        self.assertFalse(is_behind(errors, 0.85))
+        self.assertTrue(is_behind(errors, 0.8))
 
     @unittest.skipIf(aiconfigurator_core is None, aiconfigurator_core is None and WHY)
     def test_fresh_rows_of_the_six_tables(self):
@@ -93,8 +104,8 @@ class LeftOutTest(unittest.TestCase):
         found = [line for key, points in sorted(groups.items()) for line in findings(key, points)]
         self.assertEqual(found, [], f"seed {SEED}")
         p90 = {(r["table"], r["left_out"], r["method"]): r["p90_pct"] for r in rows}
-        for table, left_out in groups:
-            self.assertLess(p90[table, left_out, "stages"], p90[table, left_out, "compatible"], f"{table}, {left_out}, seed {SEED}")
+        behind = [key for key, points in groups.items() if is_behind(points, p90[*key, "compatible"])]
+        self.assertEqual(behind, [], f"seed {SEED}")
 
 
 if __name__ == "__main__":
