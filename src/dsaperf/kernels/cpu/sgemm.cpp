@@ -40,31 +40,13 @@ Result<void> open_blas() {
 void multiply_by_rows(std::int64_t m, std::int64_t n, std::int64_t k, const float* x,
                       std::int64_t x_stride, const float* w, std::int64_t w_stride, float* y,
                       std::int64_t y_stride) {
-  multiply({.transposed = true,
-            .m = m,
-            .n = n,
-            .k = k,
-            .x = x,
-            .x_stride = x_stride,
-            .w = w,
-            .w_stride = w_stride,
-            .y = y,
-            .y_stride = y_stride});
+  multiply({true, m, n, k, x, x_stride, w, w_stride, y, y_stride});
 }
 
 void multiply_by_columns(std::int64_t m, std::int64_t n, std::int64_t k, const float* x,
                          std::int64_t x_stride, const float* w, std::int64_t w_stride, float* y,
                          std::int64_t y_stride) {
-  multiply({.transposed = false,
-            .m = m,
-            .n = n,
-            .k = k,
-            .x = x,
-            .x_stride = x_stride,
-            .w = w,
-            .w_stride = w_stride,
-            .y = y,
-            .y_stride = y_stride});
+  multiply({false, m, n, k, x, x_stride, w, w_stride, y, y_stride});
 }
 
 }  // namespace dsaperf::kernels::cpu
