@@ -5,7 +5,7 @@
 
 TARGET:DONOR pairs. Of both cards' folders only the donor's DSA tables and the target's figures are left to be found, so that
 every answer is "modelled" from the donor's rows. DeepSeek-V3.2, fp8_block GEMMs, rows drawn at random (seed 1). Prints
-absolute relative error, median / p90, and how many rows lie in their 90 % interval.
+absolute relative error, median / p90, and how many rows lie in their 90 % interval; of prefill once more for the rows beyond topk.
 """
 import argparse
 import csv
@@ -20,6 +20,7 @@ import tempfile
 import aiconfigurator_core
 import pyarrow.parquet as parquet
 
+TOPK = 2048  # DeepSeek-V3.2's
 SYSTEMS = pathlib.Path(aiconfigurator_core.__file__).parent / "systems"
 
 
@@ -91,6 +92,9 @@ def main():
                     if not answered:
                         sys.exit(f"error: none of {len(rows)} {backend} {phase} rows of {target} was answered from {donor}")
                     print(f"| {target} | {donor} | {backend} {phase} | {summary(answered)} |", flush=True)
+                    beyond = [r for r in answered if int(r["new_tokens_or_seq"]) + int(r["prefix"]) > TOPK]
+                    if phase == "context" and beyond:
+                        print(f"| {target} | {donor} | {backend} {phase} beyond topk | {summary(beyond)} |", flush=True)
 
 
 if __name__ == "__main__":

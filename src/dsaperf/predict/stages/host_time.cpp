@@ -10,6 +10,10 @@ double fourth_power(double x) {
   return x * x * x * x;
 }
 
+bool has_prefill_scores(const Setting& s) {
+  return s.phase == perfdb::Phase::kContext && s.regime == Regime::kSparse && s.own_indexer;
+}
+
 }  // namespace
 
 double with_host_time(double host, double gpu) {
@@ -31,8 +35,13 @@ double host_share(double host, double gpu) {
 double score_pieces_ms(const Setting& s, const Sizes& z) {
   constexpr double kScoreBytes = 4;
   constexpr double kMsPerByte = 5e-11;  // weights of about 1 on the tables of SGLang
-  if (s.phase != perfdb::Phase::kContext || s.regime != Regime::kSparse || !s.own_indexer) return 0;
+  if (!has_prefill_scores(s)) return 0;
   return kMsPerByte * kScoreBytes * z.tokens() * z.batch * z.total();
+}
+
+double contexts_ms(const Setting& s, const Sizes& z) {
+  constexpr double kMsPerToken = 1e-6;
+  return has_prefill_scores(s) ? kMsPerToken * z.batch * z.total() : 0;
 }
 
 // A replayed graph of a layer's 20 to 40 kernels takes 0.1 to 0.3 ms at least; as many launches

@@ -23,6 +23,10 @@ double host_share(double host, double gpu);
 // holds a part of it at a time. 0 where no scores are computed.
 double score_pieces_ms(const Setting& setting, const Sizes& sizes);
 
+// The same, of what it does for every cached token of the batch before scores are computed: B200's
+// and GB200's rows differ there as their hosts do, not as their memories. 0 where no scores are.
+double contexts_ms(const Setting& setting, const Sizes& sizes);
+
 // The least time of a layer's launches, from rows whose kernels are much shorter: what those show
 // is the host. 0: no such floor is recognised.
 double host_floor(const Setting& setting, const std::vector<Observation>& observations);

@@ -37,20 +37,24 @@ std::array<double*, kNumbers> numbers_of(PartParameters& p) {
           &e[1].variance, &e[1].width,    &e[2].variance, &e[2].width,    &p.host_floor_ms};
 }
 
-// The host's score_pieces, then the terms, by spaces; nothing where they are not known.
+// The host's score_pieces and contexts, then the terms, by spaces; nothing where they are not
+// known.
 std::string weights_text(const StageWeights& weights) {
   if (weights.terms.empty()) return "";
-  return fmt::format("{:.5g} {:.5g}", weights.score_pieces, fmt::join(weights.terms, " "));
+  return fmt::format("{:.5g} {:.5g} {:.5g}", weights.score_pieces, weights.contexts,
+                     fmt::join(weights.terms, " "));
 }
 
 std::optional<StageWeights> parse_weights(std::string_view text) {
   StageWeights weights;
-  for (bool first = true; !text.empty(); first = false) {
+  for (std::size_t i = 0; !text.empty(); ++i) {
     const auto end = std::min(text.find(' '), text.size());
     const auto number = parse_double(text.substr(0, end));
     if (!number || *number < 0) return std::nullopt;
-    if (first)
+    if (i == 0)
       weights.score_pieces = *number;
+    else if (i == 1)
+      weights.contexts = *number;
     else
       weights.terms.push_back(*number);
     text.remove_prefix(std::min(end + 1, text.size()));

@@ -201,7 +201,8 @@ std::vector<Observation> eager_table(const Setting& setting, double floor) {
               .heads = heads, .batch = batch, .new_tokens = new_tokens, .past_tokens = past};
           const auto values = term_values(setting, sizes);
           const double gpu = values[4] + values[6] + 2 * values[17] + 3 * values[20];
-          const double host = floor + 1.5 * score_pieces_ms(setting, sizes);
+          const double host =
+              floor + 1.5 * score_pieces_ms(setting, sizes) + 0.5 * contexts_ms(setting, sizes);
           rows.push_back({.sizes = sizes, .latency_ms = with_host_time(host, gpu)});
         }
       }
@@ -239,7 +240,8 @@ TEST(HostTimeTest, MovesRowsToAnotherHost) {
   for (const auto& row : rows) {
     const auto values = term_values(setting, row.sizes);
     const double gpu = values[4] + values[6] + 2 * values[17] + 3 * values[20];
-    const double host = 2 * (1.5 + 1.5 * score_pieces_ms(setting, row.sizes));
+    const double host = 2 * (1.5 + 1.5 * score_pieces_ms(setting, row.sizes) +
+                             0.5 * contexts_ms(setting, row.sizes));
     const auto p = model.moved(model.at(row.sizes), row.sizes, slow);
     EXPECT_NEAR(p.latency_ms / with_host_time(host, gpu), 1, 0.1)
         << row.sizes.heads << ' ' << row.sizes.batch << ' ' << row.sizes.new_tokens << ' '

@@ -32,7 +32,7 @@ std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
 std::uint64_t hash_of(const Part& part) {
   // Format of this hash by phase: raised where terms or fit change, so that what was fitted before
   // is fitted again.
-  std::uint64_t hash = part.setting.phase == Phase::kContext ? 0x5D63 : 0x5D65;
+  std::uint64_t hash = part.setting.phase == Phase::kContext ? 0x5D66 : 0x5D65;
   for (const auto& text : {part.kind.architecture, part.kind.kv_dtype, part.kind.fmha_dtype,
                            part.kind.gemm_dtype, part.kernel_source}) {
     hash = mixed(hash, text);

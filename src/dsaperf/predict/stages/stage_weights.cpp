@@ -12,6 +12,7 @@ namespace {
 constexpr double kMisfit = 0.05;  // relative error that halves what a row counts
 // The pull to the usual weights: a small part of what each column has to say.
 constexpr double kUsualPull = 2e-3;
+constexpr Eigen::Index kHostTerms = 2;
 
 double trust(double error) {
   return 1 / (1 + error * error / (kMisfit * kMisfit));
@@ -43,8 +44,8 @@ class NormalEquations {
 struct Rows {
   Eigen::MatrixXd terms;    // of the rows that count, in milliseconds
   Eigen::VectorXd latency;  // the same
-  Eigen::VectorXd pieces;   // score_pieces_ms
-  Eigen::VectorXd said;     // by each term, of relative errors
+  Eigen::Matrix<double, Eigen::Dynamic, kHostTerms> host;  // score_pieces_ms, contexts_ms
+  Eigen::VectorXd said;                                    // by each term, of relative errors
 };
 
 Rows rows_of(const Setting& setting, const std::vector<Observation>& observations,
@@ -58,12 +59,13 @@ Rows rows_of(const Setting& setting, const std::vector<Observation>& observation
   const auto size = static_cast<Eigen::Index>(kept.size());
   Rows rows{.terms = Eigen::MatrixXd(size, count),
             .latency = Eigen::VectorXd(size),
-            .pieces = Eigen::VectorXd(size),
+            .host = {size, kHostTerms},
             .said = Eigen::VectorXd::Constant(count, 1e-12)};
   for (Eigen::Index r = 0; r < size; ++r) {
     const auto i = kept[static_cast<std::size_t>(r)];
     rows.latency[r] = observations[i].latency_ms;
-    rows.pieces[r] = score_pieces_ms(setting, observations[i].sizes);
+    rows.host(r, 0) = score_pieces_ms(setting, observations[i].sizes);
+    rows.host(r, 1) = contexts_ms(setting, observations[i].sizes);
     for (Eigen::Index c = 0; c < count; ++c) {
       const double value = values[i][static_cast<std::size_t>(c)];
       rows.terms(r, c) = value;
@@ -89,24 +91,26 @@ StageWeights fit_kernels(const Rows& rows, std::span<const Term> list) {
   };
   Eigen::VectorXd x = solve(ones);
   x = solve((relative * x - ones).unaryExpr([](double error) { return trust(error); }));
-  return {.terms = {x.data(), x.data() + x.size()}, .score_pieces = 0};
+  return {.terms = {x.data(), x.data() + x.size()}, .score_pieces = 0, .contexts = 0};
 }
 
-// Weights and, behind them, the host's score_pieces.
+// Weights and, behind them, the host's.
 Eigen::VectorXd start_of(std::span<const Term> list, const StageWeights* start) {
   constexpr double kSmall = 1e-3;
-  constexpr double kPieces = 1;
   const auto count = static_cast<Eigen::Index>(list.size());
-  Eigen::VectorXd x(count + 1);
+  Eigen::VectorXd x(count + kHostTerms);
   for (Eigen::Index c = 0; c < count; ++c) {
     const auto i = static_cast<std::size_t>(c);
     x[c] = start != nullptr ? start->terms[i] : std::max(list[i].usual, kSmall);
   }
-  x[count] = start != nullptr ? start->score_pieces : kPieces;
+  if (start != nullptr)
+    x.tail<kHostTerms>() << start->score_pieces, start->contexts;
+  else
+    x.tail<kHostTerms>().setOnes();
   return x;
 }
 
-// With a floor: log of with_host_time(floor + pieces * c, terms * x), by its slopes (Gauss and
+// With a floor: log of with_host_time(floor + host * c, terms * x), by its slopes (Gauss and
 // Newton). A row where the host is waited for says little of the kernels, and the reverse.
 StageWeights fit_with_host(const Rows& rows, std::span<const Term> list, double floor,
                            const StageWeights* start) {
@@ -114,42 +118,49 @@ StageWeights fit_with_host(const Rows& rows, std::span<const Term> list, double 
   constexpr int kStepsFromStart = 3;
   constexpr int kTrustingSteps = 2;
   constexpr double kMostError = 1;  // in log: farther away slopes say nothing
-  constexpr double kPiecesPull = 2e-4;
+  constexpr double kHostPull = 2e-4;
   constexpr double kHiddenPull = 0.1;
   const auto count = rows.terms.cols();
   const auto size = rows.latency.size();
   Eigen::VectorXd x = start_of(list, start);
-  const double pieces_said = rows.pieces.cwiseQuotient(rows.latency).squaredNorm() + 1e-12;
-  Eigen::MatrixXd slopes(size, count + 1);
+  const Eigen::RowVectorXd host_said =
+      (rows.latency.cwiseInverse().asDiagonal() * rows.host).colwise().squaredNorm().array() +
+      1e-12;
+  const bool has_contexts = rows.host.col(1).any();
+  Eigen::MatrixXd slopes(size, count + kHostTerms);
   Eigen::VectorXd right(size);
   Eigen::VectorXd weights(size);
-  NormalEquations equations(count + 1);
+  NormalEquations equations(count + kHostTerms);
   const int steps = start != nullptr ? kStepsFromStart : kSteps;
   for (int step = 0; step < steps; ++step) {
     const Eigen::VectorXd gpu = (rows.terms * x.head(count)).cwiseMax(1e-9);
     for (Eigen::Index r = 0; r < size; ++r) {
-      const double host = floor + x[count] * rows.pieces[r];
+      const double host = floor + rows.host.row(r).dot(x.tail<kHostTerms>());
       const double waited = host_share(host, gpu[r]);
       const double error = std::clamp(std::log(rows.latency[r] / with_host_time(host, gpu[r])),
                                       -kMostError, kMostError);
       slopes.row(r).head(count) = (1 - waited) / gpu[r] * rows.terms.row(r);
-      slopes(r, count) = waited / host * rows.pieces[r];
+      slopes.row(r).tail<kHostTerms>() = waited / host * rows.host.row(r);
       right[r] = error + 1 - waited * floor / host;
       weights[r] = start == nullptr && step < kTrustingSteps ? 1 : trust(error);
     }
     equations.set(slopes, right, weights);
     for (Eigen::Index c = 0; c < count; ++c) {
       const auto& term = list[static_cast<std::size_t>(c)];
-      // What does not grow with the tokens lies under the floor: rows say nothing of it.
-      equations.pull(c, (term.hidden ? kHiddenPull : kUsualPull) * rows.said[c],
+      // What does not grow with the tokens lies under the floor, and what grows as the host's own
+      // work does cannot be told from it: rows say nothing of either.
+      const bool hidden = term.hidden || (term.by_contexts && has_contexts);
+      equations.pull(c, (hidden ? kHiddenPull : kUsualPull) * rows.said[c],
                      term.hidden.value_or(term.usual));
     }
-    equations.pull(count, kPiecesPull * pieces_said, 0);
+    for (Eigen::Index c = 0; c < kHostTerms; ++c)
+      equations.pull(count + c, kHostPull * host_said[c], 0);
     const Eigen::VectorXd next = equations.solve();
     // Halves from afar, where slopes mislead; a refit starts near its end and keeps nothing of it.
     x = start != nullptr || step == 0 ? next : Eigen::VectorXd((x + next) / 2);
   }
-  return {.terms = {x.data(), x.data() + count}, .score_pieces = x[count]};
+  return {
+      .terms = {x.data(), x.data() + count}, .score_pieces = x[count], .contexts = x[count + 1]};
 }
 
 }  // namespace
@@ -162,7 +173,8 @@ double StageWeights::kernels_ms(const TermValues& values) const {
 
 double StageWeights::host_ms(const Setting& setting, const Sizes& sizes, double floor) const {
   if (floor <= 0) return 0;
-  return setting.host_launch * (floor + score_pieces * score_pieces_ms(setting, sizes));
+  return setting.host_launch * (floor + score_pieces * score_pieces_ms(setting, sizes) +
+                                contexts * contexts_ms(setting, sizes));
 }
 
 StageWeights fit_weights(const Setting& setting, const std::vector<Observation>& observations,

@@ -12,7 +12,8 @@ namespace dsaperf::predict::stages {
 // How many times longer than at the card's nominal rates the terms of a part take.
 struct StageWeights {
   std::vector<double> terms;
-  double score_pieces = 0;  // of the host (host_time.hpp), where it has a floor
+  // Of the host (host_time.hpp), where it has a floor.
+  double score_pieces = 0, contexts = 0;
 
   double kernels_ms(const TermValues& values) const;
   // Of the host, whose floor is `floor`, 0 where there is none.

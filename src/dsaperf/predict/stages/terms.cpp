@@ -30,7 +30,7 @@ constexpr std::array<Term, 16> kCommon = {{
     {"indexer_gemm", Stage::kIndexerProjection, 1},
     {"absorb_flops", Stage::kAbsorb, 1.5},
     {"absorb_weights", Stage::kVUp, 1, 1},
-    {"cache_rows", Stage::kCacheWrite},
+    {"cache_rows", Stage::kCacheWrite, 0, std::nullopt, true},
     {"q_b_waves", Stage::kQBProjection},
     {"o_waves", Stage::kOProjection},
     {"head_tiles", Stage::kQBProjection, 0, 0},
@@ -51,11 +51,11 @@ constexpr std::array<Term, 11> kSparseContext = {{
     {"gather", Stage::kAttention, 0.5},
     {"score_pairs", Stage::kIndexerScores, 2.2},
     {"score_rectangle", Stage::kIndexerScores},
-    {"index_keys", Stage::kIndexerScores, 1},
+    {"index_keys", Stage::kIndexerScores, 1, std::nullopt, true},
     {"topk_pairs", Stage::kTopk, 3},
     {"topk_rectangle", Stage::kTopk},
     {"topk_rows", Stage::kTopk},
-    {"context_tokens", std::nullopt},
+    {"context_tokens", std::nullopt, 0, std::nullopt, true},
 }};
 constexpr std::array<Term, 17> kGeneration = {{
     {"gather", Stage::kAttention, 0.5},

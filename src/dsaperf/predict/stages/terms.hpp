@@ -71,6 +71,8 @@ struct Term {
   // Of a term that does not grow with the tokens: where a host floor hides it, rows say nothing of
   // it, and the weight is drawn here.
   std::optional<double> hidden = {};
+  // Of a term that grows with the sum of lengths, as the host's work does (contexts_ms).
+  bool by_contexts = false;
 };
 
 inline constexpr std::size_t kMaxTerms = 33;
