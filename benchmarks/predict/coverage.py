@@ -1,34 +1,44 @@
 #!/usr/bin/env python3
-"""How many rows left out with their slice lie in their 90 % interval, by regime and axis, and how sure that share is.
+"""How many left-out rows lie in their 90 % interval, by table, regime and what was left out, and how sure that share is.
 
-    for card in h200_sxm h100_sxm b200_sxm gb200 b300_sxm gb300; do
-      dsaperf db loo --system $card --table "sglang current generation" --points 4000 --csv $card.csv; done
-    benchmarks/predict/coverage.py *.csv
+    benchmarks/predict/coverage.py build/release/tools/dsaperf/dsaperf -o benchmarks/results/host/coverage.json
 
-Rows of one slice (a head count of one kind of layer on one card) are missed together, so that they say little more than one:
-the standard error is that of a mean over slices (a ratio estimate, its variance from the slices' totals).
+`dsaperf db loo` on the current tables of six cards, all populations. A row is left out alone ("point") or with its slice: all rows that
+share its value of an axis. Rows of one slice (a head count of one kind of layer on one card) are missed together, so that they say
+little more than one: the standard error is that of a mean over slices (a ratio estimate, its variance from the slices' totals).
+Prints what lies outside of 85 to 95 % by more than its standard error, and the table of SGLang's decode.
 """
 import argparse
 import collections
 import csv
+import json
 import math
+import pathlib
+import subprocess
+import tempfile
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CARDS = ("h200_sxm", "h100_sxm", "b200_sxm", "gb200", "b300_sxm", "gb300")
+TABLES = [f"{backend} current {phase}" for backend in ("sglang", "vllm", "trtllm") for phase in ("context", "generation")]
 KIND = ("system", "backend", "version", "phase", "population", "architecture", "kv_cache_dtype", "gemm_dtype")
 AXIS = {"heads": "heads", "batch": "batch", "new": "new_tokens", "past": "past_tokens"}
+DUE = (85, 95)
 
 
-def slices_of(paths):
-    """(regime, axis) -> slice -> [rows, of them in their interval]."""
+def read(path):
+    with open(path) as f:
+        return [row for row in csv.DictReader(f) if row["method"] == "stages"]
+
+
+def groups_of(rows):
+    """(table, regime, what was left out) -> slice -> [rows, of them in their interval]. A point is a slice of its own."""
     groups = collections.defaultdict(lambda: collections.defaultdict(lambda: [0, 0]))
-    for path in paths:
-        with open(path) as f:
-            for row in csv.DictReader(f):
-                if row["method"] != "stages" or row["left_out"] != "slice":
-                    continue
-                kind = tuple(row[k] for k in KIND)
-                counts = groups[row["regime"], row["axis"]][kind + (row[AXIS[row["axis"]]],)]
-                counts[0] += 1
-                counts[1] += float(row["low_ms"]) <= float(row["measured_ms"]) <= float(row["high_ms"])
+    for number, row in enumerate(rows):
+        axis = row["axis"] or "point"
+        value = row[AXIS[axis]] if row["axis"] else number
+        counts = groups[f"{row['backend']} {row['phase']}", row["regime"], axis][tuple(row[k] for k in KIND) + (value,)]
+        counts[0] += 1
+        counts[1] += float(row["low_ms"]) <= float(row["measured_ms"]) <= float(row["high_ms"])
     return groups
 
 
@@ -40,13 +50,57 @@ def share(slices):
     return rows, 100 * covered, 100 * error
 
 
+def summary(cards, rows):
+    out = []
+    for (table, regime, axis), slices in sorted(groups_of(rows).items()):
+        count, covered, error = share(list(slices.values()))
+        out.append({"cards": cards, "table": table, "regime": regime, "left_out": axis, "slices": len(slices), "n": count,
+                    "coverage90_pct": round(covered, 2), "standard_error_pct": round(error, 2)})
+    return out
+
+
+def decode_table(rows):
+    """SGLang's decode: all cards, and h200_sxm beside them."""
+    of = {(r["cards"], r["regime"], r["left_out"]): r for r in rows if r["table"] == "sglang generation" and r["left_out"] != "point"}
+    show = lambda r: f"{r['coverage90_pct']:.1f} +- {r['standard_error_pct']:.1f}"
+    lines = ["| SGLang's decode, left out | slices | rows | in 90 % | of h200_sxm alone |", "| --- | --- | --- | --- | --- |"]
+    for (cards, regime, axis), r in of.items():
+        if cards == "all":
+            name = f"{'up to' if regime == 'dense' else 'beyond'} topk, {axis}"
+            lines.append(f"| {name} | {r['slices']} | {r['n']} | {show(r)} | {show(of['h200_sxm', regime, axis])} |")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("points", nargs="+", help="files of `dsaperf db loo --csv`")
-    print("| regime | left out | slices | rows | in 90 % |\n| --- | --- | --- | --- | --- |")
-    for (regime, axis), slices in sorted(slices_of(parser.parse_args().points).items()):
-        rows, covered, error = share(list(slices.values()))
-        print(f"| {regime} | {axis} | {len(slices)} | {rows} | {covered:.1f} +- {error:.1f} |")
+    parser.add_argument("program")
+    parser.add_argument("-o", "--output", required=True)
+    parser.add_argument("--points", type=int, default=2000, help="rows drawn of each population")
+    arguments = parser.parse_args()
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for card in CARDS:
+            path = pathlib.Path(folder) / card
+            command = [arguments.program, "db", "loo", "--system", card, "--points", str(arguments.points), "--csv", path]
+            subprocess.run(command + [a for t in TABLES for a in ("--table", t)], check=True, stdout=subprocess.DEVNULL)
+            rows[card] = read(path)
+    found = summary("all", [row for of_card in rows.values() for row in of_card])
+    for card in CARDS:
+        found += summary(card, rows[card])
+    document = {
+        "format": "dsaperf.benchmark.coverage.1",
+        "command": f"benchmarks/predict/coverage.py DSAPERF -o {arguments.output} --points {arguments.points}",
+        "tables": "current versions of aiconfigurator-core 0.12.0",
+        "commit": subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
+    }
+    lines = ",\n  ".join(map(json.dumps, found))
+    with open(arguments.output, "w") as f:
+        f.write(json.dumps(document, indent=1)[:-2] + ',\n "rows": [\n  ' + lines + "\n ]\n}\n")
+    for r in found:
+        if r["coverage90_pct"] + r["standard_error_pct"] < DUE[0] or r["coverage90_pct"] - r["standard_error_pct"] > DUE[1]:
+            print(f"outside: {r['cards']} {r['table']} {r['regime']}, {r['left_out']} left out: {r['coverage90_pct']:.1f} +- "
+                  f"{r['standard_error_pct']:.1f} % of {r['n']} rows, {r['slices']} slices")
+    print(decode_table(found))
 
 
 if __name__ == "__main__":

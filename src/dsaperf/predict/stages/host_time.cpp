@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace dsaperf::predict::stages {
 namespace {
@@ -44,14 +45,22 @@ double contexts_ms(const Setting& s, const Sizes& z) {
   return has_prefill_scores(s) ? kMsPerToken * z.batch * z.total() : 0;
 }
 
+// Quartiles, since a row in ten of a busy host is twice as long.
+double common_latency(std::vector<double> latencies_ms) {
+  constexpr double kAlike = 1.5;
+  constexpr std::size_t kEnough = 12;
+  const auto count = latencies_ms.size();
+  if (count < kEnough) return 0;
+  std::sort(latencies_ms.begin(), latencies_ms.end());
+  const bool alike = latencies_ms[count * 3 / 4] <= kAlike * latencies_ms[count / 4];
+  return alike ? latencies_ms[count / 2] : 0;
+}
+
 // A replayed graph of a layer's 20 to 40 kernels takes 0.1 to 0.3 ms at least; as many launches
-// from a framework 0.7 ms and more (aiconfigurator's tables for H100 to GB300). Quartiles, since a
-// row in ten of a busy host is twice as long.
+// from a framework 0.7 ms and more (aiconfigurator's tables for H100 to GB300).
 double host_floor(const Setting& setting, const std::vector<Observation>& observations) {
   constexpr double kIdle = 8;  // latency over the usual time of the kernels
-  constexpr double kAlike = 1.5;
   constexpr double kShortestMs = 0.4;
-  constexpr std::size_t kEnough = 12;
   const auto list = terms(setting.phase, setting.regime);
   std::vector<double> idle;
   for (const auto& o : observations) {
@@ -60,11 +69,8 @@ double host_floor(const Setting& setting, const std::vector<Observation>& observ
     for (std::size_t i = 0; i < list.size(); ++i) usual += values[i] * list[i].usual;
     if (o.latency_ms > kIdle * usual) idle.push_back(o.latency_ms);
   }
-  if (idle.size() < kEnough) return 0;
-  std::sort(idle.begin(), idle.end());
-  const double median = idle[idle.size() / 2];
-  const bool alike = idle[idle.size() * 3 / 4] <= kAlike * idle[idle.size() / 4];
-  return median >= kShortestMs && alike ? median : 0;
+  const double median = common_latency(std::move(idle));
+  return median >= kShortestMs ? median : 0;
 }
 
 }  // namespace dsaperf::predict::stages

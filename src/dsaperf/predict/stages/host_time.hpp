@@ -31,4 +31,7 @@ double contexts_ms(const Setting& setting, const Sizes& sizes);
 // is the host. 0: no such floor is recognised.
 double host_floor(const Setting& setting, const std::vector<Observation>& observations);
 
+// The median of latencies that show one time, the host's: a dozen at least, and alike. Else 0.
+double common_latency(std::vector<double> latencies_ms);
+
 }  // namespace dsaperf::predict::stages

@@ -270,23 +270,25 @@ class Fit {
   };
 
   // Values that the table goes on beyond: a sparse part's smallest lengths have the dense rows on
-  // their other side, and a dense part's largest the sparse ones.
+  // their other side, and a dense part's largest the sparse ones; so have batches where graphs end.
   std::array<bool, 4> has_both_sides(const Sizes& z, const Sizes& low, const Sizes& high) const {
-    const bool sparse = plain_.setting().regime == Regime::kSparse;
-    const auto inner = [](double v, double from, double to) { return v > from && v < to; };
-    const auto length = [&](double v, double from, double to) {
-      return from < to && (sparse ? v < to : v > from);
+    const auto& s = plain_.setting();
+    const bool sparse = s.regime == Regime::kSparse;
+    const auto inner = [](double v, double from, double to, bool goes_below, bool goes_beyond) {
+      return from < to && (v > from || goes_below) && (v < to || goes_beyond);
     };
-    return {inner(z.heads, low.heads, high.heads), inner(z.batch, low.batch, high.batch),
-            length(z.new_tokens, low.new_tokens, high.new_tokens),
-            length(z.past_tokens, low.past_tokens, high.past_tokens)};
+    return {inner(z.heads, low.heads, high.heads, false, false),
+            inner(z.batch, low.batch, high.batch, s.batch_from > 1, std::isfinite(s.batch_to)),
+            inner(z.new_tokens, low.new_tokens, high.new_tokens, sparse, !sparse),
+            inner(z.past_tokens, low.past_tokens, high.past_tokens, sparse, !sparse)};
   }
 
-  // At random, but for `at_edge`: rows in the first octave beyond topk alone.
-  std::vector<std::size_t> calibration_rows(bool at_edge_alone) const {
+  // In random order.
+  template <typename IsOne>
+  std::vector<std::size_t> calibration_rows(const IsOne& is_one) const {
     std::vector<std::size_t> rows;
     for (std::size_t i = 0; i < observations_.size(); ++i) {
-      if (!at_edge_alone || at_edge(plain_.setting(), observations_[i].sizes)) rows.push_back(i);
+      if (is_one(observations_[i].sizes)) rows.push_back(i);
     }
     std::mt19937_64 random(kSeed + 1);
     std::shuffle(rows.begin(), rows.end(), random);
@@ -328,9 +330,15 @@ class Fit {
     const PartModel model(
         plain_.setting(), observations_,
         {.hyper = hyper, .calibration = {}, .host_floor_ms = floor_, .weights = plain_.weights()});
+    const auto& setting = plain_.setting();
+    const auto all = calibration_rows([](const Sizes&) { return true; });
+    const auto edge = calibration_rows([&](const Sizes& z) { return at_edge(setting, z); });
+    // A sparse part's first octave tells of the lengths behind it, many tokens nothing of few.
+    const auto body = setting.phase == Phase::kGeneration && setting.regime == Regime::kDense
+                          ? calibration_rows([&](const Sizes& z) { return !at_edge(setting, z); })
+                          : all;
     Calibration calibration;
-    calibration.knots = widths(model, calibration_rows(false), calibration.knots);
-    const auto edge = calibration_rows(true);
+    calibration.knots = widths(model, body.size() < kEnoughAtEdge ? all : body, calibration.knots);
     calibration.edge =
         edge.size() < kEnoughAtEdge ? calibration.knots : widths(model, edge, calibration.knots);
     return calibration;

@@ -81,7 +81,9 @@ double Calibration::width(double relative_variance, bool at_edge) const {
 }
 
 bool at_edge(const Setting& setting, const Sizes& sizes) {
-  return setting.regime == Regime::kSparse && sizes.total() <= 2 * setting.topk;
+  constexpr double kTileRows = 64;
+  if (setting.regime == Regime::kSparse) return sizes.total() <= 2 * setting.topk;
+  return setting.phase == Phase::kGeneration && sizes.tokens() >= kTileRows;
 }
 
 PartModel::PartModel(Setting setting, std::vector<Observation> observations,

@@ -26,14 +26,16 @@ struct Calibration {
   };
   using Knots = std::array<Knot, 3>;  // by rising variance
   Knots knots{};
-  // The same for totals up to twice topk of a sparse part: kernels change there, and what the
-  // process learns of a part's body makes it too sure of its edge.
+  // The same for a part's edge: what the process, as smooth everywhere, learns of the body makes
+  // it too sure there.
   Knots edge{};
 
   double width(double relative_variance, bool at_edge) const;
 };
 
-// Whether a point lies in the first octave beyond topk.
+// Where latencies are less smooth than in the rest of a part: in the first octave beyond topk,
+// where kernels change; in decode up to topk from a tile of 64 tokens on, where what grows with
+// them, in tiles and waves, begins to outweigh the launches.
 bool at_edge(const Setting& setting, const Sizes& sizes);
 
 // What is fitted once for a part of a table and kept (hyperparameter_store.hpp).

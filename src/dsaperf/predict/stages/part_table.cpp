@@ -30,9 +30,10 @@ std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
 }
 
 std::uint64_t hash_of(const Part& part) {
-  // Format of this hash by phase: raised where terms or fit change, so that what was fitted before
-  // is fitted again.
-  std::uint64_t hash = part.setting.phase == Phase::kContext ? 0x5D66 : 0x5D65;
+  // Format of this hash by phase and regime: raised where terms or fit change, so that what was
+  // fitted before is fitted again.
+  const bool decode = part.setting.phase == Phase::kGeneration;
+  std::uint64_t hash = !decode ? 0x5D66 : part.setting.regime == Regime::kDense ? 0x5D67 : 0x5D65;
   for (const auto& text : {part.kind.architecture, part.kind.kv_dtype, part.kind.fmha_dtype,
                            part.kind.gemm_dtype, part.kernel_source}) {
     hash = mixed(hash, text);
@@ -106,24 +107,71 @@ double launch_step(const std::vector<Observation>& observations) {
   return 0;
 }
 
+// The step of every decode part, 0 where there is none. Graphs end at the same batch for all kinds
+// of layers, so that a part whose kernels alone take as long, and where few rows jump, has the step
+// of the others.
+std::vector<double> launch_steps(const std::vector<Part>& parts) {
+  std::vector<double> steps(parts.size());
+  std::map<std::int32_t, double> of_source;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].setting.phase != Phase::kGeneration) continue;
+    steps[i] = launch_step(parts[i].observations);
+    if (steps[i] == 0) continue;
+    auto& least = of_source.try_emplace(parts[i].source, steps[i]).first->second;
+    least = std::min(least, steps[i]);
+  }
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto others = of_source.find(parts[i].source);
+    if (steps[i] == 0 && others != of_source.end()) steps[i] = others->second;
+  }
+  return steps;
+}
+
 // Splits decode parts where their framework stops replaying graphs.
 void split_by_launch(std::vector<Part>& parts) {
-  const std::size_t count = parts.size();
-  for (std::size_t i = 0; i < count; ++i) {
-    if (parts[i].setting.phase != Phase::kGeneration) continue;
-    const double step = launch_step(parts[i].observations);
-    if (step == 0) continue;
+  const auto steps = launch_steps(parts);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (steps[i] == 0) continue;
     Part eager = parts[i];
-    std::erase_if(eager.observations, [&](const Observation& o) { return o.sizes.batch < step; });
-    std::erase_if(parts[i].observations,
-                  [&](const Observation& o) { return o.sizes.batch >= step; });
-    if (parts[i].observations.empty()) continue;
+    std::erase_if(eager.observations,
+                  [&](const Observation& o) { return o.sizes.batch < steps[i]; });
+    Part replayed = parts[i];
+    std::erase_if(replayed.observations,
+                  [&](const Observation& o) { return o.sizes.batch >= steps[i]; });
+    if (replayed.observations.empty() || eager.observations.empty()) continue;
     double largest = 0;
-    for (const auto& o : parts[i].observations) largest = std::max(largest, o.sizes.batch);
-    parts[i].batch_to = largest;
-    eager.batch_from = largest + 1;
+    for (const auto& o : replayed.observations) largest = std::max(largest, o.sizes.batch);
+    replayed.setting.batch_to = largest;
+    eager.setting.batch_from = largest + 1;
+    parts[i] = std::move(replayed);
     parts.push_back(std::move(eager));
   }
+}
+
+// Rows of a part that is launched kernel by kernel which take longer than their kernels can: those
+// of the largest batch that is replayed take no more than its latency, times what the batch grows.
+std::vector<double> waiting_rows(const std::vector<Part>& parts, const Part& eager) {
+  constexpr double kWaited = 1.5;  // the host's part is then 95 % (with_host_time)
+  std::vector<double> waiting;
+  for (const auto& part : parts) {
+    const auto& s = part.setting;
+    if (s.batch_to != eager.setting.batch_from - 1 || s.regime != eager.setting.regime ||
+        part.source != eager.source || !(part.kind == eager.kind) ||
+        part.shares_selection != eager.shares_selection ||
+        part.kernel_source != eager.kernel_source)
+      continue;
+    std::map<std::pair<double, double>, double> largest;
+    for (const auto& o : part.observations) {
+      if (o.sizes.batch == s.batch_to) largest[{o.sizes.heads, o.sizes.past_tokens}] = o.latency_ms;
+    }
+    for (const auto& o : eager.observations) {
+      const auto found = largest.find({o.sizes.heads, o.sizes.past_tokens});
+      if (found != largest.end() &&
+          o.latency_ms > kWaited * found->second * o.sizes.batch / s.batch_to)
+        waiting.push_back(o.latency_ms);
+    }
+  }
+  return waiting;
 }
 
 // Every part's own, then for those that have none the least of the others, if their rows do not
@@ -131,8 +179,11 @@ void split_by_launch(std::vector<Part>& parts) {
 void find_host_floors(std::vector<Part>& parts) {
   constexpr double kBelow = 0.05;  // share of rows that may be shorter
   std::vector<double> own(parts.size());
-  for (std::size_t p = 0; p < parts.size(); ++p)
+  for (std::size_t p = 0; p < parts.size(); ++p) {
     own[p] = host_floor(parts[p].setting, parts[p].observations);
+    if (own[p] == 0 && parts[p].setting.batch_from > 1)
+      own[p] = common_latency(waiting_rows(parts, parts[p]));
+  }
   for (std::size_t p = 0; p < parts.size(); ++p) {
     auto& part = parts[p];
     part.host_floor_ms = own[p];
@@ -182,7 +233,8 @@ void find_defects(std::vector<Part>& parts, const perfdb::DsaTable& table,
             part.shares_selection == slice.shares_selection &&
             perfdb::unmarked_kernel(part.kernel_source) ==
                 perfdb::unmarked_kernel(slice.kernel_source) &&
-            part.kind == kind && row.batch >= part.batch_from && row.batch <= part.batch_to) {
+            part.kind == kind && row.batch >= part.setting.batch_from &&
+            row.batch <= part.setting.batch_to) {
           ++counts[{p, finding.rule}];
           break;
         }

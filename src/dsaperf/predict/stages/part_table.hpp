@@ -18,11 +18,7 @@ struct Part {
   LayerKind kind;
   bool shares_selection = false;
   std::string kernel_source;
-  // Frameworks replay decode as a graph up to some batch and launch every kernel beyond it: another
-  // regime, bound by the host. Where a table shows the step, its rows are split there.
-  double batch_from = 1;       // the part serves batches from here
-  double batch_to = INFINITY;  // to here
-  std::int32_t source = 0;     // of the table
+  std::int32_t source = 0;  // of the table
   Setting setting;
   std::vector<Observation> observations;
   std::uint64_t hash = 0;  // of kind, kernel, regime, sizes and latencies

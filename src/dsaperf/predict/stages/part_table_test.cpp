@@ -44,9 +44,40 @@ TEST(PartTableTest, SplitsDecodeWhereGraphsEnd) {
       decode([](int batch) { return batch <= 256 ? 0.06 + 1e-4 * batch : 1.3; }), card(), "sglang");
   ASSERT_TRUE(parts) << parts.error().message();
   ASSERT_EQ(parts->size(), 2U);
-  EXPECT_EQ((*parts)[0].batch_to, 256);
-  EXPECT_EQ((*parts)[1].batch_from, 257);
+  EXPECT_EQ((*parts)[0].setting.batch_to, 256);
+  EXPECT_EQ((*parts)[1].setting.batch_from, 257);
   EXPECT_EQ((*parts)[1].observations.size(), 12U);
+}
+
+// GLM's layers beside, whose kernels take long enough that most rows do not show where graphs end.
+TEST(PartTableTest, SplitsAPartWhoseKernelsHideTheStepWhereTheOthersAreSplit) {
+  auto table = decode([](int batch) { return batch <= 256 ? 0.06 + 1e-4 * batch : 1.3; });
+  auto slice = table.slices.front();
+  slice.architecture = "GlmMoeDsaForCausalLM";
+  table.slices.push_back(slice);
+  for (auto row : std::vector(table.rows)) {
+    row.slice = 1;
+    row.latency = Micros::from_millis(std::max(5e-3 * row.batch, row.batch <= 256 ? 0.06 : 1.3));
+    table.rows.push_back(row);
+  }
+  const auto parts = parts_of(table, card(), "sglang");
+  ASSERT_TRUE(parts) << parts.error().message();
+  ASSERT_EQ(parts->size(), 4U);
+  for (const auto& part : *parts) {
+    EXPECT_EQ(part.setting.batch_to < 257, part.setting.batch_from == 1) << part.kind.architecture;
+  }
+}
+
+// Batches of 512 and 1,024 take the host 0.3 ms: twice what the replayed rows leave to kernels, and
+// too little to be told from kernels by their usual time.
+TEST(PartTableTest, FindsTheHostsTimeBesideReplayedRows) {
+  const auto table = decode([](int batch) { return batch <= 256 ? 0.03 + 1e-5 * batch : 0.3; });
+  auto parts = parts_of(table, card(), "sglang");
+  ASSERT_TRUE(parts) << parts.error().message();
+  ASSERT_EQ(parts->size(), 2U);
+  look_at_rows(*parts, table, "sglang");
+  EXPECT_EQ((*parts)[0].host_floor_ms, 0);
+  EXPECT_DOUBLE_EQ((*parts)[1].host_floor_ms, 0.3);
 }
 
 TEST(PartTableTest, LeavesASteadyRiseWhole) {

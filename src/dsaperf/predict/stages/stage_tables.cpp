@@ -313,7 +313,7 @@ struct StageTables::State {
     located.text = rows.text;
     // Graph or eager by the batch; where a regime has rows of one alone, those.
     const auto serves = [&](const Prepared* p) {
-      return sizes.batch >= p->part.batch_from && sizes.batch <= p->part.batch_to;
+      return sizes.batch >= p->part.setting.batch_from && sizes.batch <= p->part.setting.batch_to;
     };
     const bool any_serves = std::any_of(rows.candidates.begin(), rows.candidates.end(), serves);
     Prepared* only = nullptr;

@@ -8,6 +8,7 @@
 #include "dsaperf/predict/layer_query.hpp"
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -54,6 +55,10 @@ struct Setting {
 
   perfdb::Phase phase = perfdb::Phase::kContext;
   Regime regime = Regime::kDense;
+  // Frameworks replay decode as a graph up to some batch and launch every kernel beyond it: another
+  // regime, bound by the host. Batches that are launched as the part's rows are.
+  double batch_from = 1;
+  double batch_to = INFINITY;
 };
 
 // Fails where the system's file lacks a rate that the kind needs.
