@@ -83,6 +83,11 @@ struct SharedStorage {
   static_assert(kPartialBytes <= sizeof(k_left) + sizeof(k_right));
 };
 
+// Byte offset of 16-byte chunk `chunk` of row `row` in a tile.
+__device__ inline std::uint32_t chunk_offset(std::uint32_t row, std::uint32_t chunk) {
+  return row * 128 + ((chunk ^ (row & 7)) << 4);
+}
+
 // Position in a ring of kSize buffers and the parity of its current use.
 template <int kSize>
 struct Ring {

@@ -2,17 +2,13 @@
 
 #include "dsaperf/kernels/sm90/ptx/copy.cuh"
 #include "dsaperf/kernels/sm90/ptx/mbarrier.cuh"
+#include "dsaperf/kernels/sm90/sparse_mla/query.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/work.cuh"
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
 template <KvRows::Format kFormat, int kProducers>
 struct Gather;
-
-// Byte offset of 16-byte chunk `chunk` of row `row` in a tile.
-__device__ inline std::uint32_t chunk_offset(std::uint32_t row, std::uint32_t chunk) {
-  return row * 128 + ((chunk ^ (row & 7)) << 4);
-}
 
 // The rows of a block of a list that one thread of a gathering warpgroup copies, 16 bytes
 // at a time, 8 lanes to 128 bytes of a row. The list is read one block ahead.
@@ -43,7 +39,8 @@ struct ListedRows {
 };
 
 // bf16 rows: copied as they are, 8 lanes to 128 bytes of a row, four rows a thread. Left halves run
-// up to three blocks ahead of the values, right halves two.
+// up to three blocks ahead of the values, right halves two. The left half of an item's Q goes ahead
+// of its rows, in a place of theirs, from which the score warpgroup takes it to registers.
 template <>
 struct Gather<KvRows::Format::kBf16, 1> {
   using R = Roles<KvRows::Format::kBf16>;
@@ -63,6 +60,12 @@ struct Gather<KvRows::Format::kBf16, 1> {
       const Item item = work.item(params);
       ListedRows rows;
       rows.read(params, item, item.first_block, row);
+      for (auto& barrier : shared.left_free[left.slot])
+        ptx::mbarrier_wait(ptx::shared_address(&barrier), left.parity ^ 1);
+      copy_query<0, kHalfTiles, kHalfTiles>(params, item,
+                                            ptx::shared_address(shared.k_left[left.slot]));
+      ptx::mbarrier_arrive_after_cp_async(ptx::shared_address(&shared.left_full[left.slot]));
+      left.advance();
       for (int block = item.first_block; block < item.last_block; ++block) {
         rows.take(params, item, block, row, base);
         const auto copy = [&](std::uint32_t tiles, int pass, int first, int last) {

@@ -12,9 +12,11 @@
 //   limits    heads 8 ... 128; q, rows and out 16-byte aligned
 //
 // Roles (warpgroups)
-//   0     scores: loads Q, S = Q K^T (64x64, f32 registers), softmax, P in bf16 over the rope tile
+//   0     scores: S = Q K^T (64x64, f32 registers), softmax, P in bf16 over the rope tile; copies
+//         the next item's Q once the last scores of this one are there
 //   1, 2  values: O[:, 256 * c ...] += P V, 128 f32 registers a thread
-//   3     producer: gathers rows (cp.async of bf16; or cp.async of fp8, conversion, stores)
+//   3     producer: gathers rows (cp.async of bf16, and the left tiles of Q; or cp.async of fp8,
+//         conversion, stores)
 //
 // A row block is buffered in halves, columns 0-255 (left) and 256-575 (right, with rope):
 //   left_full, right_full -> scores -> p_full -> values -> left_free, right_free, p_free ->
@@ -22,9 +24,11 @@
 //
 //   barrier               arrives                          waits
 //   left_full, right_full producer threads                 scores, before columns of that half
+//                                                          (bf16: left_full before Q, too)
 //   p_full                4 warps of scores                values
 //   left_free, right_free 4 warps of values 1 (2), when    producer, before it refills them
 //     [row half]          these 32 rows are multiplied     (fp8: only [1], when all are)
+//                         (Q: 4 warps of scores)
 //   p_free                4 warps of values 1              producer, before it refills rope
 //   sum_full, sum_free    4 score warps, 8 value warps     values, scores, once an item
 //
@@ -53,12 +57,13 @@
 
 namespace dsaperf::kernels::sm90::sparse_mla {
 
+inline constexpr int kScoreBarrier = 1;
 inline constexpr int kValueBarrier = 2;
 inline constexpr std::uint64_t kTwoTiles = 2 * kTileBytes >> 4;  // in a descriptor's address
 
 // S = Q K^T of one block, 36 steps of 16 columns. Returns when S is in registers.
 template <KvRows::Format kFormat>
-__device__ void multiply_query(const Query<Roles<kFormat>::kRegisterTiles>& query,
+__device__ void multiply_query(const QueryWords<Roles<kFormat>::kRegisterTiles>& query,
                                float (&scores)[32], SharedStorage<kFormat>& shared,
                                const Ring<Roles<kFormat>::kLeftSlots>& left,
                                const Ring<kSlots>& right) {
@@ -124,17 +129,42 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
   const int row = 16 * warp + lane / 4;  // and row + 8
   const int quad = lane % 4;
   const ScoreScale scale(params.scale);
-  const std::uint64_t once = ptx::policy_evict_first();
   Ring<Roles<kFormat>::kLeftSlots> left;
   Ring<kSlots> right;
   std::uint32_t item_count = 0;
-  for (Work<kMerge> work(params); work.valid(); work.next(), ++item_count) {
+  constexpr int kInRegisters = Roles<kFormat>::kRegisterTiles;
+  const auto begin_query = [&](const Item& item) {
+    copy_query<kInRegisters, kTiles>(params, item, ptx::shared_address(shared.q));
+  };
+  // When the products of all warps with Q are done.
+  const auto begin_next_query = [&](Work<kMerge> work) {
+    if constexpr (kMerge != Merge::kNone) return;  // one item a CTA
+    work.next();
+    if (!work.valid()) return;
+    ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
+    begin_query(work.item(params));
+  };
+  Work<kMerge> work(params);
+  if (work.valid()) begin_query(work.item(params));
+  for (; work.valid(); work.next(), ++item_count) {
     const Item item = work.item(params);
     LazySoftmax softmax;
     BlockMask mask(params, item, lane);
-    Query<Roles<kFormat>::kRegisterTiles> query;
-    query.begin(params, item, ptx::shared_address(shared.q), once);
-    query.finish(params, item);
+    QueryWords<kInRegisters> query;
+    if constexpr (kInRegisters > 0) {
+      ptx::mbarrier_wait(ptx::shared_address(&shared.left_full[left.slot]), left.parity);
+      query.take(ptx::shared_address(shared.k_left[left.slot]), threadIdx.x);
+      __syncwarp();
+      if (lane == 0) {
+        for (auto& barrier : shared.left_free[left.slot])
+          ptx::mbarrier_arrive(ptx::shared_address(&barrier));
+      }
+      left.advance();
+    }
+    ptx::cp_async_wait_all();
+    ptx::fence_async_shared();
+    ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
+    if (item.first_block == item.last_block) begin_next_query(work);
     bool announce_last = false;
     for (int block = item.first_block; block < item.last_block; ++block) {
       const std::uint32_t slot = right.slot;
@@ -143,6 +173,7 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
       multiply_query<kFormat>(query, s, shared, left, right);
       if (announce_last && lane == 0)
         ptx::mbarrier_arrive(ptx::shared_address(&shared.p_full[slot ^ 1]));
+      if (block + 1 == item.last_block) begin_next_query(work);
 
       scale.apply_sign(s);
       if ((listed.x & listed.y) != 0xffffffff) {  // uniform in the warp
@@ -271,6 +302,13 @@ __device__ void value_role(const Params& params, SharedStorage<kFormat>& shared,
   std::conditional_t<kCopiesRows, RawCopy, int> rows{};
   for (Work<kMerge> work(params); work.valid(); work.next(), ++item_count) {
     const Item item = work.item(params);
+    if constexpr (Roles<kFormat>::kRegisterTiles > 0) {
+      // Q stood here. Without rows nothing else says that it has been taken before this place is
+      // written to, by the merge.
+      if (kMerge == Merge::kCluster && item.first_block == item.last_block)
+        ptx::mbarrier_wait(ptx::shared_address(&shared.left_free[left.slot][0]), left.parity);
+      left.advance();
+    }
     if constexpr (kCopiesRows) {
       rows.start(params, item, thread);
 #pragma unroll 1
