@@ -118,14 +118,30 @@ TEST(StreamTopkEmulatedTest, IsExactOnEveryDistribution) {
   }
 }
 
+template <int kThreads, int kValues>
+Kernel in_one_cta(unsigned seed = 1) {
+  return [=](const TopkArguments& arguments, int rows) {
+    emulated::launch(rows, kThreads, 1, seed,
+                     [&] { short_topk_kernel<kThreads, kValues>(arguments); });
+  };
+}
+
 TEST(ShortTopkEmulatedTest, IsExactOnEveryDistribution) {
   for (const auto& d : testing::distributions()) {
-    expect_exact(
-        testing::rows_of(d, {4096, 0, 129, 3001}), {},
-        [](const TopkArguments& arguments, int rows) {
-          emulated::launch(rows, 256, 1, 1, [&] { short_topk_kernel<256, 16>(arguments); });
-        },
-        d.name);
+    expect_exact(testing::rows_of(d, {4096, 0, 129, 3001}), {}, in_one_cta<256, 16>(), d.name);
+    expect_exact(testing::rows_of(d, {4095, 2049, 2048}), {.topk = 2048}, in_one_cta<1024, 4>(2),
+                 d.name);
+  }
+}
+
+TEST(ShortTopkEmulatedTest, TakesEveryTopkAndStart) {
+  const auto all = testing::distributions();
+  for (const int topk : {1, 63, 1000, 2048}) {
+    for (const std::size_t d : {0, 1, 6, 10}) {
+      expect_exact(testing::rows_of(all[d], {4096, 63, 2049, 4090}),
+                   {.topk = topk, .padding = 0, .start = {0, 1, 2, 3}}, in_one_cta<1024, 4>(),
+                   all[d].name + ", topk " + std::to_string(topk));
+    }
   }
 }
 

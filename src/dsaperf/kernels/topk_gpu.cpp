@@ -36,9 +36,9 @@ std::optional<cudaError_t> launch(const sm90::TopkArguments& arguments, const sm
     return std::nullopt;
   }
   if (arguments.columns > plan.threads * plan.in_registers) return std::nullopt;
-  if (plan.in_registers == 8) {
-    if (plan.threads == 512) return sm90::launch_short_topk<512, 8>(arguments, stream);
-    if (plan.threads == 1024) return sm90::launch_short_topk<1024, 8>(arguments, stream);
+  if (plan.threads == 1024) {
+    if (plan.in_registers == 4) return sm90::launch_short_topk<1024, 4>(arguments, stream);
+    if (plan.in_registers == 8) return sm90::launch_short_topk<1024, 8>(arguments, stream);
   }
   if (plan.in_registers == 16 && plan.threads == 256) {
     return sm90::launch_short_topk<256, 16>(arguments, stream);

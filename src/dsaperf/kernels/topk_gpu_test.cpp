@@ -172,7 +172,7 @@ TEST(TopkGpuTest, IsExactWithShortRowsInRegisters) {
   DSAPERF_REQUIRE_GPU();
   for (const auto& d : distributions()) {
     for (const auto& plan : {sm90::TopkPlan{.threads = 256, .in_registers = 16},
-                             sm90::TopkPlan{.threads = 512, .in_registers = 8},
+                             sm90::TopkPlan{.threads = 1024, .in_registers = 4},
                              sm90::TopkPlan{.threads = 1024, .in_registers = 8}}) {
       for (const int topk : {64, 2048}) {
         expect_exact(

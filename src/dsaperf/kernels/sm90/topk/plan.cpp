@@ -19,7 +19,7 @@ TopkPlan plan_topk(std::int64_t rows, std::int64_t columns, int topk, int sm_cou
   // throughput: several small CTAs an SM, so that one streams while another counts.
   const bool few = rows <= sm_count;
   if (columns <= 4096) {
-    return few ? TopkPlan{.threads = 512, .in_registers = 8}
+    return few ? TopkPlan{.threads = 1024, .in_registers = 4}
                : TopkPlan{.threads = 256, .in_registers = 16};
   }
   if (columns <= 8192) {

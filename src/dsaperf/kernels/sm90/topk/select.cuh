@@ -178,26 +178,24 @@ struct Threshold {
   }
 };
 
-// Lists the elements within `keys` and `places`, kTopkFinalists at most.
+// The places.need largest of the elements within `keys` and `places`, places.active and at most
+// kTopkFinalists, each ranked against each. for_each(f) calls f(key, position) for elements of this
+// thread. shared.finalist_count must be zero. Two block barriers.
 template <class ForEach>
-__device__ void list_finalists(const Range& keys, const Range& places, TopkShared& shared,
-                               ForEach for_each) {
+__device__ Threshold threshold_of_few(const Range& keys, const Range& places, TopkShared& shared,
+                                      ForEach for_each) {
   for_each([&](std::uint32_t key, std::uint32_t position) {
     if (keys.holds(key) && places.holds(~position)) {
       const std::uint32_t slot = atomicAdd(&shared.finalist_count, 1u);
       shared.finalists[slot] = static_cast<std::uint64_t>(key) << 32 | ~position;
     }
   });
-}
-
-// The places.need largest of the places.active listed, each ranked against each. One block barrier.
-__device__ inline Threshold threshold_of_finalists(const std::uint64_t* finalists,
-                                                   const Range& places, TopkShared& shared) {
+  __syncthreads();
   if (threadIdx.x < places.active) {
-    const std::uint64_t own = finalists[threadIdx.x];
+    const std::uint64_t own = shared.finalists[threadIdx.x];
     std::uint32_t rank = 0;
 #pragma unroll 4
-    for (std::uint32_t i = 0; i < places.active; ++i) rank += finalists[i] > own ? 1 : 0;
+    for (std::uint32_t i = 0; i < places.active; ++i) rank += shared.finalists[i] > own ? 1 : 0;
     if (rank == places.need - 1) shared.threshold = own;
   }
   __syncthreads();
@@ -205,49 +203,25 @@ __device__ inline Threshold threshold_of_finalists(const std::uint64_t* finalist
           static_cast<std::uint32_t>(shared.threshold)};
 }
 
-// The same once few elements are left: places.active within `keys` and `places`. Two block
-// barriers.
-template <class ForEach>
-__device__ Threshold threshold_of_few(const Range& keys, const Range& places, TopkShared& shared,
-                                      ForEach for_each) {
-  list_finalists(keys, places, shared, for_each);
-  __syncthreads();
-  return threshold_of_finalists(shared.finalists, places, shared);
-}
-
-// The threshold of the keys.need largest. for_each(f) calls f(key, position) for elements of this
-// thread; `length` bounds positions. narrow(range, visit) narrows a range of what visit(count)
-// counts to kTopkFinalists elements; of_few(keys, places) is threshold_of_few.
-template <class ForEach, class Narrow, class OfFew>
-__device__ Threshold find_threshold_by(Range keys, std::uint32_t length, ForEach for_each,
-                                       Narrow narrow, OfFew of_few) {
-  keys = narrow(
-      keys, [&](auto count) { for_each([&](std::uint32_t key, std::uint32_t) { count(key); }); });
+// The threshold of the keys.need largest; `length` bounds positions. for_each and
+// shared.finalist_count as above.
+template <int kThreads, class ForEach>
+__device__ Threshold find_threshold(Range keys, std::uint32_t length, TopkShared& shared,
+                                    ForEach for_each) {
+  keys = narrow<kThreads>(keys, kTopkFinalists, shared, [&](auto count) {
+    for_each([&](std::uint32_t key, std::uint32_t) { count(key); });
+  });
   if (keys.active == keys.need) return {keys.lo, 0};
   Range places{~(length - 1), length - 1, keys.active, keys.need};
   if (keys.active > kTopkFinalists) {  // too many of one value: their positions decide
-    places = narrow(places, [&](auto count) {
+    places = narrow<kThreads>(places, kTopkFinalists, shared, [&](auto count) {
       for_each([&](std::uint32_t key, std::uint32_t position) {
         if (key == keys.lo) count(~position);
       });
     });
     if (places.active == places.need) return {keys.lo, places.lo};
   }
-  return of_few(keys, places);
-}
-
-// find_threshold_by within one CTA. shared.finalist_count must be zero.
-template <int kThreads, class ForEach>
-__device__ Threshold find_threshold(const Range& keys, std::uint32_t length, TopkShared& shared,
-                                    ForEach for_each) {
-  return find_threshold_by(
-      keys, length, for_each,
-      [&](const Range& range, auto visit) {
-        return narrow<kThreads>(range, kTopkFinalists, shared, visit);
-      },
-      [&](const Range& left, const Range& places) {
-        return threshold_of_few(left, places, shared, for_each);
-      });
+  return threshold_of_few(keys, places, shared, for_each);
 }
 
 }  // namespace dsaperf::kernels::sm90

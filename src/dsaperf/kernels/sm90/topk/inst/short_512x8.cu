@@ -1,4 +1,0 @@
-#include "dsaperf/kernels/sm90/topk/launch.cuh"
-
-template cudaError_t dsaperf::kernels::sm90::launch_short_topk<512, 8>(const TopkArguments&,
-                                                                       cudaStream_t);
