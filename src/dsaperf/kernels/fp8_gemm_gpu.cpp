@@ -71,8 +71,8 @@ double few_rows_time(const Fp8GemmArguments& arguments, int sm_count) {
 }
 
 double many_rows_time(const Fp8GemmArguments& arguments, int tile_m, int sm_count) {
-  constexpr double kStepOf128 = 0.62;
-  constexpr double kStepOf256 = 1.15;
+  constexpr double kStepOf128 = 0.56;
+  constexpr double kStepOf256 = 0.92;
   const std::int64_t pairs = tiles_of(arguments.p.m, tile_m) *
                              tiles_of(arguments.p.n, 2 * std::int64_t{sm90::kManyRowsTileN});
   return static_cast<double>(tiles_of(pairs, sm_count / 2) * arguments.steps) *

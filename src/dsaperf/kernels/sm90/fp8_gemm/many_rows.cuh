@@ -5,7 +5,6 @@
 #include "dsaperf/kernels/sm90/fp8_gemm/launch.hpp"
 #include "dsaperf/kernels/sm90/ptx/cluster_memory.cuh"
 #include "dsaperf/kernels/sm90/ptx/control.cuh"
-#include "dsaperf/kernels/sm90/ptx/copy.cuh"
 #include "dsaperf/kernels/sm90/ptx/mbarrier.cuh"
 #include "dsaperf/kernels/sm90/ptx/tensor_load.cuh"
 #include "dsaperf/kernels/sm90/ptx/wgmma.cuh"
@@ -19,23 +18,18 @@
 // A persistent cluster of two CTAs takes tiles of kTileM x 256 of y, each CTA 128 columns: the rows
 // of x are fetched once for both, half by each. The products of 128 of k are summed by the tensor
 // cores, then added in f32 times the two scales, so that scales of any value are applied in f32.
-// The math warpgroups take turns: while one adds, the products of the other run. Left to themselves
-// they multiply side by side, are done at the same time, and then both add.
-//
 //   producer warp    per step of 128 of k: half of x --copy engine--> both CTAs,
 //                    w --copy engine--> stage
-//   scales warp      scales of x --cp.async--> stage
-//   math warpgroups  kTileM / 2 rows each, 64 at a time: wait full and for their turn, 4 wgmma
-//                    (K = 32) of 64 x 128, of which the last runs when the turn passes on;
-//                    sum += scales * products; after the last 64 arrive empty at both CTAs
+//   math warpgroups  kTileM / 2 rows each, 64 at a time: wait full, 4 wgmma (K = 32) of 64 x 128;
+//                    sum += scales * products; after the last 64 arrive empty at both CTAs. The
+//                    scales of the next step are loaded meanwhile, by the threads that use them.
 //
-//   barrier  arrivals                                               waited for by
-//   full     32 cp.async of the scales warp, producer + bytes       math
-//   empty    4 warps x 2 warpgroups x 2 CTAs                        producer, scales warp
-//   1, 2     (named) the other math warpgroup                       math warpgroup 0, 1: its turn
+//   barrier  arrivals                     waited for by
+//   full     producer + bytes             math
+//   empty    4 warps x 2 warpgroups x 2   producer
+//            CTAs
 //
-//   bound by  tensor cores: kTileM x 128 x 128 in 4 * kTileM clk; sums of 64 rows, 64 instructions
-//             a warp, stand beside the 256 clk of the other warpgroup's products
+//   bound by  tensor cores: kTileM x 128 x 128 in 4 * kTileM clk, and sums, a quarter of that
 //   L2        (kTileM / 2 + 128) * 128 B a step: 32 KB at 256 rows
 namespace dsaperf::kernels::sm90 {
 
@@ -43,7 +37,7 @@ template <int kTileM>
 struct ManyRows {
   static constexpr int kStepK = kQuantGroup;
   static constexpr int kTileN = kManyRowsTileN;
-  static constexpr int kStages = kTileM == 256 ? 4 : 6;
+  static constexpr int kStages = kTileM == 256 ? 4 : 7;
   static constexpr int kMathWarpgroups = 2;
   static constexpr int kRowsOfWarpgroup = kTileM / kMathWarpgroups;
   static constexpr int kParts = kRowsOfWarpgroup / 64;  // M of wgmma
@@ -58,7 +52,6 @@ struct ManyRows {
   struct Shared {
     std::uint8_t x[kStages][kTileM * kStepK];
     std::uint8_t w[kStages][kTileN * kStepK];
-    float scales[kStages][kTileM];
     std::uint64_t full[kStages];
     std::uint64_t empty[kStages];
   };
@@ -121,51 +114,44 @@ __device__ void load_tiles(const Fp8GemmArguments& a, typename ManyRows<kTileM>:
   }
 }
 
-template <int kTileM>
-__device__ void load_scales(const Fp8GemmArguments& a, typename ManyRows<kTileM>::Shared& shared,
-                            int cluster, int clusters) {
-  using C = ManyRows<kTileM>;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const TileOrder<kTileM> order(a.p);
-  RingPosition<C::kStages> at;
-  for (int tile = cluster; tile < order.count(); tile += clusters) {
-    const int first_m = order.row_and_pair(tile).x * kTileM;
-    for (int step = 0; step < a.steps; ++step) {
-      ptx::mbarrier_wait(ptx::shared_address(&shared.empty[at.stage]), at.parity ^ 1);
-#pragma unroll 2
-      for (int i = 0; i < kTileM / 32; ++i) {
-        const int row = 32 * i + lane;
-        const bool there = first_m + row < a.p.m;
-        const float* source =
-            there ? a.p.x_scales + (first_m + row) * a.p.x_scales_stride + step : a.p.x_scales;
-        ptx::cp_async_4(ptx::shared_address(&shared.scales[at.stage][row]), source, there ? 4 : 0);
-      }
-      ptx::mbarrier_arrive_after_cp_async(ptx::shared_address(&shared.full[at.stage]));
-      at.advance();
-    }
-  }
-}
-
-// Of two warpgroups at the tensor cores: 0, 1, 0, 1, ... as often as each multiplies.
-class Turns {
+// Scales of x for the rows of a thread in a tile of y, and that of w: of one step, read ahead of
+// it.
+template <int kParts>
+class TileScales {
  public:
-  __device__ Turns(int warpgroup, int count)
-      : warpgroup_(warpgroup), waits_(warpgroup != 0), left_(count) {}
-
-  __device__ void take() {
-    if (waits_) ptx::named_barrier_sync(1 + warpgroup_, 2 * 128);
-    waits_ = true;
+  // first_row: of the thread; its others are 8, 64 and 72 below. Rows that are not there take the
+  // last one's.
+  __device__ TileScales(const Fp8GemmParams& p, std::int64_t first_row, int block)
+      : last_step_(static_cast<int>((p.k + kQuantGroup - 1) / kQuantGroup) - 1),
+        w_(p.w_scales +
+           (std::int64_t{block} * kManyRowsTileN < p.n ? block * p.w_scales_stride : 0)) {
+#pragma unroll
+    for (int i = 0; i < 2 * kParts; ++i) {
+      const std::int64_t row = first_row + 64 * (i / 2) + 8 * (i % 2);
+      x_[i] = p.x_scales + min(row, p.m - 1) * p.x_scales_stride;
+    }
+    read(0);
   }
-  // The last turn of all is warpgroup 1's: nobody waits for the next.
-  __device__ void pass_on() {
-    --left_;
-    if (warpgroup_ == 0 || left_ > 0) ptx::named_barrier_arrive(2 - warpgroup_, 2 * 128);
+
+  // Their products for the step that was read; rows as above. Reads the next step's.
+  __device__ void take(int step, float (&scales)[2 * kParts]) {
+#pragma unroll
+    for (int i = 0; i < 2 * kParts; ++i) scales[i] = of_x_[i] * of_w_;
+    read(min(step + 1, last_step_));
   }
 
  private:
-  int warpgroup_;
-  bool waits_;
-  int left_;
+  __device__ void read(int step) {
+    of_w_ = __ldg(w_ + step);
+#pragma unroll
+    for (int i = 0; i < 2 * kParts; ++i) of_x_[i] = __ldg(x_[i] + step);
+  }
+
+  int last_step_;
+  const float* w_;
+  const float* x_[2 * kParts];
+  float of_w_;
+  float of_x_[2 * kParts];
 };
 
 // Two neighbouring columns of a row; `left` columns are there.
@@ -223,43 +209,27 @@ __device__ void multiply_tiles(const Fp8GemmArguments& a, typename ManyRows<kTil
   const int warpgroup_row = static_cast<int>(threadIdx.x) / 128 * C::kRowsOfWarpgroup;
   const int thread_row = warpgroup_row + 16 * (thread / 32) + lane / 4;
   const TileOrder<kTileM> order(a.p);
-  const int tiles = cluster < order.count() ? (order.count() - 1 - cluster) / clusters + 1 : 0;
-  Turns turns(static_cast<int>(threadIdx.x) / 128, tiles * a.steps * C::kParts);
   RingPosition<C::kStages> at;
   for (int tile = cluster; tile < order.count(); tile += clusters) {
     const int2 where = order.row_and_pair(tile);
     const int block = 2 * where.y + rank;  // of 128 columns: that of the scales too
-    // Beyond the last column the products are zeros whatever the scale.
-    const int w_scales_at =
-        std::int64_t{block} * C::kTileN < a.p.n ? block * static_cast<int>(a.p.w_scales_stride) : 0;
+    TileScales<C::kParts> tile_scales(a.p, std::int64_t{where.x} * kTileM + thread_row, block);
     float total[C::kParts][64] = {};
-    float w_scale = a.p.w_scales[w_scales_at];
     for (int step = 0; step < a.steps; ++step) {
-      const int next = min(step + 1, a.steps - 1);
-      const float next_w_scale = a.p.w_scales[w_scales_at + next];
+      float scales[2 * C::kParts];
+      tile_scales.take(step, scales);
       ptx::mbarrier_wait(ptx::shared_address(&shared.full[at.stage]), at.parity);
       const std::uint64_t w = ptx::swizzled_128b(ptx::shared_address(shared.w[at.stage]), 16);
-      // Before the first turn, so that no product waits for them.
-      float upper[C::kParts], lower[C::kParts];
-#pragma unroll
-      for (int part = 0; part < C::kParts; ++part) {
-        upper[part] = shared.scales[at.stage][thread_row + 64 * part] * w_scale;
-        lower[part] = shared.scales[at.stage][thread_row + 64 * part + 8] * w_scale;
-      }
 #pragma unroll
       for (int part = 0; part < C::kParts; ++part) {
         const std::uint64_t x = ptx::swizzled_128b(
             ptx::shared_address(&shared.x[at.stage][(warpgroup_row + 64 * part) * C::kStepK]), 16);
         float products[64];
-        turns.take();
         ptx::wgmma_fence();
 #pragma unroll
-        for (int i = 0; i < C::kStepK / 32; ++i) {
+        for (int i = 0; i < C::kStepK / 32; ++i)
           ptx::wgmma_e4m3<C::kTileN>(products, x + 2 * i, w + 2 * i, i != 0);
-          if (i + 2 >= C::kStepK / 32) ptx::wgmma_commit();
-        }
-        ptx::wgmma_wait<1>();
-        turns.pass_on();
+        ptx::wgmma_commit();
         ptx::wgmma_wait<0>();
         ptx::own_registers(products);
         if (part + 1 == C::kParts) {
@@ -269,17 +239,18 @@ __device__ void multiply_tiles(const Fp8GemmArguments& a, typename ManyRows<kTil
                 ptx::shared_address(&shared.empty[at.stage]), static_cast<std::uint32_t>(lane)));
           }
         }
+        const float upper = scales[2 * part];
+        const float lower = scales[2 * part + 1];
 #pragma unroll
         for (int j = 0; j < 16; ++j) {
           float* const sums = &total[part][4 * j];
-          sums[0] = fmaf(upper[part], products[4 * j], sums[0]);
-          sums[1] = fmaf(upper[part], products[4 * j + 1], sums[1]);
-          sums[2] = fmaf(lower[part], products[4 * j + 2], sums[2]);
-          sums[3] = fmaf(lower[part], products[4 * j + 3], sums[3]);
+          sums[0] = fmaf(upper, products[4 * j], sums[0]);
+          sums[1] = fmaf(upper, products[4 * j + 1], sums[1]);
+          sums[2] = fmaf(lower, products[4 * j + 2], sums[2]);
+          sums[3] = fmaf(lower, products[4 * j + 3], sums[3]);
         }
       }
       at.advance();
-      w_scale = next_w_scale;
     }
 
     auto* const y = static_cast<__nv_bfloat16*>(a.p.y);
@@ -321,7 +292,7 @@ __global__ void __launch_bounds__(ManyRows<kTileM>::kThreads, 1)
 
   if (threadIdx.x == 0) {
     for (int i = 0; i < C::kStages; ++i) {
-      ptx::mbarrier_init(ptx::shared_address(&shared.full[i]), 1 + 32);
+      ptx::mbarrier_init(ptx::shared_address(&shared.full[i]), 1);
       ptx::mbarrier_init(ptx::shared_address(&shared.empty[i]), 4 * C::kMathWarpgroups * C::kCtas);
     }
     ptx::fence_mbarrier_init();
@@ -333,12 +304,9 @@ __global__ void __launch_bounds__(ManyRows<kTileM>::kThreads, 1)
   const int warp = static_cast<int>(threadIdx.x) / 32;
   if (warp >= 4 * C::kMathWarpgroups) {
     ptx::fewer_registers<C::kLoadRegisters>();
-    if (warp == 4 * C::kMathWarpgroups) {
-      if (threadIdx.x % 32 == 0) load_tiles<kTileM>(a, shared, cluster, clusters, rank);
-      __syncwarp();
-    } else if (warp == 4 * C::kMathWarpgroups + 1) {
-      load_scales<kTileM>(a, shared, cluster, clusters);
-    }
+    if (threadIdx.x == 128 * C::kMathWarpgroups)
+      load_tiles<kTileM>(a, shared, cluster, clusters, rank);
+    __syncwarp();
   } else {
     ptx::more_registers<C::kMathRegisters>();
     multiply_tiles<kTileM>(a, shared, cluster, clusters, rank);
