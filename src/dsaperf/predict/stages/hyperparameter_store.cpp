@@ -97,36 +97,52 @@ HyperparameterStore HyperparameterStore::open() {
 void HyperparameterStore::read(const fs::path& path) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return;
-  auto csv = CsvReader::open(path);
-  if (!csv) return;
-  while (true) {
-    const auto more = csv->next();
-    if (!more || !*more) return;
-    const auto hash = parse_hash(csv->field(0));
-    if (!hash || csv->fields().size() != kNumbers + 4) continue;
-    Entry entry;
-    entry.defects = csv->field(kNumbers + 2);
-    entry.what = csv->field(kNumbers + 3);
-    bool complete = true;
-    std::size_t column = 1;
-    for (double* number : numbers_of(entry.parameters)) {
-      const auto value = parse_double(csv->field(column++));
-      complete = complete && value.has_value();
-      *number = value.value_or(0);
-    }
-    const auto weights = parse_weights(csv->field(column));
-    complete = complete && weights.has_value();
-    entry.parameters.weights = weights.value_or(StageWeights{});
-    if (complete && entry.parameters.hyper.signal > 0) known_[*hash] = std::move(entry);
+  constexpr Bytes kMost{64 << 20};
+  auto text = read_file(path, kMost);
+  if (!text) return;
+  texts_.push_back(std::make_shared<const std::string>(*std::move(text)));
+  std::string_view rest = *texts_.back();
+  while (!rest.empty()) {
+    const auto line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    if (const auto hash = parse_hash(line.substr(0, line.find(',')))) lines_[*hash] = line;
   }
+}
+
+std::optional<HyperparameterStore::Entry> HyperparameterStore::parse(std::string_view line) {
+  auto csv = CsvReader::over(line);
+  if (!csv) return std::nullopt;
+  const auto more = csv->next();
+  if (!more || !*more || csv->fields().size() != kNumbers + 4) return std::nullopt;
+  Entry entry;
+  std::size_t column = 1;
+  for (double* number : numbers_of(entry.parameters)) {
+    const auto value = parse_double(csv->field(column++));
+    if (!value) return std::nullopt;
+    *number = *value;
+  }
+  auto weights = parse_weights(csv->field(column++));
+  if (!weights || entry.parameters.hyper.signal <= 0) return std::nullopt;
+  entry.parameters.weights = *std::move(weights);
+  entry.defects = csv->field(column++);
+  entry.what = csv->field(column);
+  return entry;
+}
+
+HyperparameterStore::Entry* HyperparameterStore::find(std::uint64_t hash) {
+  if (const auto line = lines_.find(hash); line != lines_.end()) {
+    if (auto entry = parse(line->second)) known_[hash] = *std::move(entry);
+    lines_.erase(line);
+  }
+  const auto found = known_.find(hash);
+  return found == known_.end() ? nullptr : &found->second;
 }
 
 PartParameters HyperparameterStore::of(const Part& part,
                                        const std::function<void(const Part&)>& note) {
-  const auto found = known_.find(part.hash);
-  if (found != known_.end()) {
-    if (found->second.defects.empty()) found->second.defects = part.defects;
-    auto& parameters = found->second.parameters;
+  if (auto* found = find(part.hash)) {
+    if (found->defects.empty()) found->defects = part.defects;
+    auto& parameters = found->parameters;
     if (parameters.weights.terms.size() != terms(part.setting.phase, part.setting.regime).size())
       parameters.weights = fit_weights(part.setting, part.observations, parameters.host_floor_ms);
     return parameters;
@@ -142,12 +158,13 @@ PartParameters HyperparameterStore::of(const Part& part,
   return entry.parameters;
 }
 
-std::string_view HyperparameterStore::defects_of(const Part& part) const {
-  const auto found = known_.find(part.hash);
-  return found == known_.end() ? std::string_view() : std::string_view(found->second.defects);
+std::string_view HyperparameterStore::defects_of(const Part& part) {
+  const auto* found = find(part.hash);
+  return found == nullptr ? std::string_view() : std::string_view(found->defects);
 }
 
-Result<void> HyperparameterStore::write(const fs::path& path) const {
+Result<void> HyperparameterStore::write(const fs::path& path) {
+  while (!lines_.empty()) find(lines_.begin()->first);
   CsvWriter out;
   for (const auto& [hash, entry] : known_) {
     out.field(fmt::format("{:016x}", hash));

@@ -7,8 +7,12 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 namespace dsaperf::predict::stages {
 
@@ -34,23 +38,31 @@ class HyperparameterStore {
   // What is kept for the part, else fitted now and kept. `note` is told before a part is fitted.
   PartParameters of(const Part& part, const std::function<void(const Part&)>& note = {});
 
-  bool knows(const Part& part) const { return known_.contains(part.hash); }
+  bool knows(const Part& part) { return find(part.hash) != nullptr; }
   // What lint found when the part was fitted; empty: nothing, or the part is not known.
-  std::string_view defects_of(const Part& part) const;
+  std::string_view defects_of(const Part& part);
 
   std::size_t fitted() const { return fitted_; }  // parts fitted by this object
 
   // Writes all it knows, as data/predict/parameters.csv is.
-  Result<void> write(const std::filesystem::path& path) const;
+  Result<void> write(const std::filesystem::path& path);
 
  private:
-  void read(const std::filesystem::path& path);
-
   struct Entry {
     PartParameters parameters;
     std::string defects;
     std::string what;  // for people: architecture, dtypes, kernel, regime
   };
+
+  // Notes where each part's line is.
+  void read(const std::filesystem::path& path);
+  // nullptr: not known. A line is parsed when its part is first asked for: of some 1,000 that ship,
+  // a table has 20 to 70.
+  Entry* find(std::uint64_t hash);
+  static std::optional<Entry> parse(std::string_view line);
+
+  std::vector<std::shared_ptr<const std::string>> texts_;      // of the files
+  std::unordered_map<std::uint64_t, std::string_view> lines_;  // in texts_, not parsed yet
   std::map<std::uint64_t, Entry> known_;
   std::filesystem::path cache_;  // empty: nothing is kept
   std::size_t fitted_ = 0;

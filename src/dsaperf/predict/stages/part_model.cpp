@@ -153,6 +153,11 @@ void PartModel::prepare_grid() {
 bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
   PartGrid::Cell cell;
   if (!grid_.cell(sizes, cell)) return false;
+  // Coordinates and axes of the grid have the same order but in decode, where the past is third.
+  const bool decode = setting_.phase == Phase::kGeneration;
+  std::array<double, kStepAxes> shares_value{};
+  for (std::size_t a = 0; a < kStepAxes; ++a)
+    shares_value[a] = cell.on_line[decode && a == 2 ? 3 : a] ? 1 : 0;
   double mean = 0;
   for (std::size_t c = 0; c < cell.corners; ++c) {
     auto& node = smoothed_[cell.row[c]];
@@ -161,13 +166,7 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
       node.known = true;
     }
     double value = node.parts.smooth;
-    for (std::size_t a = 0; a < kStepAxes; ++a) {
-      // Coordinates and axes of the grid have the same order but in decode, where the past is
-      // third.
-      const bool decode = setting_.phase == Phase::kGeneration;
-      const std::size_t axis = decode && a == 2 ? 3 : a;
-      if (cell.on_line[axis]) value += node.parts.step[a];
-    }
+    for (std::size_t a = 0; a < kStepAxes; ++a) value += shares_value[a] * node.parts.step[a];
     mean += cell.weight[c] * value;
   }
   double variance = parameters_.hyper.noise * parameters_.hyper.noise;

@@ -11,6 +11,7 @@
 #include <bit>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -51,28 +52,43 @@ std::uint64_t hash_of(const Part& part) {
   return hash;
 }
 
-// Sizes as two words that order as they do: heads, batch, new, past, each below 2^31.
-using Key = std::array<std::uint64_t, 2>;
+// Sizes in the order of their weight; whole numbers below 2^31.
+using Key = std::array<std::uint32_t, 4>;
 Key key_of(const Sizes& z) {
-  const auto joined = [](double first, double second) {
-    return static_cast<std::uint64_t>(first) << 32U | static_cast<std::uint64_t>(second);
-  };
-  return {joined(z.heads, z.batch), joined(z.new_tokens, z.past_tokens)};
+  return {static_cast<std::uint32_t>(z.heads), static_cast<std::uint32_t>(z.batch),
+          static_cast<std::uint32_t>(z.new_tokens), static_cast<std::uint32_t>(z.past_tokens)};
+}
+
+struct Place {
+  Key key;
+  std::uint32_t index;
+};
+
+// Byte by byte from the least, each time stable: sorting by comparisons was a sixth of the time to
+// load a table. Sizes fill 9 bytes of 16, the others are passed over.
+void sort_places(std::vector<Place>& places) {
+  constexpr std::size_t kValues = 256;
+  std::vector<Place> next(places.size());
+  for (std::size_t axis = Key().size(); axis-- > 0;) {
+    for (std::uint32_t shift = 0; shift < 32; shift += 8) {
+      const auto value = [&](const Place& p) { return p.key[axis] >> shift & (kValues - 1); };
+      std::array<std::uint32_t, kValues> begin{};
+      for (const auto& p : places) ++begin[value(p)];
+      if (places.empty() || begin[value(places.front())] == places.size()) continue;
+      std::exclusive_scan(begin.begin(), begin.end(), begin.begin(), 0U);
+      for (const auto& p : places) next[begin[value(p)]++] = p;
+      places.swap(next);
+    }
+  }
 }
 
 // Sorted by sizes; of equal ones the last that came counts.
 void sort_unique(std::vector<Observation>& observations) {
-  struct Place {
-    Key key;
-    std::size_t index;
-  };
   std::vector<Place> places;
   places.reserve(observations.size());
   for (const auto& o : observations)
-    places.push_back({.key = key_of(o.sizes), .index = places.size()});
-  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
-    return a.key != b.key ? a.key < b.key : a.index < b.index;
-  });
+    places.push_back({.key = key_of(o.sizes), .index = static_cast<std::uint32_t>(places.size())});
+  sort_places(places);
   std::vector<Observation> sorted;
   sorted.reserve(observations.size());
   for (std::size_t i = 0; i < places.size(); ++i) {

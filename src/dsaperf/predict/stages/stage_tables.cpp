@@ -24,7 +24,8 @@ constexpr std::size_t kShownNeighbours = 5;
 
 // A part with its model, and the range that was measured.
 struct Prepared {
-  Part part;  // its observations move into the model
+  Part part;           // its observations move into the model
+  std::string origin;  // a warning that says whose rows they are, where the tables lack their own
   std::optional<PartModel> model;
   Sizes low{.heads = INFINITY, .batch = INFINITY, .new_tokens = INFINITY, .past_tokens = INFINITY};
   Sizes high;
@@ -78,12 +79,13 @@ constexpr double kSeveralTokens = 0.1;  // of decode, whose rows have one token 
 // A part and how the question differs from its rows.
 struct Located {
   Prepared* prepared = nullptr;
-  Setting setting;  // of the question
-  bool moved = false;
+  std::optional<Setting> setting;  // of the question, where it is not that of the rows
   bool resized = false;  // moved by another topk or other index heads alone: the rows are its own
   double doubt = 0;
   std::string text;
   std::string note;  // what the answer takes for granted
+
+  const Setting& asked() const { return setting ? *setting : prepared->part.setting; }
 };
 
 // What the rows of a part say of themselves.
@@ -124,7 +126,7 @@ Answer own_answer(const Prepared& prepared, const Sizes& sizes) {
 
 Answer answer_of(const Located& located, const Sizes& sizes) {
   const auto& model = *located.prepared->model;
-  if (!located.moved) return own_answer(*located.prepared, sizes);
+  if (!located.setting) return own_answer(*located.prepared, sizes);
   auto from = model.at(sizes);
   if (located.resized) {  // so that the size as it is changes nothing
     const auto own = own_answer(*located.prepared, sizes);
@@ -132,7 +134,7 @@ Answer answer_of(const Located& located, const Sizes& sizes) {
     from.low_ms = own.low_ms;
     from.high_ms = own.high_ms;
   }
-  const auto p = model.moved(from, sizes, located.setting, located.doubt);
+  const auto p = model.moved(from, sizes, *located.setting, located.doubt);
   return {.ms = p.latency_ms,
           .low_ms = p.low_ms,
           .high_ms = p.high_ms,
@@ -153,18 +155,18 @@ struct StageTables::State {
     double doubt = 0;
     std::string text;
   };
-  struct KnownKind {
-    LayerKind kind;
-    Regime regime = Regime::kDense;
-    bool shares = false;
-    Nearest nearest;
-  };
   struct PhaseParts {
     std::vector<Prepared> parts;
     std::vector<perfdb::TableSource> sources;
-    std::deque<KnownKind> kinds;  // asked for before; in place for good
   };
   std::array<std::optional<Result<PhaseParts>>, 2> phases;
+  // Asked for before; in place for good. By phase, regime and whether layers share a selection.
+  struct KnownKind {
+    LayerKind kind;
+    LayerSizes sizes;
+    std::array<std::optional<Nearest>, 8> nearest;
+  };
+  std::deque<KnownKind> kinds;
 
   Result<PhaseParts> load(Phase phase) const {
     DSAPERF_TRY_ASSIGN(const auto table,
@@ -179,6 +181,9 @@ struct StageTables::State {
     for (auto& part : parts) {
       auto& prepared = loaded.parts.emplace_back();
       for (const auto& o : part.observations) prepared.widen(o.sizes);
+      const auto& source = table.sources[static_cast<std::size_t>(part.source)];
+      if (source.backend != backend || source.version != version)
+        prepared.origin = fmt::format("rows of {} {}", source.backend, source.version);
       prepared.part = std::move(part);
     }
     return loaded;
@@ -242,25 +247,20 @@ struct StageTables::State {
     return best;
   }
 
-  static const Nearest& known_kind(PhaseParts& loaded, const LayerKind& kind, Regime regime,
-                                   bool shares) {
-    for (const auto& known : loaded.kinds) {
-      if (known.regime == regime && known.shares == shares && known.kind == kind)
-        return known.nearest;
+  KnownKind& known_kind(const LayerKind& kind) {
+    for (auto& known : kinds) {
+      if (known.kind == kind) return known;
     }
-    return loaded.kinds
-        .emplace_back(KnownKind{.kind = kind,
-                                .regime = regime,
-                                .shares = shares,
-                                .nearest = nearest_kind(loaded, kind, regime, shares)})
-        .nearest;
+    return kinds.emplace_back(KnownKind{
+        .kind = kind, .sizes = kind.sizes.value_or(known_sizes(kind.architecture)), .nearest = {}});
   }
 
   // The part that answers, and what the question changes of it.
   Result<Located> locate(const LayerKind& kind, const LayerShape& shape, const Sizes& sizes,
                          bool shares, const Move* move) {
     const double total = std::max(sizes.total(), static_cast<double>(shape.longest_total));
-    const auto figures_of = kind.sizes.value_or(known_sizes(kind.architecture));
+    auto& known = known_kind(kind);
+    const auto& figures_of = known.sizes;
     const double topk = shape.topk > 0 ? static_cast<double>(shape.topk) : figures_of.topk;
     const double index_heads =
         shape.index_heads > 0 ? static_cast<double>(shape.index_heads) : figures_of.index_heads;
@@ -269,21 +269,20 @@ struct StageTables::State {
     // select, all tokens if need be. Dense ones become sparse where tokens are left out.
     const auto regime = total <= std::min(topk, figures_of.topk) ? Regime::kDense : Regime::kSparse;
     Located out;
-    DSAPERF_TRY_ASSIGN(out.prepared, find(kind, shape.phase, sizes, regime, shares, out));
+    DSAPERF_TRY_ASSIGN(out.prepared, find(known, shape.phase, sizes, regime, shares, out));
     const auto& own = out.prepared->part.setting;
     const bool several = shape.phase == Phase::kGeneration && sizes.new_tokens > 1 &&
                          out.prepared->high.new_tokens <= 1;
     const bool other_rows =
         !out.text.empty() || move != nullptr || kind.sizes.has_value() || several;
-    out.moved = other_rows || resized;
-    if (!out.moved) return out;
+    if (!other_rows && !resized) return out;
     out.resized = !other_rows;
-    DSAPERF_TRY_ASSIGN(out.setting, make_setting(move != nullptr ? move->card : figures, kind,
-                                                 shape.phase, regime, own.own_indexer));
-    out.setting.topk = topk;
-    out.setting.index_heads = index_heads;
+    DSAPERF_TRY_ASSIGN(auto setting, make_setting(move != nullptr ? move->card : figures, kind,
+                                                  shape.phase, regime, own.own_indexer));
+    setting.topk = topk;
+    setting.index_heads = index_heads;
     if (regime == Regime::kSparse && total <= topk) {
-      out.setting.topk = total;
+      setting.topk = total;
       out.note = fmt::format(
           "topk {:.0f} selects all {:.0f} tokens: of the sparse kernels; a framework may take its "
           "dense ones there",
@@ -292,25 +291,33 @@ struct StageTables::State {
     if (!out.text.empty()) out.text = "rows of " + out.text;
     if (move != nullptr) {
       out.doubt = std::hypot(out.doubt, move->doubt);
-      out.setting.host_launch = move->host_launch;
+      setting.host_launch = move->host_launch;
       out.text = move->text + (out.text.empty() ? "" : ", " + out.text);
     }
     if (several) {
       out.doubt = std::hypot(out.doubt, kSeveralTokens);
       out.text += fmt::format("{}rows of one token a request", out.text.empty() ? "" : ", ");
     }
+    out.setting = setting;
     return out;
   }
 
   // Several kernels may serve one regime (small batches, large ones): the one measured nearest
   // answers.
-  Result<Prepared*> find(const LayerKind& kind, Phase phase, const Sizes& sizes, Regime regime,
+  Result<Prepared*> find(KnownKind& known, Phase phase, const Sizes& sizes, Regime regime,
                          bool shares, Located& located) {
     auto& loaded = phase_parts(phase);
     if (!loaded) return tl::unexpected(loaded.error());
-    const auto& rows = known_kind(*loaded, kind, regime, shares);
+    auto& nearest_rows = known.nearest[static_cast<std::size_t>(phase) * 4 +
+                                       static_cast<std::size_t>(regime) * 2 + (shares ? 1 : 0)];
+    if (!nearest_rows) nearest_rows = nearest_kind(*loaded, known.kind, regime, shares);
+    const auto& rows = *nearest_rows;
     located.doubt = rows.doubt;
     located.text = rows.text;
+    if (rows.candidates.size() == 1) {
+      prepare(*rows.candidates.front());
+      return rows.candidates.front();
+    }
     // Graph or eager by the batch; where a regime has rows of one alone, those.
     const auto serves = [&](const Prepared* p) {
       return sizes.batch >= p->part.setting.batch_from && sizes.batch <= p->part.setting.batch_to;
@@ -398,11 +405,7 @@ Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& sh
     if (!located.note.empty()) out.warnings.push_back(located.note);
     if (!prepared->part.defects.empty())
       out.warnings.push_back("lint finds defects among the rows used: " + prepared->part.defects);
-    const auto& source = (*state_->phases[static_cast<std::size_t>(shape.phase)])
-                             ->sources[static_cast<std::size_t>(prepared->part.source)];
-    if (source.backend != state_->backend || source.version != state_->version) {
-      out.warnings.push_back(fmt::format("rows of {} {}", source.backend, source.version));
-    }
+    if (!prepared->origin.empty()) out.warnings.push_back(prepared->origin);
     if (!answer.warning.empty()) out.warnings.push_back(answer.warning);
     parts[count++] = {.weight = weight, .answer = std::move(answer)};
     return {};
@@ -439,7 +442,7 @@ namespace {
 // it. Where the host is waited for, the kernels keep the time that the model gives them.
 void split(Explanation& out, const Located& located, const Sizes& sizes, double answer_ms) {
   const auto& model = *located.prepared->model;
-  const auto& setting = located.moved ? located.setting : located.prepared->part.setting;
+  const auto& setting = located.asked();
   const auto values = model.split(sizes, setting);
   const auto list = terms(setting.phase, setting.regime);
   std::array<double, model::kStageCount + 1> by_stage{};  // the last: launches
@@ -498,7 +501,7 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
   const auto& model = *prepared->model;
   const auto answer = answer_of(located, sizes);
   auto prediction = model.at(sizes);
-  if (located.moved) prediction = model.moved(prediction, sizes, located.setting, located.doubt);
+  if (located.setting) prediction = model.moved(prediction, sizes, *located.setting, located.doubt);
   Explanation out;
   out.kernel_source = prepared->part.kernel_source;
   out.regime = name(prepared->part.setting.regime);
@@ -508,9 +511,8 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
   out.moved = located.text;
   out.defects = prepared->part.defects;
   out.stage_model = Micros::from_millis(prediction.stage_ms);
-  out.host_time = Micros::from_millis(
-      model.host_ms(sizes, located.moved ? located.setting : prepared->part.setting));
-  out.relative_variance = !located.moved && model.find(sizes) ? 0 : prediction.relative_variance;
+  out.host_time = Micros::from_millis(model.host_ms(sizes, located.asked()));
+  out.relative_variance = !located.setting && model.find(sizes) ? 0 : prediction.relative_variance;
   split(out, located, sizes, answer.ms);
   for (const auto& [index, distance] : model.nearest(sizes, kShownNeighbours)) {
     const auto& o = model.observations()[index];

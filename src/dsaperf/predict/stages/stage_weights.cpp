@@ -4,6 +4,7 @@
 #include "dsaperf/predict/stages/nnls.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace dsaperf::predict::stages {
@@ -166,9 +167,15 @@ StageWeights fit_with_host(const Rows& rows, std::span<const Term> list, double 
 }  // namespace
 
 double StageWeights::kernels_ms(const TermValues& values) const {
-  double sum = 0;
-  for (std::size_t i = 0; i < terms.size(); ++i) sum += values[i] * terms[i];
-  return sum;
+  // In four sums, each of which waits for its own last addition alone.
+  constexpr std::size_t kSums = 4;
+  std::array<double, kSums> sums{};
+  std::size_t i = 0;
+  for (; i + kSums <= terms.size(); i += kSums) {
+    for (std::size_t s = 0; s < kSums; ++s) sums[s] += values[i + s] * terms[i + s];
+  }
+  for (; i < terms.size(); ++i) sums[0] += values[i] * terms[i];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 double StageWeights::host_ms(const Setting& setting, const Sizes& sizes, double floor) const {

@@ -101,46 +101,64 @@ double pairs(double past, double total, double cap) {
 // A GEMM y[m, n] = x[m, k] w[n, k]: its arithmetic and its traffic, rounded where they meet, and a
 // fixed part. Smooth on purpose: tiles and waves make steps that are not where the kernel has them,
 // and the process then has to undo them (docs/predict.md, "What was tried").
-double gemm_ms(const Setting& s, double m, double n, double k) {
-  constexpr double kRowTile = 64;
-  constexpr double kEfficiency = 0.6;
-  constexpr double kTrafficEfficiency = 0.8;
-  constexpr double kFixed = 2e-3;
-  const auto rounded = [](double a, double b) { return std::sqrt(a * a + b * b); };
-  const double arithmetic = 2 * rounded(m, kRowTile) * n * k / s.gemm_flops / kEfficiency;
-  const double traffic =
-      (n * k * s.weight_bytes + m * k * s.weight_bytes + kBf16Bytes * m * n) / s.bytes;
-  return rounded(arithmetic, traffic / kTrafficEfficiency) + kFixed;
-}
+// Of the GEMMs of m rows; a layer has several, and what they share is computed once.
+class Gemms {
+ public:
+  Gemms(const Setting& s, double m)
+      : rows_(m),
+        row_tiles_(std::ceil(m / kTile)),
+        weight_bytes_(s.weight_bytes),
+        ms_per_product_(2 * rounded(m, kRowTile) / (s.gemm_flops * kEfficiency)),
+        ms_per_byte_(1 / (s.bytes * kTrafficEfficiency)),
+        sms_(s.sms),
+        ms_per_wave_(2 * kTile * kTile * s.sms / s.gemm_flops) {}
 
-// The same GEMM by 128 x 128 tiles, each a multiprocessor's: a wave that is not full takes as long
-// as one that is.
-double gemm_waves_ms(const Setting& s, double m, double n, double k) {
-  constexpr double kTile = 128;
-  const double waves = std::ceil(std::ceil(m / kTile) * std::ceil(n / kTile) / s.sms);
-  return waves * 2 * kTile * kTile * k / (s.gemm_flops / s.sms);
-}
+  double ms(double n, double k) const {
+    constexpr double kFixed = 2e-3;
+    const double traffic = (n + rows_) * k * weight_bytes_ + kBf16Bytes * rows_ * n;
+    return rounded(n * k * ms_per_product_, traffic * ms_per_byte_) + kFixed;
+  }
+
+  // By 128 x 128 tiles, each a multiprocessor's: a wave that is not full takes as long as one that
+  // is.
+  double waves_ms(double n, double k) const {
+    return std::ceil(row_tiles_ * std::ceil(n / kTile) / sms_) * k * ms_per_wave_;
+  }
+
+ private:
+  static constexpr double kTile = 128;
+  static constexpr double kRowTile = 64;
+  static constexpr double kEfficiency = 0.6;
+  static constexpr double kTrafficEfficiency = 0.8;
+  static double rounded(double a, double b) { return std::sqrt(a * a + b * b); }
+
+  double rows_, row_tiles_, weight_bytes_;
+  double ms_per_product_, ms_per_byte_, sms_, ms_per_wave_;
+};
 
 std::size_t common_terms(const Setting& s, const Sizes& z, TermValues& out) {
   const double t = z.tokens();
   const double h = z.heads;
   const double down = s.q_lora + s.kv_lora + s.rope;
+  const double query = h * (s.nope + s.rope);
+  const double flops = 1 / s.gemm_flops;
+  const Gemms gemms(s, t);
   std::size_t i = 0;
   out[i++] = 0.1;
   out[i++] = z.batch * 1e-3;
   out[i++] = t * 1e-4;
   out[i++] = t * h * 1e-6;
-  out[i++] = gemm_ms(s, t, down, s.hidden);
-  out[i++] = 2 * t * s.hidden * down / s.gemm_flops;
-  out[i++] = gemm_ms(s, t, h * (s.nope + s.rope), s.q_lora);
-  out[i++] = gemm_ms(s, t, s.hidden, h * s.v);
-  out[i++] = 2 * t * h * (s.q_lora * (s.nope + s.rope) + s.v * s.hidden) / s.gemm_flops;
-  out[i++] = s.own_indexer ? gemm_ms(s, t, s.index_heads * s.index_dim, s.q_lora) : 0;
+  out[i++] = gemms.ms(down, s.hidden);
+  out[i++] = 2 * t * s.hidden * down * flops;
+  out[i++] = gemms.ms(query, s.q_lora);
+  out[i++] = gemms.ms(s.hidden, h * s.v);
+  out[i++] = 2 * t * (s.q_lora * query + h * s.v * s.hidden) * flops;
+  out[i++] = s.own_indexer ? gemms.ms(s.index_heads * s.index_dim, s.q_lora) : 0;
   out[i++] = 2 * t * h * s.kv_lora * (s.nope + s.v) / s.bf16_flops;
   out[i++] = h * s.kv_lora * (s.nope + s.v) * kBf16Bytes / s.bytes;
   out[i++] = z.batch * z.total() * s.kv_row_bytes / s.bytes;
-  out[i++] = gemm_waves_ms(s, t, h * (s.nope + s.rope), s.q_lora);
-  out[i++] = gemm_waves_ms(s, t, s.hidden, h * s.v);
+  out[i++] = gemms.waves_ms(query, s.q_lora);
+  out[i++] = gemms.waves_ms(s.hidden, h * s.v);
   // Of few heads' GEMMs and copies each doubling costs about as much as the one before (H200's
   // decode rows, 8 to 64 heads: 0.01 to 0.02 ms): more tiles run at once, but start later.
   out[i++] = std::log2(h) * 1e-2;

@@ -1,0 +1,103 @@
+#include "dsaperf/predict/stages/hyperparameter_store.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <vector>
+
+namespace dsaperf::predict::stages {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A cache of its own, with these lines below the header.
+class HyperparameterStoreTest : public testing::Test {
+ protected:
+  HyperparameterStoreTest() { fs::create_directories(folder / "dsaperf"); }
+  ~HyperparameterStoreTest() override {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+  }
+
+  HyperparameterStore open(const std::vector<std::string>& lines) const {
+    std::ofstream(folder / "dsaperf/parameters.csv") << "hash,...\n"
+                                                     << fmt::format("{}\n", fmt::join(lines, "\n"));
+    setenv("XDG_CACHE_HOME", folder.c_str(), 1);
+    auto store = HyperparameterStore::open();
+    unsetenv("XDG_CACHE_HOME");
+    return store;
+  }
+  std::string written_by(HyperparameterStore& store) const {
+    const auto path = folder / "written.csv";
+    EXPECT_TRUE(store.write(path));
+    std::stringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  }
+
+  // Tests run beside each other, a process each.
+  const fs::path folder =
+      fs::path(testing::TempDir()) / fmt::format("dsaperf-hyperparameters-{}", getpid());
+};
+
+Part part_of(std::uint64_t hash) {
+  Part part;
+  part.hash = hash;
+  part.setting.phase = perfdb::Phase::kContext;
+  part.setting.regime = Regime::kDense;
+  return part;
+}
+
+// Numbers 1 to 25, then as many weights as the part has, and two of the host.
+std::string line_of(std::uint64_t hash) {
+  std::vector<int> numbers;
+  for (int i = 1; i <= 25; ++i) numbers.push_back(i);
+  std::vector<double> weights;
+  for (std::size_t i = 0; i < terms(perfdb::Phase::kContext, Regime::kDense).size() + 2; ++i)
+    weights.push_back(0.5 * static_cast<double>(i));
+  return fmt::format("{:016x},{},{},\"spike, 3 rows\",what it is", hash, fmt::join(numbers, ","),
+                     fmt::join(weights, " "));
+}
+
+TEST_F(HyperparameterStoreTest, AnswersWhatItsFileHolds) {
+  auto store = open({line_of(0x1234), line_of(0x99)});
+  const auto part = part_of(0x1234);
+  ASSERT_TRUE(store.knows(part));
+  const auto parameters = store.of(part);
+  EXPECT_EQ(parameters.hyper.length[0], 1);
+  EXPECT_EQ(parameters.host_floor_ms, 25);
+  EXPECT_EQ(parameters.weights.score_pieces, 0);
+  EXPECT_EQ(parameters.weights.contexts, 0.5);
+  EXPECT_EQ(parameters.weights.terms.front(), 1);
+  EXPECT_EQ(store.defects_of(part), "spike, 3 rows");
+  EXPECT_EQ(store.fitted(), 0U);
+  EXPECT_FALSE(store.knows(part_of(0x1235)));
+}
+
+TEST_F(HyperparameterStoreTest, ADamagedLineIsAPartThatIsNotKnown) {
+  auto cut = line_of(0x77);
+  cut.resize(cut.size() / 2);
+  auto store = open({cut, "", "no hash", line_of(0x99)});
+  EXPECT_FALSE(store.knows(part_of(0x77)));
+  EXPECT_TRUE(store.knows(part_of(0x99)));
+}
+
+TEST_F(HyperparameterStoreTest, WritesWhatItWasNotAskedForToo) {
+  auto store = open({line_of(0x1234), line_of(0x99)});
+  ASSERT_TRUE(store.knows(part_of(0x99)));
+  const auto text = written_by(store);
+  EXPECT_NE(text.find(line_of(0x1234)), std::string::npos);
+  EXPECT_NE(text.find(line_of(0x99)), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dsaperf::predict::stages
