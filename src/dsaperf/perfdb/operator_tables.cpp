@@ -15,21 +15,35 @@ struct Text {
   std::string_view column;
   bool optional = false;
 };
+// A column of sizes and where a row keeps it. Sizes beyond 31 bits occur in no axis but message
+// sizes (`large`).
+template <typename Row>
 struct Size {
   std::string_view column;
-  bool optional = false;
+  std::int32_t Row::* member = nullptr;
+  std::int64_t Row::* large = nullptr;
+  bool optional = false;  // absent from the file: 0
 };
 
-// How a table's columns become kinds and rows. `row_of` gets a function from the position of a size
-// in `sizes` to its value (0 where the column is absent).
+// How a table's columns become kinds and rows.
 template <typename Kind, typename Row>
 struct Layout {
   std::vector<Text> texts;
-  std::vector<Size> sizes;
+  std::vector<Size<Row>> sizes;
   Kind (*kind_of)(const std::vector<std::string>& texts);
-  void (*fill)(Row& row, const std::int64_t* sizes);
   double micros_per_unit = 1e3;  // tables count milliseconds
 };
+
+// A size that no 31 bits hold is nonsense: it saturates, and is found by no query.
+template <typename Row>
+void set(Row& row, const Size<Row>& size, std::int64_t value) {
+  if (size.large != nullptr) {
+    row.*size.large = value;
+  } else {
+    row.*size.member = static_cast<std::int32_t>(
+        std::min<std::int64_t>(value, std::numeric_limits<std::int32_t>::max()));
+  }
+}
 
 // Filters count columns as a Layout does: its texts, then its sizes.
 template <typename Kind, typename Row>
@@ -55,7 +69,6 @@ Result<void> append_file(OperatorTable<Kind, Row>& table, std::size_t source_ind
       kind_of_key;  // -1: rows that this source may not give
   std::uint64_t last_key = UINT64_MAX;
   std::int32_t kind = -1;
-  std::vector<std::int64_t> values(sizes);
   table.rows.reserve(table.rows.size() + columns.rows);
   for (std::size_t i = 0; i < columns.rows; ++i) {
     std::uint64_t key = 0;
@@ -90,16 +103,16 @@ Result<void> append_file(OperatorTable<Kind, Row>& table, std::size_t source_ind
       kind = found->second;
     }
     if (kind < 0) continue;
+    auto& row = table.rows.emplace_back();
     for (std::size_t s = 0; s < sizes; ++s) {
       const auto& column = columns[texts + s];
-      values[s] = column.present ? column.ints[i] : 0;
-      if (values[s] < 0) {
+      const std::int64_t value = column.present ? column.ints[i] : 0;
+      if (value < 0) {
         return fail(Errc::kParse, "{}: row {}: {} = {} is no size", source.path.native(),
-                    columns.row_number(i), layout.sizes[s].column, values[s]);
+                    columns.row_number(i), layout.sizes[s].column, value);
       }
+      set(row, layout.sizes[s], value);
     }
-    auto& row = table.rows.emplace_back();
-    layout.fill(row, values.data());
     row.kind = kind;
     row.source = static_cast<std::int32_t>(source_index);
     row.latency = {latency.reals[i] * layout.micros_per_unit};
@@ -131,32 +144,16 @@ Result<OperatorTable<Kind, Row>> load(const SystemsTree& tree, std::string_view 
   return load(std::move(sources), layout, filters);
 }
 
-// Sizes beyond 31 bits occur in no axis but message sizes; such a row would be nonsense, so it
-// saturates and is found by no query.
-std::int32_t narrow(std::int64_t value) {
-  return static_cast<std::int32_t>(
-      std::min<std::int64_t>(value, std::numeric_limits<std::int32_t>::max()));
-}
-
-void fill_comm(CommRow& row, const std::int64_t* v) {
-  row.gpus = narrow(v[0]);
-  row.elements = v[1];
-}
-
 }  // namespace
 
 Result<GemmTable> load_gemm_table(const SystemsTree& tree, std::string_view system,
                                   std::string_view backend, std::string_view version) {
   const Layout<GemmKind, GemmRow> layout{
       .texts = {{"gemm_dtype"}},
-      .sizes = {{"m"}, {"n"}, {"k"}},
-      .kind_of = [](const std::vector<std::string>& t) { return GemmKind{t[0], t[1]}; },
-      .fill =
-          [](GemmRow& row, const std::int64_t* v) {
-            row.m = narrow(v[0]);
-            row.n = narrow(v[1]);
-            row.k = narrow(v[2]);
-          }};
+      .sizes = {{.column = "m", .member = &GemmRow::m},
+                {.column = "n", .member = &GemmRow::n},
+                {.column = "k", .member = &GemmRow::k}},
+      .kind_of = [](const std::vector<std::string>& t) { return GemmKind{t[0], t[1]}; }};
   return load(tree, system, backend, version, "gemm_perf.parquet", layout);
 }
 
@@ -171,24 +168,14 @@ Result<MoeTable> load_moe_rows(const SystemsTree& tree, std::string_view system,
                                std::string_view table, const std::optional<MoeChoice>& choice) {
   const Layout<MoeKind, MoeRow> layout{
       .texts = {{"moe_dtype"}, {"distribution"}},
-      .sizes = {{"num_tokens"},
-                {"hidden_size"},
-                {"inter_size"},
-                {"topk"},
-                {"num_experts"},
-                {"moe_tp_size"},
-                {"moe_ep_size"}},
-      .kind_of = [](const std::vector<std::string>& t) { return MoeKind{t[0], t[1], t[2]}; },
-      .fill =
-          [](MoeRow& row, const std::int64_t* v) {
-            row.tokens = narrow(v[0]);
-            row.hidden = narrow(v[1]);
-            row.inter = narrow(v[2]);
-            row.topk = narrow(v[3]);
-            row.experts = narrow(v[4]);
-            row.moe_tp = narrow(v[5]);
-            row.moe_ep = narrow(v[6]);
-          }};
+      .sizes = {{.column = "num_tokens", .member = &MoeRow::tokens},
+                {.column = "hidden_size", .member = &MoeRow::hidden},
+                {.column = "inter_size", .member = &MoeRow::inter},
+                {.column = "topk", .member = &MoeRow::topk},
+                {.column = "num_experts", .member = &MoeRow::experts},
+                {.column = "moe_tp_size", .member = &MoeRow::moe_tp},
+                {.column = "moe_ep_size", .member = &MoeRow::moe_ep}},
+      .kind_of = [](const std::vector<std::string>& t) { return MoeKind{t[0], t[1], t[2]}; }};
   std::vector<RowFilter> filters;
   if (choice) {
     filters = {{.column = 3, .number = choice->hidden},
@@ -204,12 +191,11 @@ Result<CommTable> load_allreduce_table(const SystemsTree& tree, std::string_view
                                        std::string_view backend, std::string_view version) {
   const Layout<CommKind, CommRow> layout{
       .texts = {{"allreduce_dtype"}, {"backend", true}, {"implementation", true}},
-      .sizes = {{"num_gpus"}, {"message_size"}},
-      .kind_of =
-          [](const std::vector<std::string>& t) {
-            return CommKind{t[0], "all_reduce", t[1].empty() ? t[2] : t[1], t[3]};
-          },
-      .fill = fill_comm};
+      .sizes = {{.column = "num_gpus", .member = &CommRow::gpus},
+                {.column = "message_size", .large = &CommRow::elements}},
+      .kind_of = [](const std::vector<std::string>& t) {
+        return CommKind{t[0], "all_reduce", t[1].empty() ? t[2] : t[1], t[3]};
+      }};
   return load(tree, system, backend, version, "custom_allreduce_perf.parquet", layout);
 }
 
@@ -218,9 +204,9 @@ Result<CommTable> load_collective_table(const SystemsTree& tree, std::string_vie
   const bool is_one = library == "oneccl";
   const Layout<CommKind, CommRow> layout{
       .texts = {{is_one ? "oneccl_dtype" : "nccl_dtype"}, {"op_name"}},
-      .sizes = {{"num_gpus"}, {"message_size"}},
-      .kind_of = [](const std::vector<std::string>& t) { return CommKind{t[0], t[1], "", t[2]}; },
-      .fill = fill_comm};
+      .sizes = {{.column = "num_gpus", .member = &CommRow::gpus},
+                {.column = "message_size", .large = &CommRow::elements}},
+      .kind_of = [](const std::vector<std::string>& t) { return CommKind{t[0], t[1], "", t[2]}; }};
   DSAPERF_TRY_ASSIGN(auto source,
                      tree.collective_source(system, library,
                                             is_one ? "oneccl_perf.parquet" : "nccl_perf.parquet"));
@@ -232,23 +218,19 @@ Result<CommTable> load_collective_table(const SystemsTree& tree, std::string_vie
 Result<MlaTable> load_mla_table(const SystemsTree& tree, std::string_view system,
                                 std::string_view backend, std::string_view version,
                                 std::string_view table) {
-  const Layout<MlaKind, MlaRow> layout{.texts = {{"model", true},
-                                                 {"architecture", true},
-                                                 {"mla_dtype"},
-                                                 {"kv_cache_dtype"},
-                                                 {"gemm_type", true}},
-                                       .sizes = {{"num_heads"}, {"batch_size"}, {"isl"}, {"step"}},
-                                       .kind_of =
-                                           [](const std::vector<std::string>& t) {
-                                             return MlaKind{t[0], t[1], t[2], t[3], t[4], t[5]};
-                                           },
-                                       .fill =
-                                           [](MlaRow& row, const std::int64_t* v) {
-                                             row.heads = narrow(v[0]);
-                                             row.batch = narrow(v[1]);
-                                             row.new_tokens = narrow(v[2]);
-                                             row.past_tokens = narrow(v[3]);
-                                           }};
+  const Layout<MlaKind, MlaRow> layout{
+      .texts = {{"model", true},
+                {"architecture", true},
+                {"mla_dtype"},
+                {"kv_cache_dtype"},
+                {"gemm_type", true}},
+      .sizes = {{.column = "num_heads", .member = &MlaRow::heads},
+                {.column = "batch_size", .member = &MlaRow::batch},
+                {.column = "isl", .member = &MlaRow::new_tokens},
+                {.column = "step", .member = &MlaRow::past_tokens}},
+      .kind_of = [](const std::vector<std::string>& t) {
+        return MlaKind{t[0], t[1], t[2], t[3], t[4], t[5]};
+      }};
   return load(tree, system, backend, version, table, layout);
 }
 
@@ -256,13 +238,9 @@ Result<MlaBmmTable> load_mla_bmm_table(const SystemsTree& tree, std::string_view
                                        std::string_view backend, std::string_view version) {
   const Layout<MlaBmmKind, MlaBmmRow> layout{
       .texts = {{"bmm_dtype"}, {"op_name"}},
-      .sizes = {{"num_tokens"}, {"num_heads"}},
-      .kind_of = [](const std::vector<std::string>& t) { return MlaBmmKind{t[0], t[1]}; },
-      .fill =
-          [](MlaBmmRow& row, const std::int64_t* v) {
-            row.tokens = narrow(v[0]);
-            row.heads = narrow(v[1]);
-          }};
+      .sizes = {{.column = "num_tokens", .member = &MlaBmmRow::tokens},
+                {.column = "num_heads", .member = &MlaBmmRow::heads}},
+      .kind_of = [](const std::vector<std::string>& t) { return MlaBmmKind{t[0], t[1]}; }};
   return load(tree, system, backend, version, "mla_bmm_perf.parquet", layout);
 }
 
@@ -271,13 +249,8 @@ Result<ScaleTable> load_scale_table(const SystemsTree& tree, std::string_view sy
                                     std::string_view table) {
   const Layout<ScaleKind, ScaleRow> layout{
       .texts = {{"quant_dtype"}},
-      .sizes = {{"m"}, {"k"}},
-      .kind_of = [](const std::vector<std::string>& t) { return ScaleKind{t[0]}; },
-      .fill =
-          [](ScaleRow& row, const std::int64_t* v) {
-            row.m = narrow(v[0]);
-            row.k = narrow(v[1]);
-          }};
+      .sizes = {{.column = "m", .member = &ScaleRow::m}, {.column = "k", .member = &ScaleRow::k}},
+      .kind_of = [](const std::vector<std::string>& t) { return ScaleKind{t[0]}; }};
   return load(tree, system, backend, version, table, layout);
 }
 
@@ -285,24 +258,14 @@ Result<MoeA2aTable> load_moe_a2a_table(const SystemsTree& tree, std::string_view
                                        std::string_view backend, std::string_view version) {
   const Layout<MoeA2aKind, MoeA2aRow> layout{
       .texts = {{"comm_backend"}, {"phase"}, {"comm_dtype"}},
-      .sizes = {{"ep_size"},
-                {"node_num"},
-                {"hidden_size"},
-                {"topk"},
-                {"num_experts"},
-                {"sms", true},
-                {"num_tokens"}},
+      .sizes = {{.column = "ep_size", .member = &MoeA2aRow::ep},
+                {.column = "node_num", .member = &MoeA2aRow::nodes},
+                {.column = "hidden_size", .member = &MoeA2aRow::hidden},
+                {.column = "topk", .member = &MoeA2aRow::topk},
+                {.column = "num_experts", .member = &MoeA2aRow::experts},
+                {.column = "sms", .member = &MoeA2aRow::sms, .optional = true},
+                {.column = "num_tokens", .member = &MoeA2aRow::tokens}},
       .kind_of = [](const std::vector<std::string>& t) { return MoeA2aKind{t[0], t[1], t[2]}; },
-      .fill =
-          [](MoeA2aRow& row, const std::int64_t* v) {
-            row.ep = narrow(v[0]);
-            row.nodes = narrow(v[1]);
-            row.hidden = narrow(v[2]);
-            row.topk = narrow(v[3]);
-            row.experts = narrow(v[4]);
-            row.sms = narrow(v[5]);
-            row.tokens = narrow(v[6]);
-          },
       .micros_per_unit = 1};
   return load(tree, system, backend, version, "moe_a2a_perf.parquet", layout);
 }
@@ -313,15 +276,11 @@ Result<SparseKernelTable> load_sparse_kernel_table(const SystemsTree& tree, std:
                                                    std::string_view table) {
   const Layout<SparseKernelKind, SparseKernelRow> layout{
       .texts = {{"kv_cache_dtype"}, {"score_mode", true}},
-      .sizes = {{"num_heads"}, {"batch_size"}, {"isl"}, {"step"}},
-      .kind_of = [](const std::vector<std::string>& t) { return SparseKernelKind{t[0], t[1]}; },
-      .fill =
-          [](SparseKernelRow& row, const std::int64_t* v) {
-            row.heads = narrow(v[0]);
-            row.batch = narrow(v[1]);
-            row.new_tokens = narrow(v[2]);
-            row.past_tokens = narrow(v[3]);
-          }};
+      .sizes = {{.column = "num_heads", .member = &SparseKernelRow::heads},
+                {.column = "batch_size", .member = &SparseKernelRow::batch},
+                {.column = "isl", .member = &SparseKernelRow::new_tokens},
+                {.column = "step", .member = &SparseKernelRow::past_tokens}},
+      .kind_of = [](const std::vector<std::string>& t) { return SparseKernelKind{t[0], t[1]}; }};
   return load(tree, system, backend, version, table, layout);
 }
 
