@@ -42,8 +42,11 @@ class Matcher {
       std::vector<Match> best;
       for (const auto& [layout, group] : groups_)
         if (auto match = best_of(group, limit)) best.push_back(*match);
-      std::stable_sort(best.begin(), best.end(), [](const Match& a, const Match& b) {
-        return three_decimals(a.tokens_s_a_gpu) > three_decimals(b.tokens_s_a_gpu);
+      // Where prefill limits many layouts to one rate, the package keeps what an unstable sort
+      // leaves first: here the faster for a user.
+      std::stable_sort(best.begin(), best.end(), [&](const Match& a, const Match& b) {
+        const double x = three_decimals(a.tokens_s_a_gpu), y = three_decimals(b.tokens_s_a_gpu);
+        return x != y ? x > y : latency(a) < latency(b);
       });
       best.resize(std::min(best.size(), rules_.decode_layouts));
       for (const Match& match : best)
@@ -91,6 +94,8 @@ class Matcher {
     }
     return best;
   }
+
+  double latency(const Match& match) const { return decode_[match.workers.decode].latency_ms; }
 
   double rate(std::size_t p, std::size_t d, const Counts& counts) const {
     return std::min(prefill_[p].requests_s * counts.prefill * rules_.prefill_rate,

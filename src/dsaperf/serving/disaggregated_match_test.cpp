@@ -82,5 +82,17 @@ TEST(MatchedWorkersTest, OnlyTheBestOfARankedListAreTried) {
   EXPECT_EQ(one[0].decode, 1U);
 }
 
+TEST(MatchedWorkersTest, OfLayoutsAtOneRateTheFasterIsKept) {
+  // Prefill limits both to one request a second and pair.
+  auto one = rules(4);
+  one.decode_layouts = 1;
+  auto slow = worker(2, 8, 20, 5);
+  const auto fast = worker(2, 8, 15, 5);
+  slow.layout = {.tp = 1, .dp = 2, .moe_tp = 2};  // the first by name
+  const auto pairs = matched_workers({worker(2, 1, 100, 1)}, {slow, fast}, one);
+  ASSERT_EQ(pairs.size(), 1U);
+  EXPECT_EQ(pairs[0].decode, 1U);
+}
+
 }  // namespace
 }  // namespace dsaperf::serving
