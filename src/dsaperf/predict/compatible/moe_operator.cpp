@@ -18,11 +18,16 @@ Result<DtypeTraits> moe_traits(const std::string& dtype) {
   return dtype_traits(dtype);
 }
 
-LatencyCurve rows_of(const perfdb::MoeTable& table, const MoeShape& shape,
-                     std::string_view distribution) {
+// TensorRT-LLM's NVFP4 experts of few tokens: rows apart from the rest.
+enum class Kernel { kUsual, kFewTokens };
+
+LatencyCurve rows_of_distribution(const perfdb::MoeTable& table, const MoeShape& shape,
+                                  Kernel kernel, std::string_view distribution) {
   std::vector<bool> wanted;
   for (const auto& kind : table.kinds)
-    wanted.push_back(kind.moe_dtype == shape.dtype && kind.distribution == distribution);
+    wanted.push_back(kind.moe_dtype == shape.dtype && kind.distribution == distribution &&
+                     (kind.kernel_source == "moe_torch_flow_min_latency") ==
+                         (kernel == Kernel::kFewTokens));
   std::vector<LatencyCurve::Point> points;
   for (const auto& row : table.rows) {
     if (wanted[static_cast<std::size_t>(row.kind)] && row.hidden == shape.hidden &&
@@ -31,6 +36,12 @@ LatencyCurve rows_of(const perfdb::MoeTable& table, const MoeShape& shape,
       points.push_back({.size = static_cast<double>(row.tokens), .ms = row.latency.millis()});
   }
   return LatencyCurve::from_points(std::move(points));
+}
+
+LatencyCurve rows_of(const perfdb::MoeTable& table, const MoeShape& shape, Kernel kernel) {
+  auto curve = rows_of_distribution(table, shape, kernel, shape.distribution);
+  if (!curve.empty()) return curve;
+  return rows_of_distribution(table, shape, kernel, "uniform");
 }
 
 }  // namespace
@@ -58,8 +69,8 @@ Result<MoeOperator> MoeOperator::modelled(const modelled::OperatorCost& cost,
 Result<MoeOperator> MoeOperator::make(const perfdb::MoeTable& table,
                                       const perfdb::SystemFile& system, MoeShape shape) {
   DSAPERF_TRY_ASSIGN(auto moe, without_rows(system, shape.dtype));
-  moe.curve_ = rows_of(table, shape, shape.distribution);
-  if (moe.curve_.empty()) moe.curve_ = rows_of(table, shape, "uniform");
+  moe.curve_ = rows_of(table, shape, Kernel::kUsual);
+  if (shape.dtype == "nvfp4") moe.few_ = rows_of(table, shape, Kernel::kFewTokens);
   if (moe.curve_.empty())
     return fail(Errc::kNotFound,
                 "no MoE rows of {} {} for hidden {}, inter {}, {} of {} experts, tensor parallel "

@@ -31,7 +31,7 @@ class MoeOperator {
                                       const perfdb::SystemFile& system, MoeShape shape);
 
   double ms(double tokens) const {
-    return curve_.at(tokens, 1, [this](double at) { return bound(at).ms(); });
+    return curve(tokens).at(tokens, 1, [this](double at) { return bound(at).ms(); });
   }
   BoundParts bound(double tokens) const;
   // Without aiconfigurator's roundings, and with the weights of the experts alone that an even load
@@ -40,9 +40,13 @@ class MoeOperator {
   // What modelled() weighs: as least(), of a rank with `skew` times the mean's tokens, in whole
   // tiles.
   BoundParts padded(double tokens, double skew) const;
-  CurveRegion region(double tokens) const { return curve_.region(tokens); }
+  CurveRegion region(double tokens) const { return curve(tokens).region(tokens); }
 
  private:
+  static constexpr double kFewTokens = 128;
+  const LatencyCurve& curve(double tokens) const {
+    return tokens <= kFewTokens && !few_.empty() ? few_ : curve_;
+  }
   // Rows that reach an expert, among experts that get some, and rows that tiles add.
   BoundParts of_rows(double rows, double reached, double added) const;
   double reached_experts(double tokens) const;
@@ -52,6 +56,7 @@ class MoeOperator {
   MoeShape shape_;
   double flop_per_s_ = 0, bytes_per_s_ = 0, bytes_per_value_ = 0;
   LatencyCurve curve_;
+  LatencyCurve few_;  // NVFP4 on TensorRT-LLM: its kernel of few tokens
 };
 
 }  // namespace dsaperf::predict::compatible
