@@ -31,7 +31,7 @@ LAYOUTS = ((8, 1, 8, 1), (8, 1, 1, 8), (1, 8, 1, 8), (2, 4, 1, 8), (8, 1, 2, 4))
 WIDE = ((1, 16, 1, 16), (2, 8, 1, 16), (8, 2, 1, 16), (1, 32, 1, 32), (4, 8, 1, 32))  # experts over two nodes and four
 # What has tables there: TensorRT-LLM's on Hopper have no FP8 cache.
 BACKENDS = (
-    ("sglang", "h200_sxm", ("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8")),
+    ("sglang", "h200_sxm", ("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8", "deepseek-ai/DeepSeek-V3")),
     ("vllm", "h200_sxm", ("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8")),
     ("trtllm", "b200_sxm", ("deepseek-ai/DeepSeek-V3.2", "nvidia/GLM-5-NVFP4")),
 )

@@ -149,10 +149,46 @@ class PassModel::Builder {
 
   Result<void> deepep_phase() {
     const bool split = is_context() && l_.tp > 1;
+    const bool mla = s_.attention == ModelShape::Attention::kMla;
+    if (mla) DSAPERF_TRY(first_projection("qkv_a_proj_gemm", is_context() ? l_.tp : 1));
     if (split) DSAPERF_TRY(around_attention("tp_all_gather", "all_gather"));
-    DSAPERF_TRY(attention());
+    DSAPERF_TRY(mla ? mla_beside_deepep() : attention());
     if (split) DSAPERF_TRY(around_attention("tp_reduce_scatter", "reduce_scatter"));
     return exchanged_experts(layers_);
+  }
+
+  // The first projection of an MLA layer, with `ranks` that share the tokens.
+  Result<void> first_projection(std::string_view what, int ranks) {
+    DSAPERF_TRY_ASSIGN(auto down,
+                       held_gemm(what, layers_, in_.formats.attention, kMlaDown, s_.hidden));
+    std::get<GemmUse>(down.kind).ranks = ranks;
+    add_line(std::move(down));
+    return {};
+  }
+
+  // What the package has there of an MLA model: an embedding and a norm, the first projection once
+  // more, and a table of the rest of attention, which was measured in one format.
+  Result<void> mla_beside_deepep() {
+    const double draft = layers_ / s_.layers;
+    add_line(memory("embedding", is_context() ? 1 : draft, kHalf * s_.hidden));
+    hold(static_cast<double>(s_.vocab) * s_.hidden * kHalf);
+    add_line(memory("add_norm_1", layers_, 2.0 * (2 * s_.hidden + 2 * s_.hidden)));
+    DSAPERF_TRY(first_projection("downscale_gemm", 1));
+    const compatible::MlaKey key{.part = compatible::MlaPart::kBesideDeepEp,
+                                 .fmha_dtype = "fp8_block",
+                                 .kv_dtype = in_.formats.kv,
+                                 .gemm_dtype = in_.formats.attention};
+    const int heads = s_.heads / l_.tp;
+    PassOperator op{.name = prefix_ + "attention", .count = layers_, .kind = MemoryOperator{}};
+    if (is_context()) {
+      DSAPERF_TRY_ASSIGN(auto kernel, set_.mla_context(key, heads));
+      op.kind = MlaContextUse{.mla = std::move(kernel)};
+    } else {
+      DSAPERF_TRY_ASSIGN(auto kernel, set_.mla_generation(key, heads));
+      op.kind = MlaGenerationUse{.mla = std::move(kernel)};
+    }
+    add_line(std::move(op), true);
+    return {};
   }
 
   // Experts behind DeepEP's exchanges, and the shared expert whole on every rank.
@@ -542,9 +578,6 @@ class PassModel::Builder {
 
 bool PassModel::may_exchange(const Inputs& inputs) {
   const Layout& layout = inputs.layout;
-  // SGLang's attention has tables of its own beside DeepEP, which are not read for MLA.
-  if (inputs.engine == Engine::kSglang && inputs.shape.attention == ModelShape::Attention::kMla)
-    return false;
   if (inputs.engine == Engine::kTrtllm && layout.dp == 1) return false;
   return layout.moe_tp == 1 && layout.moe_ep > 1 && inputs.shape.experts % layout.moe_ep == 0 &&
          inputs.shape.topk <= kDeepEpTopk;
@@ -561,140 +594,6 @@ Result<PassModel> PassModel::make(const Inputs& inputs, compatible::OperatorSet&
   Builder builder(model, operators);
   DSAPERF_TRY(builder.build());
   return model;
-}
-
-namespace {
-
-Result<PassTime> run(const std::vector<PassItem>& items, const PassSizes& sizes) {
-  PassTime pass;
-  pass.lines.reserve(items.size());
-  for (const PassItem& item : items) {
-    DSAPERF_TRY_ASSIGN(const auto time, time_of(item, sizes));
-    pass.ms += time.ms;
-    if (item.is_attention) pass.attention_ms += time.ms;
-    pass.lines.push_back({.name = item.name, .time = time, .bound = {}});
-  }
-  return pass;
-}
-
-enum class Part { kAttention, kRest };
-
-Result<double> sum_part(const std::vector<PassItem>& items, const PassSizes& sizes, Part part) {
-  double sum = 0;
-  for (const PassItem& item : items) {
-    if (item.is_attention != (part == Part::kAttention)) continue;
-    DSAPERF_TRY_ASSIGN(const auto time, time_of(item, sizes));
-    sum += time.ms;
-  }
-  return sum;
-}
-
-PassSizes context_sizes(double batch, double new_tokens, double past) {
-  return {.tokens = batch * new_tokens,
-          .rows_out = batch,
-          .batch = batch,
-          .new_tokens = new_tokens,
-          .past = past};
-}
-
-void fill_bounds(PassTime& pass, const std::vector<PassItem>& items, const PassSizes& sizes) {
-  for (std::size_t i = 0; i < items.size(); ++i)
-    pass.lines[i].bound = bound_of(items[i], sizes, pass.lines[i].time);
-}
-
-}  // namespace
-
-PassSizes PassModel::generation_sizes(double batch, double total) const {
-  const double tokens = batch * (1 + inputs_.draft_tokens);
-  return {
-      .tokens = tokens, .rows_out = tokens, .batch = tokens, .new_tokens = 1, .past = total - 1};
-}
-
-Result<PassTime> PassModel::context(double batch, double new_tokens, double past) const {
-  return run(context_, context_sizes(batch, new_tokens, past));
-}
-
-Result<PassTime> PassModel::generation(double batch, double total) const {
-  return run(generation_, generation_sizes(batch, total));
-}
-
-void PassModel::bind_context(PassTime& pass, double batch, double new_tokens, double past) const {
-  fill_bounds(pass, context_, context_sizes(batch, new_tokens, past));
-}
-
-void PassModel::bind_generation(PassTime& pass, double batch, double total) const {
-  fill_bounds(pass, generation_, generation_sizes(batch, total));
-}
-
-Result<PassTime> PassModel::mixed(const Mixed& step) const {
-  const double decode_tokens = step.decoding * (1 + inputs_.draft_tokens);
-  const double tokens = step.chunk + decode_tokens;
-  // One request of all tokens stands for the step, with the prefixes of the prompts in it.
-  const PassSizes shared{.tokens = tokens,
-                         .rows_out = 1,
-                         .batch = 1,
-                         .new_tokens = tokens,
-                         .past = step.past * std::floor(step.chunk / step.isl)};
-  // aiconfigurator finds attention by its name, which the block of an MLA model does not have: it
-  // is asked with the tokens of both phases there.
-  const bool apart = std::any_of(context_.begin(), context_.end(), [](const PassItem& item) {
-    return item.is_attention && item.name == "context_attention";
-  });
-  PassTime pass;
-  for (const PassItem& item : context_) {
-    if (apart && item.is_attention) continue;
-    DSAPERF_TRY_ASSIGN(const auto time, time_of(item, shared));
-    pass.ms += time.ms;
-    if (item.is_attention) pass.attention_ms += time.ms;
-    pass.lines.push_back({.name = item.name, .time = time, .bound = {}});
-  }
-  const auto add = [&](const std::string& name, const std::vector<PassItem>& items,
-                       const PassSizes& sizes, double share) -> Result<void> {
-    for (const PassItem& item : items) {
-      if (!apart || !item.is_attention) continue;
-      DSAPERF_TRY_ASSIGN(auto time, time_of(item, sizes));
-      time.ms *= share;
-      pass.ms += time.ms;
-      pass.lines.push_back({.name = name, .time = time, .bound = {}});
-    }
-    return {};
-  };
-  DSAPERF_TRY(add("context_attention (scaled)", context_,
-                  {.batch = std::ceil(step.chunk / step.isl),
-                   .new_tokens = step.isl - step.past,
-                   .past = step.past},
-                  1 / std::ceil(step.isl / step.chunk)));
-  if (apart) pass.attention_ms = pass.lines.back().time.ms;
-  if (decode_tokens > 0)
-    DSAPERF_TRY(add(
-        "generation_attention", generation_,
-        {.batch = decode_tokens, .new_tokens = 1, .past = step.isl + std::floor(step.osl / 2)}, 1));
-  return pass;
-}
-
-Result<double> PassModel::rest_ms(double tokens, double rows_out) const {
-  return sum_part(context_,
-                  {.tokens = tokens, .rows_out = rows_out, .batch = 1, .new_tokens = tokens},
-                  Part::kRest);
-}
-
-Result<double> PassModel::decode_rest_ms(double tokens) const {
-  return sum_part(generation_,
-                  {.tokens = tokens, .rows_out = tokens, .batch = tokens, .new_tokens = 1},
-                  Part::kRest);
-}
-
-Result<double> PassModel::context_attention_ms(double batch, double new_tokens, double past) const {
-  return sum_part(
-      context_,
-      {.tokens = batch * new_tokens, .batch = batch, .new_tokens = new_tokens, .past = past},
-      Part::kAttention);
-}
-
-Result<double> PassModel::generation_attention_ms(double batch, double total) const {
-  return sum_part(generation_,
-                  {.tokens = batch, .batch = batch, .new_tokens = 1, .past = total - 1},
-                  Part::kAttention);
 }
 
 }  // namespace dsaperf::serving

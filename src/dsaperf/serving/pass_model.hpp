@@ -57,11 +57,11 @@ struct DraftTokens {
 };
 
 // Experts behind DeepEP's exchanges: whole shared experts and, on SGLang, attention between a
-// gather and a scatter and, as aiconfigurator has it, no embedding, norms, router or logits. A
-// worker of one phase may have them for that phase alone: one of prefill then has no decode, and
-// one of decode no prefill but its weights, which are those without exchanges.
-// Without any, experts over several nodes are refused, but for kNever, which moves their tokens by
-// collectives.
+// gather and a scatter and, as aiconfigurator has it, no router and logits, and no embedding and
+// norms but DeepSeek-V3's. A worker of one phase may have them for that phase alone: one of prefill
+// then has no decode, and one of decode no prefill but its weights, which are those without
+// exchanges. Without any, experts over several nodes are refused, but for kNever, which moves their
+// tokens by collectives.
 enum class DeepEp { kNone, kNever, kBoth, kPrefill, kDecode };
 
 // The forward passes of one worker: which operators run how often, resolved once. Safe to use from

@@ -4,6 +4,8 @@
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <ranges>
 
 namespace dsaperf::predict::compatible {
 namespace {
@@ -13,11 +15,15 @@ constexpr double kExpanded = 320;   // key 192 and value 128 of a head
 constexpr double kAbsorbed = 1088;  // key 576 and value 512 of a head
 constexpr double kLatent = 576;
 constexpr double kNope = 128;
+constexpr double kValue = 128;
 constexpr double kKvLora = 512;
+constexpr double kQLora = 1536;
+constexpr double kQuery = 192;  // nope and rope of a head
+constexpr double kHidden = 7168;
 
 struct Rates {
-  double fmha = 0, kv = 0, gemm = 0;  // FLOP/s
-  double kv_bytes = 0, gemm_bytes = 0, bandwidth = 0;
+  double fmha = 0, kv = 0, gemm = 0, bf16 = 0;  // FLOP/s
+  double fmha_bytes = 0, kv_bytes = 0, gemm_bytes = 0, bandwidth = 0;
 };
 
 Result<Rates> rates_of(const perfdb::SystemFile& system, const MlaKey& key) {
@@ -28,6 +34,9 @@ Result<Rates> rates_of(const perfdb::SystemFile& system, const MlaKey& key) {
   DSAPERF_TRY_ASSIGN(rates.fmha, system.rate(fmha.rate));
   DSAPERF_TRY_ASSIGN(rates.kv, system.rate(kv.rate));
   DSAPERF_TRY_ASSIGN(rates.gemm, system.rate(gemm.rate));
+  DSAPERF_TRY_ASSIGN(const auto bf16, dtype_traits("bfloat16"));
+  DSAPERF_TRY_ASSIGN(rates.bf16, system.rate(bf16.rate));
+  rates.fmha_bytes = fmha.bytes;
   rates.kv_bytes = kv.bytes;
   rates.gemm_bytes = gemm.bytes;
   rates.bandwidth = system.mem_bw;
@@ -74,13 +83,99 @@ class GenerationBoundMs final : public Bound {
   MlaPart part_;
 };
 
+// Beside DeepEP all products run in the format of attention and attention itself in BF16.
+double beside_deepep_ms(double product_flops, double rate, double attention_flops, double bf16_rate,
+                        double bytes, double bandwidth) {
+  const double math = product_flops / rate + attention_flops / bf16_rate;
+  return std::max(math, bytes / bandwidth) * 1e3;
+}
+
+// Axes heads, length, batch.
+class ContextBesideDeepEpBoundMs final : public Bound {
+ public:
+  explicit ContextBesideDeepEpBoundMs(Rates rates) : rates_(rates) {}
+  double at(const Point& point) const override {
+    const auto [heads, length, batch, unused] = point;
+    const double tokens = batch * length;
+    const double query = kQuery * heads, key_value = (kNope + kValue) * heads,
+                 value = kValue * heads;
+    const double products = 2 * tokens * (kQLora * query + kKvLora * key_value + value * kHidden);
+    const double attention = std::floor(heads * (kNope + kQuery) * batch * length * length);
+    const double values = tokens * (kQLora + 2 * query) + kQLora * query +
+                          tokens * (kKvLora + 2 * key_value) + kKvLora * key_value +
+                          2 * tokens * heads * (2 * kQuery + 2 * kNope) +
+                          tokens * (value + 2 * kHidden) + value * kHidden;
+    return beside_deepep_ms(products, rates_.fmha, attention, rates_.bf16,
+                            values * rates_.fmha_bytes, rates_.bandwidth);
+  }
+
+ private:
+  Rates rates_;
+};
+
+// Axes heads, batch, total.
+class GenerationBesideDeepEpBoundMs final : public Bound {
+ public:
+  explicit GenerationBesideDeepEpBoundMs(Rates rates) : rates_(rates) {}
+  double at(const Point& point) const override {
+    const auto [heads, batch, total, unused] = point;
+    const double query = kQuery * heads, value = kValue * heads;
+    const double products =
+        2 * batch *
+        (kQLora * query + heads * kNope * kKvLora + heads * kKvLora * kValue + value * kHidden);
+    const double attention = 2 * batch * total * heads * kAbsorbed;
+    const double values = batch * (kQLora + 2 * query) + kQLora * query +
+                          heads * (batch * (kNope + 2 * kKvLora) + kNope * kKvLora) +
+                          2 * (batch * heads * (kLatent + kKvLora) + batch * total * kLatent) +
+                          heads * (batch * (kKvLora + 2 * kValue) + kKvLora * kValue) +
+                          batch * (value + 2 * kHidden) + value * kHidden;
+    return beside_deepep_ms(products, rates_.kv, attention, rates_.bf16, values * rates_.kv_bytes,
+                            rates_.bandwidth);
+  }
+
+ private:
+  Rates rates_;
+};
+
+// SGLang's default, which on Blackwell is another kernel.
+std::string_view kernel_beside_deepep(const perfdb::MlaTable& table) {
+  constexpr std::string_view kDefault = "flashinfer";
+  const bool has_default = std::ranges::any_of(
+      table.kinds, [&](const auto& kind) { return kind.kernel_source == kDefault; });
+  return has_default ? kDefault : "trtllm_mla";
+}
+
 std::vector<bool> wanted_kinds(const perfdb::MlaTable& table, const MlaKey& key, bool with_fmha) {
+  const auto kernel = kernel_beside_deepep(table);
   std::vector<bool> wanted;
   for (const auto& kind : table.kinds)
     wanted.push_back((!with_fmha || kind.mla_dtype == key.fmha_dtype) &&
                      kind.kv_dtype == key.kv_dtype &&
-                     (key.part == MlaPart::kKernel || kind.gemm_dtype == key.gemm_dtype));
+                     (key.part != MlaPart::kModule || kind.gemm_dtype == key.gemm_dtype) &&
+                     (key.part != MlaPart::kBesideDeepEp || kind.kernel_source == kernel));
   return wanted;
+}
+
+std::string_view name(MlaPart part) {
+  switch (part) {
+    case MlaPart::kKernel:
+      return "kernel";
+    case MlaPart::kModule:
+      return "module";
+    case MlaPart::kBesideDeepEp:
+      break;
+  }
+  return "beside DeepEP";
+}
+
+std::shared_ptr<const Bound> context_bound(const Rates& rates, MlaPart part) {
+  if (part == MlaPart::kBesideDeepEp) return std::make_shared<ContextBesideDeepEpBoundMs>(rates);
+  return std::make_shared<ContextBoundMs>(rates);
+}
+
+std::shared_ptr<const Bound> generation_bound(const Rates& rates, MlaPart part) {
+  if (part == MlaPart::kBesideDeepEp) return std::make_shared<GenerationBesideDeepEpBoundMs>(rates);
+  return std::make_shared<GenerationBoundMs>(rates, part);
 }
 
 Result<std::shared_ptr<const LatencyGrid>> grid_of(std::vector<LatencyGrid::Sample> samples,
@@ -88,9 +183,8 @@ Result<std::shared_ptr<const LatencyGrid>> grid_of(std::vector<LatencyGrid::Samp
                                                    const MlaKey& key,
                                                    std::optional<std::size_t> square_root_axis) {
   if (samples.empty())
-    return fail(Errc::kNotFound, "no MLA {} rows with fmha {}, KV {}, GEMMs {}",
-                key.part == MlaPart::kModule ? "module" : "kernel", key.fmha_dtype, key.kv_dtype,
-                key.gemm_dtype);
+    return fail(Errc::kNotFound, "no MLA {} rows with fmha {}, KV {}, GEMMs {}", name(key.part),
+                key.fmha_dtype, key.kv_dtype, key.gemm_dtype);
   // The grid keeps the last of equal points; here the first row counts.
   std::reverse(samples.begin(), samples.end());
   return std::make_shared<const LatencyGrid>(3, std::move(samples), std::move(bound),
@@ -110,8 +204,8 @@ Result<MlaContextOperator> MlaContextOperator::make(const perfdb::MlaTable& tabl
       samples.push_back(
           {.at = {row.heads, row.new_tokens, row.batch, 0}, .latency = row.latency.millis()});
   MlaContextOperator mla;
-  DSAPERF_TRY_ASSIGN(mla.grid_, grid_of(std::move(samples), std::make_shared<ContextBoundMs>(rates),
-                                        key, std::size_t{1}));
+  DSAPERF_TRY_ASSIGN(
+      mla.grid_, grid_of(std::move(samples), context_bound(rates, key.part), key, std::size_t{1}));
   mla.heads_ = heads;
   return mla;
 }
@@ -135,9 +229,8 @@ Result<MlaGenerationOperator> MlaGenerationOperator::make(const perfdb::MlaTable
       samples.push_back({.at = {row.heads, row.batch, row.new_tokens + row.past_tokens, 0},
                          .latency = row.latency.millis()});
   MlaGenerationOperator mla;
-  DSAPERF_TRY_ASSIGN(
-      mla.grid_,
-      grid_of(std::move(samples), std::make_shared<GenerationBoundMs>(rates, key.part), key, {}));
+  DSAPERF_TRY_ASSIGN(mla.grid_,
+                     grid_of(std::move(samples), generation_bound(rates, key.part), key, {}));
   mla.heads_ = heads;
   return mla;
 }

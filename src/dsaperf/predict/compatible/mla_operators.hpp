@@ -11,9 +11,10 @@
 
 namespace dsaperf::predict::compatible {
 
-// Attention of an MLA model without selection (DeepSeek-V3), as its own kernel or as a whole module
-// with projections; the two are tables of the same axes.
-enum class MlaPart { kKernel, kModule };
+// Attention of an MLA model without selection (DeepSeek-V3), as its own kernel, as a whole module
+// with projections, or as SGLang runs it beside DeepEP's exchanges: with all projections but the
+// first. Three pairs of tables of the same axes.
+enum class MlaPart { kKernel, kModule, kBesideDeepEp };
 
 struct MlaKey {
   MlaPart part = MlaPart::kModule;

@@ -8,6 +8,22 @@
 #include <optional>
 
 namespace dsaperf::predict::compatible {
+namespace {
+
+std::string_view mla_file(MlaPart part, perfdb::Phase phase) {
+  const bool context = phase == perfdb::Phase::kContext;
+  switch (part) {
+    case MlaPart::kKernel:
+      return context ? "context_mla_perf.parquet" : "generation_mla_perf.parquet";
+    case MlaPart::kModule:
+      return context ? "mla_context_module_perf.parquet" : "mla_generation_module_perf.parquet";
+    case MlaPart::kBesideDeepEp:
+      break;
+  }
+  return context ? "wideep_context_mla_perf.parquet" : "wideep_generation_mla_perf.parquet";
+}
+
+}  // namespace
 
 struct OperatorSet::State {
   std::shared_ptr<const perfdb::SystemsTree> tree;
@@ -155,16 +171,14 @@ Result<CommOperator> OperatorSet::collective(std::string_view operation, int gpu
 }
 
 Result<MlaContextOperator> OperatorSet::mla_context(const MlaKey& key, int heads) {
-  DSAPERF_TRY_ASSIGN(const auto* table, state_->mla_table(key.part == MlaPart::kModule
-                                                              ? "mla_context_module_perf.parquet"
-                                                              : "context_mla_perf.parquet"));
+  DSAPERF_TRY_ASSIGN(const auto* table,
+                     state_->mla_table(mla_file(key.part, perfdb::Phase::kContext)));
   return MlaContextOperator::make(*table, state_->system, key, heads);
 }
 
 Result<MlaGenerationOperator> OperatorSet::mla_generation(const MlaKey& key, int heads) {
-  DSAPERF_TRY_ASSIGN(const auto* table, state_->mla_table(key.part == MlaPart::kModule
-                                                              ? "mla_generation_module_perf.parquet"
-                                                              : "generation_mla_perf.parquet"));
+  DSAPERF_TRY_ASSIGN(const auto* table,
+                     state_->mla_table(mla_file(key.part, perfdb::Phase::kGeneration)));
   return MlaGenerationOperator::make(*table, state_->system, key, heads);
 }
 
