@@ -8,6 +8,7 @@
 #include <cmath>
 #include <iterator>
 #include <random>
+#include <utility>
 
 namespace dsaperf::collect {
 namespace {
@@ -72,6 +73,19 @@ std::string key_of(const Case& whole, Stage stage, const cost::Work& work) {
   return key;
 }
 
+// Of values and weights: where half of the weight lies below. Zero of none.
+double weighted_median(std::vector<std::pair<double, double>> values) {
+  std::ranges::sort(values);
+  double weight = 0;
+  for (const auto& each : values) weight += each.second;
+  double below = 0;
+  for (const auto& [value, own] : values) {
+    below += own;
+    if (2 * below >= weight) return value;
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::string stage_key(const Case& whole, Stage stage, const model::LayerPlan& layer) {
@@ -113,10 +127,43 @@ Result<StagePlan> plan_by_stage(std::span<const Case> cases, const model::LayerP
   return plan;
 }
 
+MeasuredOverlap::MeasuredOverlap(const StagePlan& plan, const model::LayerPlan& layer,
+                                 const std::map<std::string, Entry>& entries) {
+  for (const auto& check : plan.checks) {
+    const auto found = entries.find(check.id());
+    if (found == entries.end() || found->second.composed || !found->second.error.empty()) continue;
+    const auto sum = compose(check, plan, layer, entries, {});
+    if (!sum || sum->stages.size() < 2) continue;
+    const auto& whole = found->second.measurement;
+    layers_.push_back({.id = found->first,
+                       .boundaries = static_cast<double>(sum->stages.size()) - 1,
+                       .whole_warm = whole.warm.median,
+                       .sum_warm = sum->warm.median,
+                       .whole_cold = whole.cold.median,
+                       .sum_cold = sum->cold.median});
+  }
+}
+
+StageOverlap MeasuredOverlap::without(std::string_view id) const {
+  // |sum - boundaries * overlap - whole| / whole, over the layers: least at a weighted median.
+  std::vector<std::pair<double, double>> warm;
+  std::vector<std::pair<double, double>> cold;
+  for (const auto& each : layers_) {
+    if (each.id == id) continue;
+    warm.emplace_back((each.sum_warm - each.whole_warm).value / each.boundaries,
+                      each.boundaries / each.whole_warm.value);
+    cold.emplace_back((each.sum_cold - each.whole_cold).value / each.boundaries,
+                      each.boundaries / each.whole_cold.value);
+  }
+  return {.warm = {weighted_median(std::move(warm))}, .cold = {weighted_median(std::move(cold))}};
+}
+
 Result<Measurement> compose(const Case& whole, const StagePlan& plan, const model::LayerPlan& layer,
-                            const std::map<std::string, Entry>& entries) {
+                            const std::map<std::string, Entry>& entries,
+                            const StageOverlap& overlap) {
   DSAPERF_TRY_ASSIGN(const auto cost, cost_of(whole, layer));
   Measurement sum;
+  StageTime longest;
   for (const auto& stage : cost.stages()) {
     const auto by = plan.measured_by.find(key_of(whole, stage.stage, cost.work()));
     const auto found = by == plan.measured_by.end() ? entries.end() : entries.find(by->second);
@@ -136,11 +183,16 @@ Result<Measurement> compose(const Case& whole, const StagePlan& plan, const mode
     sum.stages.push_back(*time);
     sum.warm.median += time->time;
     sum.cold.median += time->cold;
+    longest.time = std::max(longest.time, time->time);
+    longest.cold = std::max(longest.cold, time->cold);
     if (stage.stage == Stage::kAttention) {
       sum.card = entry.measurement.card;
       sum.kernel_source = entry.measurement.kernel_source;
     }
   }
+  const auto boundaries = static_cast<double>(sum.stages.size()) - 1;
+  sum.warm.median = std::max(longest.time, sum.warm.median - boundaries * overlap.warm);
+  sum.cold.median = std::max(longest.cold, sum.cold.median - boundaries * overlap.cold);
   for (auto* summary : {&sum.warm, &sum.cold}) summary->p10 = summary->p90 = summary->median;
   return sum;
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // Layers put together from stages. Most stages don't see every axis of a plan: projections don't
@@ -36,10 +37,38 @@ struct StagePlan {
 Result<StagePlan> plan_by_stage(std::span<const Case> cases, const model::LayerPlan& layer,
                                 double check_share, std::uint64_t seed);
 
-// The sum of a layer's stages as they were measured for `plan`. Fails with kNotFound, naming the
-// stage, where one failed or is missing. p10 and p90 are the sums of none: they are the median, and
-// count is 0. The card's state is that of the attention stage, whose kernel is kernel_source.
+// What two stages that follow each other take less in a layer than each by itself: the launch and
+// the start of the second stand beside the end of the first. One value for all of a run.
+struct StageOverlap {
+  Micros warm{};
+  Micros cold{};
+};
+
+// Of the layers of `plan.checks` that were measured whole: the value that makes what their sums are
+// relatively off by, added up, least. The layer `without` is left out, so that its own sum is a
+// check. Zero where no other was measured.
+class MeasuredOverlap {
+ public:
+  MeasuredOverlap(const StagePlan& plan, const model::LayerPlan& layer,
+                  const std::map<std::string, Entry>& entries);
+
+  StageOverlap without(std::string_view id) const;
+
+ private:
+  struct Layer {
+    std::string id;
+    double boundaries;
+    Micros whole_warm, sum_warm, whole_cold, sum_cold;
+  };
+  std::vector<Layer> layers_;
+};
+
+// The sum of a layer's stages as they were measured for `plan`, less the overlap of each with the
+// next; not less than the longest. Fails with kNotFound, naming the stage, where one failed or is
+// missing. p10 and p90 are the sums of none: they are the median, and count is 0. The card's state
+// is that of the attention stage, whose kernel is kernel_source. Stage times are as measured.
 Result<Measurement> compose(const Case& whole, const StagePlan& plan, const model::LayerPlan& layer,
-                            const std::map<std::string, Entry>& entries);
+                            const std::map<std::string, Entry>& entries,
+                            const StageOverlap& overlap);
 
 }  // namespace dsaperf::collect

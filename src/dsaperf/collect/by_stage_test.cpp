@@ -165,6 +165,46 @@ TEST_F(CollectByStageTest, EveryLayerHasARowAndAShareOfThemIsMeasuredWhole) {
   EXPECT_GE(report->composed_worst, report->composed_error);
 }
 
+TEST_F(CollectByStageTest, SumsAreLessByWhatStagesOverlapInLayersMeasuredWhole) {
+  ASSERT_TRUE(run({}, false, {.repeat_share = 0, .check_share = 0.5}));
+  const auto layer = cost::testing::deepseek_v32();
+  const auto plan = *plan_by_stage(cases, layer, 0.5, CollectOptions{}.seed);
+  ASSERT_GT(plan.checks.size(), 3U);
+  // What a whole layer takes less for each stage but the first: 2 us, and one layer is far off.
+  auto rows = entries();
+  for (const auto& check : plan.checks) {
+    const auto sum = *compose(check, plan, layer, rows, {});
+    auto& whole = rows.at(check.id());
+    ASSERT_FALSE(whole.composed);
+    const double boundaries = static_cast<double>(sum.stages.size()) - 1;
+    const double less = &check == &plan.checks.front() ? 9 : 2;
+    whole.measurement.warm.median = sum.warm.median - Micros{less * boundaries};
+    whole.measurement.cold.median = sum.cold.median - Micros{boundaries};
+  }
+  const MeasuredOverlap measured(plan, layer, rows);
+  EXPECT_NEAR(measured.without({}).warm.value, 2, 1e-9);
+  EXPECT_NEAR(measured.without(plan.checks.front().id()).warm.value, 2, 1e-9);
+  EXPECT_NEAR(measured.without({}).cold.value, 1, 1e-9);
+
+  const auto sum = *compose(cases.front(), plan, layer, rows, {});
+  const auto less = *compose(cases.front(), plan, layer, rows, measured.without({}));
+  const double boundaries = static_cast<double>(sum.stages.size()) - 1;
+  EXPECT_NEAR((sum.warm.median - less.warm.median).value, 2 * boundaries, 1e-9);
+  EXPECT_EQ(less.warm.p90, less.warm.median);
+  EXPECT_EQ(less.stages.front().time, sum.stages.front().time);
+
+  const auto least = *compose(cases.front(), plan, layer, rows, {.warm = {1e9}, .cold = {1e9}});
+  const auto longest = std::ranges::max(sum.stages, {}, &StageTime::time);
+  EXPECT_EQ(least.warm.median, longest.time) << "a layer takes at least its longest stage";
+}
+
+TEST(MeasuredOverlapTest, IsNothingWhereNoLayerWasMeasuredWhole) {
+  const auto cases = small_plan(all_axes());
+  const auto layer = cost::testing::deepseek_v32();
+  const auto plan = *plan_by_stage(cases, layer, 0.05, 1);
+  EXPECT_EQ(MeasuredOverlap(plan, layer, {}).without({}).warm, Micros{0});
+}
+
 TEST_F(CollectByStageTest, ResumeMeasuresNothingAgain) {
   ASSERT_TRUE(run({}, false));
   const auto size = std::filesystem::file_size(directory / "rows.jsonl");

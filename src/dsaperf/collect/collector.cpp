@@ -184,14 +184,18 @@ void sum_up(std::span<const Case> cases, const Journal& journal, CollectReport& 
 // measured whole. A layer with a missing stage is recorded as failed.
 Result<void> write_sums(std::span<const Case> cases, const StagePlan& plan,
                         const model::LayerPlan& layer, Journal& journal,
-                        const CollectWatcher& watcher) {
+                        const CollectWatcher& watcher, CollectReport& report) {
+  const MeasuredOverlap measured(plan, layer, journal.entries());
+  const auto usual = measured.without({});
+  report.overlap = usual.warm;
   std::vector<Entry> sums;
   for (const auto& what : cases) {
-    const auto found = journal.entries().find(what.id());
+    const auto id = what.id();
+    const auto found = journal.entries().find(id);
     const bool known = found != journal.entries().end();
     Entry entry = known ? found->second : Entry{.what = what};
     const bool whole = known && !entry.composed && entry.error.empty();
-    auto sum = compose(what, plan, layer, journal.entries());
+    auto sum = compose(what, plan, layer, journal.entries(), whole ? measured.without(id) : usual);
     if (!sum) {
       if (whole || (known && entry.error == sum.error().message())) continue;
       entry = {.what = what, .error = sum.error().message(), .composed = true};
@@ -250,7 +254,7 @@ Result<CollectReport> collect_by_stage(std::span<const Case> cases, const model:
   DSAPERF_TRY(run.work(sources));
   run.plan(to_repeat(measured, journal, options));
   DSAPERF_TRY(run.work(sources));
-  DSAPERF_TRY(write_sums(cases, plan, layer, journal, watcher));
+  DSAPERF_TRY(write_sums(cases, plan, layer, journal, watcher, run.report));
 
   auto all = plan.stage_cases;
   all.insert(all.end(), cases.begin(), cases.end());

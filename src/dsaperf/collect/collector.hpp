@@ -30,11 +30,12 @@ struct CollectReport {
   std::size_t failed = 0;    // now, or still from before
   int disturbed = 0;         // measurements thrown away now
   std::size_t repeated = 0;
-  double repeat_spread = 0;           // median of |second / first - 1|; 0 without repeats
-  std::size_t composed = 0;           // layers that are sums of stages
-  std::size_t checked = 0;            // layers measured whole that have a sum beside them
-  double composed_error = 0;          // of them, warm: median of |sum / whole - 1| ...
-  double composed_worst = 0;          // ... and the largest
+  double repeat_spread = 0;   // median of |second / first - 1|; 0 without repeats
+  std::size_t composed = 0;   // layers that are sums of stages
+  std::size_t checked = 0;    // layers measured whole that have a sum beside them
+  Micros overlap{};           // warm, of two stages that follow each other: taken off the sums
+  double composed_error = 0;  // of them, warm: median of |sum / whole - 1| ...
+  double composed_worst = 0;  // ... and the largest
   std::vector<std::string> failures;  // "id: reason"
 };
 

@@ -51,6 +51,7 @@ class RowLinter {
     for (const auto& [id, entry] : entries_) {
       if (!entry.error.empty()) continue;
       check_times(id, entry.measurement);
+      if (!entry.composed) check_stages(id, entry.measurement);
       if (has_card_ && !entry.composed) check_card(id, entry.measurement);
     }
     std::vector<RowFinding> result;
@@ -74,6 +75,15 @@ class RowLinter {
         add(RowRule::kUnsure, id, fmt::format("{} ±{:.1f} %", state, 100 * summary.ci95));
       }
     }
+    if (row.kernel_source.empty() && std::ranges::any_of(row.stages, [](const StageTime& stage) {
+          return stage.stage == model::Stage::kAttention;
+        })) {
+      add(RowRule::kNoEvidence, id, "kernel_source is empty");
+    }
+  }
+
+  // A sum of stages is less than they are by what they overlap (by_stage.hpp).
+  void check_stages(const std::string& id, const Measurement& row) {
     Micros sum;
     for (const auto& stage : row.stages) sum += stage.time;
     const double share = row.card.power_capped() ? kStagesOverWholeAtPowerCap : kStagesOverWhole;
@@ -82,11 +92,6 @@ class RowLinter {
     if (sum.value > allowed_us) {
       add(RowRule::kStagesAboveWhole, id,
           fmt::format("{:.2f} of {:.2f} us", sum.value, row.warm.median.value));
-    }
-    if (row.kernel_source.empty() && std::ranges::any_of(row.stages, [](const StageTime& stage) {
-          return stage.stage == model::Stage::kAttention;
-        })) {
-      add(RowRule::kNoEvidence, id, "kernel_source is empty");
     }
   }
 
