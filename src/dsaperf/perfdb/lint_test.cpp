@@ -1,6 +1,7 @@
 #include "dsaperf/perfdb/lint.hpp"
 
 #include "dsaperf/core/testing/fixtures.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 
 #include <gtest/gtest.h>
 
@@ -64,6 +65,17 @@ TEST(LintTest, NamesTheRowThatGetsFasterWithMorePast) {
   EXPECT_EQ(findings[0].rule, LintRule::kFasterWithMorePast);
   EXPECT_EQ(findings[0].rows, std::vector<std::size_t>{1});
   EXPECT_DOUBLE_EQ(findings[0].worst_ratio, 0.94);
+}
+
+TEST(LintTest, ASumOfStagesBesideAMeasuredLayerMayBeOffByMore) {
+  auto table = small_table({row(0, 100), row(1024, 94, 1), row(2048, 110), row(4096, 98, 1)});
+  table.slices[1].shares_selection = false;
+  table.slices[1].kernel_source = marked_kernel("kernel", true);
+  const auto findings = lint(table, kNoBound);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].rows, std::vector<std::size_t>{3});
+  table.slices[1].kernel_source = "kernel";
+  EXPECT_EQ(count(lint(table, kNoBound), LintRule::kFasterWithMorePast).first, 2U);
 }
 
 TEST(LintTest, NamesASpikeAndASharedLayerThatIsSlower) {
