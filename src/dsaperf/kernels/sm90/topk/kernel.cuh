@@ -142,7 +142,9 @@ __device__ float find_pivot(const float* __restrict__ scores, int length, int to
       static_cast<float>(size) * static_cast<float>(topk) / static_cast<float>(length);
   const auto rank =
       static_cast<std::uint32_t>(min(expected + 5 * sqrtf(expected) + 4, static_cast<float>(size)));
-  // Each thread reads what it wrote, so no barrier before; narrow's are after the last read.
+  // Each thread reads what it wrote, so no barrier before; narrow's are after the last read. A
+  // sample that is wanted whole takes no round, and the list's first candidates take its place.
+  if (rank == static_cast<std::uint32_t>(size)) __syncthreads();
   const Range range = narrow<kThreads>(
       {0, ~0u, static_cast<std::uint32_t>(size), rank}, rank / 4 + 1, shared, [&](auto count) {
         for_each<kThreads>(KeysInOrder{list.keys(), size},
