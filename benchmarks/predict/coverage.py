@@ -10,9 +10,11 @@ Prints what lies outside of 85 to 95 % by more than its standard error, and the 
 """
 import argparse
 import collections
+import concurrent.futures
 import csv
 import json
 import math
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -28,6 +30,13 @@ DUE = (85, 95)
 def read(path):
     with open(path) as f:
         return [row for row in csv.DictReader(f) if row["method"] == "stages"]
+
+
+def left_out(program, card, points):
+    with tempfile.NamedTemporaryFile(suffix=".csv") as f:
+        command = [program, "db", "loo", "--system", card, "--points", str(points), "--csv", f.name]
+        subprocess.run(command + [a for t in TABLES for a in ("--table", t)], check=True, stdout=subprocess.DEVNULL)
+        return read(f.name)
 
 
 def groups_of(rows):
@@ -77,13 +86,8 @@ def main():
     parser.add_argument("-o", "--output", required=True)
     parser.add_argument("--points", type=int, default=2000, help="rows drawn of each population")
     arguments = parser.parse_args()
-    rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for card in CARDS:
-            path = pathlib.Path(folder) / card
-            command = [arguments.program, "db", "loo", "--system", card, "--points", str(arguments.points), "--csv", path]
-            subprocess.run(command + [a for t in TABLES for a in ("--table", t)], check=True, stdout=subprocess.DEVNULL)
-            rows[card] = read(path)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = dict(zip(CARDS, pool.map(lambda card: left_out(arguments.program, card, arguments.points), CARDS)))
     found = summary("all", [row for of_card in rows.values() for row in of_card])
     for card in CARDS:
         found += summary(card, rows[card])

@@ -270,14 +270,15 @@ class Fit {
   };
 
   // Values that the table goes on beyond: a sparse part's smallest lengths have the dense rows on
-  // their other side, and a dense part's largest the sparse ones; so have batches where graphs end.
+  // their other side, and a dense part's largest the sparse ones; so have batches where graphs end,
+  // and heads where another kernel takes over.
   std::array<bool, 4> has_both_sides(const Sizes& z, const Sizes& low, const Sizes& high) const {
     const auto& s = plain_.setting();
     const bool sparse = s.regime == Regime::kSparse;
     const auto inner = [](double v, double from, double to, bool goes_below, bool goes_beyond) {
       return from < to && (v > from || goes_below) && (v < to || goes_beyond);
     };
-    return {inner(z.heads, low.heads, high.heads, false, false),
+    return {inner(z.heads, low.heads, high.heads, s.fewer_heads, s.more_heads),
             inner(z.batch, low.batch, high.batch, s.batch_from > 1, std::isfinite(s.batch_to)),
             inner(z.new_tokens, low.new_tokens, high.new_tokens, sparse, !sparse),
             inner(z.past_tokens, low.past_tokens, high.past_tokens, sparse, !sparse)};

@@ -43,6 +43,8 @@ std::uint64_t hash_of(const Part& part) {
   hash = mixed(hash, static_cast<std::uint64_t>(part.setting.phase) * 2 +
                          static_cast<std::uint64_t>(part.setting.regime));
   hash = mixed(hash, std::bit_cast<std::uint64_t>(part.setting.bytes));
+  if (part.setting.fewer_heads || part.setting.more_heads)
+    hash = mixed(hash, (part.setting.fewer_heads ? 1U : 0U) + (part.setting.more_heads ? 2U : 0U));
   for (const auto& o : part.observations) {
     for (const double value :
          {o.sizes.heads, o.sizes.batch, o.sizes.new_tokens, o.sizes.past_tokens, o.latency_ms}) {
@@ -161,6 +163,21 @@ void split_by_launch(std::vector<Part>& parts) {
     eager.setting.batch_from = largest + 1;
     parts[i] = std::move(replayed);
     parts.push_back(std::move(eager));
+  }
+}
+
+// Notes where other parts of a kind have heads beyond those of a part. Rows are sorted by heads.
+void find_other_heads(std::vector<Part>& parts) {
+  for (auto& part : parts) {
+    const auto& own = part.observations;
+    for (const auto& other : parts) {
+      if (other.source != part.source || other.shares_selection != part.shares_selection ||
+          !(other.kind == part.kind))
+        continue;
+      const auto& rows = other.observations;
+      if (rows.front().sizes.heads < own.front().sizes.heads) part.setting.fewer_heads = true;
+      if (rows.back().sizes.heads > own.back().sizes.heads) part.setting.more_heads = true;
+    }
   }
 }
 
@@ -350,6 +367,7 @@ Result<std::vector<Part>> parts_of(const perfdb::DsaTable& table, const perfdb::
   }
   for (auto& part : parts) sort_unique(part.observations);
   split_by_launch(parts);
+  find_other_heads(parts);
   for (auto& part : parts) part.hash = hash_of(part);
   return parts;
 }

@@ -80,6 +80,24 @@ TEST(PartTableTest, FindsTheHostsTimeBesideReplayedRows) {
   EXPECT_DOUBLE_EQ((*parts)[1].host_floor_ms, 0.3);
 }
 
+// 16 heads are the most of their part, and 32 the least of theirs, but neither of the table.
+TEST(PartTableTest, NotesHeadsThatAnotherKernelServes) {
+  auto table = decode([](int) { return 0.1; });
+  auto parts = parts_of(table, card(), "sglang");
+  ASSERT_EQ(parts->size(), 1U);
+  EXPECT_FALSE((*parts)[0].setting.fewer_heads || (*parts)[0].setting.more_heads);
+  auto slice = table.slices.front();
+  slice.kernel_source = "another";
+  table.slices.push_back(slice);
+  for (auto& row : table.rows) row.slice = row.heads == 32 ? 1 : 0;
+  parts = parts_of(table, card(), "sglang");
+  ASSERT_EQ(parts->size(), 2U);
+  EXPECT_FALSE((*parts)[0].setting.fewer_heads);
+  EXPECT_TRUE((*parts)[0].setting.more_heads);
+  EXPECT_TRUE((*parts)[1].setting.fewer_heads);
+  EXPECT_FALSE((*parts)[1].setting.more_heads);
+}
+
 TEST(PartTableTest, LeavesASteadyRiseWhole) {
   const auto parts =
       parts_of(decode([](int batch) { return 0.06 + 1e-3 * batch; }), card(), "sglang");

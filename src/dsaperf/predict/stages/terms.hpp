@@ -59,6 +59,8 @@ struct Setting {
   // regime, bound by the host. Batches that are launched as the part's rows are.
   double batch_from = 1;
   double batch_to = INFINITY;
+  // Whether the table goes on with fewer and with more heads than the part has, by other kernels.
+  bool fewer_heads = false, more_heads = false;
 };
 
 // Fails where the system's file lacks a rate that the kind needs.
