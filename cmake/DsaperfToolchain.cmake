@@ -35,6 +35,14 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(dsaperf_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-deprecated-declarations>)
 endif()
 
+# After the warnings, where files are compiled together: what these two say of a file depends on its neighbours there.
+add_library(dsaperf_together INTERFACE)
+if(DSAPERF_UNITY)
+  target_compile_options(
+    dsaperf_together INTERFACE "$<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-shadow;-Wno-subobject-linkage>"
+                               "$<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-shadow>")
+endif()
+
 # Every .cu: source lines for the profiler; spills and local memory are warnings (errors in presets);
 # CuTe calls constexpr host functions from device code.
 add_library(dsaperf_cuda_options INTERFACE)

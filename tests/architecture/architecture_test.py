@@ -124,7 +124,7 @@ class ArchitectureTest(unittest.TestCase):
         self.assertEqual(users, {"command.cpp", "help_format.cpp"})
 
     def test_a_wheel_is_compiled_as_the_optimised_presets_are(self):
-        """Else none of it is found in the compiler cache that they filled."""
+        """Else its program and bindings are not found in the compiler cache that they filled."""
         presets = {each["name"]: each["cacheVariables"]
                    for each in json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]}
         wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]

@@ -22,7 +22,7 @@ namespace dsaperf::collect {
 namespace {
 
 using nlohmann::json;
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 
 Result<void> write_all(int descriptor, std::string_view text) {
   while (!text.empty()) {
@@ -35,7 +35,8 @@ Result<void> write_all(int descriptor, std::string_view text) {
 }
 
 // Waits for a whole line. A line that is there already is returned at once.
-Result<std::string> next_line(int descriptor, std::string& unread, Clock::time_point deadline) {
+Result<std::string> next_line(int descriptor, std::string& unread,
+                              SteadyClock::time_point deadline) {
   while (true) {
     if (const auto end = unread.find('\n'); end != std::string::npos) {
       std::string line = unread.substr(0, end);
@@ -43,7 +44,7 @@ Result<std::string> next_line(int descriptor, std::string& unread, Clock::time_p
       return line;
     }
     const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - SteadyClock::now());
     if (left.count() <= 0) return fail(Errc::kIo, "no answer in time");
     pollfd waiting{.fd = descriptor, .events = POLLIN, .revents = 0};
     const int ready =
@@ -146,7 +147,7 @@ void WorkerSource::stop() {
 }
 
 Result<std::string> WorkerSource::read_line() {
-  auto line = next_line(from_child_, unread_, Clock::now() + options_.timeout);
+  auto line = next_line(from_child_, unread_, SteadyClock::now() + options_.timeout);
   if (line) return line;
   int status = 0;
   // Its pipe is closed, so it has ended or is about to; one that only hangs is killed.
@@ -187,7 +188,7 @@ Result<void> serve_worker(TimingSource& source, int input, int output) {
   if (!write_all(output, source_to_json(source.info()).dump() + '\n')) return {};
   std::string unread;
   while (true) {
-    const auto line = next_line(input, unread, Clock::time_point::max());
+    const auto line = next_line(input, unread, SteadyClock::time_point::max());
     if (!line) return {};  // the collector has gone
     const auto request = json::parse(*line, nullptr, /*allow_exceptions=*/false);
     if (!request.is_object() || !request.contains("id") || !request["id"].is_string()) {

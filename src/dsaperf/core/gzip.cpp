@@ -16,13 +16,13 @@
 namespace dsaperf {
 namespace {
 
-constexpr std::size_t kChunk = std::size_t{1} << 18;
+constexpr std::size_t kBufferBytes = std::size_t{1} << 18;
 constexpr int kGzipWindow = 15 + 16;  // largest window, gzip header and trailer only
 
-struct FileCloser {
+struct CloseOpened {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
-using File = std::unique_ptr<std::FILE, FileCloser>;
+using OpenedFile = std::unique_ptr<std::FILE, CloseOpened>;
 
 bool has_gzip_magic(std::string_view bytes) {
   return bytes.size() >= 2 && bytes[0] == '\x1f' && bytes[1] == '\x8b';
@@ -32,7 +32,7 @@ bool has_gzip_magic(std::string_view bytes) {
 
 struct ByteReader::Source {
   std::string name;  // of the file, for messages; empty for memory
-  File file;         // null for memory
+  OpenedFile file;   // null for memory
   std::vector<char> storage;
   std::string_view pending;  // bytes at hand, not yet consumed
   bool gzip = false;
@@ -145,7 +145,7 @@ Result<ByteReader> ByteReader::open(const std::filesystem::path& path) {
     return fail(errno == ENOENT ? Errc::kNotFound : Errc::kIo, "{}: {}", path.native(),
                 std::strerror(errno));
   }
-  source->storage.resize(kChunk);
+  source->storage.resize(kBufferBytes);
   DSAPERF_TRY(source->start());
   return ByteReader(std::move(source));
 }
@@ -170,7 +170,7 @@ namespace {
 
 Result<std::string> read_all(ByteReader reader, std::string_view name, std::size_t limit) {
   std::string whole;
-  std::vector<char> buffer(kChunk);
+  std::vector<char> buffer(kBufferBytes);
   while (true) {
     DSAPERF_TRY_ASSIGN(const std::size_t got, reader.read(buffer));
     if (got == 0) return whole;
@@ -202,7 +202,7 @@ std::string gzip(std::string_view bytes) {
     throw std::bad_alloc();
   }
   std::string packed;
-  std::vector<char> buffer(kChunk);
+  std::vector<char> buffer(kBufferBytes);
   int status = Z_OK;
   do {
     if (stream.avail_in == 0 && !bytes.empty()) {
@@ -224,7 +224,7 @@ Result<void> write_gzip(const std::filesystem::path& path, std::string_view byte
   const std::string packed = gzip(bytes);
   auto temporary = path;
   temporary += ".part";
-  File file(std::fopen(temporary.c_str(), "wb"));
+  OpenedFile file(std::fopen(temporary.c_str(), "wb"));
   const bool written = file &&
                        std::fwrite(packed.data(), 1, packed.size(), file.get()) == packed.size() &&
                        std::fflush(file.get()) == 0;

@@ -15,14 +15,12 @@ namespace {
 constexpr const char* kFormat = "dsaperf.integrate.state.1";
 constexpr Bytes kMostState{std::int64_t{16} << 20};
 
-using Json = nlohmann::json;
-
-std::string text_of(const Json& json, const char* key) {
+std::string text_of(const nlohmann::json& json, const char* key) {
   const auto found = json.find(key);
   return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-Done done_from(const Json& json) {
+Done done_from(const nlohmann::json& json) {
   Done done{.key = text_of(json, "key"),
             .document = text_of(json, "document"),
             .products = {},
@@ -59,7 +57,7 @@ State::State(std::filesystem::path file, std::string environment)
     : file_(std::move(file)), environment_(std::move(environment)) {
   const auto text = read_file(file_, kMostState);
   if (!text) return;
-  const auto json = Json::parse(*text, nullptr, false);
+  const auto json = nlohmann::json::parse(*text, nullptr, false);
   if (!json.is_object() || text_of(json, "format") != kFormat) return;
   const auto steps = json.find("steps");
   if (steps == json.end() || !steps->is_object()) return;
@@ -110,7 +108,8 @@ Result<void> State::save() const {
                    {"seconds", done.seconds},   {"error", done.error}};
   }
   const nlohmann::ordered_json json = {{"format", kFormat}, {"steps", std::move(steps)}};
-  return write_file(file_, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  return write_file(file_,
+                    json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace dsaperf::integrate

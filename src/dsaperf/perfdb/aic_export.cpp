@@ -3,6 +3,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/perfdb/columns.hpp"
+#include "dsaperf/perfdb/row_key.hpp"
 
 #include <yaml-cpp/yaml.h>
 
@@ -10,20 +11,12 @@
 #include <cmath>
 #include <map>
 #include <set>
-#include <tuple>
 
 namespace dsaperf::perfdb {
 namespace {
 
 constexpr std::string_view kFamily = "sparse_attention";
 constexpr Bytes kYamlLimit{16 << 20};
-
-// What AIConfigurator keys a row by (its reader ignores the model and the kernel of DSA rows).
-auto key_of(const DsaTable& table, const DsaRow& row) {
-  const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
-  return std::tuple(slice.architecture, slice.mla_dtype, slice.kv_dtype, slice.gemm_dtype,
-                    slice.shares_selection, row.heads, row.batch, row.new_tokens, row.past_tokens);
-}
 
 std::string row_text(const DsaTable& table, const DsaRow& row) {
   const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
@@ -33,13 +26,13 @@ std::string row_text(const DsaTable& table, const DsaRow& row) {
 }
 
 Result<void> refuse_what_is_swallowed(const DsaTable& table) {
-  std::set<decltype(key_of(table, table.rows.front()))> keys;
+  std::set<decltype(row_key(table, table.rows.front()))> keys;
   for (const auto& row : table.rows) {
     if (!std::isfinite(row.latency.value) || row.latency.value <= 0) {
       return fail(Errc::kInvalidArgument, "{}: latency {} ms would be answered as it stands",
                   row_text(table, row), row.latency.millis());
     }
-    if (!keys.insert(key_of(table, row)).second) {
+    if (!keys.insert(row_key(table, row)).second) {
       return fail(Errc::kInvalidArgument,
                   "{}: two rows have this key; the last would win without a word",
                   row_text(table, row));

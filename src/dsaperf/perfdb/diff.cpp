@@ -1,25 +1,20 @@
 #include "dsaperf/perfdb/diff.hpp"
 
+#include "dsaperf/perfdb/row_key.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <tuple>
 #include <utility>
 
 namespace dsaperf::perfdb {
 namespace {
 
-auto key_of(const DsaTable& table, const DsaRow& row) {
-  const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
-  return std::tuple(slice.architecture, slice.mla_dtype, slice.kv_dtype, slice.gemm_dtype,
-                    slice.shares_selection, row.heads, row.batch, row.new_tokens, row.past_tokens);
-}
-
 auto by_key(const DsaTable& table) {
-  std::map<decltype(key_of(table, table.rows.front())), std::size_t> result;
+  std::map<decltype(row_key(table, table.rows.front())), std::size_t> result;
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     const auto latency = table.rows[i].latency.value;
-    if (std::isfinite(latency) && latency > 0) result[key_of(table, table.rows[i])] = i;
+    if (std::isfinite(latency) && latency > 0) result[row_key(table, table.rows[i])] = i;
   }
   return result;
 }

@@ -10,7 +10,7 @@ namespace {
 
 // What the two cards' rows have in common. The kernel belongs to it: a ratio between two kernels is
 // no card's.
-std::string key_of(const DsaTable& table, const DsaRow& row) {
+std::string shared_key(const DsaTable& table, const DsaRow& row) {
   const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
   std::string key;
   for (const auto* text : {&slice.model, &slice.architecture, &slice.mla_dtype, &slice.kv_dtype,
@@ -35,13 +35,13 @@ std::vector<LintFinding> lint_siblings(const DsaTable& table, const DsaTable& si
                                        double most, const LintLimits& limits) {
   std::unordered_map<std::string, double> others;
   for (const auto& row : sibling.rows) {
-    if (usable(row)) others[key_of(sibling, row)] = row.latency.value;
+    if (usable(row)) others[shared_key(sibling, row)] = row.latency.value;
   }
   Findings findings(table);
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     const auto& row = table.rows[i];
     if (!usable(row)) continue;
-    const auto other = others.find(key_of(table, row));
+    const auto other = others.find(shared_key(table, row));
     if (other == others.end()) continue;
     findings.looked_at(LintRule::kOutOfProportion, i);
     const double ratio = row.latency.value / other->second;

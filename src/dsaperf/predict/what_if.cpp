@@ -12,8 +12,8 @@
 namespace dsaperf::predict {
 namespace {
 
-constexpr std::array<std::string_view, 7> kAxes = {"heads", "batch",       "new", "past",
-                                                   "topk",  "index_heads", "kv"};
+constexpr std::array<std::string_view, 7> kQueryAxes = {"heads", "batch",       "new", "past",
+                                                        "topk",  "index_heads", "kv"};
 constexpr std::size_t kMostValues = 64;
 
 Result<void> apply(const Change& change, LayerKind& kind, LayerShape& shape) {
@@ -46,9 +46,9 @@ Result<std::vector<Change>> parse_changes(std::string_view text) {
     const auto equals = part.find('=');
     const auto axis = part.substr(0, equals);
     if (equals == std::string_view::npos ||
-        std::find(kAxes.begin(), kAxes.end(), axis) == kAxes.end()) {
+        std::find(kQueryAxes.begin(), kQueryAxes.end(), axis) == kQueryAxes.end()) {
       return fail(Errc::kInvalidArgument, "'{}': due AXIS=VALUES, axis one of {}", part,
-                  fmt::join(kAxes, ", "));
+                  fmt::join(kQueryAxes, ", "));
     }
     for (const auto value : split(part.substr(equals + 1), '|')) {
       const auto dots = value.find("..");

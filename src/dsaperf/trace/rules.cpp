@@ -15,7 +15,7 @@
 namespace dsaperf::trace {
 namespace {
 
-constexpr std::string_view kFormat = "dsaperf.stages.1";
+constexpr std::string_view kRulesFormat = "dsaperf.stages.1";
 constexpr Bytes kLargestRuleFile{8 << 20};
 
 }  // namespace
@@ -117,12 +117,12 @@ Result<RuleSet> RuleSet::parse(std::string_view yaml) {
   try {
     const YAML::Node document = YAML::Load(std::string(yaml));
     if (!document.IsMap() || !document["format"]) {
-      return fail(Errc::kParse, "no \"format: {}\" in this rule file", kFormat);
+      return fail(Errc::kParse, "no \"format: {}\" in this rule file", kRulesFormat);
     }
     const auto format = document["format"].as<std::string>();
-    if (format != kFormat) {
+    if (format != kRulesFormat) {
       return fail(Errc::kUnsupported, "format \"{}\" is not known here; this program reads {}",
-                  format, kFormat);
+                  format, kRulesFormat);
     }
     if (!document["rules"] || !document["rules"].IsSequence()) {
       return fail(Errc::kParse, "\"rules\" is not a list");

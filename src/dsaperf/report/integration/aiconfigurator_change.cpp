@@ -222,7 +222,7 @@ void write_grid(const Json& evidence, bool is_dsa, std::string& text) {
       "batch 1, 2, ..., 1024 times 2^n - 1 cached tokens, at most 2^24 in all; heads of one rank: "
       "all, "
       "1/2, ..., 1/16 of the model's.";
-  const auto& plan = document_of(evidence, "collect");
+  const auto& plan = integration::document_of(evidence, "collect");
   const auto& cases = at(plan, {"cases"});
   if (cases.is_array()) {
     text += fmt::format(
