@@ -15,6 +15,9 @@ namespace {
 
 using model::Stage;
 
+// Of fewer the tenth and the ninetieth percentile are not among them.
+constexpr std::size_t kEnoughChecks = 10;
+
 // What a stage sees of a case beside its sizes.
 struct Sees {
   bool requests = false;  // each request's new and past tokens; else only how many tokens in all
@@ -86,6 +89,47 @@ double weighted_median(std::vector<std::pair<double, double>> values) {
   return 0;
 }
 
+// As log(p10 / 1) and log(p90 / 1) of what `off` are: SumChecks::errors. At least one is given.
+SumError error_of(std::vector<double> off) {
+  std::ranges::sort(off);
+  if (off.size() < kEnoughChecks) {
+    const double farthest = std::max(-off.front(), off.back());
+    return {.below = farthest, .above = farthest};
+  }
+  // Between two of them the one farther out.
+  const double last = static_cast<double>(off.size()) - 1;
+  const auto low = static_cast<std::size_t>(std::floor(0.1 * last));
+  const auto high = static_cast<std::size_t>(std::ceil(0.9 * last));
+  return {.below = std::max(0.0, -off[low]), .above = std::max(0.0, off[high])};
+}
+
+// How far the samples of a layer's stages lie below and above their medians.
+class SampleSpread {
+ public:
+  // `time` of a stage that was measured in the case `id`.
+  void add(const std::string& id, Micros time, const Summary& samples) {
+    if (samples.median.value <= 0) return;
+    auto& [below, above] = by_case_[id];
+    below += time * (1 - samples.p10 / samples.median);
+    above += time * (samples.p90 / samples.median - 1);
+  }
+
+  // Sets p10 and p90 around the median.
+  void widen(Summary& sum, const SumError& error) const {
+    double below = error.below * error.below;
+    double above = error.above * error.above;
+    for (const auto& [id, own] : by_case_) {
+      below += std::pow(own.first / sum.median, 2);
+      above += std::pow(own.second / sum.median, 2);
+    }
+    sum.p10 = sum.median * std::exp(-std::sqrt(below));
+    sum.p90 = sum.median * std::exp(std::sqrt(above));
+  }
+
+ private:
+  std::map<std::string, std::pair<Micros, Micros>> by_case_;
+};
+
 }  // namespace
 
 std::string stage_key(const Case& whole, Stage stage, const model::LayerPlan& layer) {
@@ -127,24 +171,50 @@ Result<StagePlan> plan_by_stage(std::span<const Case> cases, const model::LayerP
   return plan;
 }
 
-MeasuredOverlap::MeasuredOverlap(const StagePlan& plan, const model::LayerPlan& layer,
-                                 const std::map<std::string, Entry>& entries) {
+SumChecks::SumChecks(const StagePlan& plan, const model::LayerPlan& layer,
+                     const std::map<std::string, Entry>& entries) {
+  std::vector<const Case*> measured;
   for (const auto& check : plan.checks) {
     const auto found = entries.find(check.id());
     if (found == entries.end() || found->second.composed || !found->second.error.empty()) continue;
     const auto sum = compose(check, plan, layer, entries, {});
     if (!sum || sum->stages.size() < 2) continue;
     const auto& whole = found->second.measurement;
+    measured.push_back(&check);
     layers_.push_back({.id = found->first,
+                       .phase = check.phase,
                        .boundaries = static_cast<double>(sum->stages.size()) - 1,
                        .whole_warm = whole.warm.median,
                        .sum_warm = sum->warm.median,
                        .whole_cold = whole.cold.median,
-                       .sum_cold = sum->cold.median});
+                       .sum_cold = sum->cold.median,
+                       .off_warm = 0,
+                       .off_cold = 0});
+  }
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    auto& each = layers_[i];
+    const auto sum = *compose(*measured[i], plan, layer, entries, overlap_without(each.id));
+    each.off_warm = std::log(each.whole_warm / sum.warm.median);
+    each.off_cold = std::log(each.whole_cold / sum.cold.median);
   }
 }
 
-StageOverlap MeasuredOverlap::without(std::string_view id) const {
+std::optional<SumErrors> SumChecks::errors(perfdb::Phase phase) const {
+  if (layers_.empty()) return std::nullopt;
+  const auto alike = [&](const Layer& each) { return each.phase == phase; };
+  const bool enough =
+      std::ranges::count_if(layers_, alike) >= static_cast<std::ptrdiff_t>(kEnoughChecks);
+  std::vector<double> warm;
+  std::vector<double> cold;
+  for (const auto& each : layers_) {
+    if (enough && !alike(each)) continue;
+    warm.push_back(each.off_warm);
+    cold.push_back(each.off_cold);
+  }
+  return SumErrors{.warm = error_of(std::move(warm)), .cold = error_of(std::move(cold))};
+}
+
+StageOverlap SumChecks::overlap_without(std::string_view id) const {
   // |sum - boundaries * overlap - whole| / whole, over the layers: least at a weighted median.
   std::vector<std::pair<double, double>> warm;
   std::vector<std::pair<double, double>> cold;
@@ -160,9 +230,11 @@ StageOverlap MeasuredOverlap::without(std::string_view id) const {
 
 Result<Measurement> compose(const Case& whole, const StagePlan& plan, const model::LayerPlan& layer,
                             const std::map<std::string, Entry>& entries,
-                            const StageOverlap& overlap) {
+                            const StageOverlap& overlap, const std::optional<SumErrors>& errors) {
   DSAPERF_TRY_ASSIGN(const auto cost, cost_of(whole, layer));
   Measurement sum;
+  SampleSpread warm;
+  SampleSpread cold;
   StageTime longest;
   for (const auto& stage : cost.stages()) {
     const auto by = plan.measured_by.find(key_of(whole, stage.stage, cost.work()));
@@ -183,6 +255,8 @@ Result<Measurement> compose(const Case& whole, const StagePlan& plan, const mode
     sum.stages.push_back(*time);
     sum.warm.median += time->time;
     sum.cold.median += time->cold;
+    warm.add(id, time->time, entry.measurement.warm);
+    cold.add(id, time->cold, entry.measurement.cold);
     longest.time = std::max(longest.time, time->time);
     longest.cold = std::max(longest.cold, time->cold);
     if (stage.stage == Stage::kAttention) {
@@ -194,6 +268,10 @@ Result<Measurement> compose(const Case& whole, const StagePlan& plan, const mode
   sum.warm.median = std::max(longest.time, sum.warm.median - boundaries * overlap.warm);
   sum.cold.median = std::max(longest.cold, sum.cold.median - boundaries * overlap.cold);
   for (auto* summary : {&sum.warm, &sum.cold}) summary->p10 = summary->p90 = summary->median;
+  if (errors) {
+    warm.widen(sum.warm, errors->warm);
+    cold.widen(sum.cold, errors->cold);
+  }
   return sum;
 }
 

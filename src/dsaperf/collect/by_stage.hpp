@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,31 +45,55 @@ struct StageOverlap {
   Micros cold{};
 };
 
-// Of the layers of `plan.checks` that were measured whole: the value that makes what their sums are
-// relatively off by, added up, least. The layer `without` is left out, so that its own sum is a
-// check. Zero where no other was measured.
-class MeasuredOverlap {
- public:
-  MeasuredOverlap(const StagePlan& plan, const model::LayerPlan& layer,
-                  const std::map<std::string, Entry>& entries);
+// Between what of its sum a layer lies that was not measured whole: log(sum / p10) and
+// log(p90 / sum), neither below zero.
+struct SumError {
+  double below = 0;
+  double above = 0;
+};
+struct SumErrors {
+  SumError warm;
+  SumError cold;
+};
 
-  StageOverlap without(std::string_view id) const;
+// What the layers of `plan.checks` that were measured whole say of sums.
+class SumChecks {
+ public:
+  SumChecks(const StagePlan& plan, const model::LayerPlan& layer,
+            const std::map<std::string, Entry>& entries);
+
+  // The value that makes what the layers' sums are relatively off by, added up, least. The layer
+  // `id` is left out, so that its own sum is a check. Zero where no other was measured.
+  StageOverlap overlap_without(std::string_view id) const;
+
+  // Of whole / sum, each sum by the overlap of the others, the tenth and the ninetieth percentile:
+  // of the layers of a phase, since prefill runs into the power limit and decode does not; of all
+  // where that has fewer than ten; and of fewer than ten in all the one farthest off, to both
+  // sides. Empty where none was measured.
+  std::optional<SumErrors> errors(perfdb::Phase phase) const;
 
  private:
   struct Layer {
     std::string id;
+    perfdb::Phase phase;
     double boundaries;
     Micros whole_warm, sum_warm, whole_cold, sum_cold;
+    double off_warm, off_cold;  // log(whole / sum by the overlap of the others)
   };
   std::vector<Layer> layers_;
 };
 
 // The sum of a layer's stages as they were measured for `plan`, less the overlap of each with the
 // next; not less than the longest. Fails with kNotFound, naming the stage, where one failed or is
-// missing. p10 and p90 are the sums of none: they are the median, and count is 0. The card's state
-// is that of the attention stage, whose kernel is kernel_source. Stage times are as measured.
+// missing. The card's state is that of the attention stage, whose kernel is kernel_source. Stage
+// times are as measured; count is 0.
+//
+// p10 and p90 say where the layer itself would be: how far its stages' samples spread (together
+// within one stage case, each case for itself) and how far sums are off, as squares added. Without
+// `errors` nobody knows the latter, and both are the median.
 Result<Measurement> compose(const Case& whole, const StagePlan& plan, const model::LayerPlan& layer,
                             const std::map<std::string, Entry>& entries,
-                            const StageOverlap& overlap);
+                            const StageOverlap& overlap,
+                            const std::optional<SumErrors>& errors = std::nullopt);
 
 }  // namespace dsaperf::collect

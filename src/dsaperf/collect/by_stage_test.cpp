@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -181,13 +182,13 @@ TEST_F(CollectByStageTest, SumsAreLessByWhatStagesOverlapInLayersMeasuredWhole) 
     whole.measurement.warm.median = sum.warm.median - Micros{less * boundaries};
     whole.measurement.cold.median = sum.cold.median - Micros{boundaries};
   }
-  const MeasuredOverlap measured(plan, layer, rows);
-  EXPECT_NEAR(measured.without({}).warm.value, 2, 1e-9);
-  EXPECT_NEAR(measured.without(plan.checks.front().id()).warm.value, 2, 1e-9);
-  EXPECT_NEAR(measured.without({}).cold.value, 1, 1e-9);
+  const SumChecks checks(plan, layer, rows);
+  EXPECT_NEAR(checks.overlap_without({}).warm.value, 2, 1e-9);
+  EXPECT_NEAR(checks.overlap_without(plan.checks.front().id()).warm.value, 2, 1e-9);
+  EXPECT_NEAR(checks.overlap_without({}).cold.value, 1, 1e-9);
 
   const auto sum = *compose(cases.front(), plan, layer, rows, {});
-  const auto less = *compose(cases.front(), plan, layer, rows, measured.without({}));
+  const auto less = *compose(cases.front(), plan, layer, rows, checks.overlap_without({}));
   const double boundaries = static_cast<double>(sum.stages.size()) - 1;
   EXPECT_NEAR((sum.warm.median - less.warm.median).value, 2 * boundaries, 1e-9);
   EXPECT_EQ(less.warm.p90, less.warm.median);
@@ -198,11 +199,101 @@ TEST_F(CollectByStageTest, SumsAreLessByWhatStagesOverlapInLayersMeasuredWhole) 
   EXPECT_EQ(least.warm.median, longest.time) << "a layer takes at least its longest stage";
 }
 
-TEST(MeasuredOverlapTest, IsNothingWhereNoLayerWasMeasuredWhole) {
+TEST(SumChecksTest, SayNothingWhereNoLayerWasMeasuredWhole) {
   const auto cases = small_plan(all_axes());
   const auto layer = cost::testing::deepseek_v32();
   const auto plan = *plan_by_stage(cases, layer, 0.05, 1);
-  EXPECT_EQ(MeasuredOverlap(plan, layer, {}).without({}).warm, Micros{0});
+  const SumChecks none(plan, layer, {});
+  EXPECT_EQ(none.overlap_without({}).warm, Micros{0});
+  EXPECT_FALSE(none.errors(perfdb::Phase::kGeneration));
+}
+
+// Of the layers measured whole some take 20 % less than their sum, then some 10 % more, and all
+// others as much.
+class SumErrorTest : public CollectByStageTest {
+ protected:
+  void measure(double check_share, std::size_t less, std::size_t more) {
+    ASSERT_TRUE(run({}, true, {.repeat_share = 0, .check_share = check_share}));
+    plan = *plan_by_stage(cases, layer, check_share, CollectOptions{}.seed);
+    rows = entries();
+    for (std::size_t i = 0; i < plan.checks.size(); ++i) {
+      const auto sum = *compose(plan.checks[i], plan, layer, rows, {});
+      auto& whole = rows.at(plan.checks[i].id()).measurement;
+      const double share = i < less ? 0.8 : i < less + more ? 1.1 : 1;
+      whole.warm.median = sum.warm.median * share;
+      whole.cold.median = sum.cold.median;
+    }
+  }
+
+  const model::LayerPlan layer = cost::testing::deepseek_v32();
+  StagePlan plan;
+  std::map<std::string, Entry> rows;
+};
+
+TEST_F(SumErrorTest, IsBetweenTheTenthAndTheNinetiethPercentileOfTheChecks) {
+  // Of 48, in order, the percentiles are the 4.7th and the 42.3th, counted from 0.
+  measure(1, 5, 4);
+  ASSERT_EQ(plan.checks.size(), 48U);
+  const auto errors = SumChecks(plan, layer, rows).errors(perfdb::Phase::kGeneration);
+  ASSERT_TRUE(errors);
+  EXPECT_NEAR(errors->warm.below, -std::log(0.8), 1e-9);
+  EXPECT_NEAR(errors->warm.above, 0, 1e-9);
+  measure(1, 4, 5);
+  const auto others = SumChecks(plan, layer, rows).errors(perfdb::Phase::kGeneration);
+  EXPECT_NEAR(others->warm.below, 0, 1e-9);
+  EXPECT_NEAR(others->warm.above, std::log(1.1), 1e-9);
+}
+
+TEST_F(SumErrorTest, OfFewChecksIsTheFarthestOffToBothSides) {
+  measure(0.15, 1, 1);
+  ASSERT_LT(plan.checks.size(), 10U);
+  const auto errors = SumChecks(plan, layer, rows).errors(perfdb::Phase::kGeneration);
+  ASSERT_TRUE(errors);
+  EXPECT_NEAR(errors->warm.below, -std::log(0.8), 1e-9);
+  EXPECT_NEAR(errors->warm.above, -std::log(0.8), 1e-9);
+  EXPECT_NEAR(errors->cold.above, 0, 1e-9);
+  // A phase of which none was measured whole is off by as much as the other.
+  const auto prefill = SumChecks(plan, layer, rows).errors(perfdb::Phase::kContext);
+  ASSERT_TRUE(prefill);
+  EXPECT_EQ(prefill->warm.below, errors->warm.below);
+}
+
+TEST_F(SumErrorTest, AndTheSamplesOfItsStagesAreTheSpreadOfASum) {
+  measure(0.15, 1, 1);
+  const auto& what = cases.front();
+  const auto without = *compose(what, plan, layer, rows, {});
+  EXPECT_EQ(without.warm.p10, without.warm.median) << "how far it is off nobody knows";
+  EXPECT_EQ(without.warm.p90, without.warm.median);
+  // The fake's samples lie 0.5 % below and 1 % above; the first case measures all of its stages.
+  const auto sum = *compose(what, plan, layer, rows, {}, SumErrors{});
+  EXPECT_NEAR(std::log(sum.warm.median / sum.warm.p10), 0.005, 1e-9);
+  EXPECT_NEAR(std::log(sum.warm.p90 / sum.warm.median), 0.01, 1e-9);
+  const auto off =
+      *compose(what, plan, layer, rows, {}, SumErrors{.warm = {0.03, 0.04}, .cold = {}});
+  EXPECT_NEAR(std::log(off.warm.median / off.warm.p10), std::hypot(0.005, 0.03), 1e-9);
+  EXPECT_NEAR(std::log(off.warm.p90 / off.warm.median), std::hypot(0.01, 0.04), 1e-9);
+  EXPECT_NEAR(std::log(off.cold.p90 / off.cold.median), 0.01, 1e-9);
+}
+
+TEST_F(CollectByStageTest, ResumeGivesSumsWithoutASpreadTheirs) {
+  ASSERT_TRUE(run({}, false));
+  auto earlier = entries();
+  const auto composed =
+      std::ranges::find_if(earlier, [](const auto& each) { return each.second.composed; });
+  auto row = composed->second;
+  row.measurement.warm.p10 = row.measurement.warm.p90 = row.measurement.warm.median;
+  {
+    const FakeSource source(cost::testing::deepseek_v32(), card(), {});
+    auto journal = *Journal::open(directory, {.model = "m", .source = source.info()}, true);
+    ASSERT_TRUE(journal.append(row));
+  }
+  const auto report = run({}, true);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->measured, 0U);
+  const auto now = entries().at(composed->first);
+  EXPECT_EQ(now.measurement.warm.median, row.measurement.warm.median);
+  EXPECT_LT(now.measurement.warm.p10, now.measurement.warm.median);
+  EXPECT_GT(now.measurement.warm.p90, now.measurement.warm.median);
 }
 
 TEST_F(CollectByStageTest, ResumeMeasuresNothingAgain) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -180,13 +181,20 @@ void sum_up(std::span<const Case> cases, const Journal& journal, CollectReport& 
   report.composed_error = median(std::move(errors));
 }
 
+bool same_spread(const Summary& a, const Summary& b) {
+  return a.p10 == b.p10 && a.p90 == b.p90;
+}
+
 // Writes the sum of each layer into the journal: as its row, or beside the row where it was
 // measured whole. A layer with a missing stage is recorded as failed.
 Result<void> write_sums(std::span<const Case> cases, const StagePlan& plan,
                         const model::LayerPlan& layer, Journal& journal,
                         const CollectWatcher& watcher, CollectReport& report) {
-  const MeasuredOverlap measured(plan, layer, journal.entries());
-  const auto usual = measured.without({});
+  const SumChecks checks(plan, layer, journal.entries());
+  const auto usual = checks.overlap_without({});
+  const std::map<perfdb::Phase, std::optional<SumErrors>> errors = {
+      {perfdb::Phase::kContext, checks.errors(perfdb::Phase::kContext)},
+      {perfdb::Phase::kGeneration, checks.errors(perfdb::Phase::kGeneration)}};
   report.overlap = usual.warm;
   std::vector<Entry> sums;
   for (const auto& what : cases) {
@@ -195,13 +203,16 @@ Result<void> write_sums(std::span<const Case> cases, const StagePlan& plan,
     const bool known = found != journal.entries().end();
     Entry entry = known ? found->second : Entry{.what = what};
     const bool whole = known && !entry.composed && entry.error.empty();
-    auto sum = compose(what, plan, layer, journal.entries(), whole ? measured.without(id) : usual);
+    auto sum = compose(what, plan, layer, journal.entries(),
+                       whole ? checks.overlap_without(id) : usual, errors.at(what.phase));
     if (!sum) {
       if (whole || (known && entry.error == sum.error().message())) continue;
       entry = {.what = what, .error = sum.error().message(), .composed = true};
     } else {
       const bool same = known && entry.composed_warm == sum->warm.median &&
-                        entry.composed_cold == sum->cold.median && entry.error.empty();
+                        entry.composed_cold == sum->cold.median && entry.error.empty() &&
+                        (whole || (same_spread(entry.measurement.warm, sum->warm) &&
+                                   same_spread(entry.measurement.cold, sum->cold)));
       if (same) continue;
       entry.composed_warm = sum->warm.median;
       entry.composed_cold = sum->cold.median;

@@ -82,7 +82,8 @@ class RowLinter {
     }
   }
 
-  // A sum of stages is less than they are by what they overlap (by_stage.hpp).
+  // Of a layer that was measured: a sum was made of its stages, less what they overlap
+  // (by_stage.hpp), so that the two agree whatever was measured.
   void check_stages(const std::string& id, const Measurement& row) {
     Micros sum;
     for (const auto& stage : row.stages) sum += stage.time;

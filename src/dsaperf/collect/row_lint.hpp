@@ -30,8 +30,9 @@ struct RowFinding {
   std::vector<std::string> rows;  // case ids, with the value that is wrong
 };
 
-// In order of rule. Failed cases are not looked at. Composed rows have neither a spread nor a clock
-// of their own: only their times are. Nor has a CPU's row a clock (kCpuMethod).
+// In order of rule. Failed cases are not looked at. Composed rows have no clock of their own and
+// agree with their stages by construction: only their times are. Nor has a CPU's row a clock
+// (kCpuMethod).
 std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries,
                                   std::string_view method = {});
 

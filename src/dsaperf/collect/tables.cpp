@@ -316,7 +316,9 @@ perfdb::DsaTable dsa_table(const JournalHeader& header, const std::map<std::stri
                           .new_tokens = static_cast<std::int32_t>(group.new_tokens),
                           .past_tokens = static_cast<std::int32_t>(group.past_tokens),
                           .source = 0,
-                          .latency = entry.measurement.warm.median});
+                          .latency = entry.measurement.warm.median,
+                          .p10 = entry.measurement.warm.p10,
+                          .p90 = entry.measurement.warm.p90});
   }
   return table;
 }

@@ -43,6 +43,10 @@ struct DsaRow {
   std::int32_t past_tokens = 0;
   std::int32_t source = 0;  // index into DsaTable::sources
   Micros latency;
+  // Of the samples, or of what a sum of stages is off by; 0: the table does not say, as
+  // AIConfigurator's don't.
+  Micros p10 = {};
+  Micros p90 = {};
 
   std::int64_t total() const { return std::int64_t{new_tokens} + past_tokens; }
 };

@@ -1,7 +1,6 @@
 #include "dsaperf/perfdb/lint.hpp"
 
 #include "dsaperf/core/testing/fixtures.hpp"
-#include "dsaperf/perfdb/own_table.hpp"
 
 #include <gtest/gtest.h>
 
@@ -67,15 +66,33 @@ TEST(LintTest, NamesTheRowThatGetsFasterWithMorePast) {
   EXPECT_DOUBLE_EQ(findings[0].worst_ratio, 0.94);
 }
 
-TEST(LintTest, ASumOfStagesBesideAMeasuredLayerMayBeOffByMore) {
-  auto table = small_table({row(0, 100), row(1024, 94, 1), row(2048, 110), row(4096, 98, 1)});
-  table.slices[1].shares_selection = false;
-  table.slices[1].kernel_source = marked_kernel("kernel", true);
-  const auto findings = lint(table, kNoBound);
-  ASSERT_EQ(findings.size(), 1U);
-  EXPECT_EQ(findings[0].rows, std::vector<std::size_t>{3});
-  table.slices[1].kernel_source = "kernel";
-  EXPECT_EQ(count(lint(table, kNoBound), LintRule::kFasterWithMorePast).first, 2U);
+TEST(LintTest, TheSpreadsOfBothRowsMakeTheLimitWider) {
+  // log(100 / 94) = 0.062; the limit is log(1 / 0.95) = 0.051 alone, and with one spread of 4 %
+  // sqrt(0.051^2 + 0.039^2) = 0.065.
+  const auto found = [](DsaRow smaller, DsaRow larger) {
+    const auto findings = lint(small_table({smaller, larger}), kNoBound);
+    return count(findings, LintRule::kFasterWithMorePast).first;
+  };
+  EXPECT_EQ(found(row(0, 100), row(1024, 94)), 1U);
+  auto wide = row(0, 100);
+  wide.p10 = wide.latency * 0.96;
+  wide.p90 = wide.latency;
+  EXPECT_EQ(found(wide, row(1024, 94)), 0U);
+  EXPECT_EQ(found(wide, row(1024, 93)), 1U) << "log(100 / 93) = 0.073";
+  auto high = row(1024, 94);
+  high.p10 = high.latency;
+  high.p90 = high.latency * 1.04;
+  EXPECT_EQ(found(row(0, 100), high), 0U);
+  // Both: sqrt(0.051^2 + 2 * 0.039^2) = 0.076.
+  high.latency = {93};
+  high.p90 = {93 * 1.04};
+  EXPECT_EQ(found(wide, high), 0U);
+  // The sides that face away from each other say nothing.
+  wide.p90 = wide.latency * 1.5;
+  wide.p10 = wide.latency;
+  high.p10 = high.latency * 0.5;
+  high.p90 = high.latency;
+  EXPECT_EQ(found(wide, high), 1U);
 }
 
 TEST(LintTest, NamesASpikeAndASharedLayerThatIsSlower) {

@@ -28,9 +28,11 @@ enum : std::size_t {
   kPast,
   kHeads,
   kComposed,
-  kWarm
+  kWarm,
+  kWarmP10,
+  kWarmP90
 };
-constexpr std::array<ColumnRequest, 13> kColumns = {{
+constexpr std::array<ColumnRequest, 15> kColumns = {{
     {"phase", ColumnType::kText},
     {"kv", ColumnType::kText},
     {"gemm", ColumnType::kText},
@@ -44,6 +46,8 @@ constexpr std::array<ColumnRequest, 13> kColumns = {{
     {"heads", ColumnType::kInt},
     {"composed", ColumnType::kInt},
     {"warm_median_us", ColumnType::kReal},
+    {"warm_p10_us", ColumnType::kReal},
+    {"warm_p90_us", ColumnType::kReal},
 }};
 
 // AIConfigurator's spelling of a format.
@@ -114,7 +118,9 @@ class Reader {
                                .new_tokens = size(kNew, row),
                                .past_tokens = size(kPast, row),
                                .source = 0,
-                               .latency = {columns_[kWarm].reals[row]}});
+                               .latency = {columns_[kWarm].reals[row]},
+                               .p10 = {columns_[kWarmP10].reals[row]},
+                               .p90 = {columns_[kWarmP90].reals[row]}});
   }
 
   const Columns& columns_;

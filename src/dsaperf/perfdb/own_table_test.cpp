@@ -51,7 +51,9 @@ class Shipped {
     for (const char* size : {"batch", "new_tokens", "past_tokens", "heads", "composed"}) {
       columns.push_back({.name = size, .type = ColumnType::kInt});
     }
-    columns.push_back({.name = "warm_median_us", .type = ColumnType::kReal});
+    for (const char* time : {"warm_median_us", "warm_p10_us", "warm_p90_us"}) {
+      columns.push_back({.name = time, .type = ColumnType::kReal});
+    }
     for (const auto& row : rows) {
       std::size_t column = 0;
       for (const char* text :
@@ -61,7 +63,9 @@ class Shipped {
       for (const int size : {row.batch, row.new_tokens, 0, row.heads, row.composed ? 1 : 0}) {
         columns[column++].ints.push_back(size);
       }
-      columns[column].reals.push_back(row.warm_us);
+      for (const double share : {1.0, 0.98, 1.03}) {
+        columns[column++].reals.push_back(row.warm_us * share);
+      }
     }
     fs::create_directories(folder());
     const auto path = folder() / (name + ".parquet");
@@ -105,6 +109,8 @@ TEST(OwnTableTest, RowsThatAModuleTableCanHoldAreReadAndSumsCarryAMark) {
   EXPECT_TRUE(slice(2).shares_selection);
   EXPECT_EQ(slice(2).op_name, "dsa_context_module_skip_indexer");
   EXPECT_EQ(table.rows[1].latency.value, 200);
+  EXPECT_EQ(table.rows[1].p10.value, 196);
+  EXPECT_EQ(table.rows[1].p90.value, 206);
   EXPECT_EQ(read_own_table(path, Phase::kGeneration)->table.rows.size(), 1U);
 }
 
