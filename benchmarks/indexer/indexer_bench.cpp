@@ -231,8 +231,8 @@ Result<void> topk(const std::vector<float>& floats, bool plans) {
         DSAPERF_TRY(report(
             fmt::format("  {} x {} threads {} cluster {} capacity {}", rows, columns, plan.threads,
                         plan.cluster, plan.capacity),
-            [&](CUstream_st* s) { return kernels::topk_planned(params, plan, s); }, 0, bytes,
-            quick));
+            [&](CUstream_st* s) { return kernels::topk_planned(params, plan, nullptr, 0, s); }, 0,
+            bytes, quick));
       }
     }
   }

@@ -12,8 +12,6 @@ namespace {
 
 thread_local std::string last_error;
 thread_local std::string last_variants;
-thread_local void* workspace = nullptr;
-thread_local std::size_t workspace_size = 0;
 
 int report(const dsaperf::Result<void>& result) {
   if (result) return 0;
@@ -28,6 +26,11 @@ namespace dsaperf::peers {
 std::optional<kernels::Variant>& forced_variant() {
   thread_local std::optional<kernels::Variant> variant;
   return variant;
+}
+
+std::span<std::byte>& workspace() {
+  thread_local std::span<std::byte> memory;
+  return memory;
 }
 
 }  // namespace dsaperf::peers
@@ -64,10 +67,9 @@ const char* dsaperf_peers_variants(const char* kernel, int fp8, int heads, int q
   return last_variants.c_str();
 }
 
-// Device memory for lists that are split; the caller keeps it.
+// Device memory for lists that are split and rows in segments; the caller keeps it.
 void dsaperf_peers_workspace(void* memory, long long size) {
-  workspace = memory;
-  workspace_size = static_cast<std::size_t>(size);
+  dsaperf::peers::workspace() = {static_cast<std::byte*>(memory), static_cast<std::size_t>(size)};
 }
 
 // Packed tensors. fp8 != 0: rows of 656 bytes, else 1152. decode != 0: sparse_mla_decode.
@@ -96,9 +98,10 @@ int dsaperf_peers_sparse_mla(const void* q, const void* kv, int fp8, long long r
       .out_head_stride = kLatentDim,
       .lse_stride = heads,
       .scale = scale};
+  const auto workspace = dsaperf::peers::workspace();
   if (const auto variant = dsaperf::peers::forced_variant())
-    return report(sparse_mla_variant(params, *variant, workspace, workspace_size, stream));
-  return report(decode != 0 ? sparse_mla_decode(params, workspace, workspace_size, stream)
+    return report(sparse_mla_variant(params, *variant, workspace.data(), workspace.size(), stream));
+  return report(decode != 0 ? sparse_mla_decode(params, workspace.data(), workspace.size(), stream)
                             : sparse_mla_prefill(params, stream));
 }
 

@@ -1,4 +1,6 @@
-// C functions over the indexer's kernels, as entry.cpp has them over attention's.
+// C functions over the indexer's kernels and the projections, as entry.cpp has them over
+// attention's.
+#include "dsaperf/kernels/gemm.hpp"
 #include "dsaperf/kernels/indexer_scores.hpp"
 #include "dsaperf/kernels/indexer_select.hpp"
 #include "dsaperf/kernels/layout.hpp"
@@ -95,9 +97,30 @@ int dsaperf_peers_topk(const float* scores, const int* end, int* indices, long l
                                             .topk = topk,
                                             .scores_stride = columns,
                                             .indices_stride = topk};
+  const auto workspace = dsaperf::peers::workspace();
   if (const auto variant = dsaperf::peers::forced_variant())
-    return report(dsaperf::kernels::topk_variant(params, *variant, stream));
-  return report(dsaperf::kernels::topk(params, nullptr, 0, stream));
+    return report(dsaperf::kernels::topk_variant(params, *variant, workspace.data(),
+                                                 workspace.size(), stream));
+  return report(dsaperf::kernels::topk(params, workspace.data(), workspace.size(), stream));
+}
+
+int dsaperf_peers_fp8_gemm(const void* x, const float* x_scales, const void* w,
+                           const float* w_scales, void* y, long long m, long long n, long long k,
+                           CUstream_st* stream) {
+  return report(dsaperf::kernels::fp8_gemm({.x = static_cast<const std::uint8_t*>(x),
+                                            .x_scales = x_scales,
+                                            .w = static_cast<const std::uint8_t*>(w),
+                                            .w_scales = w_scales,
+                                            .y = y,
+                                            .m = m,
+                                            .n = n,
+                                            .k = k,
+                                            .x_stride = k,
+                                            .x_scales_stride = (k + 127) / 128,
+                                            .w_stride = k,
+                                            .w_scales_stride = (k + 127) / 128,
+                                            .y_stride = n},
+                                           stream));
 }
 
 int dsaperf_peers_select(const void* q, const float* weights, const void* k, const float* k_scales,

@@ -25,7 +25,7 @@ import torch
 
 import measure
 
-FAMILIES = ("prefill", "decode", "scores", "topk")
+FAMILIES = ("prefill", "decode", "scores", "topk", "gemm")
 
 
 def environment(args):

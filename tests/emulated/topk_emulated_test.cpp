@@ -105,6 +105,40 @@ TEST(SpreadTopkEmulatedTest, TakesEveryTopkAndStart) {
   }
 }
 
+// Both launches, one after the other.
+Kernel in_segments(int segments, int cluster, int selecting_cluster, unsigned seed = 1) {
+  return [=](const TopkArguments& whole, int rows) {
+    auto arguments = whole;
+    const int columns = (whole.columns + segments - 1) / segments;
+    std::vector<float> scores(rows * segments * whole.topk);
+    std::vector<std::int32_t> indices(scores.size());
+    arguments.segments = segments;
+    arguments.segment_columns = (columns + 3) / 4 * 4;
+    arguments.segment_scores = scores.data();
+    arguments.segment_indices = indices.data();
+    emulated::launch(rows * segments * cluster, 128, cluster, seed,
+                     [&] { spread_topk_kernel<128, 8, SpreadRows::kSegments>(arguments); });
+    emulated::launch(rows * selecting_cluster, 128, selecting_cluster, seed,
+                     [&] { spread_topk_kernel<128, 4, SpreadRows::kSelected>(arguments); });
+  };
+}
+
+TEST(SegmentsTopkEmulatedTest, AreExactOnEveryDistribution) {
+  for (const auto& d : testing::distributions()) {
+    expect_exact(testing::rows_of(d, {6000, 4096, 2049, 128, 129, 1, 2048 + 127}),
+                 {.topk = 128, .start = {1, 0, 2, 3, 0, 1, 2}}, in_segments(3, 2, 1), d.name);
+  }
+}
+
+TEST(SegmentsTopkEmulatedTest, AgreeForEveryOrderOfThreadsAndTopk) {
+  const auto all = testing::distributions();
+  for (unsigned seed = 0; seed < 4; ++seed)
+    for (const std::size_t d : {0, 1, 6, 10})
+      for (const int topk : {64, 500})
+        expect_exact(testing::rows_of(all[d], {4000, 3001, 1025}), {.topk = topk, .padding = 0},
+                     in_segments(4, 1, 4, seed), all[d].name + ", topk " + std::to_string(topk));
+}
+
 TEST(StreamTopkEmulatedTest, IsExactOnEveryDistribution) {
   for (const auto& d : testing::distributions()) {
     for (const int cluster : {1, 4}) {

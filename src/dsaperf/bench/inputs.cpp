@@ -354,10 +354,15 @@ class TopkInputs final : public OneResult<std::int32_t> {
   }
 
   Result<void> run(Variant variant, CUstream_st* stream) override {
-    return kernels::topk_variant(params_, variant, stream);
+    const std::size_t bytes = kernels::topk_variant_workspace(params_, variant);
+    if (bytes > workspace_.size()) {
+      DSAPERF_TRY_ASSIGN(workspace_, Array<std::uint8_t>::uninitialized(bytes));
+    }
+    return kernels::topk_variant(params_, variant, workspace_.data(), workspace_.size(), stream);
   }
 
  private:
+  Array<std::uint8_t> workspace_;
   Array<float> scores_;
   kernels::TopkParams params_;
 };

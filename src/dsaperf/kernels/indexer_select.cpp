@@ -10,6 +10,7 @@
 #include "dsaperf/kernels/variants.hpp"
 
 #include <algorithm>
+#include <cstddef>
 
 namespace dsaperf::kernels {
 namespace {
@@ -68,6 +69,24 @@ TopkParams topk_of(const PagedIndexerSelectParams& params, const PagedIndexerSco
           .rows_per_end = part.q_len};
 }
 
+// Top-k of scores at the workspace's begin, with what stands behind them.
+Result<void> topk_behind_scores(const TopkParams& params, void* workspace,
+                                std::size_t workspace_size, CUstream_st* stream) {
+  const auto scores = static_cast<std::size_t>(params.rows * params.scores_stride) * sizeof(float);
+  return topk(params, static_cast<std::byte*>(workspace) + scores, workspace_size - scores, stream);
+}
+
+// Bytes of the scores of so many rows, and what top-k wants behind them where the budget allows it.
+Result<std::size_t> scores_and_topk_bytes(std::int64_t rows, std::int64_t columns, int topk,
+                                          std::size_t budget) {
+  const std::size_t scores =
+      static_cast<std::size_t>(rows * padded_columns(columns)) * sizeof(float);
+  const TopkParams params{.rows = rows, .columns = columns, .topk = topk};
+  DSAPERF_TRY_ASSIGN(const Variant variant, tuned_variant(topk_shape(params)));
+  const std::size_t both = scores + topk_variant_workspace(params, variant);
+  return both <= budget ? both : scores;
+}
+
 Result<void> select_by_two_kernels(const PagedIndexerSelectParams& params, void* workspace,
                                    std::size_t workspace_size, CUstream_st* stream) {
   const auto& p = params.scores;
@@ -77,7 +96,8 @@ Result<void> select_by_two_kernels(const PagedIndexerSelectParams& params, void*
     part.scores = static_cast<float*>(workspace);
     part.scores_stride = padded_columns(p.max_context);
     DSAPERF_TRY(paged_indexer_scores(part, nullptr, 0, stream));
-    DSAPERF_TRY(topk(topk_of(params, part, first), nullptr, 0, stream));
+    DSAPERF_TRY(
+        topk_behind_scores(topk_of(params, part, first), workspace, workspace_size, stream));
   }
   return {};
 }
@@ -150,7 +170,7 @@ Result<void> select_fused(const PagedIndexerSelectParams& params, void* workspac
 Result<std::size_t> indexer_select_workspace(const IndexerSelectParams& params,
                                              std::size_t budget) {
   DSAPERF_TRY_ASSIGN(const std::int64_t tokens, tokens_at_once(params, budget));
-  return static_cast<std::size_t>(tokens * padded_columns(params.scores.keys)) * sizeof(float);
+  return scores_and_topk_bytes(tokens, params.scores.keys, params.topk, budget);
 }
 
 Result<std::size_t> paged_indexer_select_workspace(const PagedIndexerSelectParams& params,
@@ -172,8 +192,7 @@ Result<std::size_t> paged_indexer_select_variant_workspace(const PagedIndexerSel
     return kept_bytes(requests, p.max_context, ctas);
   }
   DSAPERF_TRY_ASSIGN(const std::int64_t requests, requests_at_once(params, budget));
-  return static_cast<std::size_t>(requests * p.q_len * padded_columns(p.max_context)) *
-         sizeof(float);
+  return scores_and_topk_bytes(requests * p.q_len, p.max_context, params.topk, budget);
 }
 
 Result<void> indexer_select(const IndexerSelectParams& params, void* workspace,
@@ -191,16 +210,16 @@ Result<void> indexer_select(const IndexerSelectParams& params, void* workspace,
     part.scores_stride = padded_columns(p.keys);
     part.outside = OutsideScores::kUntouched;
     DSAPERF_TRY(indexer_scores(part, stream));
-    DSAPERF_TRY(topk({.scores = part.scores,
-                      .start = part.start,
-                      .end = part.end,
-                      .indices = params.indices + first * params.indices_stride,
-                      .rows = part.tokens,
-                      .columns = part.keys,
-                      .topk = params.topk,
-                      .scores_stride = part.scores_stride,
-                      .indices_stride = params.indices_stride},
-                     nullptr, 0, stream));
+    DSAPERF_TRY(topk_behind_scores({.scores = part.scores,
+                                    .start = part.start,
+                                    .end = part.end,
+                                    .indices = params.indices + first * params.indices_stride,
+                                    .rows = part.tokens,
+                                    .columns = part.keys,
+                                    .topk = params.topk,
+                                    .scores_stride = part.scores_stride,
+                                    .indices_stride = params.indices_stride},
+                                   workspace, workspace_size, stream));
   }
   return {};
 }

@@ -61,7 +61,7 @@ bool splits(Variant variant) {
 
 int parts_of(const SparseMlaParams& params, int sm_count) {
   constexpr int kBlock = 64;
-  return split_parts(params.tokens * sm90::sparse_mla::head_tiles(params.heads),
+  return split_parts(params.tokens * sm90::sparse_mla::head_tiles(params.heads), params.heads,
                      (params.topk + kBlock - 1) / kBlock, sm_count);
 }
 

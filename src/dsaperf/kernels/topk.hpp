@@ -13,7 +13,7 @@ namespace dsaperf::kernels {
 // min(topk, end - start) distinct positions, equal as a set to a full sort up to ties at the
 // threshold, then -1. NaN sorts below every number, -inf included. Positions are relative to
 // start[r] (positions in the request). On the GPU the lowest of tied positions are taken and each
-// row is written in ascending order, so two runs give the same bits; no workspace is used.
+// row is written in ascending order, so two runs give the same bits.
 struct TopkParams {
   const float* scores = nullptr;        // [rows, columns]
   const std::int32_t* start = nullptr;  // [rows]; null = 0
@@ -33,6 +33,8 @@ struct TopkParams {
 // [0, columns), their values not checked.
 Result<void> topk_check(const TopkParams& params);
 
+// Some variants of the tuning table want a workspace; where less is given, the default runs, which
+// needs none.
 Result<std::size_t> topk_workspace(const TopkParams& params, int sm_count);
 Result<void> topk(const TopkParams& params, void* workspace, std::size_t workspace_size,
                   CUstream_st* stream);

@@ -78,7 +78,11 @@ void expect_exact(const Case& c, const std::string& what) {
     if (c.plan.threads == 0) {
       ASSERT_TRUE(topk(params, nullptr, 0, stream.get()).has_value()) << what;
     } else {
-      ASSERT_TRUE(topk_planned(params, c.plan, stream.get()).has_value()) << what;
+      const auto workspace =
+          check(gpu::DeviceArray<std::uint8_t>::uninitialized(topk_plan_workspace(params, c.plan)));
+      ASSERT_TRUE(topk_planned(params, c.plan, workspace.data(), workspace.size(), stream.get())
+                      .has_value())
+          << what;
     }
     const auto synchronized = stream.synchronize();
     ASSERT_TRUE(synchronized.has_value()) << what << ": " << synchronized.error().message();
@@ -139,7 +143,8 @@ TEST(TopkGpuTest, TakesEachPlanOnFewRows) {
       {9000, {.threads = 256, .cluster = 1, .capacity = 2080, .window = 4096}},
       {9000, {.threads = 512, .cluster = 4, .capacity = 6144, .window = 65536}},
       {8192, {.threads = 512, .in_registers = 4, .spread = true, .cluster = 4}},
-      {4096, {.threads = 256, .in_registers = 16}}};
+      {4096, {.threads = 256, .in_registers = 16}},
+      {9000, {.threads = 1024, .in_registers = 16, .spread = true, .cluster = 1, .segments = 3}}};
   for (const std::size_t d : {0, 6})
     for (const auto& [columns, plan] : columns_and_plan)
       expect_exact({.rows = rows_of(all[d], {columns, 2300, 1}), .columns = columns, .plan = plan},
@@ -150,8 +155,8 @@ TEST(TopkGpuTest, TakesEachPlanOnFewRows) {
 TEST(TopkGpuTest, IsExactWithRowsSpreadOverAClustersRegisters) {
   DSAPERF_REQUIRE_GPU();
   for (const auto& d : distributions()) {
-    for (const auto& [threads, values] :
-         {std::pair{512, 4}, std::pair{512, 8}, std::pair{512, 16}, std::pair{1024, 8}}) {
+    for (const auto& [threads, values] : {std::pair{512, 4}, std::pair{512, 8}, std::pair{512, 16},
+                                          std::pair{1024, 8}, std::pair{1024, 16}}) {
       for (const int cluster : {1, 4, 16}) {
         const std::int64_t most = std::int64_t{threads} * values * cluster;
         expect_exact({.rows = rows_of(d, {most, most / 2 + 1, std::min<std::int64_t>(most, 2049),
@@ -166,6 +171,48 @@ TEST(TopkGpuTest, IsExactWithRowsSpreadOverAClustersRegisters) {
       }
     }
   }
+}
+
+// Segments of every length: whole ones, a last one of less than topk or of nothing, the row's end
+// in the first; starts that leave 16-byte boundaries; the most positions that are selected from.
+TEST(TopkGpuTest, IsExactWithRowsInSegments) {
+  DSAPERF_REQUIRE_GPU();
+  const auto segments = [](int count, int cluster) {
+    return sm90::TopkPlan{
+        .threads = 1024, .in_registers = 16, .spread = true, .cluster = cluster, .segments = count};
+  };
+  for (const auto& d : distributions()) {
+    expect_exact({.rows = rows_of(d, {49140, 32769, 34000, 16384, 2049, 2048, 1, 0, 49149}),
+                  .start = {0, 1, 2, 3, 0, 1, 2, 3, 3},
+                  .plan = segments(3, 1)},
+                 d.name + ", 3 segments");
+    expect_exact({.rows = rows_of(d, {65536, 60000}), .topk = 4096, .plan = segments(16, 2)},
+                 d.name + ", 16 segments");
+  }
+  const auto longest = sm90::plan_segments(1 << 20);
+  ASSERT_TRUE(longest.has_value());
+  for (const std::size_t d : {0, 1, 6})
+    expect_exact({.rows = rows_of(distributions()[d], {1 << 20}), .plan = *longest},
+                 distributions()[d].name + ", a million");
+}
+
+TEST(TopkGpuTest, RunsByDefaultWhereTheWorkspaceIsTooSmallForSegments) {
+  DSAPERF_REQUIRE_GPU();
+  const auto plan = sm90::plan_segments(1 << 20);
+  ASSERT_TRUE(plan.has_value());
+  const auto scores = gpu::DeviceArray<float>::uninitialized(1 << 20).value();
+  auto indices = gpu::DeviceArray<std::int32_t>::uninitialized(2048).value();
+  const TopkParams params{.scores = scores.data(),
+                          .indices = indices.data(),
+                          .rows = 1,
+                          .columns = 1 << 20,
+                          .topk = 2048,
+                          .scores_stride = 1 << 20,
+                          .indices_stride = 2048};
+  EXPECT_TRUE(topk(params, nullptr, 0, nullptr).has_value());
+  const auto refused = topk_planned(params, *plan, nullptr, 0, nullptr);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Errc::kInvalidArgument);
 }
 
 TEST(TopkGpuTest, IsExactWithShortRowsInRegisters) {
@@ -251,7 +298,7 @@ TEST(TopkGpuTest, CutsLimitsToTheColumns) {
 
 TEST(TopkGpuTest, RefusesATopkBeyondItsMost) {
   TopkParams params{.indices = reinterpret_cast<std::int32_t*>(16), .rows = 1, .topk = 4097};
-  const auto result = topk_planned(params, sm90::plan_topk(1, 0, 4097, 132), nullptr);
+  const auto result = topk_planned(params, sm90::plan_topk(1, 0, 4097, 132), nullptr, 0, nullptr);
   ASSERT_FALSE(result.has_value());
   EXPECT_EQ(result.error().code(), Errc::kUnsupported);
 }

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/kernels/sm90/topk/plan.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -39,6 +40,8 @@ constexpr std::array kVariantNames = {
     std::pair{Variant::kSpread512x8, std::string_view("spread_512x8")},
     std::pair{Variant::kSpread512x16, std::string_view("spread_512x16")},
     std::pair{Variant::kSpread1024x8, std::string_view("spread_1024x8")},
+    std::pair{Variant::kSpread1024x16, std::string_view("spread_1024x16")},
+    std::pair{Variant::kSegments, std::string_view("segments")},
     std::pair{Variant::kFused, std::string_view("fused")}};
 
 template <class Names, class Value>
@@ -71,6 +74,13 @@ bool few_heads_of_bf16(const TunedShape& shape) {
 int blocks_of(std::int64_t topk) {
   constexpr int kBlock = 64;
   return static_cast<int>((topk + kBlock - 1) / kBlock);
+}
+
+// Whether so many clusters run at once: each needs its SMs in one group of SMs, and the groups are
+// no multiples of it. An H200's 132 SMs take 30 of 4, 15 of 8, 7 of 16
+// (cudaOccupancyMaxActiveClusters).
+bool run_at_once(std::int64_t clusters, int cluster, int sm_count) {
+  return clusters * cluster <= (cluster == 1 ? sm_count : sm_count * 10 / 11);
 }
 
 // Typed fields of one entry; the first that is missing or of another type is the error.
@@ -162,13 +172,17 @@ std::optional<Variant> variant_from_name(std::string_view name) {
   return value_in<Variant>(kVariantNames, name);
 }
 
-int split_parts(std::int64_t items, int blocks, int sm_count) {
+int split_parts(std::int64_t items, int heads, int blocks, int sm_count) {
   constexpr std::int64_t kMostParts = 32;  // what the combining kernel takes
+  constexpr int kWholeTile = 64;           // heads
   if (items < 1 || blocks < 2) return 1;
   const auto fill =
       static_cast<int>(std::min({sm_count / items, kMostParts, std::int64_t{blocks}}));
   if (fill < 2) return 1;
-  const int longest = (blocks + fill - 1) / fill;
+  int longest = (blocks + fill - 1) / fill;
+  // A part writes 2 KB a head, and reads as much of Q, however short its list: with all heads of a
+  // tile, 128 parts of one block take longer than 64 of two (H200, cold: 19.2 and 17.1 us).
+  if (longest == 1 && heads >= kWholeTile && items * fill > sm_count / 2) longest = 2;
   return (blocks + longest - 1) / longest;
 }
 
@@ -179,6 +193,7 @@ int spread_cluster(Variant variant, std::int64_t columns) {
   if (variant == Variant::kSpread512x8) of_cta = 512 * 8;
   if (variant == Variant::kSpread512x16) of_cta = 512 * 16;
   if (variant == Variant::kSpread1024x8) of_cta = 1024 * 8;
+  if (variant == Variant::kSpread1024x16) of_cta = 1024 * 16;
   if (of_cta == 0 || columns < 1) return 0;
   int cluster = 1;
   while (cluster * of_cta < columns && cluster <= kMostCluster) cluster *= 2;
@@ -194,7 +209,7 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
       break;
     case TunedKernel::kSparseDecode: {
       const std::int64_t items = shape.rows * std::max(shape.heads / 64, 1);
-      const bool splits = split_parts(items, blocks_of(shape.columns), sm_count) > 1;
+      const bool splits = split_parts(items, shape.heads, blocks_of(shape.columns), sm_count) > 1;
       if (shape.fp8) variants.push_back(Variant::kTwoProducers);
       if (few_heads_of_bf16(shape)) variants.push_back(Variant::kFewHeads);
       if (splits) variants.push_back(Variant::kSplit);
@@ -220,12 +235,16 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
       break;
     }
     case TunedKernel::kTopk:
-      for (const Variant each : {Variant::kSpread512x4, Variant::kSpread512x8,
-                                 Variant::kSpread512x16, Variant::kSpread1024x8}) {
-        // More CTAs than SMs wait for each other (measured), and rows are better taken one a CTA.
+      for (const Variant each :
+           {Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
+            Variant::kSpread1024x8, Variant::kSpread1024x16}) {
+        // Clusters that wait for others take twice as long (measured); a CTA a row is better.
         const int cluster = spread_cluster(each, shape.columns);
-        if (cluster > 0 && shape.rows * cluster <= sm_count) variants.push_back(each);
+        if (cluster > 0 && run_at_once(shape.rows, cluster, sm_count)) variants.push_back(each);
       }
+      if (const auto plan = sm90::plan_segments(shape.columns);
+          plan && run_at_once(shape.rows * plan->segments, plan->cluster, sm_count))
+        variants.push_back(Variant::kSegments);
       break;
   }
   return variants;

@@ -36,7 +36,9 @@ enum class Variant {
   kSpread512x8,
   kSpread512x16,
   kSpread1024x8,
-  kFused,  // scores keep what may be selected and are not written (paged select)
+  kSpread1024x16,
+  kSegments,  // the topk of each segment of a row, then of what they leave
+  kFused,     // scores keep what may be selected and are not written (paged select)
 };
 
 std::string_view name(TunedKernel kernel);
@@ -57,9 +59,9 @@ struct TunedShape {
 // Variants that can run this shape on a device of so many SMs; kDefault is the first.
 std::vector<Variant> variants_of(const TunedShape& shape, int sm_count);
 
-// CTAs that share each of `items` lists of `blocks` blocks of 64 in kSplit: as many as fill the
-// device once, no more than share evenly; 1: splitting is of no use.
-int split_parts(std::int64_t items, int blocks, int sm_count);
+// CTAs that share each of `items` lists of `blocks` blocks of 64 in kSplit, `heads` of them in an
+// item: as many as fill the device once, no more than share evenly; 1: splitting is of no use.
+int split_parts(std::int64_t items, int heads, int blocks, int sm_count);
 
 // CTAs of a cluster that holds a row of `columns` in registers, a power of two; 0: none can.
 int spread_cluster(Variant variant, std::int64_t columns);

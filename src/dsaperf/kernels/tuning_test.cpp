@@ -1,6 +1,7 @@
 #include "dsaperf/kernels/tuning.hpp"
 
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/kernels/sm90/topk/plan.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -149,22 +150,25 @@ TEST(CardTest, IsKnownByTheDriversName) {
 }
 
 TEST(SplitPartsTest, FillTheDeviceOnceAndShareEvenly) {
-  EXPECT_EQ(split_parts(1, 32, 132), 32);
-  EXPECT_EQ(split_parts(4, 32, 132), 32);
-  EXPECT_EQ(split_parts(8, 32, 132), 16);
-  EXPECT_EQ(split_parts(16, 32, 132), 8);
-  EXPECT_EQ(split_parts(32, 32, 132), 4);
-  EXPECT_EQ(split_parts(67, 32, 132), 1);
-  EXPECT_EQ(split_parts(1, 1, 132), 1);
-  for (std::int64_t items = 1; items < 200; ++items)
-    for (int blocks = 1; blocks < 100; ++blocks) {
-      const int parts = split_parts(items, blocks, 132);
-      ASSERT_GE(parts, 1);
-      ASSERT_LE(parts, std::min(blocks, 32));
-      if (parts > 1) {
-        ASSERT_LE(parts * items, 132);
+  EXPECT_EQ(split_parts(1, 64, 32, 132), 32);
+  EXPECT_EQ(split_parts(2, 128, 32, 132), 32);
+  EXPECT_EQ(split_parts(4, 32, 32, 132), 32);
+  EXPECT_EQ(split_parts(8, 64, 32, 132), 16);
+  EXPECT_EQ(split_parts(16, 64, 32, 132), 8);
+  EXPECT_EQ(split_parts(32, 64, 32, 132), 4);
+  EXPECT_EQ(split_parts(67, 64, 32, 132), 1);
+  EXPECT_EQ(split_parts(1, 64, 1, 132), 1);
+  EXPECT_EQ(split_parts(4, 64, 32, 132), 16);  // not 128 parts of one block
+  for (const int heads : {16, 64})
+    for (std::int64_t items = 1; items < 200; ++items)
+      for (int blocks = 1; blocks < 100; ++blocks) {
+        const int parts = split_parts(items, heads, blocks, 132);
+        ASSERT_GE(parts, 1);
+        ASSERT_LE(parts, std::min(blocks, 32));
+        if (parts > 1) {
+          ASSERT_LE(parts * items, 132);
+        }
       }
-    }
 }
 
 TEST(SpreadClusterTest, HoldsTheRow) {
@@ -172,7 +176,35 @@ TEST(SpreadClusterTest, HoldsTheRow) {
   EXPECT_EQ(spread_cluster(Variant::kSpread512x4, 32769), 0);
   EXPECT_EQ(spread_cluster(Variant::kSpread512x8, 4096), 1);
   EXPECT_EQ(spread_cluster(Variant::kSpread1024x8, 131072), 16);
+  EXPECT_EQ(spread_cluster(Variant::kSpread1024x16, 131072), 8);
   EXPECT_EQ(spread_cluster(Variant::kDefault, 100), 0);
+}
+
+TEST(SegmentsTest, CutRowsThatNoClusterHolds) {
+  EXPECT_FALSE(sm90::plan_segments(262144));
+  for (const std::int64_t columns : {262145, 500000, 1 << 20, (1 << 20) + 1, 3000000, 1 << 22}) {
+    const auto plan = sm90::plan_segments(columns);
+    ASSERT_TRUE(plan.has_value()) << columns;
+    EXPECT_LE(plan->segments, 16);
+    EXPECT_GE(std::int64_t{plan->segments} * plan->cluster * 1024 * 16, columns);
+  }
+  EXPECT_EQ(sm90::plan_segments(1 << 20)->cluster, 4);
+  EXPECT_FALSE(sm90::plan_segments((1 << 22) + 1));
+}
+
+TEST(VariantsTest, LeaveOutClustersThatWaitForOthers) {
+  const auto has = [](std::int64_t rows, std::int64_t columns, Variant variant) {
+    const auto all =
+        variants_of({.kernel = TunedKernel::kTopk, .rows = rows, .columns = columns}, 132);
+    return std::ranges::find(all, variant) != all.end();
+  };
+  EXPECT_TRUE(has(15, 131072, Variant::kSpread1024x16));
+  EXPECT_FALSE(has(16, 131072, Variant::kSpread1024x16));
+  EXPECT_TRUE(has(7, 131072, Variant::kSpread512x16));
+  EXPECT_FALSE(has(8, 131072, Variant::kSpread512x16));
+  EXPECT_TRUE(has(1, 1 << 20, Variant::kSegments));
+  EXPECT_FALSE(has(2, 1 << 20, Variant::kSegments));
+  EXPECT_FALSE(has(1, 131072, Variant::kSegments));
 }
 
 TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
@@ -214,7 +246,7 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
   select.q_len = 1;
   select.rows = 257;
   EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault));
-  EXPECT_THAT(variants_of({.kernel = TunedKernel::kTopk, .rows = 16, .columns = 32768}, 132),
+  EXPECT_THAT(variants_of({.kernel = TunedKernel::kTopk, .rows = 15, .columns = 32768}, 132),
               Contains(Variant::kSpread512x8));
   EXPECT_THAT(variants_of({.kernel = TunedKernel::kTopk, .rows = 16, .columns = 65536}, 132),
               Not(Contains(Variant::kSpread512x8)));

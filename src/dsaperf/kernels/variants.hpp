@@ -34,7 +34,11 @@ Result<void> indexer_scores_variant(const IndexerScoresParams& params, Variant v
                                     CUstream_st* stream);
 Result<void> paged_indexer_scores_variant(const PagedIndexerScoresParams& params, Variant variant,
                                           CUstream_st* stream);
-Result<void> topk_variant(const TopkParams& params, Variant variant, CUstream_st* stream);
+
+// Device workspace of topk_variant, 16-byte aligned; 0 for variants that need none.
+std::size_t topk_variant_workspace(const TopkParams& params, Variant variant);
+Result<void> topk_variant(const TopkParams& params, Variant variant, void* workspace,
+                          std::size_t workspace_size, CUstream_st* stream);
 
 // Device workspace of at most `budget` bytes; 16-byte aligned.
 Result<std::size_t> paged_indexer_select_variant_workspace(const PagedIndexerSelectParams& params,

@@ -79,7 +79,7 @@ TEST(VariantsGpuTest, EarlyKernelsInTurnSeeWhatTheOneBeforeWroteAndNothingLater)
                                 .topk = kTopk,
                                 .scores_stride = kColumns,
                                 .indices_stride = kTopk},
-                               of_topk, stream.get()));
+                               of_topk, nullptr, 0, stream.get()));
       if (!in_turn) {
         EXPECT_TRUE(stream.synchronize());
       }
@@ -90,7 +90,7 @@ TEST(VariantsGpuTest, EarlyKernelsInTurnSeeWhatTheOneBeforeWroteAndNothingLater)
   const auto expected = run(Variant::kDefault, Variant::kDefault, false);
   for (int repeat = 0; repeat < 10; ++repeat) {
     for (const Variant topk : {Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
-                               Variant::kSpread1024x8})
+                               Variant::kSpread1024x8, Variant::kSpread1024x16})
       EXPECT_EQ(run(Variant::kEarly, topk, true), expected) << name(topk);
     EXPECT_EQ(run(Variant::kEarly, Variant::kDefault, true), expected);
     EXPECT_EQ(run(Variant::kDefault, Variant::kSpread512x4, true), expected);

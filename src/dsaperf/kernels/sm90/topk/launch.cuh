@@ -12,8 +12,8 @@ namespace dsaperf::kernels::sm90 {
 
 // Launches kKernel, which waits itself for the grid before it, with this much of shared memory.
 template <auto kKernel>
-cudaError_t launch_rows(const TopkArguments& arguments, int threads, int cluster, std::size_t bytes,
-                        cudaStream_t stream) {
+cudaError_t launch_rows(const TopkArguments& arguments, int threads, int clusters, int cluster,
+                        std::size_t bytes, cudaStream_t stream) {
   cudaError_t status =
       cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kTopkMaxShared);
   if (status != cudaSuccess) return status;
@@ -27,7 +27,7 @@ cudaError_t launch_rows(const TopkArguments& arguments, int threads, int cluster
   attributes[1].id = cudaLaunchAttributeClusterDimension;
   attributes[1].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(arguments.rows * cluster));
+  config.gridDim = dim3(static_cast<unsigned>(clusters * cluster));
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = bytes;
   config.stream = stream;
@@ -41,23 +41,27 @@ cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_
   const std::size_t bytes = sizeof(TopkShared) +
                             static_cast<std::size_t>(arguments.capacity) * sizeof(Candidate) +
                             static_cast<std::size_t>(arguments.window) / 8;
-  return launch_rows<topk_kernel<kThreads>>(arguments, kThreads, cluster, bytes, stream);
+  return launch_rows<topk_kernel<kThreads>>(arguments, kThreads, arguments.rows, cluster, bytes,
+                                            stream);
 }
 
 template <int kThreads, int kValues>
 cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream) {
   const std::size_t bytes =
       sizeof(TopkShared) + static_cast<std::size_t>(arguments.topk) * sizeof(std::int32_t);
-  return launch_rows<short_topk_kernel<kThreads, kValues>>(arguments, kThreads, 1, bytes, stream);
+  return launch_rows<short_topk_kernel<kThreads, kValues>>(arguments, kThreads, arguments.rows, 1,
+                                                           bytes, stream);
 }
 
-template <int kThreads, int kValues>
+template <int kThreads, int kValues, SpreadRows kRows>
 cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
   const std::size_t bytes =
       sizeof(SpreadShared) +
       std::min<std::size_t>(arguments.topk, kThreads * kValues) * sizeof(std::int32_t);
-  return launch_rows<spread_topk_kernel<kThreads, kValues>>(arguments, kThreads, cluster, bytes,
-                                                            stream);
+  const int clusters =
+      kRows == SpreadRows::kSegments ? arguments.rows * arguments.segments : arguments.rows;
+  return launch_rows<spread_topk_kernel<kThreads, kValues, kRows>>(arguments, kThreads, clusters,
+                                                                   cluster, bytes, stream);
 }
 
 }  // namespace dsaperf::kernels::sm90

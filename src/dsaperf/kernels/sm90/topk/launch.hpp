@@ -19,6 +19,18 @@ struct TopkArguments {
   std::int32_t capacity;
   std::int32_t window;  // positions that the bitmap holds; a multiple of 128
   std::int32_t rows_per_end;
+  // Rows in segments (SpreadRows): the topk of each, from which those of the row are selected.
+  std::int32_t segments = 1;                // of a row
+  std::int32_t segment_columns = 0;         // a multiple of 4, at least topk
+  float* segment_scores = nullptr;          // [rows, segments * topk]
+  std::int32_t* segment_indices = nullptr;  // alike: positions in the row
+};
+
+// What a cluster of the spread kernel selects from.
+enum class SpreadRows {
+  kWhole,     // a row
+  kSegments,  // a segment of a row; scores and positions are left for kSelected
+  kSelected   // what the segments of a row left
 };
 
 // Rows of any length. kThreads: 256, 512 or 1024.
@@ -29,8 +41,9 @@ cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_
 template <int kThreads, int kValues>
 cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream);
 
-// Rows of at most cluster * kThreads * kValues columns, each spread over a cluster: 1, 2, 4, 8, 16.
-template <int kThreads, int kValues>
+// Rows (segments, what is left of rows) of at most cluster * kThreads * kValues columns, each
+// spread over a cluster: 1, 2, 4, 8, 16.
+template <int kThreads, int kValues, SpreadRows kRows = SpreadRows::kWhole>
 cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream);
 
 }  // namespace dsaperf::kernels::sm90

@@ -46,4 +46,18 @@ TopkPlan plan_topk(std::int64_t rows, std::int64_t columns, int topk, int sm_cou
   return plan;
 }
 
+std::optional<TopkPlan> plan_segments(std::int64_t columns) {
+  constexpr std::int64_t kMostSegments = 16;  // 16 x 4096 positions: what one cluster selects from
+  TopkPlan plan{.threads = 1024, .in_registers = 16, .spread = true};
+  const std::int64_t of_cta = std::int64_t{plan.threads} * plan.in_registers;
+  if (columns <= 16 * of_cta) return std::nullopt;
+  for (plan.cluster = 4; plan.cluster <= 16; plan.cluster *= 2) {
+    const std::int64_t segments = (columns + plan.cluster * of_cta - 1) / (plan.cluster * of_cta);
+    if (segments > kMostSegments) continue;
+    plan.segments = static_cast<int>(segments);
+    return plan;
+  }
+  return std::nullopt;
+}
+
 }  // namespace dsaperf::kernels::sm90

@@ -19,6 +19,10 @@
 // threshold and equal it, and writes those that are taken where those of the CTAs before it end:
 // ascending, as the positions of a CTA follow those of the one before.
 //
+// Rows that no cluster can hold are cut into segments: each leaves its topk largest, with
+// positions, and a second launch selects from what is left of a row, which stands in the order of
+// positions.
+//
 //   bound by  latency: launch, one load, per round two cluster barriers and two hops
 //   smem      60 KB, and 4 bytes an element that a CTA may write
 //   limits    columns <= cluster * kThreads * kValues; cluster a power of two up to 16
@@ -138,7 +142,61 @@ __device__ Range find_threshold_in_cluster(Range left, const ClusterPlace& place
   return rank_finalists<kThreads>(left, shared.select, gathered_keys);
 }
 
-template <int kThreads, int kValues>
+// The elements that a cluster selects from, and where the positions of those selected go.
+struct SpreadRow {
+  const float* scores;
+  std::int32_t length;
+  std::int32_t* out;
+  float* out_scores;              // of a segment
+  const std::int32_t* positions;  // of what segments left
+  std::int32_t first;             // position of the segment in its row
+};
+
+template <SpreadRows kRows>
+__device__ SpreadRow spread_row(const TopkArguments& a, int index) {
+  const int row = kRows == SpreadRows::kSegments ? index / a.segments : index;
+  const int begin = a.start == nullptr ? 0 : max(min(a.start[row], a.columns), 0);
+  const int length = max(end_of_row(a, row) - begin, 0);
+  const float* scores = a.scores + row * a.scores_stride + begin;
+  const auto left_by_segments = static_cast<std::int64_t>(row) * a.segments * a.topk;
+  if constexpr (kRows == SpreadRows::kSegments) {
+    const int segment = index - row * a.segments;
+    const int first = segment * a.segment_columns;
+    const std::int64_t left = left_by_segments + segment * a.topk;
+    return {scores + first,
+            max(min(length - first, a.segment_columns), 0),
+            a.segment_indices + left,
+            a.segment_scores + left,
+            nullptr,
+            first};
+  }
+  std::int32_t* out = a.indices + row * a.indices_stride;
+  if constexpr (kRows == SpreadRows::kSelected) {
+    // All segments but the last that has any have topk at least: what they left has no gaps.
+    const int whole = length / a.segment_columns;
+    const int left = whole * a.topk + min(length - whole * a.segment_columns, a.topk);
+    return {a.segment_scores + left_by_segments,  left, out, nullptr,
+            a.segment_indices + left_by_segments, 0};
+  }
+  return {scores, length, out, nullptr, nullptr, 0};
+}
+
+// Writes count elements of a row: element_of(i) names the i-th.
+template <SpreadRows kRows, int kThreads, class ElementOf>
+__device__ void write_selected(const SpreadRow& row, std::uint32_t before, std::uint32_t count,
+                               ElementOf element_of) {
+  for (std::uint32_t i = threadIdx.x; i < count; i += kThreads) {
+    const std::int32_t element = element_of(i);
+    if constexpr (kRows == SpreadRows::kSelected) {
+      row.out[before + i] = row.positions[element];
+    } else {
+      row.out[before + i] = row.first + element;
+    }
+    if constexpr (kRows == SpreadRows::kSegments) row.out_scores[before + i] = row.scores[element];
+  }
+}
+
+template <int kThreads, int kValues, SpreadRows kRows = SpreadRows::kWhole>
 __global__ void __launch_bounds__(kThreads, 1)
     spread_topk_kernel(const __grid_constant__ TopkArguments a) {
   static_assert(kTopkMostCluster <= 32);
@@ -146,7 +204,6 @@ __global__ void __launch_bounds__(kThreads, 1)
   auto& shared = *reinterpret_cast<SpreadShared*>(dynamic_shared);
   auto* staged = reinterpret_cast<std::int32_t*>(dynamic_shared + sizeof(SpreadShared));
   const ClusterPlace place{ptx::cluster_rank(), ptx::cluster_size()};
-  const int row = static_cast<int>(blockIdx.x / place.size);
   const int thread = static_cast<int>(threadIdx.x);
   clear_bins<kThreads>(shared);
   if (thread == 0) {
@@ -156,19 +213,20 @@ __global__ void __launch_bounds__(kThreads, 1)
   ptx::launch_next_grid();
   ptx::wait_for_previous_grid();
 
-  const int begin = a.start == nullptr ? 0 : max(min(a.start[row], a.columns), 0);
-  const int length = max(end_of_row(a, row) - begin, 0);
-  std::int32_t* out = a.indices + row * a.indices_stride;
-  if (length <= a.topk) {  // the whole cluster agrees: nobody waits for another
+  const SpreadRow row = spread_row<kRows>(a, static_cast<int>(blockIdx.x / place.size));
+  if (row.length <= a.topk) {  // the whole cluster agrees: nobody waits for another
     if (place.rank == 0) {
-      for (int i = thread; i < a.topk; i += kThreads) out[i] = i < length ? i : -1;
+      write_selected<kRows, kThreads>(row, 0, row.length, [](std::uint32_t i) { return i; });
+      if constexpr (kRows != SpreadRows::kSegments) {
+        for (int i = row.length + thread; i < a.topk; i += kThreads) row.out[i] = -1;
+      }
     }
     return;
   }
 
   float values[kValues];
   const int first = (static_cast<int>(place.rank) * kThreads + thread) * kValues;
-  load_scores(a.scores + row * a.scores_stride + begin, first, length, values);
+  load_scores(row.scores, first, row.length, values);
   std::uint32_t keys[kValues];
 #pragma unroll
   for (int i = 0; i < kValues; ++i) keys[i] = key_of(values[i]);
@@ -185,7 +243,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t before = lane < place.rank ? shared.marked[lane] : 0;
   const std::uint32_t equal_before = __reduce_add_sync(~0u, before >> 16);
-  out += __reduce_add_sync(~0u, before & 0xffff) + min(equal_before, left.need);
+  const std::uint32_t out_before =
+      __reduce_add_sync(~0u, before & 0xffff) + min(equal_before, left.need);
   // Of the elements equal to the threshold, those before this CTA's, before this thread's, and with
   // this CTA's, as far as they are wanted.
   const auto wanted = [&](std::uint32_t equal) { return min(equal_before + equal, left.need); };
@@ -194,7 +253,8 @@ __global__ void __launch_bounds__(kThreads, 1)
                            staged + (sum.before & 0xffff) + of_thread - wanted(0));
   __syncthreads();
   const std::uint32_t count = (sum.total & 0xffff) + wanted(sum.total >> 16) - wanted(0);
-  for (std::uint32_t i = threadIdx.x; i < count; i += kThreads) out[i] = staged[i];
+  write_selected<kRows, kThreads>(row, out_before, count,
+                                  [&](std::uint32_t i) { return staged[i]; });
 }
 
 }  // namespace dsaperf::kernels::sm90
