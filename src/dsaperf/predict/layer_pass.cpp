@@ -22,10 +22,7 @@ void add(LayerLatency& total, const LayerLatency& part, double weight) {
   total.high = sum(total.high, part.high);
   total.time.value += weight * part.time.value;
   total.source = first ? part.source : std::max(total.source, part.source);
-  for (const auto& warning : part.warnings) {
-    if (std::find(total.warnings.begin(), total.warnings.end(), warning) == total.warnings.end())
-      total.warnings.push_back(warning);
-  }
+  total.warnings.add(part.warnings);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/testing/fixtures.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -129,6 +130,20 @@ TEST_F(LayerPassTest, NoStageIsBelowItsBoundAndTheyAddUp) {
     }
     EXPECT_NEAR(sum, answer->time.value, 1e-6 * sum);
   }
+}
+
+TEST(WarningsTest, SayEverySentenceOnce) {
+  Warnings warnings;
+  EXPECT_TRUE(warnings.empty());
+  warnings.add("rows of vllm");
+  warnings.add("rows of vllm");
+  const auto before = warnings;
+  Warnings others;
+  others.add("defects");
+  others.add("rows of vllm");
+  warnings.add(others);
+  EXPECT_THAT(warnings.all(), ::testing::ElementsAre("rows of vllm", "defects"));
+  EXPECT_THAT(before.all(), ::testing::ElementsAre("rows of vllm"));
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace dsaperf::predict {
 
 std::string_view name(Source source) {
@@ -18,6 +21,21 @@ std::string_view name(Source source) {
       break;
   }
   return "bound";
+}
+
+void Warnings::add(std::string text) {
+  const auto known = all();
+  if (std::find(known.begin(), known.end(), text) != known.end()) return;
+  std::vector<std::string> more(known.begin(), known.end());
+  more.push_back(std::move(text));
+  texts_ = std::make_shared<const std::vector<std::string>>(std::move(more));
+}
+
+void Warnings::add(const Warnings& others) {
+  if (empty())
+    texts_ = others.texts_;
+  else if (texts_ != others.texts_)
+    for (const auto& text : others) add(text);
 }
 
 LayerSizes known_sizes(std::string_view architecture) {

@@ -4,7 +4,9 @@
 #include "dsaperf/perfdb/dsa_table.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,11 +65,29 @@ struct LayerShape {
   std::int64_t longest_total = 0;
 };
 
+// Sentences for people, each once. Copies share them: an answer that comes with the same ones as
+// the answer before allocates nothing.
+class Warnings {
+ public:
+  void add(std::string text);
+  void add(const Warnings& others);
+
+  bool empty() const { return texts_ == nullptr; }
+  std::span<const std::string> all() const {
+    return empty() ? std::span<const std::string>() : *texts_;
+  }
+  auto begin() const { return all().begin(); }
+  auto end() const { return all().end(); }
+
+ private:
+  std::shared_ptr<const std::vector<std::string>> texts_;  // never empty
+};
+
 struct LayerLatency {
   Micros time;
   std::optional<Micros> low, high;  // 90 % interval, where the method states one
   Source source = Source::kBound;
-  std::vector<std::string> warnings;
+  Warnings warnings;
 };
 
 }  // namespace dsaperf::predict

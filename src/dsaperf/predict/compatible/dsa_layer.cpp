@@ -326,7 +326,7 @@ Result<LayerLatency> DsaLayer::at(const LayerShape& shape) const {
                       .source = source_of(full.found),
                       .warnings = {}};
   if (shape.full_layer_share < 1 && shared == nullptr) {
-    answer.warnings.emplace_back(
+    answer.warnings.add(
         "no rows of layers that share a selection: all layers counted as full ones");
   } else if (shared != nullptr) {
     DSAPERF_TRY_ASSIGN(const auto rest, ask(*shared, point));

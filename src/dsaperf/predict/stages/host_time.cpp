@@ -62,9 +62,10 @@ double host_floor(const Setting& setting, const std::vector<Observation>& observ
   constexpr double kIdle = 8;  // latency over the usual time of the kernels
   constexpr double kShortestMs = 0.4;
   const auto list = terms(setting.phase, setting.regime);
+  const SettingTerms of_setting(setting);
   std::vector<double> idle;
   for (const auto& o : observations) {
-    const auto values = term_values(setting, o.sizes);
+    const auto values = of_setting.values(o.sizes);
     double usual = 0;
     for (std::size_t i = 0; i < list.size(); ++i) usual += values[i] * list[i].usual;
     if (o.latency_ms > kIdle * usual) idle.push_back(o.latency_ms);

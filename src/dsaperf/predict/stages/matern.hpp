@@ -1,14 +1,16 @@
 #pragma once
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
 
 namespace dsaperf::predict::stages {
 
+// Always inlined: a clone of a loop for other processors (vector_clones.hpp) calls nothing else,
+// not even std::bit_cast.
+
 // e^-x for x >= 0 to 1e-12, without a branch or a call, so that loops over it become vectors.
 // Beyond x = 700 it stays at e^-700.
-inline double exp_minus(double x) {
+[[gnu::always_inline]] inline double exp_minus(double x) {
   constexpr double kLog2E = 1.4426950408889634;
   constexpr double kLn2 = 0.6931471805599453;
   constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
@@ -28,12 +30,12 @@ inline double exp_minus(double x) {
   p = p * r + 1;
   p = p * r + 1;
   // The integer sits in the low bits of `shifted`; moved to the exponent's place it is 2^whole.
-  const auto bits = std::bit_cast<std::uint64_t>(shifted) << 52U;
-  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(p) + bits);
+  const auto bits = __builtin_bit_cast(std::uint64_t, shifted) << 52U;
+  return __builtin_bit_cast(double, __builtin_bit_cast(std::uint64_t, p) + bits);
 }
 
 // Matern 5/2 at a squared distance in lengths.
-inline double matern52(double squared) {
+[[gnu::always_inline]] inline double matern52(double squared) {
   const double a = std::sqrt(5 * squared);
   return (1 + a + a * a / 3) * exp_minus(a);
 }

@@ -123,22 +123,15 @@ Posterior NearestProcess::posterior(const Coordinates& point, const Local& local
   const double signal = hyper_.signal * hyper_.signal;
   const double noise = hyper_.noise * hyper_.noise;
   const std::size_t n = local.on.size();
-  if (n == 0) return {.mean = 0, .variance = prior_ + noise, .nearest = 0, .distance = 0};
+  if (n == 0) return {.mean = 0, .variance = prior_ + noise};
   const auto here = scaled(point);
   std::array<double, kMaxNeighbours> k{};
   double mean = 0;
   double explained = 0;
-  double nearest = INFINITY;
-  std::size_t nearest_index = 0;
   const double* row = local.factor.data();
   for (std::size_t i = 0; i < n; ++i) {
     const auto& there = scaled_[local.on[i]];
-    const double squared = squared_distance(here, there);
-    if (squared < nearest) {
-      nearest = squared;
-      nearest_index = local.on[i];
-    }
-    double value = signal * agreement(here, there) * matern52(squared);
+    double value = signal * agreement(here, there) * matern52(squared_distance(here, there));
     for (std::size_t j = 0; j < i; ++j) value -= row[j] * k[j];
     value /= row[i];
     k[i] = value;
@@ -146,10 +139,7 @@ Posterior NearestProcess::posterior(const Coordinates& point, const Local& local
     explained += value * value;
     row += i + 1;
   }
-  return {.mean = mean,
-          .variance = std::max(prior_ - explained, 0.0) + noise,
-          .nearest = nearest_index,
-          .distance = std::sqrt(nearest)};
+  return {.mean = mean, .variance = std::max(prior_ - explained, 0.0) + noise};
 }
 
 }  // namespace dsaperf::predict::stages

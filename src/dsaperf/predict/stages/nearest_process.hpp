@@ -31,8 +31,6 @@ struct Hyperparameters {
 struct Posterior {
   double mean = 0;
   double variance = 0;
-  std::size_t nearest = 0;  // index of the nearest observation
-  double distance = 0;      // to it, in length scales
 };
 
 // A Gaussian process with a Matern 5/2 kernel, conditioned on the observations nearest to the point

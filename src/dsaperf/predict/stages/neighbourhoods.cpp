@@ -14,16 +14,35 @@ namespace dsaperf::predict::stages {
 namespace {
 
 constexpr std::size_t kMost = Neighbourhoods::kMost;
+constexpr double kFarAway = 1e9;  // of observations that a leaf does not have
+
+// GCC and Clang make of it what the processor has.
+using Four [[gnu::vector_size(4 * sizeof(double))]] = double;
+constexpr std::size_t kVectors = kMost / 4;
+
+// Rows of the whitening matrix, of which four vectors are worked on at a time: a band. Each is as
+// long as its last row, and column follows column.
+constexpr std::size_t kBand = 16;
+constexpr std::size_t kBands = kMost / kBand;
+constexpr std::size_t kWhitening = kBand * kBand * kBands * (kBands + 1) / 2;
+static_assert(kMost % kBand == 0);
+
+// Coordinates of observations, axis by axis.
+using Columns = std::array<std::array<Four, kVectors>, kMaxCoordinates>;
+
+std::size_t whitening_at(std::size_t row, std::size_t column) {
+  const std::size_t band = row / kBand;
+  return kBand * (kBand * band * (band + 1) / 2 + column) + row % kBand;
+}
 
 }  // namespace
 
 // Columns, so that loops over the observations become vectors; unused ones lie far away and have
 // no weight.
 struct Neighbourhoods::Leaf {
-  std::array<std::array<double, kMost>, kMaxCoordinates> x{};  // in lengths
-  std::array<double, kMost> alpha{};                           // covariance^-1 * observed
-  std::array<double, kMost * kMost> whitening{};  // inverse of its Cholesky factor, by columns
-  std::array<std::uint32_t, kMost> on{};
+  Columns x{};                                    // in lengths
+  alignas(32) std::array<double, kMost> alpha{};  // covariance^-1 * observed
+  std::array<Four, kWhitening / 4> whitening{};   // inverse of its Cholesky factor
 };
 
 void Neighbourhoods::LeafDeleter::operator()(Leaf* leaf) const {
@@ -32,45 +51,60 @@ void Neighbourhoods::LeafDeleter::operator()(Leaf* leaf) const {
 
 namespace {
 
-// Matern covariances with signal 1, how much they agree, and squared distances.
+// By observation: squared distances, how much they agree, and Matern covariances with signal 1.
 struct Row {
-  alignas(32) std::array<double, kMost> squared;
-  alignas(32) std::array<double, kMost> agree;
-  alignas(32) std::array<double, kMost> plain;
+  alignas(Four) double squared[kMost];
+  alignas(Four) double agree[kMost];
+  alignas(Four) double plain[kMost];
 };
 
-DSAPERF_VECTOR_CLONES
-void covariances(const double* columns, const double* point, const double* step_squared, Row& row) {
-  for (std::size_t j = 0; j < kMost; ++j) {
-    row.squared[j] = 0;
-    row.agree[j] = 1;
-  }
-  for (std::size_t a = 0; a < kMaxCoordinates; ++a) {
-    const double* x = columns + a * kMost;
-    const double here = point[a];
-    const double step = a < kStepAxes ? step_squared[a] : 0;
-    for (std::size_t j = 0; j < kMost; ++j) {
-      const double d = x[j] - here;
-      row.squared[j] += d * d;
-      row.agree[j] += d == 0 ? step : 0;
+// Of the first axes of the coordinates; the others are 0 everywhere.
+template <std::size_t kAxes>
+[[gnu::always_inline]] inline void distances(const Four* columns, const double* point,
+                                             const double* step_squared, Row& row) {
+  for (std::size_t j = 0; j < kVectors; ++j) {
+    Four squared{};
+    Four agree = {1, 1, 1, 1};
+    for (std::size_t a = 0; a < kAxes; ++a) {
+      const Four d = columns[a * kVectors + j] - point[a];
+      squared += d * d;
+      if (a < kStepAxes) agree += d == 0 ? Four{} + step_squared[a] : Four{};
     }
+    __builtin_memcpy(&row.squared[4 * j], &squared, sizeof squared);
+    __builtin_memcpy(&row.agree[4 * j], &agree, sizeof agree);
   }
+}
+
+DSAPERF_VECTOR_CLONES
+void covariances(const Four* columns, const double* point, const double* step_squared,
+                 std::size_t axes, Row& row) {
+  if (axes <= 3)
+    distances<3>(columns, point, step_squared, row);
+  else
+    distances<kMaxCoordinates>(columns, point, step_squared, row);
   for (std::size_t j = 0; j < kMost; ++j) row.plain[j] = matern52(row.squared[j]);
 }
 
-// |whitening * k|^2: how much of the variance the observations explain.
+// |whitening * k|^2: how much of the variance the observations explain. A band's sums stay in
+// registers.
 DSAPERF_VECTOR_CLONES
-double explained(const double* whitening, const double* k) {
-  alignas(32) std::array<double, kMost> v{};
-  for (std::size_t j = 0; j < kMost; ++j) {
-    const double* column = whitening + j * kMost;
-    const double scale = k[j];
-    // From the vector that holds the diagonal; above it the factor is zero.
-    for (std::size_t i = j & ~std::size_t{7}; i < kMost; ++i) v[i] += column[i] * scale;
+double explained(const Four* whitening, const double* k) {
+  Four squares{};
+  for (std::size_t band = 0; band < kBands; ++band) {
+    Four a{};
+    Four b{};
+    Four c{};
+    Four d{};
+    for (std::size_t j = 0; j < (band + 1) * kBand; ++j) {
+      a += whitening[0] * k[j];
+      b += whitening[1] * k[j];
+      c += whitening[2] * k[j];
+      d += whitening[3] * k[j];
+      whitening += 4;
+    }
+    squares += a * a + b * b + c * c + d * d;
   }
-  double sum = 0;
-  for (std::size_t i = 0; i < kMost; ++i) sum += v[i] * v[i];
-  return sum;
+  return (squares[0] + squares[1]) + (squares[2] + squares[3]);
 }
 
 }  // namespace
@@ -79,6 +113,9 @@ Neighbourhoods::Neighbourhoods(const NearestProcess& process) {
   const auto& hyper = process.hyper();
   for (std::size_t a = 0; a < kStepAxes; ++a) {
     step_squared_[a] = hyper.length[a] > 0 ? hyper.step[a] * hyper.step[a] : 0;
+  }
+  for (std::size_t a = 0; a < kMaxCoordinates; ++a) {
+    if (hyper.length[a] > 0) axes_ = a + 1;
   }
   std::vector<std::uint32_t> order(process.size());
   std::iota(order.begin(), order.end(), 0U);
@@ -151,11 +188,11 @@ const Neighbourhoods::Leaf& Neighbourhoods::leaf_of(const NearestProcess& proces
   using Matrix = Eigen::MatrixXd;
   Matrix covariance(static_cast<Eigen::Index>(n), static_cast<Eigen::Index>(n));
   Eigen::VectorXd y(static_cast<Eigen::Index>(n));
-  for (auto& column : leaf.x) column.fill(1e9);
+  for (auto& column : leaf.x) column.fill(Four{} + kFarAway);
   for (std::size_t i = 0; i < n; ++i) {
-    leaf.on[i] = on[i];
     y[static_cast<Eigen::Index>(i)] = process.observed()[on[i]];
-    for (std::size_t a = 0; a < kMaxCoordinates; ++a) leaf.x[a][i] = process.scaled_at(on[i])[a];
+    for (std::size_t a = 0; a < kMaxCoordinates; ++a)
+      leaf.x[a][i / 4][i % 4] = process.scaled_at(on[i])[a];
     for (std::size_t j = 0; j <= i; ++j) {
       covariance(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(j)) =
           process.covariance(on[i], on[j]);
@@ -168,7 +205,8 @@ const Neighbourhoods::Leaf& Neighbourhoods::leaf_of(const NearestProcess& proces
   for (std::size_t j = 0; j < n; ++j) {
     leaf.alpha[j] = alpha[static_cast<Eigen::Index>(j)];
     for (std::size_t i = j; i < n; ++i) {
-      leaf.whitening[j * kMost + i] =
+      const auto at = whitening_at(i, j);
+      leaf.whitening[at / 4][at % 4] =
           whitening(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(j));
     }
   }
@@ -179,22 +217,21 @@ Posterior Neighbourhoods::at(const NearestProcess& process, const Coordinates& p
   const auto scaled = process.scaled(point);
   const auto& leaf = leaf_of(process, scaled);
   Row row;  // NOLINT(cppcoreguidelines-pro-type-member-init): written whole
-  covariances(leaf.x[0].data(), scaled.data(), step_squared_.data(), row);
+  covariances(leaf.x[0].data(), scaled.data(), step_squared_.data(), axes_, row);
   const double signal = process.hyper().signal * process.hyper().signal;
   const double noise = process.hyper().noise * process.hyper().noise;
   alignas(32) std::array<double, kMost> k;  // NOLINT(cppcoreguidelines-pro-type-member-init)
-  double mean = 0;
-  std::size_t nearest = 0;
-  for (std::size_t j = 0; j < kMost; ++j) {
-    k[j] = signal * row.agree[j] * row.plain[j];
-    mean += k[j] * leaf.alpha[j];
-    if (row.squared[j] < row.squared[nearest]) nearest = j;
+  // Each sum waits for its own last addition alone.
+  std::array<double, 4> mean{};
+  for (std::size_t j = 0; j < kMost; j += mean.size()) {
+    for (std::size_t i = 0; i < mean.size(); ++i) {
+      k[j + i] = signal * row.agree[j + i] * row.plain[j + i];
+      mean[i] += k[j + i] * leaf.alpha[j + i];
+    }
   }
-  const double prior = process.prior_variance();
-  return {.mean = mean,
-          .variance = std::max(prior - explained(leaf.whitening.data(), k.data()), 0.0) + noise,
-          .nearest = leaf.on[nearest],
-          .distance = std::sqrt(row.squared[nearest])};
+  const double unknown = process.prior_variance() - explained(leaf.whitening.data(), k.data());
+  return {.mean = (mean[0] + mean[1]) + (mean[2] + mean[3]),
+          .variance = std::max(unknown, 0.0) + noise};
 }
 
 Neighbourhoods::MeanParts Neighbourhoods::mean_parts(const NearestProcess& process,
@@ -202,14 +239,14 @@ Neighbourhoods::MeanParts Neighbourhoods::mean_parts(const NearestProcess& proce
   const auto scaled = process.scaled(point);
   const auto& leaf = leaf_of(process, scaled);
   Row row;  // NOLINT(cppcoreguidelines-pro-type-member-init): written whole
-  covariances(leaf.x[0].data(), scaled.data(), step_squared_.data(), row);
+  covariances(leaf.x[0].data(), scaled.data(), step_squared_.data(), axes_, row);
   const double signal = process.hyper().signal * process.hyper().signal;
   MeanParts parts;
   for (std::size_t j = 0; j < kMost; ++j) {
     const double k = signal * row.plain[j] * leaf.alpha[j];
     parts.smooth += k;
     for (std::size_t a = 0; a < kStepAxes; ++a) {
-      if (leaf.x[a][j] == scaled[a]) parts.step[a] += k * step_squared_[a];
+      if (leaf.x[a][j / 4][j % 4] == scaled[a]) parts.step[a] += k * step_squared_[a];
     }
   }
   return parts;

@@ -49,6 +49,7 @@ class Neighbourhoods {
   std::vector<Node> nodes_;
   std::vector<Coordinates> centres_;  // of leaves, in lengths
   std::array<double, kStepAxes> step_squared_{};
+  std::size_t axes_ = 0;  // coordinates that have a length
   mutable std::vector<LeafPointer> leaves_;
 };
 

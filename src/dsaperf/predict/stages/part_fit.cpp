@@ -71,7 +71,8 @@ class Fit {
         likelihood_(axes_, at_, remainders_) {
     for (const auto& o : observations_) at_.push_back(coordinates(setting, o.sizes));
     values_.reserve(observations_.size());
-    for (const auto& o : observations_) values_.push_back(term_values(setting, o.sizes));
+    const SettingTerms terms(setting);
+    for (const auto& o : observations_) values_.push_back(terms.values(o.sizes));
     remainders_ = remainders(plain_.weights());
     choose_points();
     refit_without_slices();

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 #include <utility>
 
 namespace dsaperf::predict::stages {
@@ -17,15 +16,14 @@ std::vector<TermValues> values_of(const Setting& setting,
                                   const std::vector<Observation>& observations) {
   std::vector<TermValues> values;
   values.reserve(observations.size());
-  for (const auto& observation : observations)
-    values.push_back(term_values(setting, observation.sizes));
+  const SettingTerms terms(setting);
+  for (const auto& observation : observations) values.push_back(terms.values(observation.sizes));
   return values;
 }
 
-double stage_time(const Setting& setting, const Sizes& sizes, const TermValues& values,
+double stage_time(const Setting& setting, const Sizes& sizes, double kernels_ms,
                   const StageWeights& weights, double floor) {
-  return std::max(
-      with_host_time(weights.host_ms(setting, sizes, floor), weights.kernels_ms(values)), 1e-9);
+  return std::max(with_host_time(weights.host_ms(setting, sizes, floor), kernels_ms), 1e-9);
 }
 
 // What the stage model leaves, in log. A model of nothing (all weights 0) leaves everything.
@@ -35,7 +33,8 @@ std::vector<double> remainders(const Setting& setting, const std::vector<Observa
   std::vector<double> out(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto& o = observations[i];
-    out[i] = std::log(o.latency_ms / stage_time(setting, o.sizes, values[i], weights, floor));
+    out[i] = std::log(o.latency_ms /
+                      stage_time(setting, o.sizes, weights.kernels_ms(values[i]), weights, floor));
   }
   return out;
 }
@@ -95,17 +94,24 @@ PartModel::PartModel(Setting setting, std::vector<Observation> observations,
       weights_(parameters_.weights.terms.empty()
                    ? fit_weights(setting_, observations_, values_, parameters_.host_floor_ms)
                    : parameters_.weights),
+      kernels_(SettingTerms(setting_), weights_.terms),
       process_(coordinates_of(setting_, observations_),
                remainders(setting_, observations_, values_, weights_, parameters_.host_floor_ms),
                parameters_.hyper, neighbours()),
+      rows_(observations_),
       neighbourhoods_(process_),
       grid_(sizes_of(observations_)) {
   prepare_grid();
 }
 
-double PartModel::stage_ms(const Setting& setting, const Sizes& sizes,
-                           const StageWeights& weights) const {
-  return stage_time(setting, sizes, term_values(setting, sizes), weights,
+double PartModel::stage_ms(const Sizes& sizes) const {
+  return stage_time(setting_, sizes, kernels_.ms(sizes), weights_, parameters_.host_floor_ms);
+}
+
+double PartModel::stage_ms_in(const Setting& other, const Sizes& sizes) const {
+  if (!elsewhere_ || elsewhere_->setting != other)
+    elsewhere_ = {.setting = other, .kernels = {SettingTerms(other), weights_.terms}};
+  return stage_time(other, sizes, elsewhere_->kernels.ms(sizes), weights_,
                     parameters_.host_floor_ms);
 }
 
@@ -123,8 +129,7 @@ PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms,
           .low_ms = latency_ms / spread,
           .high_ms = latency_ms * spread,
           .stage_ms = stage_ms,
-          .relative_variance = relative,
-          .nearest = posterior.nearest};
+          .relative_variance = relative};
 }
 
 void PartModel::prepare_grid() {
@@ -158,35 +163,36 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
   std::array<double, kStepAxes> shares_value{};
   for (std::size_t a = 0; a < kStepAxes; ++a)
     shares_value[a] = cell.on_line[decode && a == 2 ? 3 : a] ? 1 : 0;
-  double mean = 0;
+  Neighbourhoods::MeanParts parts;
   for (std::size_t c = 0; c < cell.corners; ++c) {
     auto& node = smoothed_[cell.row[c]];
     if (!node.known) {
       node.parts = neighbourhoods_.mean_parts(process_, process_.at()[cell.row[c]]);
       node.known = true;
     }
-    double value = node.parts.smooth;
-    for (std::size_t a = 0; a < kStepAxes; ++a) value += shares_value[a] * node.parts.step[a];
-    mean += cell.weight[c] * value;
+    parts.smooth += cell.weight[c] * node.parts.smooth;
+    for (std::size_t a = 0; a < kStepAxes; ++a)
+      parts.step[a] += cell.weight[c] * node.parts.step[a];
   }
+  double mean = parts.smooth;
+  for (std::size_t a = 0; a < kStepAxes; ++a) mean += shares_value[a] * parts.step[a];
   double variance = parameters_.hyper.noise * parameters_.hyper.noise;
   for (std::size_t a = 0; a < PartGrid::kAxes; ++a) {
     if (cell.on_line[a]) continue;
     variance += step_variance_[a] + cell.bend[a] * bend_variance_[a][cell.interval[a]];
   }
-  out = {.mean = mean, .variance = variance, .nearest = cell.row[0], .distance = 0};
+  out = {.mean = mean, .variance = variance};
   return true;
 }
 
 PartPrediction PartModel::at(const Sizes& sizes) const {
   Posterior posterior;
   if (!in_cell(sizes, posterior)) return at_neighbourhood(sizes);
-  return finish(posterior, this->stage_ms(setting_, sizes, weights_), sizes);
+  return finish(posterior, stage_ms(sizes), sizes);
 }
 
 PartPrediction PartModel::at_neighbourhood(const Sizes& sizes) const {
-  return finish(neighbourhoods_.at(process_, coordinates(setting_, sizes)),
-                this->stage_ms(setting_, sizes, weights_), sizes);
+  return finish(neighbourhoods_.at(process_, coordinates(setting_, sizes)), stage_ms(sizes), sizes);
 }
 
 PartPrediction PartModel::moved(PartPrediction p, const Sizes& sizes, const Setting& other,
@@ -194,7 +200,7 @@ PartPrediction PartModel::moved(PartPrediction p, const Sizes& sizes, const Sett
   // Of the change that the stages make; the host's is known by one number for all its work.
   constexpr double kDoubt = 0.25;
   constexpr double kHostDoubt = 0.5;
-  const double stage_ms = this->stage_ms(other, sizes, weights_);
+  const double stage_ms = stage_ms_in(other, sizes);
   const double ratio = stage_ms / p.stage_ms;
   const double own = std::log(p.high_ms / p.latency_ms);
   const double moved =
@@ -211,10 +217,10 @@ PartPrediction PartModel::without(std::size_t index) const {
   if (left_out_.empty()) left_out_.resize(observations_.size());
   auto& kept = left_out_[index];
   if (!kept) {
-    const double stage_ms = this->stage_ms(setting_, observations_[index].sizes, weights_);
-    const auto posterior = process_.posterior(coordinates(setting_, observations_[index].sizes),
-                                              [&](std::size_t i) { return i == index; });
-    kept = finish(posterior, stage_ms, observations_[index].sizes);
+    const auto& sizes = observations_[index].sizes;
+    const auto posterior =
+        process_.posterior(coordinates(setting_, sizes), [&](std::size_t i) { return i == index; });
+    kept = finish(posterior, stage_ms(sizes), sizes);
   }
   return *kept;
 }
@@ -230,17 +236,6 @@ double PartModel::squared_distance(const Sizes& sizes) const {
     nearest = std::min(nearest, squared);
   }
   return nearest;
-}
-
-std::optional<std::size_t> PartModel::find(const Sizes& z) const {
-  const auto order = [](const Sizes& s) {
-    return std::tuple(s.heads, s.batch, s.new_tokens, s.past_tokens);
-  };
-  const auto found = std::lower_bound(
-      observations_.begin(), observations_.end(), z,
-      [&](const Observation& o, const Sizes& s) { return order(o.sizes) < order(s); });
-  if (found == observations_.end() || order(found->sizes) != order(z)) return std::nullopt;
-  return static_cast<std::size_t>(found - observations_.begin());
 }
 
 std::vector<std::pair<std::size_t, double>> PartModel::nearest(const Sizes& sizes,
@@ -280,7 +275,9 @@ PartModel::Without::Without(const PartModel& part, std::function<bool(std::size_
 
 PartPrediction PartModel::Without::at(const Sizes& sizes,
                                       std::optional<std::size_t> left_out) const {
-  const double stage_ms = part_.stage_ms(part_.setting_, sizes, weights_);
+  const double kernels_ms = weights_.kernels_ms(term_values(part_.setting_, sizes));
+  const double stage_ms =
+      stage_time(part_.setting_, sizes, kernels_ms, weights_, part_.parameters_.host_floor_ms);
   const auto posterior = process_.posterior(coordinates(part_.setting_, sizes), [&](std::size_t i) {
     return i == left_out || (extent_ == Extent::kSlice && left_out_(i));
   });

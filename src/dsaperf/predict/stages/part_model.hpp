@@ -3,6 +3,7 @@
 #include "dsaperf/predict/stages/nearest_process.hpp"
 #include "dsaperf/predict/stages/neighbourhoods.hpp"
 #include "dsaperf/predict/stages/part_grid.hpp"
+#include "dsaperf/predict/stages/row_index.hpp"
 #include "dsaperf/predict/stages/stage_weights.hpp"
 #include "dsaperf/predict/stages/terms.hpp"
 
@@ -53,7 +54,6 @@ struct PartPrediction {
   double latency_ms = 0, low_ms = 0, high_ms = 0;
   double stage_ms = 0;           // of the stage model alone
   double relative_variance = 0;  // 0: measured here; 1: nothing near
-  std::size_t nearest = 0;       // observation
 };
 
 // The measurements of one kind of layer, kernel and regime, and the model of them:
@@ -77,7 +77,7 @@ class PartModel {
                             double host_floor_ms = 0);
 
   // Within a cell of measured rows the correction is interpolated between the smoothed ones at its
-  // corners (0.2 us); anywhere else the process answers from the neighbourhood (1 us). The first
+  // corners (0.2 us); anywhere else the process answers from the neighbourhood (0.6 us). The first
   // question near a row costs 100 us more. Not safe to use from several threads.
   PartPrediction at(const Sizes& sizes) const;
   // The process itself, everywhere: what at() approximates within cells.
@@ -89,7 +89,9 @@ class PartModel {
                        double doubt = 0) const;
   // The same without the measurement of exactly these sizes; `index` of it. Kept once computed.
   PartPrediction without(std::size_t index) const;
-  std::optional<std::size_t> find(const Sizes& sizes) const;
+  std::optional<std::size_t> find(const Sizes& sizes) const {
+    return rows_.find(observations_, sizes);
+  }
   // Milliseconds of each term at `sizes`, in the order of terms(); their sum is the kernels' time.
   std::vector<double> split(const Sizes& sizes, const Setting& other) const;
   std::vector<double> split(const Sizes& sizes) const { return split(sizes, setting_); }
@@ -133,15 +135,18 @@ class PartModel {
   PartPrediction finish(const Posterior& posterior, double stage_ms, const Sizes& sizes) const;
   bool in_cell(const Sizes& sizes, Posterior& out) const;
   void prepare_grid();
-  double stage_ms(const Setting& setting, const Sizes& sizes, const StageWeights& weights) const;
+  double stage_ms(const Sizes& sizes) const;
+  double stage_ms_in(const Setting& other, const Sizes& sizes) const;
 
   Setting setting_;
   std::vector<Observation> observations_;
   PartParameters parameters_;
   std::vector<TermValues> values_;  // terms of each observation
   StageWeights weights_;
+  TermSum kernels_;  // the terms by their weights
   NearestProcess process_;
 
+  RowIndex rows_;
   Neighbourhoods neighbourhoods_;
   PartGrid grid_;
   // By axis and interval between lines: what interpolation in its middle does not know of the
@@ -154,6 +159,11 @@ class PartModel {
   };
   mutable std::vector<Smoothed> smoothed_;                       // by observation
   mutable std::vector<std::optional<PartPrediction>> left_out_;  // by observation
+  struct Elsewhere {
+    Setting setting;
+    TermSum kernels;
+  };
+  mutable std::optional<Elsewhere> elsewhere_;  // asked for last: questions repeat it
 };
 
 // log2 of what latency depends on: heads, batch, new, past + 1, total, all tokens; in decode

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <random>
 
 namespace dsaperf::predict::stages {
 namespace {
@@ -77,6 +78,86 @@ TEST(TermsTest, GrowWithEverySize) {
           EXPECT_GE(after[i], before[i] * (1 - 1e-12)) << terms(phase, regime)[i].name;
         }
       }
+    }
+  }
+}
+
+// Terms of a quantity are added up in another order: a few roundings of positive addends.
+TEST(TermsTest, TheSumIsThatOfTheTermsByTheirWeights) {
+  std::mt19937_64 random(7);
+  std::uniform_real_distribution<double> octaves(0, 12);
+  const auto size = [&] { return std::floor(std::exp2(octaves(random))); };
+  for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+    for (const auto regime : {Regime::kDense, Regime::kSparse}) {
+      for (const bool own_indexer : {true, false}) {
+        const auto setting = *make_setting(card(), {.architecture = "GlmMoeDsaForCausalLM"}, phase,
+                                           regime, own_indexer);
+        const SettingTerms terms_of(setting);
+        StageWeights weights;
+        for (std::size_t i = 0; i < terms(phase, regime).size(); ++i)
+          weights.terms.push_back(i % 3 == 1 ? 0 : octaves(random));
+        const TermSum sum(terms_of, weights.terms);
+        for (int i = 0; i < 50; ++i) {
+          const Sizes sizes{
+              .heads = size(), .batch = size(), .new_tokens = size(), .past_tokens = size()};
+          const double due = weights.kernels_ms(terms_of.values(sizes));
+          EXPECT_NEAR(sum.ms(sizes), due, 1e-13 * due);
+        }
+      }
+    }
+  }
+}
+
+TEST(RowIndexTest, FindsEveryRowAndNothingElse) {
+  const auto rows = smooth_table(decode_setting());
+  const RowIndex index(rows);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(index.find(rows, rows[i].sizes), i);
+    auto beside = rows[i].sizes;
+    beside.past_tokens += 1;
+    EXPECT_EQ(index.find(rows, beside), std::nullopt);
+  }
+  const std::vector<Observation> none;
+  EXPECT_EQ(RowIndex(none).find(none, rows[0].sizes), std::nullopt);
+}
+
+// Both know all rows: what is inverted once and what is solved for the point are one posterior, but
+// for the conditioning of the covariance.
+TEST(NeighbourhoodsTest, AnswerAsTheProcessDoesFromTheSameRows) {
+  for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+    const bool decode = phase == perfdb::Phase::kGeneration;
+    const auto setting = *make_setting(card(), {.architecture = "DeepseekV32ForCausalLM"}, phase,
+                                       Regime::kSparse, true);
+    std::vector<Coordinates> at;
+    std::vector<double> observed;
+    for (const double heads : {8, 32, 128}) {
+      for (const double batch : {1, 4}) {
+        for (double past = 2048; past <= 1048576; past *= 2) {
+          const Sizes sizes{.heads = heads,
+                            .batch = batch,
+                            .new_tokens = decode ? 1.0 : 16.0,
+                            .past_tokens = past};
+          at.push_back(coordinates(setting, sizes));
+          observed.push_back(std::sin(std::log2(past)) / heads);
+        }
+      }
+    }
+    ASSERT_LE(at.size(), Neighbourhoods::kMost);
+    Hyperparameters hyper{.signal = 0.2, .noise = 0.01};
+    for (std::size_t a = 0; a < (decode ? 3U : 6U); ++a) {
+      hyper.length[a] = 2;
+      if (a < kStepAxes) hyper.step[a] = 0.3;
+    }
+    const NearestProcess process(at, observed, hyper, NearestProcess::kMaxNeighbours);
+    const Neighbourhoods neighbourhoods(process);
+    for (const double past : {2048.0, 3000.0, 700000.0, 4e6}) {
+      const auto point = coordinates(
+          setting,
+          {.heads = 16, .batch = 4, .new_tokens = decode ? 1.0 : 16.0, .past_tokens = past});
+      const auto due = process.posterior(point);
+      const auto answer = neighbourhoods.at(process, point);
+      EXPECT_NEAR(answer.mean, due.mean, 1e-10);
+      EXPECT_NEAR(answer.variance, due.variance, 1e-10);
     }
   }
 }

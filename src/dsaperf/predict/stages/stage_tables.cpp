@@ -25,7 +25,8 @@ constexpr std::size_t kShownNeighbours = 5;
 // A part with its model, and the range that was measured.
 struct Prepared {
   Part part;           // its observations move into the model
-  std::string origin;  // a warning that says whose rows they are, where the tables lack their own
+  std::string origin;  // whose rows they are, where the tables lack their own
+  Warnings warnings;   // what lint finds in them, and `origin`
   std::optional<PartModel> model;
   Sizes low{.heads = INFINITY, .batch = INFINITY, .new_tokens = INFINITY, .past_tokens = INFINITY};
   Sizes high;
@@ -76,16 +77,20 @@ constexpr double kOtherArchitecture = 0.2;
 constexpr double kOtherAttention = 0.2;
 constexpr double kSeveralTokens = 0.1;  // of decode, whose rows have one token a request
 
-// A part and how the question differs from its rows.
-struct Located {
-  Prepared* prepared = nullptr;
-  std::optional<Setting> setting;  // of the question, where it is not that of the rows
-  bool resized = false;  // moved by another topk or other index heads alone: the rows are its own
+// How a question differs from the rows that answer it.
+struct Moved {
+  Setting setting;       // of the question
+  bool resized = false;  // by another topk or other index heads alone: the rows are its own
   double doubt = 0;
   std::string text;
   std::string note;  // what the answer takes for granted
+};
 
-  const Setting& asked() const { return setting ? *setting : prepared->part.setting; }
+struct Located {
+  const Prepared* prepared = nullptr;
+  std::optional<Moved> moved;
+
+  const Setting& asked() const { return moved ? moved->setting : prepared->part.setting; }
 };
 
 // What the rows of a part say of themselves.
@@ -126,15 +131,15 @@ Answer own_answer(const Prepared& prepared, const Sizes& sizes) {
 
 Answer answer_of(const Located& located, const Sizes& sizes) {
   const auto& model = *located.prepared->model;
-  if (!located.setting) return own_answer(*located.prepared, sizes);
+  if (!located.moved) return own_answer(*located.prepared, sizes);
   auto from = model.at(sizes);
-  if (located.resized) {  // so that the size as it is changes nothing
+  if (located.moved->resized) {  // so that the size as it is changes nothing
     const auto own = own_answer(*located.prepared, sizes);
     from.latency_ms = own.ms;
     from.low_ms = own.low_ms;
     from.high_ms = own.high_ms;
   }
-  const auto p = model.moved(from, sizes, *located.setting, located.doubt);
+  const auto p = model.moved(from, sizes, located.moved->setting, located.moved->doubt);
   return {.ms = p.latency_ms,
           .low_ms = p.low_ms,
           .high_ms = p.high_ms,
@@ -206,6 +211,9 @@ struct StageTables::State {
     if (prepared.model) return;
     const auto parameters = store->of(prepared.part);
     prepared.part.defects = store->defects_of(prepared.part);
+    if (!prepared.part.defects.empty())
+      prepared.warnings.add("lint finds defects among the rows used: " + prepared.part.defects);
+    if (!prepared.origin.empty()) prepared.warnings.add(prepared.origin);
     prepared.model.emplace(prepared.part.setting, std::move(prepared.part.observations),
                            parameters);
   }
@@ -268,52 +276,55 @@ struct StageTables::State {
     // Another topk leaves the kernels as they were measured at these sizes: sparse ones go on to
     // select, all tokens if need be. Dense ones become sparse where tokens are left out.
     const auto regime = total <= std::min(topk, figures_of.topk) ? Regime::kDense : Regime::kSparse;
-    Located out;
-    DSAPERF_TRY_ASSIGN(out.prepared, find(known, shape.phase, sizes, regime, shares, out));
-    const auto& own = out.prepared->part.setting;
-    const bool several = shape.phase == Phase::kGeneration && sizes.new_tokens > 1 &&
-                         out.prepared->high.new_tokens <= 1;
+    auto& loaded = phase_parts(shape.phase);
+    if (!loaded) return tl::unexpected(loaded.error());
+    auto& nearest = known.nearest[static_cast<std::size_t>(shape.phase) * 4 +
+                                  static_cast<std::size_t>(regime) * 2 + (shares ? 1 : 0)];
+    if (!nearest) nearest = nearest_kind(*loaded, kind, regime, shares);
+    auto* prepared = choose(*nearest, sizes);
+    if (prepared == nullptr) {
+      return fail(Errc::kNotFound, "{} {} on {}: no {} rows{} {}", backend, version, system,
+                  perfdb::name(shape.phase), shares ? " of layers that share a selection" : "",
+                  regime == Regime::kSparse ? "beyond topk" : "up to topk");
+    }
+    Located out{.prepared = prepared, .moved = {}};
+    const bool several =
+        shape.phase == Phase::kGeneration && sizes.new_tokens > 1 && prepared->high.new_tokens <= 1;
     const bool other_rows =
-        !out.text.empty() || move != nullptr || kind.sizes.has_value() || several;
+        !nearest->text.empty() || move != nullptr || kind.sizes.has_value() || several;
     if (!other_rows && !resized) return out;
-    out.resized = !other_rows;
-    DSAPERF_TRY_ASSIGN(auto setting, make_setting(move != nullptr ? move->card : figures, kind,
-                                                  shape.phase, regime, own.own_indexer));
+    DSAPERF_TRY_ASSIGN(auto setting,
+                       make_setting(move != nullptr ? move->card : figures, kind, shape.phase,
+                                    regime, prepared->part.setting.own_indexer));
+    auto& moved = out.moved.emplace();
+    moved.resized = !other_rows;
+    moved.doubt = nearest->doubt;
     setting.topk = topk;
     setting.index_heads = index_heads;
     if (regime == Regime::kSparse && total <= topk) {
       setting.topk = total;
-      out.note = fmt::format(
+      moved.note = fmt::format(
           "topk {:.0f} selects all {:.0f} tokens: of the sparse kernels; a framework may take its "
           "dense ones there",
           topk, total);
     }
-    if (!out.text.empty()) out.text = "rows of " + out.text;
+    if (!nearest->text.empty()) moved.text = "rows of " + nearest->text;
     if (move != nullptr) {
-      out.doubt = std::hypot(out.doubt, move->doubt);
+      moved.doubt = std::hypot(moved.doubt, move->doubt);
       setting.host_launch = move->host_launch;
-      out.text = move->text + (out.text.empty() ? "" : ", " + out.text);
+      moved.text = move->text + (moved.text.empty() ? "" : ", " + moved.text);
     }
     if (several) {
-      out.doubt = std::hypot(out.doubt, kSeveralTokens);
-      out.text += fmt::format("{}rows of one token a request", out.text.empty() ? "" : ", ");
+      moved.doubt = std::hypot(moved.doubt, kSeveralTokens);
+      moved.text += fmt::format("{}rows of one token a request", moved.text.empty() ? "" : ", ");
     }
-    out.setting = setting;
+    moved.setting = setting;
     return out;
   }
 
   // Several kernels may serve one regime (small batches, large ones): the one measured nearest
-  // answers.
-  Result<Prepared*> find(KnownKind& known, Phase phase, const Sizes& sizes, Regime regime,
-                         bool shares, Located& located) {
-    auto& loaded = phase_parts(phase);
-    if (!loaded) return tl::unexpected(loaded.error());
-    auto& nearest_rows = known.nearest[static_cast<std::size_t>(phase) * 4 +
-                                       static_cast<std::size_t>(regime) * 2 + (shares ? 1 : 0)];
-    if (!nearest_rows) nearest_rows = nearest_kind(*loaded, known.kind, regime, shares);
-    const auto& rows = *nearest_rows;
-    located.doubt = rows.doubt;
-    located.text = rows.text;
+  // answers. nullptr: there are no rows.
+  Prepared* choose(const Nearest& rows, const Sizes& sizes) const {
     if (rows.candidates.size() == 1) {
       prepare(*rows.candidates.front());
       return rows.candidates.front();
@@ -331,12 +342,7 @@ struct StageTables::State {
       only = candidate;
       ++count;
     }
-    if (count == 1) return only;
-    if (count == 0) {
-      return fail(Errc::kNotFound, "{} {} on {}: no {} rows{} {}", backend, version, system,
-                  perfdb::name(phase), shares ? " of layers that share a selection" : "",
-                  regime == Regime::kSparse ? "beyond topk" : "up to topk");
-    }
+    if (count <= 1) return only;
     auto candidates = rows.candidates;
     std::erase_if(candidates, [&](const Prepared* p) { return any_serves && !serves(p); });
     // Measured there, or within the range of one alone: no need to look at distances.
@@ -399,23 +405,21 @@ Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& sh
   const double share = shape.full_layer_share;
   const auto add = [&](bool shares, double weight) -> Result<void> {
     DSAPERF_TRY_ASSIGN(const auto located, state_->locate(kind, shape, sizes, shares, move));
-    const auto* prepared = located.prepared;
-    auto answer = answer_of(located, sizes);
-    if (!located.text.empty()) out.warnings.push_back("modelled from " + located.text);
-    if (!located.note.empty()) out.warnings.push_back(located.note);
-    if (!prepared->part.defects.empty())
-      out.warnings.push_back("lint finds defects among the rows used: " + prepared->part.defects);
-    if (!prepared->origin.empty()) out.warnings.push_back(prepared->origin);
-    if (!answer.warning.empty()) out.warnings.push_back(answer.warning);
-    parts[count++] = {.weight = weight, .answer = std::move(answer)};
+    if (located.moved) {
+      if (!located.moved->text.empty()) out.warnings.add("modelled from " + located.moved->text);
+      if (!located.moved->note.empty()) out.warnings.add(located.moved->note);
+    }
+    out.warnings.add(located.prepared->warnings);
+    auto& part = parts[count++];
+    part = {.weight = weight, .answer = answer_of(located, sizes)};
+    if (!part.answer.warning.empty()) out.warnings.add(part.answer.warning);
     return {};
   };
   if (share > 0) DSAPERF_TRY(add(false, share));
   if (share < 1) {
     if (const auto added = add(true, 1 - share); !added) {
       if (share == 0) return tl::unexpected(added.error());
-      out.warnings.emplace_back(
-          "no rows of layers that share a selection: all layers counted as full ones");
+      out.warnings.add("no rows of layers that share a selection: all layers counted as full ones");
       parts.front().weight = 1;
     }
   }
@@ -501,18 +505,19 @@ Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape
   const auto& model = *prepared->model;
   const auto answer = answer_of(located, sizes);
   auto prediction = model.at(sizes);
-  if (located.setting) prediction = model.moved(prediction, sizes, *located.setting, located.doubt);
+  if (const auto& moved = located.moved)
+    prediction = model.moved(prediction, sizes, moved->setting, moved->doubt);
   Explanation out;
   out.kernel_source = prepared->part.kernel_source;
   out.regime = name(prepared->part.setting.regime);
   out.version = (*state_->phases[static_cast<std::size_t>(shape.phase)])
                     ->sources[static_cast<std::size_t>(prepared->part.source)]
                     .version;
-  out.moved = located.text;
+  if (located.moved) out.moved = located.moved->text;
   out.defects = prepared->part.defects;
   out.stage_model = Micros::from_millis(prediction.stage_ms);
   out.host_time = Micros::from_millis(model.host_ms(sizes, located.asked()));
-  out.relative_variance = !located.setting && model.find(sizes) ? 0 : prediction.relative_variance;
+  out.relative_variance = !located.moved && model.find(sizes) ? 0 : prediction.relative_variance;
   split(out, located, sizes, answer.ms);
   for (const auto& [index, distance] : model.nearest(sizes, kShownNeighbours)) {
     const auto& o = model.observations()[index];

@@ -197,7 +197,8 @@ StageWeights fit_weights(const Setting& setting, const std::vector<Observation>&
                          double floor) {
   std::vector<TermValues> values;
   values.reserve(observations.size());
-  for (const auto& o : observations) values.push_back(term_values(setting, o.sizes));
+  const SettingTerms of_setting(setting);
+  for (const auto& o : observations) values.push_back(of_setting.values(o.sizes));
   return fit_weights(setting, observations, values, floor);
 }
 
