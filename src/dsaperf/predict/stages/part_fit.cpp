@@ -352,8 +352,7 @@ class Fit {
     Standardised near;
     Standardised far;
     const auto add = [&](Standardised& out, const PartPrediction& p, std::size_t index) {
-      const double deviation =
-          std::log(p.high_ms / p.latency_ms) / Calibration().width(p.relative_variance, false);
+      const double deviation = std::log(p.high_ms / p.latency_ms) / Calibration::Knot().width;
       const double error = std::abs(std::log(observations_[index].latency_ms / p.latency_ms));
       out.emplace_back(p.relative_variance, error / std::max(deviation, 1e-9));
     };

@@ -24,19 +24,24 @@ double log_of(std::size_t axis, double value) {
 PartGrid::PartGrid(std::span<const Sizes> rows) {
   std::size_t cells = 1;
   for (std::size_t a = 0; a < kAxes; ++a) {
+    auto& axis = axes_[a];
     std::map<double, std::size_t> counts;
     for (const auto& row : rows) ++counts[values_of(row)[a]];
     std::size_t most = 0;
     for (const auto& [value, count] : counts) most = std::max(most, count);
     for (const auto& [value, count] : counts) {
-      if (static_cast<double>(count) < kLineShare * static_cast<double>(most)) continue;
-      lines_[a].push_back(value);
-      logs_[a].push_back(log_of(a, value));
+      if (static_cast<double>(count) >= kLineShare * static_cast<double>(most))
+        axis.lines.push_back(value);
     }
-    stride_[a] = cells;
-    cells *= std::max<std::size_t>(lines_[a].size(), 1);
+    for (std::size_t i = 0; i + 1 < axis.lines.size(); ++i) {
+      const double log = log_of(a, axis.lines[i]);
+      axis.intervals.push_back(
+          {.log = log, .per_octave = 1 / (log_of(a, axis.lines[i + 1]) - log)});
+    }
+    axis.stride = cells;
+    cells *= std::max<std::size_t>(axis.lines.size(), 1);
     if (cells > kMostCells) {  // no grid: every point is answered by its neighbourhood
-      for (auto& lines : lines_) lines.clear();
+      axes_ = {};
       return;
     }
   }
@@ -46,9 +51,10 @@ PartGrid::PartGrid(std::span<const Sizes> rows) {
     std::size_t at = 0;
     bool on_lines = true;
     for (std::size_t a = 0; a < kAxes && on_lines; ++a) {
-      const auto found = std::lower_bound(lines_[a].begin(), lines_[a].end(), values[a]);
-      on_lines = found != lines_[a].end() && *found == values[a];
-      at += stride_[a] * static_cast<std::size_t>(found - lines_[a].begin());
+      const auto& lines = axes_[a].lines;
+      const auto found = std::lower_bound(lines.begin(), lines.end(), values[a]);
+      on_lines = found != lines.end() && *found == values[a];
+      at += axes_[a].stride * static_cast<std::size_t>(found - lines.begin());
     }
     if (on_lines) rows_[at] = static_cast<std::int32_t>(r);
   }
@@ -59,23 +65,22 @@ bool PartGrid::cell(const Sizes& sizes, Cell& out) const {
   std::size_t base = 0;
   std::array<double, kAxes> t{};
   for (std::size_t a = 0; a < kAxes; ++a) {
-    const auto& lines = lines_[a];
+    const auto& axis = axes_[a];
     const double v = values[a];
-    if (lines.empty() || !(v >= lines.front()) || !(v <= lines.back())) return false;
-    std::size_t i = 0;
-    for (std::size_t step = lines.size(); step > 1;) {  // the last line not above v
-      const std::size_t half = step / 2;
-      i += lines[i + half] <= v ? half : 0;
-      step -= half;
-    }
-    out.on_line[a] = lines[i] == v;
+    const double* at = axis.lines.data();
+    std::size_t size = axis.lines.size();
+    if (size == 0 || !(v >= at[0]) || !(v <= at[size - 1])) return false;
+    for (; size > 1; size -= size / 2)  // the last line not above v
+      at += at[size / 2] <= v ? size / 2 : 0;
+    const auto i = static_cast<std::size_t>(at - axis.lines.data());
+    out.on_line[a] = *at == v;
     out.interval[a] = static_cast<std::uint16_t>(i);
-    base += stride_[a] * i;
+    base += axis.stride * i;
     if (out.on_line[a]) {
       out.bend[a] = 0;
       continue;
     }
-    t[a] = (log_of(a, v) - logs_[a][i]) / (logs_[a][i + 1] - logs_[a][i]);
+    t[a] = (log_of(a, v) - axis.intervals[i].log) * axis.intervals[i].per_octave;
     out.bend[a] = 4 * t[a] * (1 - t[a]);
   }
   out.corners = 1;
@@ -85,7 +90,7 @@ bool PartGrid::cell(const Sizes& sizes, Cell& out) const {
   for (std::size_t a = 0; a < kAxes; ++a) {
     if (out.on_line[a]) continue;
     for (std::size_t c = 0; c < out.corners; ++c) {
-      at[out.corners + c] = at[c] + stride_[a];
+      at[out.corners + c] = at[c] + axes_[a].stride;
       out.weight[out.corners + c] = out.weight[c] * t[a];
       out.weight[c] *= 1 - t[a];
     }

@@ -32,12 +32,19 @@ class PartGrid {
   bool cell(const Sizes& sizes, Cell& out) const;
 
   // Lines of an axis, ascending.
-  std::span<const double> lines(std::size_t axis) const { return lines_[axis]; }
+  std::span<const double> lines(std::size_t axis) const { return axes_[axis].lines; }
 
  private:
-  std::array<std::vector<double>, kAxes> lines_;
-  std::array<std::vector<double>, kAxes> logs_;
-  std::array<std::size_t, kAxes> stride_{};
+  struct Interval {
+    double log = 0;         // of its lower line
+    double per_octave = 0;  // share of the interval
+  };
+  struct Axis {
+    std::vector<double> lines;
+    std::vector<Interval> intervals;  // between them
+    std::size_t stride = 0;
+  };
+  std::array<Axis, kAxes> axes_;
   std::vector<std::int32_t> rows_;  // -1: none
 };
 

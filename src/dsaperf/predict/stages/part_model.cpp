@@ -65,18 +65,27 @@ Coordinates coordinates(const Setting& setting, const Sizes& z) {
           log2(z.past_tokens + 1), log2(z.total()), log2(z.tokens())};
 }
 
-double Calibration::width(double relative_variance, bool at_edge) const {
-  const auto& own = at_edge ? edge : knots;
-  if (relative_variance <= own.front().variance) return own.front().width;
-  for (std::size_t i = 1; i < own.size(); ++i) {
-    const auto& low = own[i - 1];
-    const auto& high = own[i];
-    if (relative_variance > high.variance) continue;
-    const double span = std::log(high.variance / low.variance);
-    const double t = span > 0 ? std::log(relative_variance / low.variance) / span : 1;
-    return low.width + (high.width - low.width) * t;
+Widths::Widths(const Calibration::Knots& knots) {
+  for (std::size_t i = 0; i < knots.size(); ++i) {
+    auto& own = knots_[i];
+    own = {.variance = knots[i].variance,
+           .log = std::log(knots[i].variance),
+           .width = knots[i].width,
+           .slope = 0};
+    if (i == 0) continue;
+    const double span = own.log - knots_[i - 1].log;
+    if (span > 0) own.slope = (own.width - knots_[i - 1].width) / span;
   }
-  return own.back().width;
+}
+
+double Widths::at(double relative_variance) const {
+  if (relative_variance <= knots_.front().variance) return knots_.front().width;
+  for (std::size_t i = 1; i < knots_.size(); ++i) {
+    const auto& high = knots_[i];
+    if (relative_variance > high.variance) continue;
+    return high.width + high.slope * (std::log(relative_variance) - high.log);
+  }
+  return knots_.back().width;
 }
 
 bool at_edge(const Setting& setting, const Sizes& sizes) {
@@ -90,6 +99,8 @@ PartModel::PartModel(Setting setting, std::vector<Observation> observations,
     : setting_(setting),
       observations_(std::move(observations)),
       parameters_(std::move(parameters)),
+      body_(parameters_.calibration.knots),
+      edge_(parameters_.calibration.edge),
       values_(values_of(setting_, observations_)),
       weights_(parameters_.weights.terms.empty()
                    ? fit_weights(setting_, observations_, values_, parameters_.host_floor_ms)
@@ -121,8 +132,7 @@ PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms,
   const double signal = process_.prior_variance();
   const double relative =
       std::clamp((posterior.variance - hyper.noise * hyper.noise) / signal, 0.0, 1.0);
-  const double half = parameters_.calibration.width(relative, at_edge(setting_, sizes)) *
-                      std::sqrt(posterior.variance);
+  const double half = width(relative, sizes) * std::sqrt(posterior.variance);
   const double latency_ms = stage_ms * std::exp(posterior.mean);
   const double spread = std::exp(half);
   return {.latency_ms = latency_ms,

@@ -30,8 +30,20 @@ struct Calibration {
   // The same for a part's edge: what the process, as smooth everywhere, learns of the body makes
   // it too sure there.
   Knots edge{};
+};
 
-  double width(double relative_variance, bool at_edge) const;
+// The widths of one sort of points, the knots' logarithms computed once.
+class Widths {
+ public:
+  explicit Widths(const Calibration::Knots& knots);
+  double at(double relative_variance) const;
+
+ private:
+  struct Knot {
+    double variance = 0, log = 0, width = 0;
+    double slope = 0;  // of the width over the logarithm, from the knot before
+  };
+  std::array<Knot, 3> knots_{};
 };
 
 // Where latencies are less smooth than in the rest of a part: in the first octave beyond topk,
@@ -99,6 +111,10 @@ class PartModel {
   double host_ms(const Sizes& sizes, const Setting& other) const {
     return weights_.host_ms(other, sizes, parameters_.host_floor_ms);
   }
+  // Of the interval at a point, in posterior standard deviations.
+  double width(double relative_variance, const Sizes& sizes) const {
+    return (at_edge(setting_, sizes) ? edge_ : body_).at(relative_variance);
+  }
 
   // How far the nearest measurement is, in log2 of the sizes, squared.
   double squared_distance(const Sizes& sizes) const;
@@ -141,6 +157,7 @@ class PartModel {
   Setting setting_;
   std::vector<Observation> observations_;
   PartParameters parameters_;
+  Widths body_, edge_;
   std::vector<TermValues> values_;  // terms of each observation
   StageWeights weights_;
   TermSum kernels_;  // the terms by their weights
