@@ -32,8 +32,8 @@ std::vector<TunedShape> shapes() {
                      .rows = tokens,
                      .columns = kTopk});
   constexpr std::pair<std::int64_t, std::int64_t> kTopkShapes[] = {
-      {1, 4096},   {32, 4096},   {128, 4096}, {1, 32768},  {8, 32768},  {32, 32768},
-      {64, 32768}, {128, 32768}, {1, 131072}, {8, 131072}, {32, 131072}};
+      {1, 4096},   {32, 4096},   {128, 4096}, {1, 32768},  {8, 32768},   {32, 32768},
+      {64, 32768}, {128, 32768}, {1, 131072}, {8, 131072}, {32, 131072}, {1, 1048576}};
   for (const auto& [rows, columns] : kTopkShapes)
     all.push_back({.kernel = TunedKernel::kTopk, .rows = rows, .columns = columns});
   constexpr std::pair<std::int64_t, std::int64_t> kPagedShapes[] = {

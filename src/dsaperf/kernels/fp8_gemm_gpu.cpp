@@ -40,12 +40,11 @@ constexpr int kLargestFewRows = 128;
 // two an SM, each with four steps at least. Up to kLargestFewRows rows not a matter of m, so that a
 // row's bits are not.
 int parts_of(const Fp8GemmArguments& arguments, int sm_count) {
-  constexpr int kMostParts = 8;  // of a portable cluster
   constexpr std::int64_t kFewestSteps = 4;
   const std::int64_t tiles =
       tiles_of(arguments.p.n, sm90::kFewRowsTileN) * tiles_of(arguments.p.m, kLargestFewRows);
   int parts = 1;
-  while (parts < kMostParts && tiles * parts < sm_count &&
+  while (parts < sm90::kFewRowsMostParts && tiles * parts < sm_count &&
          arguments.steps >= 2 * parts * kFewestSteps)
     parts *= 2;
   return parts;

@@ -3,6 +3,7 @@
 #include "dsaperf/kernels/cache_read.hpp"
 #include "dsaperf/kernels/cache_write.hpp"
 #include "dsaperf/kernels/e4m3_bf16.cuh"
+#include "dsaperf/kernels/rows/begin.cuh"
 #include "dsaperf/kernels/rows/fp8_group.cuh"
 #include "dsaperf/kernels/rows/pieces.cuh"
 
@@ -26,6 +27,7 @@ inline constexpr int kParts = kKvFp8Scales + 1;
 template <bool kWhole>
 __global__ void __launch_bounds__(kCacheThreads)
     kv_cache_write_kernel(const KvCacheWriteParams params) {
+  begin_beside_previous_grid();
   const int lane = threadIdx.x % kPartLanes;
   const std::int64_t count = params.tokens * kParts;
   const bool fp8 = params.format == KvRows::Format::kFp8;
@@ -80,6 +82,7 @@ __device__ inline void copy_key_part(const std::uint8_t* from, std::uint8_t* to,
 template <bool kWhole>
 __global__ void __launch_bounds__(kCacheThreads)
     index_key_cache_write_kernel(const IndexKeyCacheWriteParams params) {
+  begin_beside_previous_grid();
   const int lane = threadIdx.x % kKeyLanes;
   for (std::int64_t token = std::int64_t{blockIdx.x} * kKeysAtOnce + threadIdx.x / kKeyLanes;
        token < params.tokens; token += std::int64_t{gridDim.x} * kKeysAtOnce) {
@@ -96,6 +99,7 @@ __global__ void __launch_bounds__(kCacheThreads)
 template <bool kWhole>
 __global__ void __launch_bounds__(kCacheThreads)
     gather_index_keys_kernel(const GatherIndexKeysParams params) {
+  begin_beside_previous_grid();
   const int lane = threadIdx.x % kKeyLanes;
   for (std::int64_t token = std::int64_t{blockIdx.x} * kKeysAtOnce + threadIdx.x / kKeyLanes;
        token < params.tokens; token += std::int64_t{gridDim.x} * kKeysAtOnce) {
@@ -118,6 +122,7 @@ inline constexpr int kRopeRowsAtOnce = kCacheThreads / kRopePieces;  // 32
 
 __global__ void __launch_bounds__(kCacheThreads)
     rows_to_bf16_kernel(const RowsToBf16Params params) {
+  begin_beside_previous_grid();
   const int latent_row = threadIdx.x / kLatentPieces;
   const int latent_column = threadIdx.x % kLatentPieces * kPiece;
   const int rope_row = threadIdx.x / kRopePieces;
@@ -171,6 +176,7 @@ __device__ inline std::int32_t cache_row(const SelectionRowsParams& params,
 template <bool kWide>
 __global__ void __launch_bounds__(kCacheThreads)
     selection_rows_kernel(const SelectionRowsParams params) {
+  begin_beside_previous_grid();
   constexpr int kEach = kWide ? 4 : 1;
   const std::int64_t a_token = params.topk / kEach;
   const std::int64_t count = params.tokens * a_token;

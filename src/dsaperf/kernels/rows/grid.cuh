@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cuda_runtime.h>
+
 #include <cstdint>
 
 namespace dsaperf::kernels::rows {
@@ -17,6 +19,23 @@ inline unsigned grid_size(std::int64_t work, std::int64_t per_cta) {
 // on the first.
 inline bool exceeds_gpu(std::int64_t work, std::int64_t per_cta) {
   return work / per_cta > 8 * 132;
+}
+
+// Launches a kernel that begins with begin_beside_previous_grid (programmatic dependent launch):
+// the 1 ... 2 us of a launch stand beside the end of the grid before it.
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch_beside(void (*kernel)(Parameters...), unsigned ctas, int threads,
+                          cudaStream_t stream, const Arguments&... arguments) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(ctas);
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 
 }  // namespace dsaperf::kernels::rows

@@ -7,34 +7,27 @@ namespace dsaperf::kernels::rows {
 namespace {
 
 template <int kTeam, int kPieces, typename Params>
-void launch_pieces(const Params& params, cudaStream_t stream) {
+cudaError_t launch_pieces(const Params& params, cudaStream_t stream) {
   constexpr int kRows = kNormWarps / kTeam;
   constexpr int kTimes = kPieces == 1 ? 4 : 1;
   if (exceeds_gpu(params.rows, kRows)) {
-    norm_kernel<kTeam, kPieces, kTimes>
-        <<<grid_size(params.rows, kTimes * kRows), kNormThreads, 0, stream>>>(params);
-  } else {
-    norm_kernel<kTeam, kPieces, 1>
-        <<<grid_size(params.rows, kRows), kNormThreads, 0, stream>>>(params);
+    return launch_beside(norm_kernel<kTeam, kPieces, kTimes, Params>,
+                         grid_size(params.rows, kTimes * kRows), kNormThreads, stream, params);
   }
+  return launch_beside(norm_kernel<kTeam, kPieces, 1, Params>, grid_size(params.rows, kRows),
+                       kNormThreads, stream, params);
 }
 
 template <typename Params>
 cudaError_t launch_norm(const Params& params, bool whole, cudaStream_t stream) {
-  if (!whole || params.dim > kLongestNormRow) {
-    norm_by_value_kernel<<<grid_size(params.rows, kNormWarps), kNormThreads, 0, stream>>>(params);
-  } else if (params.dim <= 32 * kPiece) {
-    launch_pieces<1, 1>(params, stream);
-  } else if (params.dim <= 2 * 32 * kPiece) {
-    launch_pieces<2, 1>(params, stream);
-  } else if (params.dim <= 4 * 32 * kPiece) {
-    launch_pieces<4, 1>(params, stream);
-  } else if (params.dim <= 8 * 32 * kPiece) {
-    launch_pieces<8, 1>(params, stream);
-  } else {
-    launch_pieces<8, 4>(params, stream);
-  }
-  return cudaGetLastError();
+  if (!whole || params.dim > kLongestNormRow)
+    return launch_beside(norm_by_value_kernel<Params>, grid_size(params.rows, kNormWarps),
+                         kNormThreads, stream, params);
+  if (params.dim <= 32 * kPiece) return launch_pieces<1, 1>(params, stream);
+  if (params.dim <= 2 * 32 * kPiece) return launch_pieces<2, 1>(params, stream);
+  if (params.dim <= 4 * 32 * kPiece) return launch_pieces<4, 1>(params, stream);
+  if (params.dim <= 8 * 32 * kPiece) return launch_pieces<8, 1>(params, stream);
+  return launch_pieces<8, 4>(params, stream);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/norm.hpp"
+#include "dsaperf/kernels/rows/begin.cuh"
 #include "dsaperf/kernels/rows/pieces.cuh"
 
 #include <type_traits>
@@ -152,12 +153,14 @@ __device__ inline void norm_rows(const Params& params, std::int64_t block, std::
 
 template <int kTeam, int kPieces, int kTimes, typename Params>
 __global__ void __launch_bounds__(kNormThreads) norm_kernel(const Params params) {
+  begin_beside_previous_grid();
   norm_rows<kTeam, kPieces, kTimes>(params, blockIdx.x, gridDim.x, NothingAfter{});
 }
 
 // Any row.
 template <typename Params>
 __global__ void __launch_bounds__(kNormThreads) norm_by_value_kernel(const Params params) {
+  begin_beside_previous_grid();
   const int lane = threadIdx.x % 32;
   const float count = static_cast<float>(params.dim);
   for (std::int64_t row = std::int64_t{blockIdx.x} * kNormWarps + threadIdx.x / 32;

@@ -50,8 +50,7 @@ cudaError_t launch(const NormRopeParams& params, cudaStream_t stream) {
       .second = grid_size(latent.rows, kNormWarps / kLatentTeam)};
   const unsigned all = blocks.first + blocks.second + rope_blocks(key);
   const auto kernel = many ? norm_rope_kernel<kTimes> : norm_rope_kernel<1>;
-  kernel<<<all, kNormThreads, 0, stream>>>(params, blocks);
-  return cudaGetLastError();
+  return launch_beside(kernel, all, kNormThreads, stream, params, blocks);
 }
 
 cudaError_t launch(const IndexerNormRopeParams& params, cudaStream_t stream) {
@@ -59,8 +58,8 @@ cudaError_t launch(const IndexerNormRopeParams& params, cudaStream_t stream) {
   if (!in_one_launch(params)) return one_by_one(stream, query, key_norm, key);
   const unsigned query_blocks = rope_blocks(query);
   const unsigned all = query_blocks + grid_size(key_norm.rows, kNormWarps / kIndexKeyTeam);
-  indexer_norm_rope_kernel<1><<<all, kNormThreads, 0, stream>>>(params, query_blocks);
-  return cudaGetLastError();
+  return launch_beside(indexer_norm_rope_kernel<1>, all, kNormThreads, stream, params,
+                       query_blocks);
 }
 
 cudaError_t launch(const IndexKeyWriteParams& params, cudaStream_t stream) {
@@ -68,9 +67,9 @@ cudaError_t launch(const IndexKeyWriteParams& params, cudaStream_t stream) {
   const bool in_one = has_whole_rows(norm) && has_whole_rows(rope) && has_whole_rows(quantised) &&
                       has_whole_rows(write) && takes_team(norm.dim, kIndexKeyTeam);
   if (!in_one) return one_by_one(stream, norm, rope, quantised, write);
-  index_key_norm_cache_write_kernel<1>
-      <<<grid_size(norm.rows, kNormWarps / kIndexKeyTeam), kNormThreads, 0, stream>>>(params);
-  return cudaGetLastError();
+  return launch_beside(index_key_norm_cache_write_kernel<1>,
+                       grid_size(norm.rows, kNormWarps / kIndexKeyTeam), kNormThreads, stream,
+                       params);
 }
 
 }  // namespace dsaperf::kernels::rows

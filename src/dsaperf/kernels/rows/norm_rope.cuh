@@ -2,6 +2,7 @@
 
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/norm_rope.hpp"
+#include "dsaperf/kernels/rows/begin.cuh"
 #include "dsaperf/kernels/rows/fp8_group.cuh"
 #include "dsaperf/kernels/rows/norm.cuh"
 #include "dsaperf/kernels/rows/quantise.cuh"
@@ -50,6 +51,7 @@ struct QuantiseAfter {
 template <int kTimes>
 __global__ void __launch_bounds__(kNormThreads)
     norm_rope_kernel(const NormRopeParams params, const PartBlocks blocks) {
+  begin_beside_previous_grid();
   const unsigned both = blocks.first + blocks.second;
   if (blockIdx.x < blocks.first) {
     norm_rows<kQueryTeam, 1, kTimes>(params.query, blockIdx.x, blocks.first,
@@ -77,6 +79,7 @@ struct RopeAfter {
 template <int kTimes>
 __global__ void __launch_bounds__(kNormThreads)
     indexer_norm_rope_kernel(const IndexerNormRopeParams params, const unsigned query_blocks) {
+  begin_beside_previous_grid();
   if (blockIdx.x < query_blocks) {
     rope_rows<true>(params.query, blockIdx.x, query_blocks);
   } else {
@@ -114,6 +117,7 @@ struct IndexKeyAfter {
 template <int kTimes>
 __global__ void __launch_bounds__(kNormThreads)
     index_key_norm_cache_write_kernel(const IndexKeyWriteParams params) {
+  begin_beside_previous_grid();
   norm_rows<kIndexKeyTeam, 1, kTimes>(params.norm, blockIdx.x, gridDim.x, IndexKeyAfter{params});
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/quantise.hpp"
+#include "dsaperf/kernels/rows/begin.cuh"
 #include "dsaperf/kernels/rows/fp8_group.cuh"
 #include "dsaperf/kernels/rows/pieces.cuh"
 
@@ -23,6 +24,7 @@ inline constexpr int kIndexRowsAtOnce = kQuantiseThreads / kIndexLanes;  // of a
 template <bool kWhole, int kTimes>
 __global__ void __launch_bounds__(kQuantiseThreads)
     quantise_groups_kernel(const QuantiseGroupsParams params) {
+  begin_beside_previous_grid();
   const int lane = threadIdx.x % kGroupLanes;
   const int groups = (params.dim + kQuantGroup - 1) / kQuantGroup;
   const std::int64_t count = params.rows * groups;
@@ -152,6 +154,7 @@ template <bool kWhole, int kTimes>
 __global__ void __launch_bounds__(kQuantiseThreads, kIndexCtas)
     indexer_quantise_kernel(const IndexerQuantiseParams first, const IndexerQuantiseParams second,
                             const unsigned first_blocks) {
+  begin_beside_previous_grid();
   if (blockIdx.x < first_blocks) {
     indexer_quantise_rows<kWhole, kTimes>(first, blockIdx.x, first_blocks);
   } else {

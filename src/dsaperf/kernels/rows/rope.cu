@@ -7,16 +7,10 @@ namespace dsaperf::kernels::rows {
 
 cudaError_t launch(const RopeParams& params, cudaStream_t stream) {
   const std::int64_t rows = params.tokens * params.heads;
-  if (has_whole_rows(params)) {
-    rope_kernel<true>
-        <<<grid_size(rows * rope_units<true>(params), kRopeThreads), kRopeThreads, 0, stream>>>(
-            params);
-  } else {
-    rope_kernel<false>
-        <<<grid_size(rows * rope_units<false>(params), kRopeThreads), kRopeThreads, 0, stream>>>(
-            params);
-  }
-  return cudaGetLastError();
+  const bool whole = has_whole_rows(params);
+  const std::int64_t units = rows * (whole ? rope_units<true>(params) : rope_units<false>(params));
+  return launch_beside(whole ? rope_kernel<true> : rope_kernel<false>,
+                       grid_size(units, kRopeThreads), kRopeThreads, stream, params);
 }
 
 }  // namespace dsaperf::kernels::rows

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/rope.hpp"
+#include "dsaperf/kernels/rows/begin.cuh"
 #include "dsaperf/kernels/rows/pieces.cuh"
 
 // Rope: a thread four pairs, or one where rows are not made of whole pieces; cosines and sines come
@@ -89,6 +90,7 @@ __device__ inline void rope_rows(const RopeParams& params, std::int64_t block,
 
 template <bool kWhole>
 __global__ void __launch_bounds__(kRopeThreads) rope_kernel(const RopeParams params) {
+  begin_beside_previous_grid();
   rope_rows<kWhole>(params, blockIdx.x, gridDim.x);
 }
 

@@ -160,9 +160,11 @@ __global__ void __launch_bounds__(FewRows<kRows>::kThreads, 2)
     ptx::prefetch_tensor_map(&a.w);
     ptx::prefetch_tensor_map(&a.x);
   }
+  const StepRange range = steps_of_part(a.steps, part, parts);
+  ptx::launch_next_grid();
+  ptx::wait_for_previous_grid();
   __syncthreads();
 
-  const StepRange range = steps_of_part(a.steps, part, parts);
   auto* sums = reinterpret_cast<float*>(dynamic_shared);  // [kRows][kPitch], row of x first
   if (warp == 4) {
     load_few_rows<kRows>(a, shared, range, first_n, first_m);
@@ -194,14 +196,19 @@ __global__ void __launch_bounds__(FewRows<kRows>::kThreads, 2)
     const int row = quad / kQuads;
     const int column = 4 * (quad % kQuads);
     if (first_m + row >= a.p.m) break;
+    const std::uint32_t at = own + (row * C::kPitch + column) * sizeof(float);
+    float4 of_part[kFewRowsMostParts];  // all on their way before the first is added
+#pragma unroll
+    for (int from = 0; from < kFewRowsMostParts; ++from)
+      if (from < parts) of_part[from] = ptx::load_cluster_f32x4(ptx::cluster_address(at, from));
     float4 sum{0, 0, 0, 0};
-    for (int from = 0; from < parts; ++from) {
-      const std::uint32_t at = own + (row * C::kPitch + column) * sizeof(float);
-      const float4 more = ptx::load_cluster_f32x4(ptx::cluster_address(at, from));
-      sum.x += more.x;
-      sum.y += more.y;
-      sum.z += more.z;
-      sum.w += more.w;
+#pragma unroll
+    for (int from = 0; from < kFewRowsMostParts; ++from) {
+      if (from >= parts) break;
+      sum.x += of_part[from].x;
+      sum.y += of_part[from].y;
+      sum.z += of_part[from].z;
+      sum.w += of_part[from].w;
     }
     const float values[4] = {sum.x, sum.y, sum.z, sum.w};
     __nv_bfloat16* out = y + (first_m + row) * a.p.y_stride + first_n + column;

@@ -17,6 +17,7 @@ struct Fp8GemmArguments {
 // few_rows.cuh: tiles of 64 columns of y, up to kRows rows; the boxes of x are kRows rows, those of
 // w 64. `parts` CTAs (1, 2, 4 or 8) share a tile's sum.
 inline constexpr int kFewRowsTileN = 64;
+inline constexpr int kFewRowsMostParts = 8;  // of a portable cluster
 template <int kRows>
 cudaError_t launch_fp8_few_rows(const Fp8GemmArguments& arguments, int parts, cudaStream_t stream);
 

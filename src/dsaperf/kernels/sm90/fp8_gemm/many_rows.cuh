@@ -299,6 +299,8 @@ __global__ void __launch_bounds__(ManyRows<kTileM>::kThreads, 1)
     ptx::prefetch_tensor_map(&a.x);
     ptx::prefetch_tensor_map(&a.w);
   }
+  ptx::launch_next_grid();
+  ptx::wait_for_previous_grid();
   ptx::cluster_sync();  // the barriers of both CTAs are there
 
   const int warp = static_cast<int>(threadIdx.x) / 32;
