@@ -201,7 +201,27 @@ def pictures(folder, groups, diff):
     return drawn
 
 
-def page(card, pieces, program, diff, images, output, notes):
+def products(tables):
+    """Of each table of matrix products and format: how many tokens it takes until arithmetic binds, and what of the card it then reaches."""
+    lines = []
+    for name, rows in tables:
+        for dtype in sorted({row["gemm_dtype"] for row in rows}):
+            own = [row for row in rows if row["gemm_dtype"] == dtype]
+            rate = {True: [], False: []}  # many tokens: TFLOP/s; few: TB/s of weights
+            for row in own:
+                if row["m"] >= 4096:
+                    rate[True].append(2e-9 * row["m"] * row["n"] * row["k"] / row["latency"])
+                elif row["m"] <= 16:
+                    rate[False].append(1e-9 * (2 if dtype == "bfloat16" else 1) * row["n"] * row["k"] / row["latency"])
+            spread = [(row["warm_p90_us"] - row["warm_p10_us"]) / 2 / row["warm_median_us"] for row in own]
+            lines.append([name, dtype, len({(row["n"], row["k"]) for row in own}), len(own), f"±{statistics.median(spread):.2%}",
+                          *(f"{statistics.median(rate[many]):.{digits}f} ({max(rate[many]):.{digits}f})" if rate[many] else ""
+                            for many, digits in ((False, 2), (True, 0)))])
+    return table(["table", "format", "shapes", "rows", "half of p10 to p90, median", "up to 16 tokens: TB/s of weights, median (best)",
+                  "4096 tokens and more: TFLOP/s, median (best)"], lines)
+
+
+def page(card, pieces, gemms, program, diff, images, output, notes):
     about = pieces[0][1]
     text = [f"# The shipped tables: {card}\n",
             f"Measured by `scripts/tables {card}` ({about['framework']} {about['version']}, method {about['method']}, "
@@ -233,6 +253,11 @@ def page(card, pieces, program, diff, images, output, notes):
     text.append(what_limits(program, pieces))
     if diff:
         text.append(comparison(diff))
+    if gemms:
+        text.append("## Matrix products\n")
+        text.append("What a rank of 1 to 16 has of router, shared experts, dense MLPs and logits ([collect.md](collect.md#matrix-products)); fp8_block counts quantising x. "
+                    "Warm: weights of some tens of MB come from the L2, so the rate of few tokens may be above the memory's.\n")
+        text.append(products(gemms))
     text.append("## Where the time goes, by regime\n")
     text.append(where_time_goes(groups))
     return "\n".join(text)
@@ -248,13 +273,15 @@ def main():
     arguments = parser.parse_args()
     nested = sorted(arguments.folder.rglob("rows.parquet"))
     files = [(file.parent.name, file) for file in nested] or [(file.stem, file) for file in sorted(arguments.folder.glob("*.parquet"))]
+    tables = sorted(arguments.folder.rglob("gemm_perf.parquet")) or sorted((arguments.folder / "gemm").glob("*_perf.parquet"))
+    gemms = [(file.parent.name if nested else file.stem.removesuffix("_perf"), pyarrow.parquet.read_table(file).to_pylist()) for file in tables]
     if not files:
         sys.exit(f"error: {arguments.folder}: no tables in it")
     diff = json.loads(arguments.diff.read_text()) if arguments.diff and arguments.diff.exists() else None
     program = os.environ.get("DSAPERF") or str(pathlib.Path(__file__).resolve().parents[1] / "build/release/tools/dsaperf/dsaperf")
     pieces = [(name, *read(file)) for name, file in files]
     notes = arguments.folder / "notes.md"  # what the tables can't say of themselves
-    text = page(arguments.card, pieces, program, diff, arguments.images, arguments.output, notes.read_text() if notes.exists() else "")
+    text = page(arguments.card, pieces, gemms, program, diff, arguments.images, arguments.output, notes.read_text() if notes.exists() else "")
     arguments.output.write_text(text)
 
 

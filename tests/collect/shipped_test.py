@@ -118,6 +118,41 @@ class ShippedTablesTest(unittest.TestCase):
                 self.assertEqual(done.returncode, code, done.stdout)
                 self.assertIn(row["id"], done.stdout)
 
+    def test_measured_gemms_are_taken_and_the_others_modelled(self):
+        estimate = ("estimate", MODEL, "--tp", 8, "--isl", 4096, "--osl", 64, "--concurrency", 4)
+
+        def sources():
+            document = self.document(*estimate)
+            lines = document["context"]["operators"] + document["generation"]["operators"]
+            return {line["name"]: line["source"] for line in lines if line["name"].endswith("_gemm")}
+
+        self.assertEqual(set(sources().values()), {"modelled"})
+        # A fifth of the plan holds every shape at five counts of tokens.
+        done = self.run_dsaperf("collect", MODEL, "-o", self.folder / "gemm", "--what", "gemm", "--timing", "fake", "--shard", "2/5")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("rows-0002-of-0005_gemm_perf.parquet: 130 rows", done.stdout)
+        lint = self.run_dsaperf("db", "lint", self.folder / "gemm")
+        self.assertEqual(lint.returncode, 0, lint.stdout + lint.stderr)
+        gemms = self.folder / "data/tables/h200_sxm/gemm"
+        gemms.mkdir()
+        self.addCleanup(shutil.rmtree, gemms)
+        shutil.copy(self.folder / "gemm/rows-0002-of-0005_gemm_perf.parquet", gemms / "v32-gemm_perf.parquet")
+        found = sources()
+        for name in ("context_dense_gate_up_gemm", "context_shared_gate_up_gemm", "context_shared_ffn2_gemm", "context_router_gemm"):
+            self.assertIn(found[name], ("measured", "interpolated"), found)
+        said = self.run_dsaperf(*estimate).stderr
+        self.assertIn("warning: attention and GEMMs are from our own tables of h200_sxm; experts and collectives", said)
+        self.assertEqual(self.run_dsaperf("db", "lint").returncode, 0, "a table of GEMMs is none of layers")
+
+    def test_products_have_no_heads_and_no_stages(self):
+        for axis in (("--heads", 16), ("--by", "stage"), ("--grid", "deep")):
+            done = self.run_dsaperf("collect", MODEL, "-o", self.folder / "no", "--what", "gemm", *axis, "--plan-only")
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("--what gemm", done.stderr)
+        plan = self.document("collect", MODEL, "-o", self.folder / "no", "--what", "gemm", "--gemm", "bf16,fp8_block", "--plan-only")
+        self.assertEqual(len(plan["cases"]), 25 * (20 + 25))
+        self.assertIn({"m": 1, "n": 256, "k": 7168}, [{key: case[key] for key in "mnk"} for case in plan["cases"]])
+
     def test_deployments_are_estimated_with_the_rest_modelled(self):
         done = self.run_dsaperf("estimate", MODEL, "--tp", 8, "--isl", 4096, "--osl", 64, "--concurrency", 4, "--json")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -17,7 +17,8 @@ GRID = """
 context: [{batch: [1], new: [1024, 8192]}]
 generation: [{batch: [1, 8], past: [1023, 8191]}]
 """
-PIECES = ["v32-whole", "glm5-whole", "v32-stages", "glm5-stages", "v32-eager", "glm5-bf16", "glm52-shared", "v32-bf16",
+GEMMS = ["v32-gemm", "glm5-gemm"]
+PIECES = ["v32-whole", "glm5-whole", "v32-stages", "glm5-stages", *GEMMS, "v32-eager", "glm5-bf16", "glm52-shared", "v32-bf16",
           "glm52-shared-split", "v32-deep", "glm5-deep"]
 
 
@@ -35,7 +36,8 @@ class TablesTest(unittest.TestCase):
                 page = file.read()
             for piece in PIECES:
                 self.assertIn(f"| {piece} |", page)
-                self.assertTrue(os.path.exists(os.path.join(folder, "h200_sxm", piece, "rows.parquet")))
+                table = "gemm_perf.parquet" if piece in GEMMS else "rows.parquet"
+                self.assertTrue(os.path.exists(os.path.join(folder, "h200_sxm", piece, table)), piece)
             self.assertIn("prefill, sparse, 8192 tokens and more", page)
             self.assertIn("fake", page)
             # Started again it measures nothing.

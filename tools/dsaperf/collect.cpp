@@ -5,6 +5,7 @@
 #include "dsaperf/collect/collector.hpp"
 #include "dsaperf/collect/devices.hpp"
 #include "dsaperf/collect/duration.hpp"
+#include "dsaperf/collect/gemm_plan.hpp"
 #include "dsaperf/collect/gpu_source.hpp"
 #include "dsaperf/collect/json.hpp"
 #include "dsaperf/collect/method_csv.hpp"
@@ -13,6 +14,7 @@
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/progress.hpp"
 #include "dsaperf/core/text_table.hpp"
+#include "dsaperf/perfdb/operator_tables.hpp"
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -40,6 +42,7 @@ struct CollectFlags {
   std::string shard;
   std::string devices = "0";
   std::string by = "layer";
+  std::string what = "layer";
   std::vector<int> heads;
   std::vector<std::string> kv = {"bf16"};
   std::vector<std::string> gemm = {"fp8_block"};
@@ -54,6 +57,7 @@ struct CollectFlags {
   bool json_progress = false;
 
   bool by_stage() const { return by == "stage"; }
+  bool of_gemms() const { return what == "gemm"; }
 };
 
 template <typename Value, typename Parse>
@@ -117,10 +121,30 @@ struct Work {
   Bytes peak_memory;
 };
 
-Result<Work> work_of(const CollectFlags& flags, const Subject& subject) {
+Result<collect::Plan> plan_of(const CollectFlags& flags, const Subject& subject) {
   DSAPERF_TRY_ASSIGN(const auto axes, axes_of(flags, subject.layer));
+  if (flags.of_gemms()) {
+    if (flags.by_stage() || !flags.heads.empty() || flags.grid == "deep") {
+      return fail(Errc::kInvalidArgument,
+                  "--what gemm: products have no --heads, stages and prefixes; --gemm and --launch "
+                  "are their axes");
+    }
+    auto tokens = collect::standard_tokens();
+    if (flags.grid != "standard") {
+      DSAPERF_TRY_ASSIGN(const auto grid, grid_of(flags, subject.layer));
+      tokens = collect::tokens_of(grid);
+    }
+    return collect::make_gemm_plan(
+        subject.spec,
+        {.tokens = std::move(tokens), .formats = axes.gemm, .launches = axes.launches},
+        subject.system);
+  }
   DSAPERF_TRY_ASSIGN(const auto grid, grid_of(flags, subject.layer));
-  DSAPERF_TRY_ASSIGN(auto plan, collect::make_plan(grid, axes, subject.layer, subject.system));
+  return collect::make_plan(grid, axes, subject.layer, subject.system);
+}
+
+Result<Work> work_of(const CollectFlags& flags, const Subject& subject) {
+  DSAPERF_TRY_ASSIGN(auto plan, plan_of(flags, subject));
   Work work;
   work.left_out = std::move(plan.left_out);
   work.peak_memory = plan.peak_memory;
@@ -152,6 +176,7 @@ ordered_json work_to_json(const CollectFlags& flags, const Subject& subject, con
   ordered_json document = {{"format", "dsaperf.collect.1"},
                            {"model", subject.spec.name},
                            {"system", subject.system.name},
+                           {"what", flags.what},
                            {"grid", flags.grid},
                            {"by", flags.by},
                            {"shard", {{"index", work.shard.index}, {"count", work.shard.count}}},
@@ -182,11 +207,16 @@ void print_work(const Subject& subject, const Work& work) {
                    {"context tokens", TextTable::Align::kRight},
                    {"case"}});
   for (const auto& what : work.cases) {
+    if (what.product) continue;  // its id says all
     table.add_row({std::string(perfdb::name(what.phase)), fmt::format("{}", what.batch()),
                    fmt::format("{}", what.new_tokens()), fmt::format("{}", what.context_tokens()),
                    what.id()});
   }
-  fmt::print("{}", table.str(TextStyle::of_descriptor(STDOUT_FILENO)));
+  const bool of_layers = work.cases.empty() || !work.cases.front().product;
+  if (of_layers) fmt::print("{}", table.str(TextStyle::of_descriptor(STDOUT_FILENO)));
+  for (const auto& what : work.cases) {
+    if (what.product) fmt::print("{}\n", what.id());
+  }
   const auto& estimated = work.estimated;
   fmt::print("\n{} cases of {} on {}, about {:.1f} min, at most {:.1f} GiB\n", work.cases.size(),
              subject.spec.name, subject.system.name, estimated.total() / 60,
@@ -216,6 +246,7 @@ Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const Col
   DSAPERF_TRY_ASSIGN(const auto devices, collect::devices_to_use(flags.devices, visible, count));
   auto source = flags.source;
   for (const auto& what : work.cases) {
+    if (what.product) continue;
     source.cache_pages = std::max(source.cache_pages, collect::pages_of(what));
   }
   return start_workers(source, devices);
@@ -304,7 +335,17 @@ struct WrittenTables {
   std::size_t csv_rows = 0;
   std::size_t without_line = 0;  // cases that the CSV can't say
   std::filesystem::path table;
+  std::filesystem::path gemms;  // empty: no products
+  std::size_t gemm_rows = 0;
 };
+
+// AIConfigurator's name; of a shard with its number in front.
+std::string gemm_file(const collect::Shard& shard) {
+  std::string prefix;
+  if (shard.count > 1)
+    prefix = std::filesystem::path(collect::journal_file_name(shard)).stem().string() + '_';
+  return prefix + std::string(perfdb::kGemmTable);
+}
 
 Result<WrittenTables> write_tables(const collect::JournalHeader& header,
                                    const collect::Journal& journal, const model::LayerPlan& layer) {
@@ -312,13 +353,20 @@ Result<WrittenTables> write_tables(const collect::JournalHeader& header,
   WrittenTables written{.csv = journal.path(),
                         .csv_rows = csv.rows,
                         .without_line = csv.left_out,
-                        .table = journal.path()};
+                        .table = journal.path(),
+                        .gemms = {}};
   written.csv.replace_extension(".csv");
   written.table.replace_extension(".parquet");
   DSAPERF_TRY(write_file(written.csv, csv.text));
   const auto table = collect::full_table(header, journal.entries());
   if (!table.columns.empty()) {
     DSAPERF_TRY(perfdb::write_columns(written.table, table.columns, table.metadata));
+  }
+  const auto gemms = collect::gemm_table(header, journal.entries());
+  if (!gemms.columns.empty()) {
+    written.gemms = journal.path().parent_path() / gemm_file(header.shard);
+    written.gemm_rows = gemms.columns.front().texts.size();
+    DSAPERF_TRY(perfdb::write_columns(written.gemms, gemms.columns, gemms.metadata));
   }
   return written;
 }
@@ -357,11 +405,15 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
     document["journal"] = journal.path().string();
     document["csv"] = written.csv.string();
     document["table"] = written.table.string();
+    if (!written.gemms.empty()) document["gemm_table"] = written.gemms.string();
     document["report"] = report_to_json(report);
     fmt::print("{}\n", document.dump(2));
   } else {
     print_report(report, journal);
-    fmt::print("{}: {} rows\n", written.csv.string(), written.csv_rows);
+    if (!flags.of_gemms()) fmt::print("{}: {} rows\n", written.csv.string(), written.csv_rows);
+    if (!written.gemms.empty()) {
+      fmt::print("{}: {} rows\n", written.gemms.string(), written.gemm_rows);
+    }
     if (written.without_line > 0) {
       fmt::print("{}: all of them, with {} that a line of the CSV can't say\n",
                  written.table.string(), written.without_line);
@@ -405,6 +457,11 @@ void declare_collect(Command& command) {
       .add_option("--by", flags->by,
                   "layer: each case whole. stage: each distinct stage once, layers are their sums")
       .one_of({"layer", "stage"})
+      .show_default();
+  command
+      .add_option("--what", flags->what,
+                  "layer; gemm: the model's matrix products beside attention (--gemm, --launch)")
+      .one_of({"layer", "gemm"})
       .show_default();
   command.add_option("--fake-devices", flags->fake_devices,
                      "with --timing fake: how many GPUs there seem to be");

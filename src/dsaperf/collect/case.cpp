@@ -116,6 +116,10 @@ std::string Case::shape_text() const {
 }
 
 std::string Case::id() const {
+  if (product) {
+    return fmt::format("gemm/m{}/n{}/k{}/gemm_{}/{}", product->m, product->n, product->k,
+                       name(gemm), name(launch));
+  }
   auto text = shape_text();
   text += fmt::format("/h{}/kv_{}/gemm_{}/{}/{}/{}", heads, name(kv), name(gemm), name(role),
                       name(scores), name(launch));
@@ -130,13 +134,32 @@ std::string Case::id() const {
 
 Result<Case> Case::from_id(std::string_view id) {
   const auto parts = split(id, '/');
-  if (parts.size() != 8 && parts.size() != 9) {
-    return fail(Errc::kParse, "case id '{}' has {} parts, not 8 or 9", id, parts.size());
-  }
   const auto bad = [&](std::size_t index) {
     return fail(Errc::kParse, "case id '{}': '{}' is not understood", id, parts[index]);
   };
   Case result;
+  if (parts[0] == "gemm") {
+    if (parts.size() != 6) {
+      return fail(Errc::kParse, "case id '{}' has {} parts, not 6", id, parts.size());
+    }
+    const auto m = parse_int(behind(parts[1], "m"));
+    if (!m || *m < 1) return bad(1);
+    const auto n = parse_int(behind(parts[2], "n"));
+    if (!n || *n < 1) return bad(2);
+    const auto k = parse_int(behind(parts[3], "k"));
+    if (!k || *k < 1) return bad(3);
+    const auto format = weight_format_from(behind(parts[4], "gemm_"));
+    if (!format) return bad(4);
+    const auto launch = launch_from(parts[5]);
+    if (!launch) return bad(5);
+    result.product = GemmSizes{.m = *m, .n = *n, .k = *k};
+    result.gemm = *format;
+    result.launch = *launch;
+    return result;
+  }
+  if (parts.size() != 8 && parts.size() != 9) {
+    return fail(Errc::kParse, "case id '{}' has {} parts, not 8 or 9", id, parts.size());
+  }
   const auto phase = phase_from(parts[0]);
   if (!phase) return bad(0);
   result.phase = *phase;

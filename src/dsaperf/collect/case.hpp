@@ -34,6 +34,11 @@ std::optional<model::WeightFormat> weight_format_from(std::string_view text);
 std::optional<model::IndexerRole> indexer_role_from(std::string_view text);
 std::optional<perfdb::Phase> phase_from(std::string_view text);
 
+// y[m, n] = x[m, k] W[n, k].
+struct GemmSizes {
+  std::int64_t m = 0, n = 0, k = 0;
+};
+
 // One shape of one layer, or of some of its stages, to be measured, cold and warm. Everything that
 // changes the time is here and in the id; two cases with the same id are the same measurement.
 struct Case {
@@ -47,8 +52,11 @@ struct Case {
   Launch launch = Launch::kGraph;
   // Empty: the whole layer. Else these stages of it alone, each by itself (by_stage.hpp).
   std::vector<model::Stage> stages = {};
+  // Not a layer but this matrix product with weights of the format `gemm`: of the other axes only
+  // `launch` counts (gemm_plan.hpp).
+  std::optional<GemmSizes> product = {};
 
-  bool whole() const { return stages.empty(); }
+  bool whole() const { return stages.empty() && !product; }
   bool uniform() const { return requests.size() == 1; }
   std::int64_t batch() const;           // requests in all
   std::int64_t new_tokens() const;      // in all requests
@@ -59,7 +67,8 @@ struct Case {
   // "context/2x4096+0": phase, then count x new + past of each group.
   std::string shape_text() const;
   // "context/2x4096+0/h128/kv_bf16/gemm_fp8_block/full/model_like/graph": the shape, then the
-  // axes. Of some stages alone "/only:topk+attention" follows.
+  // axes. Of some stages alone "/only:topk+attention" follows. Of a product
+  // "gemm/m4096/n4096/k7168/gemm_fp8_block/graph".
   std::string id() const;
 
   // The inverse of id(). Fails with kParse and the part that is wrong.

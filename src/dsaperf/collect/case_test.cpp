@@ -27,6 +27,27 @@ TEST(CaseTest, IdReadsBack) {
   EXPECT_EQ(read->id(), sample().id());
 }
 
+TEST(CaseTest, TheIdOfAProductReadsBackAndNamesWhatIsWrong) {
+  const Case what{.gemm = model::WeightFormat::kFp8Block,
+                  .launch = Launch::kEager,
+                  .product = GemmSizes{.m = 1, .n = 4096, .k = 7168}};
+  EXPECT_EQ(what.id(), "gemm/m1/n4096/k7168/gemm_fp8_block/eager");
+  EXPECT_FALSE(what.whole()) << "no row of a layer";
+  const auto read = Case::from_id(what.id());
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(read->id(), what.id());
+  for (const auto& [id, part] : {std::pair{"gemm/m1/n4096/k7168/gemm_fp8_block", "5 parts"},
+                                 {"gemm/m0/n4096/k7168/gemm_fp8_block/graph", "'m0'"},
+                                 {"gemm/m1/n/k7168/gemm_fp8_block/graph", "'n'"},
+                                 {"gemm/m1/n4096/k-1/gemm_fp8_block/graph", "'k-1'"},
+                                 {"gemm/m1/n4096/k7168/gemm_int3/graph", "'gemm_int3'"},
+                                 {"gemm/m1/n4096/k7168/gemm_bf16/slow", "'slow'"}}) {
+    const auto wrong = Case::from_id(id);
+    ASSERT_FALSE(wrong) << id;
+    EXPECT_NE(wrong.error().message().find(part), std::string::npos) << wrong.error().message();
+  }
+}
+
 TEST(CaseTest, SumsOverItsRequests) {
   EXPECT_EQ(sample().batch(), 3);
   EXPECT_EQ(sample().new_tokens(), 8193);

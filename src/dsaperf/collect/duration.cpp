@@ -1,5 +1,6 @@
 #include "dsaperf/collect/duration.hpp"
 
+#include "dsaperf/collect/gemm_plan.hpp"
 #include "dsaperf/collect/layer_arena.hpp"
 #include "dsaperf/collect/plan.hpp"
 #include "dsaperf/collect/sampling.hpp"
@@ -74,7 +75,7 @@ void add_passes(const Case& measured, const Passes& passes, Duration& duration) 
   const double settling = 2 * run;
   double timed = 0;    // runs of what is timed
   double flushes = 0;  // of the caches
-  if (measured.whole()) {
+  if (measured.stages.empty()) {
     const double lead = long_pass ? 0 : 1;
     const double stage_samples = few(kStageSamplesUs, kMostStageSamples);
     const double passes_a_sample = few(kSampleUs, kMostPasses) + lead;
@@ -87,6 +88,19 @@ void add_passes(const Case& measured, const Passes& passes, Duration& duration) 
   }
   duration.passes_s += 1e-6 * (passes.whole_us + timed * us + flushes * kFlushUs);
   duration.host_s += kRecordS + kWitnessS + kRowS + 2 * (samples + settling) * kSampleS;
+}
+
+// `known`: of weights that are on the card already.
+Duration duration_of_product(const Case& measured, const cost::SystemSpec& system, bool known) {
+  const auto& sizes = *measured.product;
+  const auto cost = gemm_cost(sizes, measured.gemm);
+  Duration duration;
+  duration.prepare_s = kAllocateS + 2 * static_cast<double>(sizes.m * sizes.k) / kUploadBytesPerS;
+  if (!known) duration.shared_s = cost.traffic.weights / kUploadBytesPerS;
+  const double us =
+      kTimesTheBound * cost::bound(cost, system).time().value + kLaunchUs * cost.launches;
+  add_passes(measured, {.whole_us = us, .timed_us = us}, duration);
+  return duration;
 }
 
 double tokens_of(const cost::RequestGroup& group) {
@@ -130,7 +144,14 @@ Result<std::vector<Duration>> durations(std::span<const Case> measured,
   std::set<std::string> caches;
   double most_tokens = 0;
   std::string selection_of;
+  std::string weights_of;  // of the product before
   for (const auto& what : measured) {
+    if (what.product) {
+      const auto key = fmt::format("{}x{}/{}", what.product->n, what.product->k, name(what.gemm));
+      result.push_back(duration_of_product(what, system, key == weights_of));
+      weights_of = key;
+      continue;
+    }
     const auto plan = layer_of(what, layer);
     DSAPERF_TRY_ASSIGN(const auto cost, cost::layer_cost(plan, what.shape()));
     auto duration = duration_of(what, cost, system);

@@ -1,6 +1,6 @@
 #include "dsaperf/collect/fake_source.hpp"
 
-#include "dsaperf/collect/plan.hpp"
+#include "dsaperf/collect/gemm_plan.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/cost/bound.hpp"
 #include "dsaperf/cost/stage_cost.hpp"
@@ -50,20 +50,26 @@ Result<Measurement> FakeSource::measure(const Case& what) {
   if (named(options_.dies_on, id)) std::abort();
   if (named(options_.fails_on, id)) return fail(Errc::kCuda, "fake failure of {}", id);
 
-  const auto layer = layer_of(what, layer_);
-  DSAPERF_TRY_ASSIGN(const auto cost, cost::layer_cost(layer, what.shape()));
   // Within 0.4 %, from the id: below what a fit or a lint would call noise, above zero.
   const double wobble = 1 + 4e-3 * (static_cast<double>(hash_of(id) % 1000) / 1000 - 0.5);
   Measurement result;
   Micros total;
-  for (const auto& stage : cost.stages()) {
-    if (!what.whole() && !std::ranges::count(what.stages, stage.stage)) continue;
-    const Micros time = (cost::bound(stage, system_).time() * 1.5 + Micros{2}) * wobble;
-    result.stages.push_back({.stage = stage.stage,
-                             .time = time,
-                             .cold = time * 1.05,
-                             .kernel = fmt::format("fake_{}", model::name(stage.stage))});
-    total += time;
+  const auto time_of = [&](const cost::StageCost& cost) {
+    return (cost::bound(cost, system_).time() * 1.5 + Micros{2}) * wobble;
+  };
+  if (what.product) {
+    total = time_of(gemm_cost(*what.product, what.gemm));
+  } else {
+    DSAPERF_TRY_ASSIGN(const auto cost, cost::layer_cost(layer_of(what, layer_), what.shape()));
+    for (const auto& stage : cost.stages()) {
+      if (!what.whole() && !std::ranges::count(what.stages, stage.stage)) continue;
+      const Micros time = time_of(stage);
+      result.stages.push_back({.stage = stage.stage,
+                               .time = time,
+                               .cold = time * 1.05,
+                               .kernel = fmt::format("fake_{}", model::name(stage.stage))});
+      total += time;
+    }
   }
   result.warm = summary_around(total);
   result.cold = summary_around(total * 1.05 + Micros{3});

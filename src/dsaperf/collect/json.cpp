@@ -68,6 +68,11 @@ Result<model::Stage> stage_named(const std::string& text) {
 }  // namespace
 
 ordered_json case_to_json(const Case& what) {
+  if (what.product) {
+    return {
+        {"id", what.id()},      {"m", what.product->m},           {"n", what.product->n},
+        {"k", what.product->k}, {"gemm", model::name(what.gemm)}, {"launch", name(what.launch)}};
+  }
   ordered_json requests = ordered_json::array();
   for (const auto& group : what.requests) {
     requests.push_back({{"count", group.count},

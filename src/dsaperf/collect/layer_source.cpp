@@ -1,11 +1,13 @@
 #include "dsaperf/collect/layer_source.hpp"
 
+#include "dsaperf/collect/gemm_timing.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/op/layer_timing.hpp"
 #include "dsaperf/trace/rules.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace dsaperf::collect {
 namespace {
@@ -71,6 +73,29 @@ Result<std::size_t> index_of(const std::vector<model::Stage>& stages, model::Sta
   return static_cast<std::size_t>(found - stages.begin());
 }
 
+int as_many_as_fill(double us, Micros one, int most) {
+  if (!(one.value > 0)) return most;
+  return static_cast<int>(std::clamp(std::ceil(us / one.value), 1.0, static_cast<double>(most)));
+}
+
+// Warm and cold summaries of what `timer` runs, into `result`; returns about what one run takes.
+template <typename Timer>
+Result<Micros> take_summaries(Timer& timer, const Stopping& stopping, CardLog& card,
+                              Measurement& result) {
+  DSAPERF_TRY_ASSIGN(const Micros one, timer.warm(1));
+  const int passes = as_many_as_fill(kSampleUs, one, kMostPasses);
+  const Sample warm = [&]() -> Result<Micros> { return timer.warm(passes); };
+  DSAPERF_TRY_ASSIGN(auto settled, settle(warm, stopping));
+  DSAPERF_TRY(card.take());
+  DSAPERF_TRY_ASSIGN(auto warm_us, sample_until(warm, stopping, std::move(settled)));
+  DSAPERF_TRY(card.take());
+  DSAPERF_TRY_ASSIGN(auto cold_us, sample_until([&] { return timer.cold(); }, stopping));
+  DSAPERF_TRY(card.take());
+  result.warm = summarise(std::move(warm_us));
+  result.cold = summarise(std::move(cold_us));
+  return one;
+}
+
 // Takes the times of a pass ready to run.
 class PassTimes {
  public:
@@ -78,19 +103,8 @@ class PassTimes {
       : timer_(timer), options_(options), card_(card), stages_(timer.pass().stages) {}
 
   Result<Measurement> whole() {
-    DSAPERF_TRY_ASSIGN(const Micros one, timer_.warm(1));
-    const int passes = as_many_as_fill(kSampleUs, one, kMostPasses);
-    const Sample warm = [&]() -> Result<Micros> { return timer_.warm(passes); };
-    DSAPERF_TRY_ASSIGN(auto settled, settle(warm, options_.stopping));
-    DSAPERF_TRY(card_.take());
     Measurement result;
-    DSAPERF_TRY_ASSIGN(auto warm_us, sample_until(warm, options_.stopping, std::move(settled)));
-    DSAPERF_TRY(card_.take());
-    DSAPERF_TRY_ASSIGN(auto cold_us,
-                       sample_until([&] { return timer_.cold(); }, options_.stopping));
-    DSAPERF_TRY(card_.take());
-    result.warm = summarise(std::move(warm_us));
-    result.cold = summarise(std::move(cold_us));
+    DSAPERF_TRY_ASSIGN(const Micros one, take_summaries(timer_, options_.stopping, card_, result));
     DSAPERF_TRY(
         warm_and_cold_stages(as_many_as_fill(kStageSamplesUs, one, options_.stage_samples)));
     for (std::size_t i = 0; i < stages_.size(); ++i) add_stage(result, i);
@@ -137,11 +151,6 @@ class PassTimes {
   using StageSamples = std::vector<std::vector<double>>;  // [stage][sample]
   using TakeStages = Result<std::vector<Micros>> (op::LayerTimer::*)();
 
-  static int as_many_as_fill(double us, Micros one, int most) {
-    if (!(one.value > 0)) return most;
-    return static_cast<int>(std::clamp(std::ceil(us / one.value), 1.0, static_cast<double>(most)));
-  }
-
   Result<void> add_sample(TakeStages take, StageSamples& samples) {
     DSAPERF_TRY_ASSIGN(last_, (timer_.*take)());
     samples.resize(stages_.size());
@@ -183,6 +192,33 @@ struct LayerSource::State {
   std::unique_ptr<KernelWitness> witness;
   SourceInfo info;
   std::unique_ptr<LayerArena> arena;
+
+  std::optional<GemmWeights> weights;  // of the product before
+
+  Result<Measurement> measure_product(const Case& what) {
+    if (!weights || !weights->serve(what)) {
+      weights.reset();  // before there are others
+      DSAPERF_TRY_ASSIGN(weights,
+                         GemmWeights::make(*backend, what.product->n, what.product->k, what.gemm));
+    }
+    DSAPERF_TRY_ASSIGN(auto timer,
+                       GemmTimer::create(*backend, *weights, what.product->m, what.launch));
+    CardLog card(reader.get());
+    Measurement result;
+    DSAPERF_TRY(take_summaries(*timer, options.stopping, card, result));
+    result.card = card.state();
+    if (witness == nullptr) {
+      result.kernel_source = options.method;
+      return result;
+    }
+    DSAPERF_TRY_ASSIGN(auto kernels, witness->kernels_of([&] { return timer->replay(); }));
+    // A profiler that does not see into graphs sees the same kernels launched one by one.
+    if (kernels.empty()) {
+      DSAPERF_TRY_ASSIGN(kernels, witness->kernels_of([&] { return timer->run(); }));
+    }
+    DSAPERF_TRY_ASSIGN(result.kernel_source, gemm_evidence_of(kernels));
+    return result;
+  }
 
   Result<void> add_evidence(op::LayerTimer& timer, const Case& what, Measurement& result) {
     if (witness == nullptr) {
@@ -246,6 +282,7 @@ Result<std::unique_ptr<LayerSource>> LayerSource::create(std::unique_ptr<op::Bac
 
 Result<Measurement> LayerSource::measure(const Case& what) {
   auto& state = *state_;
+  if (what.product) return state.measure_product(what);
   DSAPERF_TRY_ASSIGN(auto prepared, state.arena->prepare(what));
   DSAPERF_TRY_ASSIGN(
       auto timer, op::LayerTimer::over(*prepared.layer, *prepared.cache, std::move(prepared.pass),
@@ -256,6 +293,17 @@ Result<Measurement> LayerSource::measure(const Case& what) {
   result.card = card.state();
   DSAPERF_TRY(state.add_evidence(*timer, what, result));
   return result;
+}
+
+Result<std::string> gemm_evidence_of(const std::vector<std::string>& kernels) {
+  DSAPERF_TRY_ASSIGN(const auto rules, trace::RuleSet::shipped());
+  for (const auto& printed : kernels) {
+    const auto name = trace::canonical_name(printed);
+    const auto* rule = rules.match({.name = name, .op = {}, .range = {}}, nullptr);
+    if (rule != nullptr && rule->part == trace::Part::kGemm) return trace::display_name(name);
+  }
+  return fail(Errc::kInvalidArgument, "evidence: no kernel that is known to multiply ran: {}",
+              fmt::join(kernels, ", "));
 }
 
 Result<Evidence> evidence_of(const std::vector<std::string>& kernels,

@@ -49,7 +49,8 @@ class KernelWitness {
 // heads, formats, layer and score distribution, the caches once for each format, filled with random
 // past tokens that every case takes its pages from.
 //
-// A case whose kernels are not what its stages need fails: a row says what ran.
+// A case whose kernels are not what its stages need fails: a row says what ran. Products (
+// Case::product) are timed in the same way; the weights of the last one are kept.
 class LayerSource : public TimingSource {
  public:
   struct Options {
@@ -95,5 +96,8 @@ struct Evidence {
 };
 Result<Evidence> evidence_of(const std::vector<std::string>& kernels,
                              const std::vector<model::Stage>& stages);
+
+// Of a product: the first kernel that multiplies. Fails with kInvalidArgument where none did.
+Result<std::string> gemm_evidence_of(const std::vector<std::string>& kernels);
 
 }  // namespace dsaperf::collect

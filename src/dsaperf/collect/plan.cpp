@@ -12,10 +12,6 @@
 namespace dsaperf::collect {
 namespace {
 
-// Share of a card's memory that a case may take: the rest is the context, the library handles and
-// fragmentation.
-constexpr double kUsableShare = 0.92;
-
 constexpr std::int64_t kMostShards = 100'000;
 
 Result<void> check(const Axes& axes, const model::LayerPlan& layer) {
@@ -53,6 +49,11 @@ std::vector<Case> layers_of(const Axes& axes) {
 }
 
 }  // namespace
+
+std::string too_large(Bytes memory, const cost::SystemSpec& system) {
+  return fmt::format("needs {:.1f} GiB; {:.1f} GiB of {} can be used", memory.gib(),
+                     kUsableShare * system.hbm_capacity.gib(), system.name);
+}
 
 model::LayerPlan layer_of(const Case& measured, const model::LayerPlan& layer) {
   auto result = layer;
@@ -95,9 +96,7 @@ Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
     if (!ids.insert(candidate.id()).second) return {};
     DSAPERF_TRY_ASSIGN(const auto memory, memory_of(candidate, layer));
     if (static_cast<double>(memory.value) > usable) {
-      plan.left_out.push_back(
-          {std::move(candidate), fmt::format("needs {:.1f} GiB; {:.1f} GiB of {} can be used",
-                                             memory.gib(), usable / (1 << 30), system.name)});
+      plan.left_out.push_back({std::move(candidate), too_large(memory, system)});
       return {};
     }
     plan.peak_memory = std::max(plan.peak_memory, memory);

@@ -61,6 +61,12 @@ struct Plan {
   Bytes peak_memory;  // of the largest case that is kept
 };
 
+// Share of a card's memory that a case may take: the rest is the context, the library handles and
+// fragmentation.
+inline constexpr double kUsableShare = 0.92;
+// Why a case that takes so much is left out.
+std::string too_large(Bytes memory, const cost::SystemSpec& system);
+
 // Device memory that measuring a case takes: weights of the layer, caches, activations and the
 // score buffer, which is chunked to kScoreBudget.
 inline constexpr Bytes kScoreBudget{std::int64_t{512} << 20};

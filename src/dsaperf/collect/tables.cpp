@@ -15,6 +15,7 @@ using perfdb::ColumnType;
 using perfdb::NewColumn;
 
 constexpr std::string_view kTableFormat = "dsaperf.collect.table.1";
+constexpr std::string_view kGemmFormat = "dsaperf.collect.gemm.1";
 
 // Fills columns by name, in the order in which the first row names them.
 class Rows {
@@ -54,6 +55,24 @@ std::string stage_column(model::Stage stage) {
   return fmt::format("{}_us", model::name(stage));
 }
 
+void add_card(Rows& rows, const CardState& card) {
+  rows.integer("sm_mhz", card.sm_mhz);
+  rows.integer("memory_mhz", card.memory_mhz);
+  rows.integer("clocks_locked", card.clocks_locked ? 1 : 0);
+  rows.real("power_w", card.power_w);
+  rows.real("energy_j", card.energy_j);
+  rows.integer("temperature_c", card.temperature_c);
+  rows.text("throttle_reasons", fmt::format("{}", fmt::join(card.throttle_reasons, ", ")));
+}
+
+std::map<std::string, std::string> metadata_of(const JournalHeader& header,
+                                               std::string_view format) {
+  return {{"format", std::string(format)},       {"model", header.model},
+          {"architecture", header.architecture}, {"framework", header.source.framework},
+          {"version", header.source.version},    {"device", header.source.device},
+          {"driver", header.source.driver},      {"method", header.source.method}};
+}
+
 void add_row(Rows& rows, const Entry& entry) {
   const auto& what = entry.what;
   const auto& measured = entry.measurement;
@@ -79,13 +98,7 @@ void add_row(Rows& rows, const Entry& entry) {
     rows.real(stage_column(stage), found == measured.stages.end() ? 0 : found->time.value);
   }
   rows.text("kernel_source", measured.kernel_source);
-  rows.integer("sm_mhz", measured.card.sm_mhz);
-  rows.integer("memory_mhz", measured.card.memory_mhz);
-  rows.integer("clocks_locked", measured.card.clocks_locked ? 1 : 0);
-  rows.real("power_w", measured.card.power_w);
-  rows.real("energy_j", measured.card.energy_j);
-  rows.integer("temperature_c", measured.card.temperature_c);
-  rows.text("throttle_reasons", fmt::format("{}", fmt::join(measured.card.throttle_reasons, ", ")));
+  add_card(rows, measured.card);
   rows.integer("attempts", entry.attempts);
   rows.integer("disturbed", entry.disturbed);
   rows.real("repeat_ratio", entry.repeat_ratio);
@@ -279,15 +292,33 @@ FullTable full_table(const JournalHeader& header, const std::map<std::string, En
   for (const auto& [id, entry] : entries) {
     if (entry.error.empty() && entry.what.whole()) add_row(rows, entry);
   }
-  return {.columns = rows.take(),
-          .metadata = {{"format", std::string(kTableFormat)},
-                       {"model", header.model},
-                       {"architecture", header.architecture},
-                       {"framework", header.source.framework},
-                       {"version", header.source.version},
-                       {"device", header.source.device},
-                       {"driver", header.source.driver},
-                       {"method", header.source.method}}};
+  return {.columns = rows.take(), .metadata = metadata_of(header, kTableFormat)};
+}
+
+FullTable gemm_table(const JournalHeader& header, const std::map<std::string, Entry>& entries) {
+  const auto is_row = [](const Entry& entry) { return entry.what.product && entry.error.empty(); };
+  const bool any_graph = std::ranges::any_of(entries, [&](const auto& each) {
+    return is_row(each.second) && each.second.what.launch == Launch::kGraph;
+  });
+  Rows rows;
+  for (const auto& [id, entry] : entries) {
+    if (!is_row(entry) || (any_graph && entry.what.launch != Launch::kGraph)) continue;
+    const auto& measured = entry.measurement;
+    rows.text("framework", header.source.framework);
+    rows.text("version", header.source.version);
+    rows.text("device", header.source.device);
+    rows.text("op_name", "gemm");
+    rows.text("kernel_source", measured.kernel_source);
+    rows.text("gemm_dtype", aic_dtype(entry.what.gemm));
+    rows.integer("m", entry.what.product->m);
+    rows.integer("n", entry.what.product->n);
+    rows.integer("k", entry.what.product->k);
+    rows.real("latency", measured.warm.median.millis());
+    add_summary(rows, "warm", measured.warm);
+    add_summary(rows, "cold", measured.cold);
+    add_card(rows, measured.card);
+  }
+  return {.columns = rows.take(), .metadata = metadata_of(header, kGemmFormat)};
 }
 
 Result<TableContent> read_full_table(const std::filesystem::path& path) {

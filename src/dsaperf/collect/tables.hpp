@@ -23,6 +23,11 @@ struct FullTable {
 };
 FullTable full_table(const JournalHeader& header, const std::map<std::string, Entry>& entries);
 
+// The products of a journal in the columns of AIConfigurator's gemm_perf.parquet (op_name "gemm",
+// latency: the warm median in ms), beside them spread, cold times and clocks: of graph replay, or
+// of eager launches where nothing was replayed. No columns where there are no products.
+FullTable gemm_table(const JournalHeader& header, const std::map<std::string, Entry>& entries);
+
 // The rows of such a table as the journal had them, less what the table does not keep: the kernels
 // of single stages. Of two rows of one case the later counts. Fails with kParse naming the row
 // whose axes are none.

@@ -40,6 +40,29 @@ constexpr const char* kDraft =
 constexpr const char* kEager =
     "generation/8x1+4095/h16/kv_bf16/gemm_fp8_block/full/model_like/eager";
 
+TEST(TablesTest, ProductsAreRowsOfAGemmTableAndOfNoOther) {
+  const auto entries = by_id({entry("gemm/m8/n4096/k7168/gemm_fp8_block/graph", 12),
+                              entry("gemm/m8/n4096/k7168/gemm_fp8_block/eager", 15),
+                              entry("gemm/m8/n256/k7168/gemm_bf16/graph", 9), entry(kDecode, 20)});
+  const JournalHeader header{.model = "m", .source = {.framework = "dsaperf", .version = "1"}};
+  const auto table = gemm_table(header, entries);
+  EXPECT_EQ(table.metadata.at("format"), "dsaperf.collect.gemm.1");
+  const std::vector<std::string> wanted = {
+      "framework",  "version", "device", "op_name", "kernel_source",
+      "gemm_dtype", "m",       "n",      "k",       "latency"};
+  ASSERT_GT(table.columns.size(), wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) EXPECT_EQ(table.columns[i].name, wanted[i]);
+  // In the order of ids: n256 stands before n4096. The eager row has no line beside the replayed.
+  EXPECT_EQ(table.columns[5].texts, (std::vector<std::string>{"bfloat16", "fp8_block"}));
+  EXPECT_EQ(table.columns[7].ints, (std::vector<std::int64_t>{256, 4096}));
+  ASSERT_EQ(table.columns[9].reals.size(), 2U);
+  EXPECT_DOUBLE_EQ(table.columns[9].reals[1], 0.012);
+
+  EXPECT_EQ(dsa_table(header, entries, perfdb::Phase::kGeneration).rows.size(), 1U);
+  EXPECT_EQ(full_table(header, entries).columns.front().texts.size(), 1U);
+  EXPECT_TRUE(gemm_table(header, by_id({entry(kDecode, 20)})).columns.empty());
+}
+
 TEST(TablesTest, AModuleTableHoldsWhatItsKeyCanSay) {
   const auto entries = by_id({entry(kContext, 100), entry(kShared, 90), entry(kRagged, 50),
                               entry(kDecode, 20), entry(kDraft, 21), entry(kEager, 22)});

@@ -154,7 +154,7 @@ Result<GemmTable> load_gemm_table(const SystemsTree& tree, std::string_view syst
                 {.column = "n", .member = &GemmRow::n},
                 {.column = "k", .member = &GemmRow::k}},
       .kind_of = [](const std::vector<std::string>& t) { return GemmKind{t[0], t[1]}; }};
-  return load(tree, system, backend, version, "gemm_perf.parquet", layout);
+  return load(tree, system, backend, version, kGemmTable, layout);
 }
 
 Result<MoeTable> load_moe_table(const SystemsTree& tree, std::string_view system,

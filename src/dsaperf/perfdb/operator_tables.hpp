@@ -22,7 +22,8 @@ struct OperatorTable {
   std::vector<TableSource> sources;
 };
 
-// gemm_perf: y[m, n] = x[m, k] w[n, k].
+// gemm_perf: y[m, n] = x[m, k] w[n, k]. Ours have another file name (systems_tree.cpp).
+inline constexpr std::string_view kGemmTable = "gemm_perf.parquet";
 struct GemmKind {
   std::string gemm_dtype;
   std::string kernel_source;

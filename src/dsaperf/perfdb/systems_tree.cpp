@@ -3,6 +3,7 @@
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/perfdb/operator_tables.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/perfdb/version.hpp"
 
@@ -509,6 +510,15 @@ Result<std::vector<TableSource>> SystemsTree::sources(std::string_view system_na
                      .backend = std::string(backend),
                      .version = std::string(version),
                      .kernel_sources = {}});
+    return found;
+  }
+  if (shipped_ && backend == kOwnBackend && table == kGemmTable) {
+    for (auto& path : own_table_files(file.data / "gemm")) {
+      found.push_back({.path = std::move(path),
+                       .backend = std::string(backend),
+                       .version = std::string(version),
+                       .kernel_sources = {}});
+    }
     return found;
   }
   const auto add = [&](const VersionFolder& folder, SourceChannel channel) {

@@ -1,6 +1,7 @@
 #include "dsaperf/predict/opened_tables.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/perfdb/operator_tables.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 
 namespace dsaperf::predict {
@@ -20,11 +21,14 @@ Result<compatible::OperatorSet> OpenedTables::operators(std::string_view system,
 
 std::vector<std::string> OpenedTables::warnings(std::string_view system) const {
   if (!are_ours()) return {};
+  const auto gemms =
+      tree->sources(system, perfdb::kOwnBackend, perfdb::kOwnVersion, perfdb::kGemmTable);
+  const bool with_gemms = gemms && !gemms->empty();
   return {fmt::format(
-      "attention is from our own tables of {}; GEMMs, experts and collectives have no tables here "
+      "attention {} our own tables of {}; {}experts and collectives have no tables here "
       "and are modelled from the card's figures (pip install aiconfigurator-core==0.12.0 brings "
       "measured ones)",
-      system)};
+      with_gemms ? "and GEMMs are from" : "is from", system, with_gemms ? "" : "GEMMs, ")};
 }
 
 Result<OpenedTables> open_tables(const std::filesystem::path& systems_root,

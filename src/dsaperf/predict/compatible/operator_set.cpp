@@ -32,6 +32,7 @@ struct OperatorSet::State {
   std::string version;
   std::optional<DsaTables> dsa;
   std::optional<modelled::OperatorCosts> costs;  // of the rest, where it is modelled
+  bool own_gemms = false;  // measured ones are taken although the rest is modelled
   std::optional<perfdb::GemmTable> gemm;
   std::map<std::string, std::shared_ptr<const GemmSites>, std::less<>> gemm_sites;
   RowsAsAsked<perfdb::MoeTable, perfdb::MoeChoice> moe;
@@ -51,6 +52,23 @@ struct OperatorSet::State {
       table = std::move(loaded);
     }
     return &*table;
+  }
+
+  Result<GemmOperator> measured_gemm(std::string_view dtype, int n, int k) {
+    auto found = gemm_sites.find(dtype);
+    if (found == gemm_sites.end()) {
+      DSAPERF_TRY_ASSIGN(const auto* table, once(gemm, [&] {
+                           return perfdb::load_gemm_table(*tree, system.name, backend, version);
+                         }));
+      DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(system, dtype));
+      found =
+          gemm_sites
+              .emplace(std::string(dtype), std::make_shared<const GemmSites>(*table, dtype, bound))
+              .first;
+    }
+    return GemmOperator::make(found->second, n, k).map_error([&](Error error) {
+      return std::move(error).with_context(dtype);
+    });
   }
 
   Result<MoeOperator> experts(RowsAsAsked<perfdb::MoeTable, perfdb::MoeChoice>& rows,
@@ -92,7 +110,12 @@ Result<OperatorSet> OperatorSet::open(std::shared_ptr<const perfdb::SystemsTree>
   state->backend = backend;
   state->tree = std::move(tree);
   OperatorSet set(std::move(state));
-  if (set.state_->tree->is_shipped()) DSAPERF_TRY(set.model_rest());
+  auto& opened = *set.state_;
+  if (!opened.tree->is_shipped()) return set;
+  DSAPERF_TRY(set.model_rest());
+  DSAPERF_TRY_ASSIGN(const auto gemms, opened.tree->sources(opened.system.name, opened.backend,
+                                                            opened.version, perfdb::kGemmTable));
+  opened.own_gemms = !gemms.empty();
   return set;
 }
 
@@ -123,26 +146,14 @@ Result<DsaLayer> OperatorSet::dsa(const LayerKind& kind, perfdb::Phase phase) {
 
 Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k) {
   auto& s = *state_;
-  if (s.costs) {
-    DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(s.system, dtype));
-    return GemmOperator::make(std::make_shared<const GemmSites>(
-                                  GemmSites::modelled(s.costs->of("gemm", dtype), bound, n, k)),
-                              n, k);
+  if (!s.costs) return s.measured_gemm(dtype, n, k);
+  if (s.own_gemms) {
+    if (auto measured = s.measured_gemm(dtype, n, k)) return measured;
   }
-  auto found = s.gemm_sites.find(dtype);
-  if (found == s.gemm_sites.end()) {
-    DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.gemm, [&] {
-      return perfdb::load_gemm_table(*s.tree, s.system.name, s.backend, s.version);
-    }));
-    DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(s.system, dtype));
-    found =
-        s.gemm_sites
-            .emplace(std::string(dtype), std::make_shared<const GemmSites>(*table, dtype, bound))
-            .first;
-  }
-  return GemmOperator::make(found->second, n, k).map_error([&](Error error) {
-    return std::move(error).with_context(dtype);
-  });
+  DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(s.system, dtype));
+  return GemmOperator::make(std::make_shared<const GemmSites>(
+                                GemmSites::modelled(s.costs->of("gemm", dtype), bound, n, k)),
+                            n, k);
 }
 
 Result<MoeOperator> OperatorSet::moe(const MoeShape& shape) {

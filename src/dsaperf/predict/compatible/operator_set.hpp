@@ -18,9 +18,9 @@ namespace dsaperf::predict::compatible {
 // Every operator of one system, backend and version as aiconfigurator 0.12 answers it. A table is
 // read when the first operator asks for it. Operators that were made stay valid on their own.
 //
-// The shipped tables hold attention alone: over them (SystemsTree::is_shipped) GEMMs, experts and
-// collectives are modelled from the card's figures (modelled/operator_costs.hpp), and their curves
-// say so.
+// The shipped tables hold attention and, of the models that they are of, GEMMs: over them
+// (SystemsTree::is_shipped) experts, collectives and GEMMs of which no shape near was measured are
+// modelled from the card's figures (modelled/operator_costs.hpp), and their curves say so.
 //
 // Not safe for use from several threads; the operators are.
 class OperatorSet {
