@@ -256,7 +256,7 @@ def page(card, pieces, gemms, program, diff, images, output, notes):
     if gemms:
         text.append("## Matrix products\n")
         text.append("What a rank of 1 to 16 has of router, shared experts, dense MLPs and logits ([collect.md](collect.md#matrix-products)); fp8_block counts quantising x. "
-                    "Warm: weights of some tens of MB come from the L2, so the rate of few tokens may be above the memory's.\n")
+                    "Weights come from memory.\n")
         text.append(products(gemms))
     text.append("## Where the time goes, by regime\n")
     text.append(where_time_goes(groups))

@@ -13,10 +13,17 @@
 namespace dsaperf::collect {
 namespace {
 
-constexpr std::int64_t kDrawn = std::int64_t{8} << 20;  // values of a piece, at most
+constexpr std::int64_t kDrawn = std::int64_t{8} << 20;          // values of a piece, at most
+constexpr std::int64_t kCopiesBytes = std::int64_t{128} << 20;  // an H200's L2 holds 50 MB
+constexpr std::int64_t kMostCopies = 128;
 constexpr std::uint64_t kSeed = 1;
 constexpr std::uint64_t kWeightStream = 101;
 constexpr std::uint64_t kInputStream = 102;
+
+// How many times `bytes` are enough that the first is out of the L2 when it is its turn again.
+std::int64_t copies_of(std::int64_t bytes) {
+  return std::clamp((kCopiesBytes + bytes - 1) / bytes, std::int64_t{1}, kMostCopies);
+}
 
 std::int64_t blocks(std::int64_t size) {
   return (size + kernels::kQuantGroup - 1) / kernels::kQuantGroup;
@@ -55,18 +62,34 @@ Result<GemmWeights> GemmWeights::make(op::Backend& backend, std::int64_t n, std:
   const auto rows = drawn_rows(n, k);
   op::Matrix piece{.rows = rows, .columns = k};
   piece.bf16 = drawn(kWeightStream, rows * k, 1 / std::sqrt(static_cast<double>(k)));
-  GemmWeights weights{.n = n, .k = k, .format = format, .values = {}, .scales = {}};
-  if (format == model::WeightFormat::kBf16) {
-    DSAPERF_TRY_ASSIGN(weights.values, repeated(backend, piece.bf16, n * k));
-    return weights;
-  }
-  if (format != model::WeightFormat::kFp8Block) {
+  if (format != model::WeightFormat::kBf16 && format != model::WeightFormat::kFp8Block) {
     return fail(Errc::kUnsupported, "no kernel here multiplies weights of {}", model::name(format));
   }
-  op::quantise_blocks(piece);
-  DSAPERF_TRY_ASSIGN(weights.values, repeated(backend, piece.fp8, n * k));
-  DSAPERF_TRY_ASSIGN(weights.scales, repeated(backend, piece.scales, blocks(n) * blocks(k)));
+  const bool fp8 = format == model::WeightFormat::kFp8Block;
+  if (fp8) op::quantise_blocks(piece);
+  const std::int64_t bytes = n * k * (fp8 ? 1 : 2);
+  GemmWeights weights{.n = n, .k = k, .format = format, .copies = {}};
+  const auto copies = copies_of(bytes);
+  for (std::int64_t i = 0; i < copies; ++i) {
+    auto& copy = weights.copies.emplace_back();
+    if (!fp8) {
+      DSAPERF_TRY_ASSIGN(copy.values, repeated(backend, piece.bf16, n * k));
+      continue;
+    }
+    DSAPERF_TRY_ASSIGN(copy.values, repeated(backend, piece.fp8, n * k));
+    DSAPERF_TRY_ASSIGN(copy.scales, repeated(backend, piece.scales, blocks(n) * blocks(k)));
+  }
   return weights;
+}
+
+GemmTimer::GemmTimer(op::Backend& backend, const GemmWeights& weights, std::int64_t m)
+    : backend_(backend),
+      weights_(weights),
+      m_(m),
+      turns_(static_cast<int>(std::min<std::int64_t>(
+          std::ssize(weights.copies),
+          copies_of(static_cast<std::int64_t>(weights.copies.front().values.bytes()) +
+                    2 * m * (weights.n + weights.k))))) {
 }
 
 Result<std::unique_ptr<GemmTimer>> GemmTimer::create(op::Backend& backend,
@@ -75,7 +98,7 @@ Result<std::unique_ptr<GemmTimer>> GemmTimer::create(op::Backend& backend,
   std::unique_ptr<GemmTimer> timer(new GemmTimer(backend, weights, m));
   const auto piece = drawn(kInputStream, drawn_rows(m, weights.k) * weights.k, 1);
   DSAPERF_TRY_ASSIGN(timer->x_, repeated(backend, piece, m * weights.k));
-  if (weights.scales.data() != nullptr) {
+  if (weights.format == model::WeightFormat::kFp8Block) {
     const auto values = static_cast<std::size_t>(m * weights.k);
     const auto scales = static_cast<std::size_t>(m * blocks(weights.k)) * sizeof(float);
     DSAPERF_TRY_ASSIGN(timer->x_values_, backend.allocate(values));
@@ -84,17 +107,19 @@ Result<std::unique_ptr<GemmTimer>> GemmTimer::create(op::Backend& backend,
   DSAPERF_TRY_ASSIGN(timer->y_, backend.allocate(static_cast<std::size_t>(2 * m * weights.n)));
   DSAPERF_TRY(timer->run());
   if (launch == Launch::kEager) return timer;
-  DSAPERF_TRY_ASSIGN(timer->recording_,
-                     backend.record([raw = timer.get()] { return raw->launch(); }));
+  auto* const raw = timer.get();
+  DSAPERF_TRY_ASSIGN(
+      timer->one_, backend.record([raw, &weights] { return raw->launch(weights.copies.front()); }));
+  DSAPERF_TRY_ASSIGN(timer->round_, backend.record([raw] { return raw->launch_round(); }));
   return timer;
 }
 
-Result<void> GemmTimer::launch() {
+Result<void> GemmTimer::launch(const GemmWeights::Copy& weights) {
   const auto n = weights_.n;
   const auto k = weights_.k;
-  if (weights_.scales.data() == nullptr) {
+  if (weights.scales.data() == nullptr) {
     return backend_.gemm({.x = x_.data(),
-                          .w = weights_.values.data(),
+                          .w = weights.values.data(),
                           .y = y_.data(),
                           .m = m_,
                           .n = n,
@@ -113,8 +138,8 @@ Result<void> GemmTimer::launch() {
                                         .scales_stride = blocks(k)}));
   return backend_.fp8_gemm({.x = x_values_.as<std::uint8_t>(),
                             .x_scales = x_scales_.as<float>(),
-                            .w = weights_.values.as<std::uint8_t>(),
-                            .w_scales = weights_.scales.as<float>(),
+                            .w = weights.values.as<std::uint8_t>(),
+                            .w_scales = weights.scales.as<float>(),
                             .y = y_.data(),
                             .m = m_,
                             .n = n,
@@ -126,12 +151,23 @@ Result<void> GemmTimer::launch() {
                             .y_stride = n});
 }
 
+Result<void> GemmTimer::launch_round() {
+  for (int i = 0; i < turns_; ++i) {
+    DSAPERF_TRY(launch(weights_.copies[static_cast<std::size_t>(i)]));
+  }
+  return {};
+}
+
 Result<void> GemmTimer::enqueue() {
-  return recording_ ? recording_->replay() : launch();
+  return one_ ? one_->replay() : launch(weights_.copies.front());
+}
+
+Result<void> GemmTimer::enqueue_round() {
+  return round_ ? round_->replay() : launch_round();
 }
 
 Result<void> GemmTimer::run() {
-  DSAPERF_TRY(launch());
+  DSAPERF_TRY(launch(weights_.copies.front()));
   return backend_.synchronise();
 }
 
@@ -150,14 +186,15 @@ Result<Micros> GemmTimer::cold() {
 }
 
 Result<Micros> GemmTimer::warm(int passes) {
+  const int rounds = std::max(1, passes / turns_);
   // Keeps the device busy while the timed ones are launched.
-  if (!is_long_) DSAPERF_TRY(enqueue());
+  if (!is_long_) DSAPERF_TRY(enqueue_round());
   DSAPERF_TRY(backend_.stamp(0));
-  for (int i = 0; i < passes; ++i) DSAPERF_TRY(enqueue());
+  for (int i = 0; i < rounds; ++i) DSAPERF_TRY(enqueue_round());
   DSAPERF_TRY(backend_.stamp(1));
   DSAPERF_TRY_ASSIGN(const double micros, backend_.between_us(0, 1));
-  is_long_ = micros / passes > op::LayerTimer::kLongPassUs;
-  return Micros{micros / passes};
+  is_long_ = micros / rounds > op::LayerTimer::kLongPassUs;
+  return Micros{micros / (rounds * turns_)};
 }
 
 }  // namespace dsaperf::collect

@@ -7,16 +7,25 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace dsaperf::collect {
 
 // The weights of a product on a backend: normal, sigma k^-0.5; a piece of 128 rows or more that
 // repeats, since what is in them does not change the time and drawing a billion would.
+//
+// In a model a whole pass goes through the L2 between two uses of one layer's weights, so that they
+// come from memory each time. Here copies of them are multiplied with in turn, as many as move 128
+// MB with x and y.
 struct GemmWeights {
+  struct Copy {
+    op::Buffer values;  // bf16 or e4m3
+    op::Buffer scales;  // of 128 x 128 blocks; of fp8 alone
+  };
+
   std::int64_t n = 0, k = 0;
   model::WeightFormat format = model::WeightFormat::kBf16;
-  op::Buffer values;  // bf16 or e4m3
-  op::Buffer scales;  // of 128 x 128 blocks; of fp8 alone
+  std::vector<Copy> copies;
 
   static Result<GemmWeights> make(op::Backend& backend, std::int64_t n, std::int64_t k,
                                   model::WeightFormat format);
@@ -41,25 +50,29 @@ class GemmTimer {
   ~GemmTimer() = default;
 
   Result<Micros> cold();
+  // One product of about so many: rounds of one with each copy, behind a round that is not timed.
   Result<Micros> warm(int passes);
-  // Not timed; done when it returns. Launched one by one whatever is recorded: for a profiler.
+  // One, not timed; done when it returns. Launched one by one whatever is recorded: for a profiler.
   Result<void> run();
   // As it is timed.
   Result<void> replay();
 
  private:
-  GemmTimer(op::Backend& backend, const GemmWeights& weights, std::int64_t m)
-      : backend_(backend), weights_(weights), m_(m) {}
+  GemmTimer(op::Backend& backend, const GemmWeights& weights, std::int64_t m);
 
-  Result<void> launch();
+  Result<void> launch(const GemmWeights::Copy& weights);
+  Result<void> launch_round();
   Result<void> enqueue();
+  Result<void> enqueue_round();
 
   op::Backend& backend_;
   const GemmWeights& weights_;
   std::int64_t m_;
+  int turns_;  // copies of the weights that are used
   op::Buffer x_, x_values_, x_scales_, y_;
   bool is_long_ = false;  // the last one took longer than launching it could show
-  std::unique_ptr<op::Recording> recording_;
+  std::unique_ptr<op::Recording> one_;
+  std::unique_ptr<op::Recording> round_;  // one with each copy
 };
 
 }  // namespace dsaperf::collect

@@ -50,8 +50,10 @@ TEST(GemmTimerTest, WeightsServeOneShapeAndFormat) {
   const auto weights = *GemmWeights::make(*backend, 192, 256, WeightFormat::kFp8Block);
   EXPECT_TRUE(weights.serve(product(7, WeightFormat::kFp8Block)));
   EXPECT_FALSE(weights.serve(product(7, WeightFormat::kBf16)));
-  EXPECT_EQ(weights.values.bytes(), 192U * 256);
-  EXPECT_EQ(weights.scales.bytes(), 2U * 2 * sizeof(float)) << "192 rows are two blocks";
+  const auto& copy = weights.copies.front();
+  EXPECT_EQ(copy.values.bytes(), 192U * 256);
+  EXPECT_EQ(copy.scales.bytes(), 2U * 2 * sizeof(float)) << "192 rows are two blocks";
+  EXPECT_EQ(weights.copies.size(), 128U) << "small ones, as many as there may be";
 }
 
 // 8 Mi values are drawn; the rest repeats them, whole blocks of scales with them.
@@ -59,9 +61,11 @@ TEST(GemmTimerTest, LargeWeightsRepeatAPiece) {
   const auto backend = op::cpu_backend(1);
   const std::int64_t rows = 128 * 130;
   const auto weights = *GemmWeights::make(*backend, rows, 1024, WeightFormat::kFp8Block);
+  EXPECT_EQ(weights.copies.size(), 8U) << "16.25 MB each, 128 MB in all";
+  const auto& copy = weights.copies.back();
   const std::int64_t drawn = (std::int64_t{8} << 20) / 1024;
-  const auto* values = weights.values.as<std::uint8_t>();
-  const auto* scales = weights.scales.as<float>();
+  const auto* values = copy.values.as<std::uint8_t>();
+  const auto* scales = copy.scales.as<float>();
   EXPECT_EQ(values[0], values[drawn * 1024]);
   EXPECT_EQ(values[5], values[2 * drawn * 1024 + 5]) << "the last two blocks of rows";
   EXPECT_EQ(scales[0], scales[(drawn / 128) * 8]);
