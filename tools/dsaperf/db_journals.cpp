@@ -298,7 +298,7 @@ void declare_diff(Command& command) {
   command.add_option("B", comparing->after, "The other").required();
   command
       .add_option("--tolerance", comparing->tolerance,
-                  "Difference that the spread of both explains")
+                  "Difference that needs no explanation, beside the spread of both rows")
       .not_negative()
       .show_default();
   command.add_flag("--json", comparing->json, "One JSON document, with every row");

@@ -1,6 +1,7 @@
 #include "dsaperf/perfdb/diff.hpp"
 
 #include "dsaperf/perfdb/row_key.hpp"
+#include "dsaperf/perfdb/row_spread.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -39,10 +40,13 @@ TableDiff diff(const DsaTable& before, const DsaTable& after, double tolerance) 
       ++result.only_before;
       continue;
     }
-    const DiffRow row{i, found->second, before.rows[i].latency / after.rows[found->second].latency};
-    if (row.ratio > 1 + tolerance) {
+    const auto& was = before.rows[i];
+    const auto& is = after.rows[found->second];
+    const DiffRow row{i, found->second, was.latency / is.latency};
+    const double allowed = 1 + tolerance;
+    if (row.ratio > allowed * spread_factor(was, is, allowed)) {
       result.faster.push_back(row);
-    } else if (row.ratio < 1 / (1 + tolerance)) {
+    } else if (row.ratio < 1 / (allowed * spread_factor(is, was, allowed))) {
       result.slower.push_back(row);
     } else {
       result.same.push_back(row);

@@ -21,7 +21,7 @@ struct DiffRow {
 // shares its selection, and sizes. The checkpoint and the kernel may differ: that is what is
 // compared. Of repeated keys the last row counts.
 struct TableDiff {
-  std::vector<DiffRow> faster;  // the second table, by more than `tolerance`
+  std::vector<DiffRow> faster;  // the second table, by more than is explained
   std::vector<DiffRow> slower;
   std::vector<DiffRow> same;
   std::size_t only_before = 0;
@@ -32,8 +32,8 @@ struct TableDiff {
   double geometric_mean() const;
 };
 
-// `tolerance`: relative difference that the spread of both explains. Rows without a usable latency
-// are not matched.
+// `tolerance`: relative difference that needs no explanation; the spreads of both rows, where they
+// have some, explain more (row_spread.hpp). Rows without a usable latency are not matched.
 TableDiff diff(const DsaTable& before, const DsaTable& after, double tolerance);
 
 // The parts of a grid that are told apart when two tables are summed up: what bounds a row is

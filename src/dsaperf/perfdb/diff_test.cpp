@@ -28,6 +28,20 @@ TEST(DiffTest, SortsRowsByWhatTheSpreadDoesNotExplain) {
   EXPECT_EQ(result.only_after, 1U);
 }
 
+TEST(DiffTest, TheSpreadsOfBothRowsExplainMore) {
+  auto before = table({{1, 100}, {2, 100}, {3, 100}});
+  auto after = table({{1, 95}, {2, 90}, {3, 105}});
+  EXPECT_EQ(diff(before, after, 0.03).same.size(), 0U);
+  // log(100 / 95) = 0.051 and log(100 / 90) = 0.105, beside sqrt(0.030^2 + 0.051^2) = 0.059.
+  for (auto& row : before.rows) row.p10 = row.latency * 0.95;
+  auto found = diff(before, after, 0.03);
+  EXPECT_EQ(found.same.size(), 1U);
+  EXPECT_EQ(found.faster.size(), 1U);
+  EXPECT_EQ(found.slower.size(), 1U) << "what lies below the faster row is no explanation";
+  for (auto& row : before.rows) row.p90 = row.latency * 1.05;
+  EXPECT_EQ(diff(before, after, 0.03).slower.size(), 0U);
+}
+
 TEST(DiffTest, ATableIsTheSameAsItself) {
   const auto one = table({{1, 100}, {2, 110}});
   const auto result = diff(one, one, 0);

@@ -1,6 +1,7 @@
 #include "dsaperf/perfdb/lint.hpp"
 
 #include "dsaperf/perfdb/lint_findings.hpp"
+#include "dsaperf/perfdb/row_spread.hpp"
 
 #include <algorithm>
 #include <array>
@@ -44,15 +45,6 @@ class Linter {
     return table_.slices[static_cast<std::size_t>(row(index).slice)];
   }
   double latency(std::size_t index) const { return row(index).latency.value; }
-  // What larger / smaller may be by the limit and the spreads of both. They have nothing to do with
-  // each other, so that the squares of their logarithms add up; a row without one adds nothing.
-  double faster_limit(const DsaRow& larger, const DsaRow& smaller) const {
-    const double usual = -std::log(limits_.faster_with_more);
-    const double above = larger.p90.value > 0 ? std::log(larger.p90 / larger.latency) : 0;
-    const double below = smaller.p10.value > 0 ? std::log(smaller.latency / smaller.p10) : 0;
-    const double all = std::sqrt(usual * usual + above * above + below * below);
-    return limits_.faster_with_more * std::exp(usual - all);
-  }
   bool sparse(std::size_t index) const {
     return row(index).total() > topk_[static_cast<std::size_t>(row(index).slice)];
   }
@@ -146,7 +138,10 @@ class Linter {
         const auto now = line[k];
         findings_.looked_at(rule, now);
         const double ratio = latency(now) / latency(before);
-        if (ratio < faster_limit(row(now), row(before))) findings_.add(rule, now, ratio);
+        const double limit = limits_.faster_with_more;
+        if (ratio < limit / spread_factor(row(before), row(now), limit)) {
+          findings_.add(rule, now, ratio);
+        }
         check_jump(before, now, ratio);
         if (axis != &DsaRow::past_tokens) continue;
         if (!sparse(before) && sparse(now)) {
