@@ -6,18 +6,20 @@
 """
 import argparse
 import json
+import pathlib
 import subprocess
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEYS = ("table", "method", "left_out", "n", "median_pct", "p90_pct", "coverage90_pct")
 
 
-def record(rows):
+def record(rows, command):
     head = {
         "format": "dsaperf.benchmark.left_out.1",
-        "command": "dsaperf db loo --csv points.csv --json (seed 1, 1500 rows of each population)",
+        "command": "dsaperf " + " ".join(command),
         "tables": "h200_sxm of aiconfigurator-core 0.12.0",
         "peer": "method compatible: aiconfigurator 0.12's interpolation, equal to the package's engine to 4.4e-16 (docs/predict.md)",
-        "commit": "the one that adds this file",
+        "commit": subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True).stdout.strip(),
     }
     lines = [json.dumps({k: round(r[k], 3) if isinstance(r[k], float) else r[k] for k in KEYS}) for r in rows]
     return json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
@@ -42,11 +44,14 @@ def main():
     parser.add_argument("program")
     parser.add_argument("-o", "--output", required=True)
     parser.add_argument("--csv", required=True, help="every row, for the pictures")
+    parser.add_argument("--points", type=int, default=1500, help="rows drawn of each population")
+    parser.add_argument("--seed", type=int, default=1, help="of the drawing")
     arguments = parser.parse_args()
-    answer = subprocess.run([arguments.program, "db", "loo", "--csv", arguments.csv, "--json"], check=True, capture_output=True, text=True)
+    command = ["db", "loo", "--points", str(arguments.points), "--seed", str(arguments.seed), "--csv", arguments.csv, "--json"]
+    answer = subprocess.run([arguments.program, *command], check=True, capture_output=True, text=True)
     rows = json.loads(answer.stdout)["rows"]
     with open(arguments.output, "w") as f:
-        f.write(record(rows))
+        f.write(record(rows, command))
     print(table(rows))
 
 
