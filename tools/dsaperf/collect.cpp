@@ -14,6 +14,7 @@
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/progress.hpp"
 #include "dsaperf/core/text_table.hpp"
+#include "dsaperf/core/wrapped.hpp"
 #include "dsaperf/perfdb/operator_tables.hpp"
 
 #include <fmt/ranges.h>
@@ -212,29 +213,31 @@ void print_work(const Subject& subject, const Work& work) {
                    fmt::format("{}", what.new_tokens()), fmt::format("{}", what.context_tokens()),
                    what.id()});
   }
+  const auto style = TextStyle::of_descriptor(STDOUT_FILENO);
   const bool of_layers = work.cases.empty() || !work.cases.front().product;
-  if (of_layers) fmt::print("{}", table.str(TextStyle::of_descriptor(STDOUT_FILENO)));
+  if (of_layers) fmt::print("{}", table.str(style));
   for (const auto& what : work.cases) {
     if (what.product) fmt::print("{}\n", what.id());
   }
   const auto& estimated = work.estimated;
-  fmt::print("\n{} cases of {} on {}, about {:.1f} min, at most {:.1f} GiB\n", work.cases.size(),
-             subject.spec.name, subject.system.name, estimated.total() / 60,
-             work.peak_memory.gib());
-  fmt::print(
-      "of it passes on the GPU {:.0f} s, preparing {:.0f} s, weights and caches {:.0f} s, "
-      "recording and rows {:.0f} s\n",
-      estimated.passes_s, estimated.prepare_s, estimated.shared_s, estimated.host_s);
+  auto text = fmt::format("\n{} cases of {} on {}, about {:.1f} min\n", work.cases.size(),
+                          subject.spec.name, subject.system.name, estimated.total() / 60);
+  text += fmt::format(
+      "passes on the GPU {:.0f} s, preparing {:.0f} s, weights and caches {:.0f} s, recording and "
+      "rows {:.0f} s; at most {:.1f} GiB\n",
+      estimated.passes_s, estimated.prepare_s, estimated.shared_s, estimated.host_s,
+      work.peak_memory.gib());
   if (work.stages) {
     std::size_t stages = 0;
     for (const auto& what : work.stages->stage_cases) stages += what.stages.size();
-    fmt::print(
+    text += fmt::format(
         "put together from {} stages, measured in {} passes; {} cases measured whole beside\n",
         stages, work.stages->stage_cases.size(), work.stages->checks.size());
   }
   for (const auto& [which, reason] : work.left_out) {
-    fmt::print("left out: {}: {}\n", which.id(), reason);
+    text += fmt::format("left out: {}: {}\n", which.id(), reason);
   }
+  fmt::print("{}", wrapped(text, style.width));
 }
 
 Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const CollectFlags& flags,

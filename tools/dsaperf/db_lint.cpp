@@ -3,6 +3,7 @@
 #include "dsaperf/collect/row_lint.hpp"
 #include "dsaperf/collect/tables.hpp"
 #include "dsaperf/core/data_dir.hpp"
+#include "dsaperf/core/wrapped.hpp"
 #include "dsaperf/cost/device_name.hpp"
 #include "dsaperf/report/lint.hpp"
 #include "systems_flag.hpp"
@@ -82,13 +83,15 @@ Result<Linted> lint_tables(const std::filesystem::path& place) {
   return linted;
 }
 
-std::string text(const std::vector<LintedRows>& rows, std::size_t at_most) {
+std::string text(const std::vector<LintedRows>& rows, std::size_t at_most, int width) {
   std::string result;
   for (const auto& [place, findings] : rows) {
     for (const auto& finding : findings) {
-      result += fmt::format("{}: {}{}: {} rows: {}\n", place.native(), collect::name(finding.rule),
-                            collect::is_note(finding.rule) ? " (note)" : "", finding.rows.size(),
-                            collect::meaning(finding.rule));
+      const auto line =
+          fmt::format("{}: {}{}: {} rows: {}\n", place.native(), collect::name(finding.rule),
+                      collect::is_note(finding.rule) ? " (note)" : "", finding.rows.size(),
+                      collect::meaning(finding.rule));
+      result += wrapped(line, width, {.indent = "  "});
       for (std::size_t k = 0; k < std::min(at_most, finding.rows.size()); ++k) {
         result += fmt::format("  {}\n", finding.rows[k]);
       }
@@ -129,8 +132,9 @@ Result<ExitCode> lint(const Options& options) {
   if (options.json) {
     fmt::print("{}\n", json(linted).dump(2));
   } else {
-    fmt::print("{}{}", report::text(linted.tables, options.rows, TextStyle::of_descriptor(1)),
-               text(linted.rows, options.rows));
+    const auto style = TextStyle::of_descriptor(1);
+    fmt::print("{}{}", report::text(linted.tables, options.rows, style),
+               text(linted.rows, options.rows, style.width));
   }
   return linted.is_clean() ? ExitCode::kDone : ExitCode::kVerdictNo;
 }

@@ -1,5 +1,7 @@
 #include "help_format.hpp"
 
+#include "dsaperf/core/wrapped.hpp"
+
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -12,36 +14,17 @@ namespace {
 
 constexpr std::size_t kWidth = 80;
 
-// One line, broken between words: `separator` ends a piece (an example's backslash), `indent`
-// begins the next.
-std::string broken(std::string_view line, std::size_t width, std::string_view separator,
-                   std::string_view indent) {
-  std::string text;
-  std::size_t room = width;
-  while (line.size() > room) {
-    const auto leading = std::min(line.find_first_not_of(' '), line.size());
-    auto end = line.rfind(' ', room - separator.size());
-    // A word longer than the width stays whole.
-    if (end == std::string_view::npos || end <= leading) end = line.find(' ', leading);
-    if (end == std::string_view::npos) break;
-    text += line.substr(0, end);
-    text += separator;
-    text += '\n';
-    text += indent;
-    line.remove_prefix(end + 1);
-    room = width - indent.size();
-  }
-  return text.append(line);
-}
-
-std::string wrapped(std::string_view text, std::size_t width) {
+// An example goes on as a command does.
+std::string help_wrapped(std::string_view text, std::size_t columns) {
+  const auto width = static_cast<int>(columns);
   std::string result;
   for (std::size_t start = 0; start <= text.size();) {
     const auto end = std::min(text.find('\n', start), text.size());
     const auto line = text.substr(start, end - start);
     if (start > 0) result += '\n';
     const bool example = line.starts_with("  ") || line.starts_with("Example: ");
-    result += example ? broken(line, width, " \\", "      ") : broken(line, width, "", "");
+    result += example ? wrapped(line, width, {.separator = " \\", .indent = "      "})
+                      : wrapped(line, width);
     start = end + 1;
   }
   return result;
@@ -50,7 +33,7 @@ std::string wrapped(std::string_view text, std::size_t width) {
 class HelpFormat : public CLI::Formatter {
  public:
   std::string make_option_desc(const CLI::Option* option) const override {
-    return wrapped(CLI::Formatter::make_option_desc(option), kWidth - column_width_);
+    return help_wrapped(CLI::Formatter::make_option_desc(option), kWidth - column_width_);
   }
 
   // A long list of choices goes on in the next line.
@@ -68,17 +51,17 @@ class HelpFormat : public CLI::Formatter {
   std::string make_subcommand(const CLI::App* command) const override {
     std::stringstream out;
     CLI::detail::format_help(out, command->get_display_name(true),
-                             wrapped(command->get_description(), kWidth - column_width_),
+                             help_wrapped(command->get_description(), kWidth - column_width_),
                              column_width_);
     return out.str();
   }
 
   std::string make_description(const CLI::App* app) const override {
-    return wrapped(CLI::Formatter::make_description(app), kWidth);
+    return help_wrapped(CLI::Formatter::make_description(app), kWidth);
   }
 
   std::string make_footer(const CLI::App* app) const override {
-    return wrapped(CLI::Formatter::make_footer(app), kWidth);
+    return help_wrapped(CLI::Formatter::make_footer(app), kWidth);
   }
 };
 

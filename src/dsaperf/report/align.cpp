@@ -1,5 +1,7 @@
 #include "dsaperf/report/align.hpp"
 
+#include "dsaperf/core/wrapped.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -101,8 +103,9 @@ std::string dumped(const Json& json) {
 
 std::string align_text(const AlignReport& report, const TextStyle& style) {
   using Align = TextTable::Align;
-  std::string text =
-      side_line("mock", report.mock) + "\n" + side_line("reference", report.reference) + "\n\n";
+  std::string text = wrapped(
+      side_line("mock", report.mock) + "\n" + side_line("reference", report.reference) + "\n\n",
+      style.width, {.indent = "  "});
   TextTable table({{"stage", Align::kLeft},
                    {"state", Align::kLeft},
                    {"calls mock", Align::kRight},
@@ -122,8 +125,9 @@ std::string align_text(const AlignReport& report, const TextStyle& style) {
                    {ratio(stage), stage.within_ratio ? tone : Tone::kBad}});
   }
   text += table.str(style);
-  text +=
-      "per layer; ratio = mock / reference, (none): within the spread of both; * does not decide\n";
+  text += wrapped(
+      "per layer; ratio = mock / reference, (none): within the spread of both; * does not decide\n",
+      style.width);
 
   TextTable kernels({{"stage", Align::kLeft},
                      {"kernel", Align::kLeft},

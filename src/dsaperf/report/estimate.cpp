@@ -1,6 +1,7 @@
 #include "dsaperf/report/estimate.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/wrapped.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -149,11 +150,13 @@ std::string text(const serving::Estimate& e, const TextStyle& style) {
              : in.layout.text();
   std::string out = fmt::format(
       "{} on {} x {}, {} {}, {} ({})\n"
-      "{:.0f} in, {:.0f} out, {:.1f} at a time; GEMMs {}, attention {}, experts {}, cache {}\n\n",
+      "{:.0f} in, {:.0f} out, {:.1f} at a time\n"
+      "GEMMs {}, attention {}, experts {}, cache {}\n\n",
       e.model, e.gpus, e.system, serving::name(in.engine), e.version, layout, mode_name(in.mode),
       in.isl, in.osl, e.concurrency, e.formats.gemm, e.formats.attention, e.formats.moe,
       e.formats.kv);
-  if (!e.fits) out += fmt::format("does not fit: {}\n", e.reason);
+  out = wrapped(out, style.width);
+  if (!e.fits) out += wrapped(fmt::format("does not fit: {}\n", e.reason), style.width);
   if (e.fits) {
     const auto* sim = e.simulation ? &*e.simulation : nullptr;
     TextTable table({{.title = ""},
@@ -294,7 +297,8 @@ std::string text(const serving::FileEstimate& result, const TextStyle& style) {
   for (const auto& row : result.rows) {
     const auto name = fmt::format("{} {} {} {}", row.gpu, row.framework, row.model, row.precision);
     if (!row.left_out.empty()) {
-      left_out += fmt::format("left out: {}: {}\n", name, row.left_out);
+      left_out += wrapped(fmt::format("left out: {}: {}\n", name, row.left_out), style.width,
+                          {.indent = "  "});
       continue;
     }
     table.add_row({name, fmt::format("{:.0f}/{:.0f}", row.inputs.isl, row.inputs.osl),

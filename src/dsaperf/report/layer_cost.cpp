@@ -1,6 +1,7 @@
 #include "dsaperf/report/layer_cost.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/wrapped.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -37,7 +38,8 @@ std::string micros(Micros time) {
 
 std::string text(const LayerCostReport& report, const TextStyle& style) {
   const Micros total = cost::bound(report.cost, report.system);
-  std::string out = fmt::format("{} on {}: {}\n\n", report.model, report.system.name, report.title);
+  std::string out = wrapped(
+      fmt::format("{} on {}\n{}\n\n", report.model, report.system.name, report.title), style.width);
   TextTable table({{.title = "stage"},
                    {.title = "FLOP", .align = Align::kRight},
                    {.title = "bytes", .align = Align::kRight},

@@ -1,5 +1,7 @@
 #include "dsaperf/report/run.hpp"
 
+#include "dsaperf/core/wrapped.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -97,9 +99,10 @@ std::string text(const RunReport& report, const TextStyle& style) {
           ? fmt::format("{} regime, {} cache, {} projections, {} weights, {} scores\n\n",
                         report.regime, report.kv, report.gemm, report.weights, report.scores)
           : fmt::format("against a bf16 cache and unrounded scores, {} projections\n", report.gemm);
+  out = wrapped(out, style.width);
   if (!report.stages.empty()) {
     out += stage_table(report, style);
-    out += fmt::format(
+    const auto figures = fmt::format(
         "\n{} ({} cold, {} warm samples; {} launches{}). Bound: {} and {}, {}.\nMemory: weights "
         "{:.2f} GiB, "
         "caches "
@@ -110,6 +113,7 @@ std::string text(const RunReport& report, const TextStyle& style) {
         rate_text(report.peak_flop_per_s, "FLOP/s"), rate_text(report.peak_bytes_per_s, "B/s"),
         report.bound_source, report.weight_bytes.gib(), report.cache_bytes.gib(),
         report.activation_bytes.gib(), report.peak_memory.gib());
+    out += wrapped(figures, style.width);
   }
   if (report.check) {
     out += toned(fmt::format("Check against the double reference, {} tokens: {}\n",

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/wrapped.hpp"
 #include "dsaperf/serving/launch_command.hpp"
 
 #include <nlohmann/json.hpp>
@@ -80,8 +81,10 @@ std::string layout_text(const Candidate& c) {
                      c.prefill->decode_workers, c.layout.text());
 }
 
-std::string indented_launch(const serving::SweepResult& result) {
-  std::string text = serving::launch_command(result.candidates.front(), result.model);
+std::string indented_launch(const serving::SweepResult& result, const TextStyle& style) {
+  constexpr int kIndent = 2;
+  auto text = wrapped(serving::launch_command(result.candidates.front(), result.model),
+                      style.width - kIndent, {.separator = " \\", .indent = "    "});
   for (auto at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1))
     text.insert(at + 1, "  ");
   return text;
@@ -214,7 +217,7 @@ std::string text(const serving::SweepResult& result, int top, const TextStyle& s
   }
   out += table.empty() ? std::string("No layout meets the limits.\n") : table.str(style);
   if (!result.candidates.empty())
-    out += fmt::format("\nStart the first:\n  {}\n", indented_launch(result));
+    out += fmt::format("\nStart the first:\n  {}\n", indented_launch(result, style));
   if (!result.rejected.empty()) {
     TextTable rejected({{.title = "rejected"}, {.title = "why"}});
     shown = 0;

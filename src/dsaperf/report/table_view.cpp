@@ -1,5 +1,6 @@
 #include "dsaperf/report/table_view.hpp"
 
+#include "dsaperf/core/wrapped.hpp"
 #include "dsaperf/report/text_plot.hpp"
 
 #include <fmt/format.h>
@@ -152,10 +153,11 @@ std::string plot_text(const DsaTable& table, const std::vector<std::size_t>& row
   auto text = text_plot(
       series, {.x_label = label(options.x), .y_label = "latency, ms", .width = style.width});
   if (total > series.size()) {
-    text += fmt::format(
-        "{} of {} lines are drawn, those with most points: --heads, --batch, --new, --past, --kv "
-        "and --gemm choose\n",
-        series.size(), total);
+    text += wrapped(fmt::format("{} of {} lines are drawn, those with most points: --heads, "
+                                "--batch, --new, --past, --kv "
+                                "and --gemm choose\n",
+                                series.size(), total),
+                    style.width);
   }
   return text;
 }

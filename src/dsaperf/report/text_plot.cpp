@@ -1,5 +1,7 @@
 #include "dsaperf/report/text_plot.hpp"
 
+#include "dsaperf/core/wrapped.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -88,8 +90,10 @@ std::string text_plot(const std::vector<PlotSeries>& series, const PlotOptions& 
   text += fmt::format("{:>{}}  {}{:>{}}\n", "", kLabelWidth, least, most,
                       std::max(columns - static_cast<int>(least.size()), 1));
   text += fmt::format("{:>{}}  {:^{}}\n", "", kLabelWidth, options.x_label, columns);
+  const std::string indent(kLabelWidth + 1, ' ');
   for (std::size_t s = 0; s < series.size(); ++s) {
-    text += fmt::format("{:>{}} {}\n", letter(s), kLabelWidth, series[s].name);
+    text += wrapped(fmt::format("{:>{}} {}\n", letter(s), kLabelWidth, series[s].name),
+                    options.width, {.indent = indent});
   }
   return text;
 }

@@ -1,5 +1,7 @@
 #include "dsaperf/report/trace.hpp"
 
+#include "dsaperf/core/wrapped.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -213,7 +215,7 @@ TraceReport::TraceReport(std::string path, const trace::Timeline& recording,
 
 std::string trace_text(const TraceReport& report, std::size_t top, const TextStyle& style) {
   using Align = TextTable::Align;
-  std::string text = summary_line(report);
+  std::string text = wrapped(summary_line(report), style.width);
   if (!report.timeline.devices.empty()) {
     text += fmt::format("on {}\n", fmt::join(report.timeline.devices, ", "));
   }

@@ -62,8 +62,8 @@ std::string launch_command(const Candidate& candidate, const std::string& model)
              fmt::format(kTransfer, "kv_consumer");
     }
     case Engine::kTrtllm:
-      return prefill + "  # context server of trtllm-serve disaggregated\n" + decode +
-             "  # generation server";
+      return "# context server of trtllm-serve disaggregated\n" + prefill +
+             "\n# generation server\n" + decode;
   }
   return decode;
 }
