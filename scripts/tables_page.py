@@ -201,6 +201,28 @@ def pictures(folder, groups, diff):
     return drawn
 
 
+def eager_beside_graph(pieces):
+    """Of rows that were measured both ways, by model, heads, cache and regime: what launching kernel by kernel adds. None where there are none."""
+    axes = ("phase", "requests", "heads", "kv", "gemm", "indexer_role", "scores")
+    rows = {}
+    for _, about, measured in pieces:
+        for row in measured:
+            key = (about["model"], *(row[axis] for axis in axes))
+            if not row["composed"]:
+                rows.setdefault(key, {})[row["launch"]] = row
+    groups = {}
+    for key, pair in rows.items():
+        if len(pair) == 2 and regime(pair["graph"]):
+            groups.setdefault((key[0], pair["graph"]["heads"], pair["graph"]["kv"], regime(pair["graph"])), []).append(pair)
+    lines = []
+    for (model, heads, kv, kind), pairs in sorted(groups.items()):
+        added = [pair["eager"]["warm_median_us"] - pair["graph"]["warm_median_us"] for pair in pairs]
+        ratio = [pair["eager"]["warm_median_us"] / pair["graph"]["warm_median_us"] for pair in pairs]
+        lines.append([model, kind, heads, kv, len(pairs), f"{statistics.median(added):.0f} us", f"{statistics.median(ratio):.2f}", f"{max(ratio):.2f}"])
+    header = ["model", "regime", "heads", "cache", "rows", "eager takes longer by, median", "eager over graph, median", "most"]
+    return table(header, lines) if lines else None
+
+
 def products(tables):
     """Of each table of matrix products and format: how many tokens it takes until arithmetic binds, and what of the card it then reaches."""
     lines = []
@@ -253,6 +275,11 @@ def page(card, pieces, gemms, program, diff, images, output, notes):
     text.append(what_limits(program, pieces))
     if diff:
         text.append(comparison(diff))
+    eager = eager_beside_graph(pieces)
+    if eager:
+        text.append("## Eager beside graph replay\n")
+        text.append("The same layers, each kernel launched by the host instead of a recorded graph: short layers wait for launches, long ones hide them.\n")
+        text.append(eager)
     if gemms:
         text.append("## Matrix products\n")
         text.append("What a rank of 1 to 16 has of router, shared experts, dense MLPs and logits ([collect.md](collect.md#matrix-products)); fp8_block counts quantising x. "

@@ -142,7 +142,20 @@ class ShippedTablesTest(unittest.TestCase):
             self.assertIn(found[name], ("measured", "interpolated"), found)
         said = self.run_dsaperf(*estimate).stderr
         self.assertIn("warning: attention and GEMMs are from our own tables of h200_sxm; experts and collectives", said)
-        self.assertEqual(self.run_dsaperf("db", "lint").returncode, 0, "a table of GEMMs is none of layers")
+        for place in ((), (gemms,), (gemms / "v32-gemm_perf.parquet",)):
+            done = self.run_dsaperf("db", "lint", *place)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        # A row that no card can reach is found in the journal and in the table.
+        journal = self.folder / "gemm/rows-0002-of-0005.jsonl"
+        *lines, last = journal.read_text().splitlines()
+        row = json.loads(last)
+        for quantile in ("median_us", "p10_us", "p90_us"):
+            row["measurement"]["warm"][quantile] /= 2
+        journal.write_text("\n".join([*lines, json.dumps(row)]) + "\n")
+        found = self.run_dsaperf("db", "lint", self.folder / "gemm", "--rows", 1)
+        self.assertEqual(found.returncode, 3, found.stdout)
+        self.assertIn("below_bound: 1 rows", found.stdout)
+        self.assertIn(row["id"], found.stdout)
 
     def test_products_have_no_heads_and_no_stages(self):
         for axis in (("--heads", 16), ("--by", "stage"), ("--grid", "deep")):

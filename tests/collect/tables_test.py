@@ -39,6 +39,8 @@ class TablesTest(unittest.TestCase):
                 table = "gemm_perf.parquet" if piece in GEMMS else "rows.parquet"
                 self.assertTrue(os.path.exists(os.path.join(folder, "h200_sxm", piece, table)), piece)
             self.assertIn("prefill, sparse, 8192 tokens and more", page)
+            for section in ("Eager beside graph replay", "Matrix products"):
+                self.assertIn(f"\n## {section}\n", page)
             self.assertIn("fake", page)
             # Started again it measures nothing.
             again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

@@ -5,6 +5,8 @@
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/wrapped.hpp"
 #include "dsaperf/cost/device_name.hpp"
+#include "dsaperf/perfdb/columns.hpp"
+#include "dsaperf/perfdb/operator_tables.hpp"
 #include "dsaperf/report/lint.hpp"
 #include "systems_flag.hpp"
 
@@ -59,7 +61,8 @@ Result<Linted> lint_journals(const std::filesystem::path& place) {
   DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals({place}));
   DSAPERF_TRY_ASSIGN(const auto system, card_of(merged.header.source));
   Linted linted;
-  linted.rows.push_back({place, collect::lint_rows(merged.entries, merged.header.source.method)});
+  linted.rows.push_back({place, collect::lint_rows(merged.entries, merged.header.source.method,
+                                                   system ? &*system : nullptr)});
   for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
     auto table = collect::dsa_table(merged.header, merged.entries, phase);
     if (table.rows.empty()) continue;
@@ -69,10 +72,42 @@ Result<Linted> lint_journals(const std::filesystem::path& place) {
   return linted;
 }
 
+// Our tables of products at or below a place. AIConfigurator's, of the same name, say nothing of
+// themselves but the latency.
+Result<void> lint_products(const std::filesystem::path& place, Linted& linted) {
+  std::vector<std::filesystem::path> files;
+  const auto take = [&](const std::filesystem::path& path) {
+    if (path.filename().native().ends_with(perfdb::kGemmTable)) files.push_back(path);
+  };
+  if (std::filesystem::is_regular_file(place)) take(place);
+  std::error_code ignored;  // a folder that cannot be read holds no table that we could check
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(place, ignored)) {
+    take(entry.path());
+  }
+  std::ranges::sort(files);
+  for (const auto& path : files) {
+    DSAPERF_TRY_ASSIGN(const auto about, perfdb::read_columns(path, {}));
+    if (!about.metadata.contains("format")) continue;
+    DSAPERF_TRY_ASSIGN(const auto content, collect::read_gemm_table(path));
+    DSAPERF_TRY_ASSIGN(const auto card, card_of(content.header.source));
+    linted.rows.push_back({path, collect::lint_rows(content.entries, content.header.source.method,
+                                                    card ? &*card : nullptr)});
+  }
+  return {};
+}
+
 // Tables below a place; what rows say of themselves only those of dsaperf collect keep.
 Result<Linted> lint_tables(const std::filesystem::path& place) {
   Linted linted;
-  DSAPERF_TRY_ASSIGN(linted.tables, report::lint_tables(place));
+  DSAPERF_TRY(lint_products(place, linted));
+  if (std::filesystem::is_regular_file(place) && !linted.rows.empty()) return linted;
+  auto tables = report::lint_tables(place);
+  if (!tables) {
+    const bool only_products = tables.error().code() == Errc::kNotFound && !linted.rows.empty();
+    if (!only_products) return tl::unexpected(std::move(tables).error());
+    return linted;
+  }
+  linted.tables = *std::move(tables);
   for (const auto& table : linted.tables) {
     const bool is_new = linted.rows.empty() || linted.rows.back().place != table.path;
     if (!is_new || !report::is_own_table(table.path)) continue;

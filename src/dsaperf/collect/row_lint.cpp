@@ -1,6 +1,8 @@
 #include "dsaperf/collect/row_lint.hpp"
 
+#include "dsaperf/collect/gemm_plan.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/cost/bound.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -44,8 +46,12 @@ bool in_order(const Summary& summary) {
 
 class RowLinter {
  public:
-  RowLinter(const std::map<std::string, Entry>& entries, std::string_view method)
-      : entries_(entries), has_card_(method != kCpuMethod), usual_mhz_(median_sm_mhz(entries)) {}
+  RowLinter(const std::map<std::string, Entry>& entries, std::string_view method,
+            const cost::SystemSpec* card)
+      : entries_(entries),
+        has_card_(method != kCpuMethod),
+        card_(card),
+        usual_mhz_(median_sm_mhz(entries)) {}
 
   std::vector<RowFinding> run() {
     for (const auto& [id, entry] : entries_) {
@@ -53,6 +59,7 @@ class RowLinter {
       check_times(id, entry.measurement);
       if (!entry.composed) check_stages(id, entry.measurement);
       if (has_card_ && !entry.composed) check_card(id, entry.measurement);
+      if (entry.what.product) check_product(id, entry);
     }
     std::vector<RowFinding> result;
     for (auto& [rule, rows] : found_) result.push_back({rule, std::move(rows)});
@@ -96,6 +103,21 @@ class RowLinter {
     }
   }
 
+  // x and y may stay in the L2 from one call to the next; weights don't (gemm_timing.hpp).
+  void check_product(const std::string& id, const Entry& entry) {
+    if (entry.measurement.kernel_source.empty()) {
+      add(RowRule::kNoEvidence, id, "kernel_source is empty");
+    }
+    if (card_ == nullptr) return;
+    auto cost = gemm_cost(*entry.what.product, entry.what.gemm);
+    cost.traffic.activations = 0;
+    const auto least = cost::bound(cost, *card_).time();
+    const auto warm = entry.measurement.warm.median;
+    if (warm < least) {
+      add(RowRule::kBelowBound, id, fmt::format("{:.2f} of {:.2f} us", warm.value, least.value));
+    }
+  }
+
   void check_card(const std::string& id, const Measurement& row) {
     const auto& card = row.card;
     if (card.sm_mhz <= 0 || card.sm_mhz > kHighestSmMhz || card.memory_mhz <= 0 ||
@@ -113,6 +135,7 @@ class RowLinter {
 
   const std::map<std::string, Entry>& entries_;
   bool has_card_;
+  const cost::SystemSpec* card_;
   int usual_mhz_;
   std::map<RowRule, std::vector<std::string>> found_;
 };
@@ -135,6 +158,8 @@ std::string_view name(RowRule rule) {
       return "stages_above_whole";
     case RowRule::kNoEvidence:
       return "no_evidence";
+    case RowRule::kBelowBound:
+      return "below_bound";
   }
   return "unknown";
 }
@@ -154,7 +179,9 @@ std::string_view meaning(RowRule rule) {
     case RowRule::kStagesAboveWhole:
       return "the stages take longer than the layer";
     case RowRule::kNoEvidence:
-      return "no kernel was seen that did the attention";
+      return "no kernel was seen that did the attention, or that multiplied";
+    case RowRule::kBelowBound:
+      return "a product faster than the card's peak rates allow";
   }
   return "unknown";
 }
@@ -164,8 +191,8 @@ bool is_note(RowRule rule) {
 }
 
 std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries,
-                                  std::string_view method) {
-  return RowLinter(entries, method).run();
+                                  std::string_view method, const cost::SystemSpec* card) {
+  return RowLinter(entries, method, card).run();
 }
 
 }  // namespace dsaperf::collect

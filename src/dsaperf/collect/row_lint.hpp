@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/collect/journal.hpp"
+#include "dsaperf/cost/system_spec.hpp"
 
 #include <map>
 #include <string>
@@ -16,6 +17,7 @@ enum class RowRule {
   kDisorder,          // p10 <= median <= p90 does not hold, or a time is not positive and finite
   kStagesAboveWhole,  // the stages add up to more than the layer that they are parts of
   kNoEvidence,        // no kernel was seen that could be kernel_source
+  kBelowBound,        // a product faster than its arithmetic or its weights allow
   kOtherClock,        // SM clock more than a tenth off the collection's median
   kUnsure,            // the median's 95 % interval is above 5 %
 };
@@ -32,8 +34,9 @@ struct RowFinding {
 
 // In order of rule. Failed cases are not looked at. Composed rows have no clock of their own and
 // agree with their stages by construction: only their times are. Nor has a CPU's row a clock
-// (kCpuMethod).
+// (kCpuMethod). Of products the bound is looked at where `card` is given; layers have perfdb::lint.
 std::vector<RowFinding> lint_rows(const std::map<std::string, Entry>& entries,
-                                  std::string_view method = {});
+                                  std::string_view method = {},
+                                  const cost::SystemSpec* card = nullptr);
 
 }  // namespace dsaperf::collect

@@ -1,5 +1,7 @@
 #include "dsaperf/collect/row_lint.hpp"
 
+#include "dsaperf/cost/testing_card.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -43,6 +45,28 @@ TEST(RowLintTest, GoodRowsAreClean) {
   failed.error = "no";
   failed.measurement = {};
   EXPECT_TRUE(lint_with(failed).empty());
+}
+
+TEST(RowLintTest, NamesProductsThatAreFasterThanTheirWeightsOrArithmeticAllow) {
+  // 51.4 MB of weights at 4e12 bytes/s take 12.9 us; 4096 rows at 2e15 FLOP/s 210 us.
+  const auto lint_product = [](std::int64_t m, double warm_us) {
+    Entry entry = good(1);
+    entry.what = {.gemm = model::WeightFormat::kFp8Block,
+                  .product = GemmSizes{.m = m, .n = 7168, .k = 7168}};
+    entry.measurement.stages = {};
+    entry.measurement.warm = {
+        .median = {warm_us}, .p10 = {warm_us}, .p90 = {warm_us}, .count = 20, .ci95 = 0.005};
+    const auto card = cost::testing::card();
+    return lint_rows({{entry.what.id(), entry}}, {}, &card);
+  };
+  EXPECT_TRUE(lint_product(1, 13).empty());
+  EXPECT_TRUE(lint_product(4096, 211).empty());
+  for (const auto& [m, warm_us] : {std::pair{1, 12.0}, {4096, 209.0}}) {
+    const auto findings = lint_product(m, warm_us);
+    ASSERT_EQ(findings.size(), 1U);
+    EXPECT_EQ(findings[0].rule, RowRule::kBelowBound);
+    EXPECT_FALSE(is_note(findings[0].rule));
+  }
 }
 
 TEST(RowLintTest, NamesClocksThatNoCardHas) {

@@ -138,13 +138,41 @@ const std::vector<perfdb::ColumnRequest>& kept_columns() {
   return kRequests;
 }
 
+// Those of gemm_table.
+const std::vector<perfdb::ColumnRequest>& kept_gemm_columns() {
+  static const auto kRequests = [] {
+    using enum ColumnType;
+    std::vector<perfdb::ColumnRequest> asked;
+    for (const char* text : {"kernel_source", "gemm_dtype", "throttle_reasons"}) {
+      asked.push_back({text, kText});
+    }
+    for (const char* integer :
+         {"m", "n", "k", "sm_mhz", "memory_mhz", "clocks_locked", "temperature_c"}) {
+      asked.push_back({integer, kInt});
+    }
+    for (const char* real : {"warm_median_us", "warm_p10_us", "warm_p90_us", "warm_count",
+                             "warm_ci95", "cold_median_us", "cold_p10_us", "cold_p90_us",
+                             "cold_count", "cold_ci95", "power_w", "energy_j"}) {
+      asked.push_back({real, kReal});
+    }
+    return asked;
+  }();
+  return kRequests;
+}
+
 class TableReader {
  public:
-  explicit TableReader(const perfdb::Columns& columns) : columns_(columns) {}
+  TableReader(const perfdb::Columns& columns, const std::vector<perfdb::ColumnRequest>& asked)
+      : columns_(columns), asked_(asked) {}
 
-  Result<TableContent> read() {
-    if (said("format") != kTableFormat) {
-      return fail(Errc::kParse, "format '{}' is not {}", said("format"), kTableFormat);
+  Result<TableContent> layers() { return read(kTableFormat, &TableReader::row); }
+  Result<TableContent> products() { return read(kGemmFormat, &TableReader::product); }
+
+ private:
+  Result<TableContent> read(std::string_view format,
+                            Result<Entry> (TableReader::*row_at)(std::size_t) const) {
+    if (said("format") != format) {
+      return fail(Errc::kParse, "format '{}' is not {}", said("format"), format);
     }
     TableContent content;
     content.header = {.model = said("model"),
@@ -155,21 +183,19 @@ class TableReader {
                                  .driver = said("driver"),
                                  .method = said("method")}};
     for (std::size_t i = 0; i < columns_.rows; ++i) {
-      DSAPERF_TRY_ASSIGN(auto entry, row(i));
+      DSAPERF_TRY_ASSIGN(auto entry, (this->*row_at)(i));
       content.entries.insert_or_assign(entry.what.id(), std::move(entry));
     }
     return content;
   }
 
- private:
   std::string said(const char* key) const {
     const auto found = columns_.metadata.find(key);
     return found == columns_.metadata.end() ? std::string() : found->second;
   }
   const perfdb::Column& column(std::string_view name) const {
-    const auto& asked = kept_columns();
-    const auto found = std::ranges::find(asked, name, &perfdb::ColumnRequest::name);
-    return columns_[static_cast<std::size_t>(found - asked.begin())];
+    const auto found = std::ranges::find(asked_, name, &perfdb::ColumnRequest::name);
+    return columns_[static_cast<std::size_t>(found - asked_.begin())];
   }
   const std::string& text(std::string_view name, std::size_t row) const {
     const auto& values = column(name);
@@ -212,18 +238,40 @@ class TableReader {
       measured.stages.push_back({.stage = stage, .time = {real(name, i)}});
     }
     measured.kernel_source = text("kernel_source", i);
-    measured.card = {.sm_mhz = integer("sm_mhz", i),
-                     .memory_mhz = integer("memory_mhz", i),
-                     .clocks_locked = integer("clocks_locked", i) != 0,
-                     .power_w = real("power_w", i),
-                     .energy_j = real("energy_j", i),
-                     .temperature_c = integer("temperature_c", i)};
-    for (const auto reason : split(text("throttle_reasons", i), ','))
-      if (!trimmed(reason).empty()) measured.card.throttle_reasons.emplace_back(trimmed(reason));
+    measured.card = card(i);
     return entry;
   }
 
+  Result<Entry> product(std::size_t i) const {
+    const auto& dtype = text("gemm_dtype", i);
+    const auto format = collect::weight_format_from(dtype == "bfloat16" ? "bf16" : dtype);
+    if (!format) return fail(Errc::kParse, "row {}: gemm_dtype '{}' is not known", i, dtype);
+    Entry entry{.what = {.gemm = *format,
+                         .product = GemmSizes{.m = column("m").ints[i],
+                                              .n = column("n").ints[i],
+                                              .k = column("k").ints[i]}},
+                .attempts = 1};
+    entry.measurement = {.cold = summary("cold", i),
+                         .warm = summary("warm", i),
+                         .card = card(i),
+                         .kernel_source = text("kernel_source", i)};
+    return entry;
+  }
+
+  CardState card(std::size_t i) const {
+    CardState state = {.sm_mhz = integer("sm_mhz", i),
+                       .memory_mhz = integer("memory_mhz", i),
+                       .clocks_locked = integer("clocks_locked", i) != 0,
+                       .power_w = real("power_w", i),
+                       .energy_j = real("energy_j", i),
+                       .temperature_c = integer("temperature_c", i)};
+    for (const auto reason : split(text("throttle_reasons", i), ','))
+      if (!trimmed(reason).empty()) state.throttle_reasons.emplace_back(trimmed(reason));
+    return state;
+  }
+
   const perfdb::Columns& columns_;
+  const std::vector<perfdb::ColumnRequest>& asked_;
 };
 
 // AIConfigurator's spelling of the cache and projection formats.
@@ -323,8 +371,16 @@ FullTable gemm_table(const JournalHeader& header, const std::map<std::string, En
 
 Result<TableContent> read_full_table(const std::filesystem::path& path) {
   DSAPERF_TRY_ASSIGN(const auto columns, perfdb::read_columns(path, kept_columns()));
-  return TableReader(columns).read().map_error(
-      [&](Error error) { return std::move(error).with_context(path.native()); });
+  return TableReader(columns, kept_columns()).layers().map_error([&](Error error) {
+    return std::move(error).with_context(path.native());
+  });
+}
+
+Result<TableContent> read_gemm_table(const std::filesystem::path& path) {
+  DSAPERF_TRY_ASSIGN(const auto columns, perfdb::read_columns(path, kept_gemm_columns()));
+  return TableReader(columns, kept_gemm_columns()).products().map_error([&](Error error) {
+    return std::move(error).with_context(path.native());
+  });
 }
 
 perfdb::DsaTable dsa_table(const JournalHeader& header, const std::map<std::string, Entry>& entries,

@@ -37,6 +37,10 @@ struct TableContent {
 };
 Result<TableContent> read_full_table(const std::filesystem::path& path);
 
+// The rows of gemm_table as the journal had them. Fails with kParse where the file is another's:
+// AIConfigurator has one of the same name.
+Result<TableContent> read_gemm_table(const std::filesystem::path& path);
+
 // The rows that a module table can hold: uniform batches, q_len 1, of one score distribution and
 // way of launching (those that Options names). The latency is the warm median.
 struct DsaTableOptions {

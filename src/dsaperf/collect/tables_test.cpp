@@ -40,6 +40,23 @@ constexpr const char* kDraft =
 constexpr const char* kEager =
     "generation/8x1+4095/h16/kv_bf16/gemm_fp8_block/full/model_like/eager";
 
+TEST(TablesTest, ATableOfProductsReadsBackAndAnothersIsRefused) {
+  auto product = entry("gemm/m8/n256/k7168/gemm_bf16/graph", 9);
+  product.measurement.stages = {};
+  product.measurement.card = {.sm_mhz = 1980, .throttle_reasons = {"a", "b"}};
+  const auto table = gemm_table({.model = "m", .source = {.device = "d"}}, by_id({product}));
+  const auto path = std::filesystem::path(::testing::TempDir()) / "own_gemm_perf.parquet";
+  ASSERT_TRUE(perfdb::write_columns(path, table.columns, table.metadata));
+  const auto read = read_gemm_table(path);
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(read->header.source.device, "d");
+  const auto& back = read->entries.at(product.what.id());
+  EXPECT_EQ(back.measurement.warm.median, product.measurement.warm.median);
+  EXPECT_EQ(back.measurement.card.throttle_reasons, product.measurement.card.throttle_reasons);
+  ASSERT_TRUE(perfdb::write_columns(path, table.columns, {{"format", "x"}}));
+  EXPECT_EQ(read_gemm_table(path).error().code(), Errc::kParse);
+}
+
 TEST(TablesTest, ProductsAreRowsOfAGemmTableAndOfNoOther) {
   const auto entries = by_id({entry("gemm/m8/n4096/k7168/gemm_fp8_block/graph", 12),
                               entry("gemm/m8/n4096/k7168/gemm_fp8_block/eager", 15),
