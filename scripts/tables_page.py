@@ -251,7 +251,7 @@ def page(card, pieces, gemms, program, diff, images, output, notes):
             "[collect.md](collect.md) says how a case is measured; times are of graph replay, warm, unless a table says another. A row that is a "
             "sum of stages measured alone carries `[composed]` in its kernel_source wherever it is read.\n"]
     text.append("`dsaperf db lint` passes each table (exit code 0); it notes the step where selection begins, which is the indexer's share, and the rows "
-                "whose median is known to worse than 5 %. A few rows of long prompts ran while the card held its power limit: clocks and intervals are "
+                "whose median is known to worse than 5 %, of sums 10 %. A few rows of long prompts ran while the card held its power limit: clocks and intervals are "
                 "in the table.\n")
     if notes:
         text.append(notes)

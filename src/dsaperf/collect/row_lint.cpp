@@ -15,6 +15,7 @@ constexpr int kHighestSmMhz = 3000;
 constexpr int kHighestMemoryMhz = 5000;
 constexpr double kClockTolerance = 0.1;
 constexpr double kWidestInterval = 0.05;
+constexpr double kWidestSum = 0.1;  // from the median of a sum of stages to its p10 or p90
 // Noting a time between stages costs what is taken off again; what is left of it may add up. And a
 // stage by itself does not begin while the one before it ends, as in the replay of a graph: in the
 // tables of h200_sxm, of layers below 200 us, 1.1 ... 1.8 us a stage (5th to 95th percentile). At
@@ -57,6 +58,7 @@ class RowLinter {
     for (const auto& [id, entry] : entries_) {
       if (!entry.error.empty()) continue;
       check_times(id, entry.measurement);
+      if (entry.composed) check_sum(id, entry.measurement);
       if (!entry.composed) check_stages(id, entry.measurement);
       if (has_card_ && !entry.composed) check_card(id, entry.measurement);
       if (entry.what.product) check_product(id, entry);
@@ -86,6 +88,17 @@ class RowLinter {
           return stage.stage == model::Stage::kAttention;
         })) {
       add(RowRule::kNoEvidence, id, "kernel_source is empty");
+    }
+  }
+
+  void check_sum(const std::string& id, const Measurement& row) {
+    for (const auto& [state, sum] : {std::pair{"warm", row.warm}, {"cold", row.cold}}) {
+      const double below = 1 - sum.p10 / sum.median;
+      const double above = sum.p90 / sum.median - 1;
+      if (std::max(below, above) > kWidestSum) {
+        add(RowRule::kUnsure, id,
+            fmt::format("{} sum -{:.1f} +{:.1f} %", state, 100 * below, 100 * above));
+      }
     }
   }
 
@@ -175,7 +188,7 @@ std::string_view meaning(RowRule rule) {
     case RowRule::kDisorder:
       return "times are not positive, or p10 <= median <= p90 does not hold";
     case RowRule::kUnsure:
-      return "the median's 95 % interval is wide";
+      return "the median's 95 % interval, or what a sum of stages is off by, is wide";
     case RowRule::kStagesAboveWhole:
       return "the stages take longer than the layer";
     case RowRule::kNoEvidence:

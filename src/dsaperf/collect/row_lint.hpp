@@ -19,7 +19,7 @@ enum class RowRule {
   kNoEvidence,        // no kernel was seen that could be kernel_source
   kBelowBound,        // a product faster than its arithmetic or its weights allow
   kOtherClock,        // SM clock more than a tenth off the collection's median
-  kUnsure,            // the median's 95 % interval is above 5 %
+  kUnsure,            // the median's 95 % interval is above 5 %, or a sum's p10 or p90 10 % off
 };
 std::string_view name(RowRule rule);
 std::string_view meaning(RowRule rule);

@@ -47,6 +47,18 @@ TEST(RowLintTest, GoodRowsAreClean) {
   EXPECT_TRUE(lint_with(failed).empty());
 }
 
+TEST(RowLintTest, NotesASumThatIsKnownBadly) {
+  auto sum = good(4095);
+  sum.composed = true;
+  sum.measurement.warm.p90 = {54.9};
+  EXPECT_TRUE(lint_with(sum).empty());
+  sum.measurement.warm.p10 = {44};
+  expect_only(sum, RowRule::kUnsure, "warm sum -12.0 +9.8 %");
+  EXPECT_TRUE(is_note(RowRule::kUnsure));
+  sum.composed = false;
+  EXPECT_TRUE(lint_with(sum).empty()) << "samples may spread: their median is known";
+}
+
 TEST(RowLintTest, NamesProductsThatAreFasterThanTheirWeightsOrArithmeticAllow) {
   // 51.4 MB of weights at 4e12 bytes/s take 12.9 us; 4096 rows at 2e15 FLOP/s 210 us.
   const auto lint_product = [](std::int64_t m, double warm_us) {
