@@ -33,7 +33,7 @@ except ImportError as error:
 
 # What has tables there: TensorRT-LLM's on Hopper have no FP8 cache.
 ENGINES = (
-    ("sglang", "h200_sxm", ("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8"), (16, 24, 32)),
+    ("sglang", "h200_sxm", ("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8", "deepseek-ai/DeepSeek-V3"), (16, 24, 32)),
     ("vllm", "h200_sxm", ("deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8"), (16, 24, 32)),
     ("trtllm", "b200_sxm", ("deepseek-ai/DeepSeek-V3.2", "nvidia/GLM-5-NVFP4"), (8, 16)),
 )

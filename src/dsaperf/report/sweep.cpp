@@ -165,6 +165,8 @@ Row aggregated_row(const Candidate& c, const serving::SweepResult& result) {
 Row disaggregated_row(const Candidate& c, const serving::SweepResult& result) {
   const auto& f = c.form;
   const auto& p = *c.prefill;
+  serving::Formats prefill = c.formats;
+  prefill.fmha = p.attention_rows;
   serving::Formats decode = c.formats;
   decode.fmha = decode.kv;  // so the package writes it
   return joined({workload_columns(result, f),
@@ -181,7 +183,7 @@ Row disaggregated_row(const Candidate& c, const serving::SweepResult& result) {
                  {{"(p)seq/s/worker", number(p.requests_s)},
                   {"(d)seq/s/worker", number(p.decode_requests_s)},
                   {"num_total_gpus", std::to_string(c.gpus())}},
-                 worker_columns("(p)", p.layout, c.formats, p.memory),
+                 worker_columns("(p)", p.layout, prefill, p.memory),
                  source_columns("(p)", c, result),
                  worker_columns("(d)", c.layout, decode, f.memory),
                  source_columns("(d)", c, result),

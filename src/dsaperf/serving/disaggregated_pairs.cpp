@@ -144,6 +144,7 @@ class Pairs {
             .meets_limits = meets,
             .binds = binding(second),
             .prefill = PrefillSide{.layout = first.inputs().layout,
+                                   .attention_rows = std::string(first.inputs().attention_rows()),
                                    .batch = first.point->batch,
                                    .workers = pair.prefill_count,
                                    .decode_workers = pair.decode_count,

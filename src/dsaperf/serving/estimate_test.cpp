@@ -36,6 +36,32 @@ class EstimateTest : public ::testing::Test {
   std::shared_ptr<const perfdb::SystemsTree> tree;
 };
 
+// aiconfigurator 0.12's operators of DeepSeekModel at these sizes, cp_size 8 and 4, moe_ep_size 1
+// and 2, one by one (context_ops by EngineHandle.evaluate_ops_json).
+TEST_F(EstimateTest, APromptSplitOverRanksTakesWhatThePackageSays) {
+  const auto pass = [&](int cp, int ep, double batch, double isl) {
+    EstimateInputs inputs;
+    inputs.layout = {.moe_tp = cp / ep, .moe_ep = ep, .cp = cp};
+    inputs.mode = Mode::kStatic;
+    inputs.method = Method::kCompatible;
+    inputs.isl = isl;
+    inputs.osl = 2;
+    inputs.concurrency = batch;
+    return ask(inputs, "deepseek-ai/DeepSeek-V3")->context.ms;
+  };
+  EXPECT_NEAR(pass(8, 1, 1, 4000), 143.3625022637452, 1e-6);
+  EXPECT_NEAR(pass(4, 2, 2, 3001), 316.226717271304, 1e-6);
+}
+
+TEST_F(EstimateTest, SglangAloneSplitsPromptsOfMlaOverRanks) {
+  EstimateInputs inputs = tp8(1);
+  inputs.layout = {.moe_tp = 8, .cp = 8};
+  inputs.engine = Engine::kVllm;
+  const auto answer = ask(inputs, "deepseek-ai/DeepSeek-V3");
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code(), Errc::kUnsupported);
+}
+
 TEST_F(EstimateTest, MoreAtATimeIsSlowerForEachAndFasterForAll) {
   const auto few = ask(tp8(1));
   const auto many = ask(tp8(32));

@@ -20,7 +20,7 @@ struct Ask {
   const PassSizes& sizes;
 
   Bounded operator()(const MemoryOperator& use) const {
-    return {use.bound_ms_per_token * sizes.tokens, use.limit};
+    return {use.bound_ms_per_token * use.tokens(sizes), use.limit};
   }
   Bounded operator()(const GemmUse& use) const { return larger(use.gemm.bound(use.rows(sizes))); }
   Bounded operator()(const MoeUse& use) const {

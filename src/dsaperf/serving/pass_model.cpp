@@ -69,6 +69,9 @@ class PassModel::Builder {
   bool quirk(Quirk q) const { return in_.quirks.has(q); }
   bool exchanges() const { return in_.exchanges(); }
   bool is_context() const { return phase_ == perfdb::Phase::kContext; }
+  bool is_mla() const { return s_.attention == ModelShape::Attention::kMla; }
+  // That all of a prompt's tokens are split over; DSA layers have it in their own operators alone.
+  int mla_prompt_ranks() const { return is_mla() && is_context() ? l_.cp : 1; }
 
   std::vector<PassItem>& list() {
     return phase_ == perfdb::Phase::kContext ? model_.context_ : model_.generation_;
@@ -92,14 +95,16 @@ class PassModel::Builder {
         .count = count,
         .kind = MemoryOperator{.ms_per_token = set_.memory_ms(bytes_per_token) - fixed,
                                .ms_fixed = fixed,
-                               .bound_ms_per_token = bytes_per_token / set_.system().mem_bw * 1e3}};
+                               .bound_ms_per_token = bytes_per_token / set_.system().mem_bw * 1e3,
+                               .prompt_ranks = mla_prompt_ranks()}};
   }
   Result<PassOperator> gemm(std::string_view what, double count, const std::string& dtype, int n,
                             int k, bool logits = false) {
     PassOperator op{.name = prefix_ + std::string(what), .count = count, .kind = MemoryOperator{}};
     auto made = set_.gemm(dtype, n, k);
     if (!made) return tl::unexpected(std::move(made).error().with_context(op.name));
-    op.kind = GemmUse{.gemm = *std::move(made), .logits = logits};
+    op.kind =
+        GemmUse{.gemm = *std::move(made), .logits = logits, .prompt_ranks = mla_prompt_ranks()};
     return op;
   }
   Result<PassOperator> held_gemm(std::string_view what, double count, const std::string& dtype,
@@ -117,7 +122,7 @@ class PassModel::Builder {
         quirk(Quirk::kDecodeDiscount))
       layers_ *= kTrtllmDecodeDiscount;
     const double norm_bytes =
-        2.0 * (2 * s_.hidden + 2 * s_.hidden) / (phase == perfdb::Phase::kContext ? l_.cp : 1);
+        2.0 * (2 * s_.hidden + 2 * s_.hidden) / (is_context() && !is_mla() ? l_.cp : 1);
     add_line(memory("embedding", draft, kHalf * s_.hidden));
     hold(static_cast<double>(s_.vocab) * s_.hidden * kHalf);
     add_line(memory("add_norm_1", layers_, norm_bytes));
@@ -149,7 +154,7 @@ class PassModel::Builder {
 
   Result<void> deepep_phase() {
     const bool split = is_context() && l_.tp > 1;
-    const bool mla = s_.attention == ModelShape::Attention::kMla;
+    const bool mla = is_mla();
     if (mla) DSAPERF_TRY(first_projection("qkv_a_proj_gemm", is_context() ? l_.tp : 1));
     if (split) DSAPERF_TRY(around_attention("tp_all_gather", "all_gather"));
     DSAPERF_TRY(mla ? mla_beside_deepep() : attention());
@@ -175,20 +180,20 @@ class PassModel::Builder {
     add_line(memory("add_norm_1", layers_, 2.0 * (2 * s_.hidden + 2 * s_.hidden)));
     DSAPERF_TRY(first_projection("downscale_gemm", 1));
     const compatible::MlaKey key{.part = compatible::MlaPart::kBesideDeepEp,
-                                 .fmha_dtype = "fp8_block",
+                                 .fmha_dtype = std::string(in_.attention_rows()),
                                  .kv_dtype = in_.formats.kv,
                                  .gemm_dtype = in_.formats.attention};
     const int heads = s_.heads / l_.tp;
     PassOperator op{.name = prefix_ + "attention", .count = layers_, .kind = MemoryOperator{}};
     if (is_context()) {
       DSAPERF_TRY_ASSIGN(auto kernel, set_.mla_context(key, heads));
-      op.kind = MlaContextUse{.mla = std::move(kernel)};
+      op.kind = MlaContextUse{.mla = std::move(kernel), .prompt_ranks = l_.cp};
     } else {
       DSAPERF_TRY_ASSIGN(auto kernel, set_.mla_generation(key, heads));
       op.kind = MlaGenerationUse{.mla = std::move(kernel)};
     }
     add_line(std::move(op), true);
-    return {};
+    return gather_prompts();
   }
 
   // Experts behind DeepEP's exchanges, and the shared expert whole on every rank.
@@ -206,13 +211,15 @@ class PassModel::Builder {
     }
     // Attention ranks that share a prompt's tokens.
     const int ranks = is_context() && !trtllm ? l_.tp : 1;
+    const int prompt_ranks = is_context() ? l_.cp : 1;
     DSAPERF_TRY_ASSIGN(auto shared, whole_shared_expert(count, ranks));
     const auto shape = exchange_shape();
     const auto exchange = [&](std::string_view what, compatible::DeepEpSide side) -> Result<void> {
       DSAPERF_TRY_ASSIGN(auto op, set_.deepep(phase_, shape, side));
-      routed.push_back({.name = prefix_ + std::string(what),
-                        .count = count,
-                        .kind = DeepEpUse{.exchange = std::move(op), .ranks = ranks}});
+      routed.push_back(
+          {.name = prefix_ + std::string(what),
+           .count = count,
+           .kind = DeepEpUse{.exchange = std::move(op), .ranks = ranks * prompt_ranks}});
       return {};
     };
     DSAPERF_TRY(exchange("moe_dispatch", compatible::DeepEpSide::kDispatch));
@@ -344,7 +351,7 @@ class PassModel::Builder {
     if (phase_ == perfdb::Phase::kContext) {
       if (auto module = set_.mla_context(key, heads)) {
         item.operators.push_back({.name = prefix_ + "mla_module",
-                                  .count = layers_,
+                                  .count = layers_ / l_.cp,
                                   .kind = MlaContextUse{.mla = *std::move(module)}});
       } else {
         DSAPERF_TRY_ASSIGN(item.operators, mla_context_kernels(key, heads));
@@ -357,6 +364,19 @@ class PassModel::Builder {
       DSAPERF_TRY_ASSIGN(item.operators, mla_generation_kernels(key, heads));
     }
     list().push_back(std::move(item));
+    return gather_prompts();
+  }
+
+  // Ranks that a prompt is split over show each other what they cached.
+  Result<void> gather_prompts() {
+    if (mla_prompt_ranks() == 1) return {};
+    constexpr double kCommBytes = 2;
+    DSAPERF_TRY_ASSIGN(auto gather, set_.collective("all_gather", l_.cp));
+    CommUse use;
+    use.steps.push_back(
+        {.comm = std::move(gather),
+         .elements_per_token = (kMlaKvLora + kMlaRope) * bytes_of(in_.formats.kv) / kCommBytes});
+    add_line({.name = prefix_ + "cp_all_gather", .count = layers_, .kind = std::move(use)});
     return {};
   }
 
@@ -395,9 +415,10 @@ class PassModel::Builder {
                        gemm("proj_gemm", layers_, dtype, s_.hidden, heads * kMlaValueDim));
     Operators operators;
     for (auto* op : {&down, &q_b, &kv_b}) operators.push_back(std::move(*op));
-    operators.push_back({.name = prefix_ + "attention",
-                         .count = layers_,
-                         .kind = MlaContextUse{.mla = std::move(kernel)}});
+    operators.push_back(
+        {.name = prefix_ + "attention",
+         .count = layers_,
+         .kind = MlaContextUse{.mla = std::move(kernel), .prompt_ranks = mla_prompt_ranks()}});
     operators.push_back(std::move(out));
     return operators;
   }
@@ -576,6 +597,12 @@ class PassModel::Builder {
   double weights_ = 0;
 };
 
+std::string_view PassModel::Inputs::attention_rows() const {
+  const bool beside =
+      exchanges() && engine == Engine::kSglang && shape.attention == ModelShape::Attention::kMla;
+  return beside ? std::string_view("fp8_block") : std::string_view(formats.fmha);
+}
+
 bool PassModel::may_exchange(const Inputs& inputs) {
   const Layout& layout = inputs.layout;
   if (inputs.engine == Engine::kTrtllm && layout.dp == 1) return false;
@@ -585,6 +612,13 @@ bool PassModel::may_exchange(const Inputs& inputs) {
 
 Result<PassModel> PassModel::make(const Inputs& inputs, compatible::OperatorSet& operators) {
   const int per_node = operators.system().gpus_per_node;
+  const Layout& l = inputs.layout;
+  if (inputs.shape.attention == ModelShape::Attention::kMla && l.cp > 1 &&
+      (inputs.engine != Engine::kSglang || l.tp > 1 || l.dp > 1)) {
+    return fail(Errc::kUnsupported,
+                "layout {}: SGLang alone splits prompts over ranks (cp), and without tp and dp",
+                l.text());
+  }
   if (inputs.deepep == DeepEp::kNone && inputs.layout.moe_ep > per_node)
     return fail(Errc::kNotFound,
                 "expert parallelism over {} GPUs with {} a node needs measured all-to-all "

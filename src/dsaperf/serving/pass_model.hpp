@@ -78,6 +78,8 @@ class PassModel {
     DeepEp deepep = DeepEp::kNone;
 
     bool exchanges() const { return deepep != DeepEp::kNone && deepep != DeepEp::kNever; }
+    // The format of attention's rows: SGLang's of DeepSeek-V3 beside exchanges have one alone.
+    std::string_view attention_rows() const;
   };
   // Whether a layout may have its experts behind DeepEP's exchanges: pure expert parallelism, but
   // for what TensorRT-LLM and these tables do not know. Whether they were measured, make says.

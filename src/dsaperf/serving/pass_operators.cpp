@@ -46,11 +46,16 @@ double share(double tokens, int ranks) {
   return std::max(std::floor(tokens / ranks), 1.0);
 }
 
+// Of the rank that has most.
+double split(double tokens, int ranks) {
+  return ranks == 1 ? tokens : std::ceil(tokens / ranks);
+}
+
 struct Ask {
   const PassSizes& sizes;
 
   Result<OperatorTime> operator()(const MemoryOperator& use) const {
-    return OperatorTime{.ms = use.ms_fixed + use.ms_per_token * sizes.tokens,
+    return OperatorTime{.ms = use.ms_fixed + use.ms_per_token * use.tokens(sizes),
                         .source = Source::kModelled};
   }
   Result<OperatorTime> operator()(const GemmUse& use) const {
@@ -80,7 +85,16 @@ struct Ask {
     return OperatorTime{.ms = latency.time.millis(), .source = latency.source};
   }
   Result<OperatorTime> operator()(const MlaContextUse& use) const {
-    return answered(use.mla.ms(sizes.batch, sizes.new_tokens, sizes.past));
+    if (use.prompt_ranks == 1)
+      return answered(use.mla.ms(sizes.batch, sizes.new_tokens, sizes.past));
+    const double piece = std::ceil(sizes.new_tokens / (2 * use.prompt_ranks));
+    DSAPERF_TRY_ASSIGN(auto both, answered(use.mla.ms(sizes.batch, piece, sizes.past)));
+    DSAPERF_TRY_ASSIGN(
+        const auto last,
+        answered(use.mla.ms(sizes.batch, piece, sizes.past + sizes.new_tokens - piece)));
+    both.ms += last.ms;
+    both.source = std::max(both.source, last.source);
+    return both;
   }
   Result<OperatorTime> operator()(const MlaGenerationUse& use) const {
     return answered(use.mla.ms(sizes.batch, sizes.new_tokens + sizes.past));
@@ -115,8 +129,12 @@ std::string_view name(Limit limit) {
   return "";
 }
 
+double MemoryOperator::tokens(const PassSizes& sizes) const {
+  return split(sizes.tokens, prompt_ranks);
+}
+
 double GemmUse::rows(const PassSizes& sizes) const {
-  return logits ? sizes.rows_out : share(sizes.tokens, ranks);
+  return split(logits ? sizes.rows_out : share(sizes.tokens, ranks), prompt_ranks);
 }
 
 predict::LayerShape DsaUse::shape(const PassSizes& sizes) const {

@@ -33,11 +33,15 @@ struct MemoryOperator {
   double ms_fixed = 0;
   double bound_ms_per_token = 0;
   Limit limit = Limit::kMemory;
+  int prompt_ranks = 1;  // that a prompt is split over
+
+  double tokens(const PassSizes& sizes) const;
 };
 struct GemmUse {
   predict::compatible::GemmOperator gemm;
   bool logits = false;
-  int ranks = 1;  // that share the tokens
+  int ranks = 1;         // that share the tokens
+  int prompt_ranks = 1;  // that a prompt is split over
 
   double rows(const PassSizes& sizes) const;
 };
@@ -70,6 +74,9 @@ struct DsaUse {
 };
 struct MlaContextUse {
   predict::compatible::MlaContextOperator mla;
+  // Ranks that a prompt is split over: each has a piece from its beginning and one as long from its
+  // end, and the rank of the first and the last is counted.
+  int prompt_ranks = 1;
 };
 struct MlaGenerationUse {
   predict::compatible::MlaGenerationOperator mla;

@@ -371,13 +371,15 @@ class Sweeper {
           .form = {},
           .meets_limits = true,
           .binds = binding(plan, roles[plan.decode]),
-          .prefill = PrefillSide{.layout = prefill.layout,
-                                 .workers = plan.prefill_workers,
-                                 .decode_workers = plan.decode_workers,
-                                 .busy = plan.prefill_busy,
-                                 .requests_s = prefill.roles.prefill_requests_s(),
-                                 .decode_requests_s = plan.requests_s / plan.decode_workers,
-                                 .memory = prefill.capacity->use},
+          .prefill =
+              PrefillSide{.layout = prefill.layout,
+                          .attention_rows = std::string(prefill.model->inputs().attention_rows()),
+                          .workers = plan.prefill_workers,
+                          .decode_workers = plan.decode_workers,
+                          .busy = plan.prefill_busy,
+                          .requests_s = prefill.roles.prefill_requests_s(),
+                          .decode_requests_s = plan.requests_s / plan.decode_workers,
+                          .memory = prefill.capacity->use},
           .simulation = {}};
       auto& form = candidate.form;
       form.ttft_ms = plan.ttft_ms;
@@ -625,7 +627,8 @@ class Sweeper {
 std::vector<Layout> layouts(Engine engine, const ModelShape& shape, const LayoutSearch& search) {
   std::vector<Layout> list;
   const bool may_split = search.context_parallel && engine == Engine::kSglang &&
-                         shape.architecture == "GlmMoeDsaForCausalLM";
+                         (shape.architecture == "GlmMoeDsaForCausalLM" ||
+                          shape.attention == ModelShape::Attention::kMla);
   const auto add = [&](const Layout& l) {
     if (l.gpus() > std::min(search.gpus, search.largest)) return;
     if (l.tp * l.dp * l.cp != l.moe_tp * l.moe_ep) return;

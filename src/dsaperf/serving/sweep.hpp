@@ -33,7 +33,8 @@ struct SweepInputs {
 // Where a candidate prefills: workers of their own.
 struct PrefillSide {
   Layout layout;
-  double batch = 1;  // prompts of one attention rank at a time
+  std::string attention_rows;  // their format
+  double batch = 1;            // prompts of one attention rank at a time
   int workers = 0;
   int decode_workers = 0;        // that they serve
   double busy = 0;               // share of the time
@@ -93,7 +94,7 @@ struct SweepResult {
 struct LayoutSearch {
   int gpus = 8;
   int largest = 16;
-  bool context_parallel = false;  // GLM on SGLang: prefill sharded over the sequence
+  bool context_parallel = false;  // GLM, DeepSeek-V3 on SGLang: prompts split over ranks
   bool two_stages = false;        // pipelines of two stages as well
 };
 std::vector<Layout> layouts(Engine engine, const ModelShape& shape, const LayoutSearch& search);
