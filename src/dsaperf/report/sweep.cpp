@@ -194,17 +194,18 @@ Row disaggregated_row(const Candidate& c, const serving::SweepResult& result) {
 
 std::string text(const serving::SweepResult& result, int top, const TextStyle& style) {
   const auto& in = result.inputs;
-  std::string out =
-      fmt::format("{} on {} x {}: {:.0f} in, {:.0f} out; {} operating points\n\n", result.model,
-                  in.gpus, result.system, in.isl, in.osl, result.points);
+  std::string out = fmt::format(
+      "{} on {} x {}: {:.0f} in, {:.0f} out; {} operating points\n"
+      "requests at a time, times in ms, output tokens/s a GPU\n\n",
+      result.model, in.gpus, result.system, in.isl, in.osl, result.points);
   TextTable table({{.title = "backend"},
                    {.title = "layout"},
-                   {.title = "at once", .align = Align::kRight},
-                   {.title = "TTFT ms", .align = Align::kRight},
+                   {.title = "reqs", .align = Align::kRight},
+                   {.title = "TTFT", .align = Align::kRight},
                    {.title = "p99", .align = Align::kRight},
-                   {.title = "TPOT ms", .align = Align::kRight},
+                   {.title = "TPOT", .align = Align::kRight},
                    {.title = "p99", .align = Align::kRight},
-                   {.title = "tok/s GPU", .align = Align::kRight},
+                   {.title = "tok/s", .align = Align::kRight},
                    {.title = "binds"}});
   int shown = 0;
   for (const auto& c : result.candidates) {
