@@ -1,21 +1,32 @@
 #!/usr/bin/env python3
-"""Time of one DSA operator, ours and aiconfigurator's engine, at the same distinct points in one run.
+"""Time of one DSA operator, ours and aiconfigurator's engine, at the same distinct points in one run; and of fitting a table.
 
-    build/venv/bin/python3 benchmarks/predict/speed.py build/release/benchmarks/predict/predict_bench -o benchmarks/results/cpu/predict.json
+    build/venv/bin/python3 benchmarks/predict/speed.py build/release/benchmarks/predict/predict_bench \\
+        --fit build/release/tools/dsaperf/dsaperf -o benchmarks/results/host/predict_speed.json
 
 SGLang's tables of h200_sxm, DeepSeek-V3.2, fp8 cache. Inside: drawn between rows of the tables; outside: beyond the
 largest past or batch. Ours states an interval, the peer none; both are warm (each point was asked before) and both are
 called in process, the peer through its Python entry (evaluate_ops_json), the only one it has.
+
+--fit: SGLang's prefill table of h200_sxm, the largest, every latency 0.1 % longer so that no parameters are known of it, on one
+core: until all its parts are fitted and kept, and once more.
 """
 import argparse
 import json
+import os
+import pathlib
 import platform
 import random
+import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
+import aiconfigurator_core
+import pyarrow.compute
+import pyarrow.parquet
 from aiconfigurator_core.sdk import common, perf_database
 from aiconfigurator_core.sdk.engine import EngineHandle, build_ops_json
 from aiconfigurator_core.sdk.operations.dsa import ContextDSAModule, GenerationDSAModule
@@ -69,6 +80,32 @@ def peer_times(drawn):
     return result
 
 
+def fit_times(program):
+    """Seconds on one core for a table never seen before, and for the same again."""
+    systems = pathlib.Path(aiconfigurator_core.__file__).parent / "systems"
+    folder = systems / "data/h200_sxm/sparse_attention/sglang"
+    table = max(folder.glob("*/dsa_context_module_perf.parquet"), key=lambda path: path.stat().st_size)
+    with tempfile.TemporaryDirectory() as root:
+        copy = pathlib.Path(root) / "systems" / table.relative_to(systems)
+        copy.parent.mkdir(parents=True)
+        shutil.copy(systems / "h200_sxm.yaml", pathlib.Path(root) / "systems")
+        rows = pyarrow.parquet.read_table(table)
+        at = rows.schema.get_field_index("latency")
+        pyarrow.parquet.write_table(rows.set_column(at, "latency", pyarrow.compute.multiply(rows["latency"], 1.001)), copy)
+        command = [program, "db", "prepare", "--systems", f"{root}/systems", "--system", "h200_sxm", "--backend", "sglang",
+                   "--phase", "context", "--json"]
+        core = {min(os.sched_getaffinity(0))}
+        times, documents = [], []
+        for _ in range(2):
+            start = time.perf_counter()
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "XDG_CACHE_HOME": root},
+                                  preexec_fn=lambda: os.sched_setaffinity(0, core))
+            times.append(round(time.perf_counter() - start, 2))
+            documents.append(json.loads(done.stdout))
+    return {"table": f"sglang {table.parent.name} context", "rows": rows.num_rows, "seconds": times[0], "again_seconds": times[1],
+            "fitted": [d["fitted"] for d in documents]}
+
+
 def cpu_name():
     with open("/proc/cpuinfo") as f:
         for line in f:
@@ -81,6 +118,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("program")
     parser.add_argument("-o", "--output")
+    parser.add_argument("--fit", metavar="DSAPERF", help="time a fit by this program too")
     parser.add_argument("--points", type=int, default=300)
     arguments = parser.parse_args()
     drawn = points(arguments.points)
@@ -93,6 +131,9 @@ def main():
 
     document = {
         "format": "dsaperf.benchmark.predict.1",
+        "command": " ".join(["benchmarks/predict/speed.py", *sys.argv[1:]]),
+        "commit": subprocess.run(["git", "-C", pathlib.Path(__file__).parent, "rev-parse", "--short", "HEAD"], check=True,
+                                 capture_output=True, text=True).stdout.strip(),
         "cpu": cpu_name(),
         "peer": "aiconfigurator-core " + version("aiconfigurator-core"),
         "load_ms": ours["load_ms"],
@@ -100,6 +141,8 @@ def main():
         "rows": [{"case": g, "points": v["points"], "ours_us": v["us"], "peer_us": peer[g],
                   "ratio": round(peer[g] / v["us"], 2)} for g, v in ours["groups"].items()],
     }
+    if arguments.fit:
+        document["fit"] = fit_times(arguments.fit)
     text = json.dumps(document, indent=2) + "\n"
     if arguments.output:
         with open(arguments.output, "w") as f:
