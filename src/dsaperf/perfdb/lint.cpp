@@ -138,10 +138,7 @@ class Linter {
         const auto now = line[k];
         findings_.looked_at(rule, now);
         const double ratio = latency(now) / latency(before);
-        const double limit = limits_.faster_with_more;
-        if (ratio < limit / spread_factor(row(before), row(now), limit)) {
-          findings_.add(rule, now, ratio);
-        }
+        if (clearly_faster(now, before)) findings_.add(rule, now, ratio);
         check_jump(before, now, ratio);
         if (axis != &DsaRow::past_tokens) continue;
         if (!sparse(before) && sparse(now)) {
@@ -151,6 +148,12 @@ class Linter {
         if (k + 1 < line.size()) check_spike(before, now, line[k + 1]);
       }
     });
+  }
+
+  bool clearly_faster(std::size_t now, std::size_t other) const {
+    const double limit = limits_.faster_with_more;
+    return latency(now) / latency(other) <
+           limit / spread_factor(row(other), row(now), limit, limits_.spreads);
   }
 
   // Every stage's work grows at most with the product of what a row has more of: tokens, and tokens
@@ -173,7 +176,7 @@ class Linter {
     findings_.looked_at(LintRule::kSpike, now);
     const double mean = (latency(before) + latency(after)) / 2;
     const double ratio = latency(now) / mean;
-    if (ratio > limits_.spike && latency(now) > latency(after)) {
+    if (ratio > limits_.spike && clearly_faster(after, now)) {
       findings_.add(LintRule::kSpike, now, ratio);
     }
   }

@@ -59,7 +59,10 @@ struct LintLimits {
   // ours were off by up to 7 %. So a row's spread makes the limit wider, and doesn't take its
   // place.
   double faster_with_more = 0.95;
-  double spike = 1.2;  // row / mean of its two neighbours in past, and above each of them
+  // So many times p10 and p90 count where rows have them: each is 1.28 standard deviations, and a
+  // table compares a thousand pairs, of which 3.7 name one in ten tables by chance.
+  double spreads = 2.9;
+  double spike = 1.2;  // row / mean of its two neighbours in past, and clearly above each of them
   double jump = 1.25;  // growth of latency / growth of the work that the size allows
   double out_of_proportion = 1.25;  // outside what the cards' rates span, by this factor
   double floor_over_bound = 8;      // latency of a small batch-1 row / its bound ...

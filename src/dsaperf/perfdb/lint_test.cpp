@@ -69,8 +69,8 @@ TEST(LintTest, NamesTheRowThatGetsFasterWithMorePast) {
 TEST(LintTest, TheSpreadsOfBothRowsMakeTheLimitWider) {
   // log(100 / 94) = 0.062; the limit is log(1 / 0.95) = 0.051 alone, and with one spread of 4 %
   // sqrt(0.051^2 + 0.039^2) = 0.065.
-  const auto found = [](DsaRow smaller, DsaRow larger) {
-    const auto findings = lint(small_table({smaller, larger}), kNoBound);
+  const auto found = [](DsaRow smaller, DsaRow larger, LintLimits limits = {.spreads = 1}) {
+    const auto findings = lint(small_table({smaller, larger}), kNoBound, limits);
     return count(findings, LintRule::kFasterWithMorePast).first;
   };
   EXPECT_EQ(found(row(0, 100), row(1024, 94)), 1U);
@@ -79,6 +79,9 @@ TEST(LintTest, TheSpreadsOfBothRowsMakeTheLimitWider) {
   wide.p90 = wide.latency;
   EXPECT_EQ(found(wide, row(1024, 94)), 0U);
   EXPECT_EQ(found(wide, row(1024, 93)), 1U) << "log(100 / 93) = 0.073";
+  // A thousand pairs are compared: sqrt(0.051^2 + (2.9 * 0.041)^2) = 0.129.
+  EXPECT_EQ(found(wide, row(1024, 89), {}), 0U);
+  EXPECT_EQ(found(wide, row(1024, 87), {}), 1U);
   auto high = row(1024, 94);
   high.p10 = high.latency;
   high.p90 = high.latency * 1.04;
@@ -102,6 +105,12 @@ TEST(LintTest, NamesASpikeAndASharedLayerThatIsSlower) {
   const auto shared = of_rule(findings, LintRule::kSharedSlowerThanFull);
   ASSERT_EQ(shared.size(), 1U);
   EXPECT_EQ(shared[0].rows, std::vector<std::size_t>{3});
+}
+
+TEST(LintTest, ARowThatGrowsAndThenStaysIsNoSpike) {
+  const auto findings =
+      lint(small_table({row(0, 148), row(1024, 233), row(2048, 232.8)}), kNoBound);
+  EXPECT_EQ(count(findings, LintRule::kSpike).first, 0U);
 }
 
 TEST(LintTest, NamesLatenciesThatAreNone) {
