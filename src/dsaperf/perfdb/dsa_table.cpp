@@ -191,6 +191,10 @@ Result<DsaTable> load_dsa_rows(const SystemsTree& tree, std::string_view system,
       slice_of[i] = static_cast<std::int32_t>(known - merged.slices.begin());
       if (known == merged.slices.end()) merged.slices.push_back(part.slices[i]);
     }
+    if (s == 0 && merged.slices.size() == part.slices.size()) {
+      merged.rows = std::move(part.rows);  // all of them, as they are numbered
+      continue;
+    }
     merged.rows.reserve(merged.rows.size() + part.rows.size());
     for (auto row : part.rows) {
       row.slice = slice_of[static_cast<std::size_t>(row.slice)];
