@@ -15,11 +15,20 @@
 namespace dsaperf::collect {
 namespace {
 
+// Whether the cap may be what an earlier case left: the card lowers its clocks for some tens of
+// milliseconds after a long prompt, and short passes are over by then.
+bool maybe_left_by_another(const Measurement& measurement) {
+  constexpr Micros kShortPass{1000};
+  return measurement.card.power_capped() && measurement.warm.median < kShortPass;
+}
+
 // Takes a case until a measurement is undisturbed or the retries are used up; then the last error
-// or the fact that the card never was quiet is the result.
-Entry measured(TimingSource& source, const Case& what, int retries) {
+// or the fact that the card never was quiet is the result. A short pass at the power cap is taken
+// once more after a pause: still at the cap, it is its own load.
+Entry measured(TimingSource& source, const Case& what, const CollectOptions& options) {
   Entry entry{.what = what};
-  for (int attempt = 0; attempt <= retries; ++attempt) {
+  bool paused = false;
+  for (int attempt = 0; attempt <= options.disturbed_retries; ++attempt) {
     ++entry.attempts;
     auto result = source.measure(what);
     if (!result) {
@@ -27,11 +36,17 @@ Entry measured(TimingSource& source, const Case& what, int retries) {
       return entry;
     }
     if (!result->disturbed()) {
+      const bool again = !paused && maybe_left_by_another(*result);
+      if (paused && !result->card.power_capped()) ++entry.disturbed;  // the one before was
       entry.error.clear();
       entry.measurement = *std::move(result);
-      return entry;
+      if (!again) return entry;
+      paused = true;
+      std::this_thread::sleep_for(options.pause_at_cap);
+      continue;
     }
     ++entry.disturbed;
+    entry.measurement = {};
     entry.error = fmt::format("the card was slowed down in each of {} attempts ({})",
                               entry.attempts, fmt::join(result->card.throttle_reasons, ", "));
   }
@@ -71,7 +86,7 @@ class Run {
         if (stopped_by_ || next_ == todo_.size()) return;
         earlier = todo_[next_++];
       }
-      record(*earlier, measured(source, earlier->what, options_.disturbed_retries));
+      record(*earlier, measured(source, earlier->what, options_));
     }
   }
 

@@ -6,6 +6,7 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/model/layer_plan.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,11 +17,12 @@
 namespace dsaperf::collect {
 
 struct CollectOptions {
-  int disturbed_retries = 2;   // measurements taken again because the card was slowed down
-  bool retry_failed = false;   // measure cases again whose last result is an error
-  double repeat_share = 0.02;  // measured a second time at the end of the run
-  double check_share = 0.05;   // of composed layers: measured whole as well
-  std::uint64_t seed = 1;      // which ones
+  int disturbed_retries = 2;  // measurements taken again because the card was slowed down
+  std::chrono::milliseconds pause_at_cap{100};  // before a short pass is taken again for it
+  bool retry_failed = false;                    // measure cases again whose last result is an error
+  double repeat_share = 0.02;                   // measured a second time at the end of the run
+  double check_share = 0.05;                    // of composed layers: measured whole as well
+  std::uint64_t seed = 1;                       // which ones
 };
 
 struct CollectReport {

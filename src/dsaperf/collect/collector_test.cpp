@@ -83,6 +83,22 @@ TEST_F(CollectorTest, ADisturbedMeasurementIsTakenAgainAndCounted) {
   EXPECT_EQ(report->disturbed, 1);
 }
 
+TEST_F(CollectorTest, AShortPassAtThePowerCapIsTakenAgainAfterAPause) {
+  const CollectOptions at_once{.pause_at_cap = std::chrono::milliseconds(0)};
+  const auto left_by_another = run(sources({.capped_first = 1}), false, at_once);
+  ASSERT_TRUE(left_by_another) << left_by_another.error().message();
+  EXPECT_EQ(left_by_another->measured, 4U);
+  EXPECT_EQ(left_by_another->disturbed, 1);
+}
+
+TEST_F(CollectorTest, APassThatStaysAtThePowerCapIsKeptWithIt) {
+  const CollectOptions at_once{.pause_at_cap = std::chrono::milliseconds(0)};
+  const auto own_load = run(sources({.capped_first = 100}), false, at_once);
+  ASSERT_TRUE(own_load) << own_load.error().message();
+  EXPECT_EQ(own_load->measured, 4U);
+  EXPECT_EQ(own_load->disturbed, 0);
+}
+
 TEST_F(CollectorTest, ACardThatIsNeverQuietFailsTheCase) {
   const auto report = run(sources({.throttled_every = 1}), false);
   ASSERT_TRUE(report);

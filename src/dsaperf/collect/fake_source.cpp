@@ -80,6 +80,7 @@ Result<Measurement> FakeSource::measure(const Case& what) {
   if (options_.throttled_every > 0 && measured_ % options_.throttled_every == 0) {
     result.card.throttle_reasons.push_back("fake_thermal");
   }
+  if (measured_ <= options_.capped_first) result.card.throttle_reasons.emplace_back(kPowerCap);
   return result;
 }
 

@@ -22,6 +22,8 @@ class FakeSource : public TimingSource {
     std::string dies_on = {};
     // Every n-th measurement is reported as throttled; 0: none.
     int throttled_every = 0;
+    // So many measurements from the first on report the power cap.
+    int capped_first = 0;
   };
 
   FakeSource(model::LayerPlan layer, cost::SystemSpec system, Options options);
