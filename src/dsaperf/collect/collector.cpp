@@ -247,6 +247,17 @@ Result<void> write_sums(std::span<const Case> cases, const StagePlan& plan,
   return {};
 }
 
+// What is not there yet, then a share of it again.
+Result<void> measure(std::span<const Case> cases,
+                     const std::vector<std::unique_ptr<TimingSource>>& sources, Journal& journal,
+                     const CollectOptions& options, const CollectWatcher& watcher, Run& run) {
+  run.report.planned = cases.size();
+  run.plan(to_measure(cases, journal, options, watcher, run.report));
+  DSAPERF_TRY(run.work(sources));
+  run.plan(to_repeat(cases, journal, options));
+  return run.work(sources);
+}
+
 }  // namespace
 
 Result<CollectReport> collect(std::span<const Case> cases,
@@ -255,11 +266,7 @@ Result<CollectReport> collect(std::span<const Case> cases,
                               const CollectWatcher& watcher) {
   if (sources.empty()) return fail(Errc::kInvalidArgument, "nothing to measure with");
   Run run(journal, options, watcher);
-  run.report.planned = cases.size();
-  run.plan(to_measure(cases, journal, options, watcher, run.report));
-  DSAPERF_TRY(run.work(sources));
-  run.plan(to_repeat(cases, journal, options));
-  DSAPERF_TRY(run.work(sources));
+  DSAPERF_TRY(measure(cases, sources, journal, options, watcher, run));
   sum_up(cases, journal, run.report);
   return run.report;
 }
@@ -275,11 +282,7 @@ Result<CollectReport> collect_by_stage(std::span<const Case> cases, const model:
   measured.insert(measured.end(), plan.checks.begin(), plan.checks.end());
 
   Run run(journal, options, watcher);
-  run.report.planned = measured.size();
-  run.plan(to_measure(measured, journal, options, watcher, run.report));
-  DSAPERF_TRY(run.work(sources));
-  run.plan(to_repeat(measured, journal, options));
-  DSAPERF_TRY(run.work(sources));
+  DSAPERF_TRY(measure(measured, sources, journal, options, watcher, run));
   DSAPERF_TRY(write_sums(cases, plan, layer, journal, watcher, run.report));
 
   auto all = plan.stage_cases;

@@ -76,28 +76,28 @@ TEST_F(CollectorTest, AFailedCaseIsRecordedSkippedAndRetriedOnDemand) {
   EXPECT_EQ(retried->failed, 0U);
 }
 
-TEST_F(CollectorTest, ADisturbedMeasurementIsTakenAgainAndCounted) {
-  const auto report = run(sources({.throttled_every = 3}), false);
+struct SlowedCard {
+  const char* name;
+  FakeSource::Options behaviour;
+  int disturbed;  // passes taken again
+};
+
+class SlowedCardTest : public CollectorTest, public testing::WithParamInterface<SlowedCard> {};
+
+TEST_P(SlowedCardTest, MeasuresEveryCaseAndCountsWhatItTookAgain) {
+  const auto report = run(sources(GetParam().behaviour), false,
+                          {.pause_at_cap = std::chrono::milliseconds(0), .repeat_share = 0});
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_EQ(report->measured, 4U);
-  EXPECT_EQ(report->disturbed, 1);
+  EXPECT_EQ(report->disturbed, GetParam().disturbed);
 }
 
-TEST_F(CollectorTest, AShortPassAtThePowerCapIsTakenAgainAfterAPause) {
-  const CollectOptions at_once{.pause_at_cap = std::chrono::milliseconds(0)};
-  const auto left_by_another = run(sources({.capped_first = 1}), false, at_once);
-  ASSERT_TRUE(left_by_another) << left_by_another.error().message();
-  EXPECT_EQ(left_by_another->measured, 4U);
-  EXPECT_EQ(left_by_another->disturbed, 1);
-}
-
-TEST_F(CollectorTest, APassThatStaysAtThePowerCapIsKeptWithIt) {
-  const CollectOptions at_once{.pause_at_cap = std::chrono::milliseconds(0)};
-  const auto own_load = run(sources({.capped_first = 100}), false, at_once);
-  ASSERT_TRUE(own_load) << own_load.error().message();
-  EXPECT_EQ(own_load->measured, 4U);
-  EXPECT_EQ(own_load->disturbed, 0);
-}
+INSTANTIATE_TEST_SUITE_P(
+    OfCards, SlowedCardTest,
+    testing::Values(SlowedCard{"ThrottledIsTakenAgain", {.throttled_every = 3}, 1},
+                    SlowedCard{"AtThePowerCapAfterAPause", {.capped_first = 1}, 1},
+                    SlowedCard{"ThatStaysAtThePowerCapIsKept", {.capped_first = 100}, 0}),
+    [](const auto& card) { return std::string(card.param.name); });
 
 TEST_F(CollectorTest, ACardThatIsNeverQuietFailsTheCase) {
   const auto report = run(sources({.throttled_every = 1}), false);
