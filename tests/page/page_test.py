@@ -15,9 +15,8 @@ import unittest
 
 PROGRAM = os.environ["DSAPERF"]
 MODEL = "deepseek-ai/DeepSeek-V3.2"
-FIXTURES = pathlib.Path(
-    os.environ.get("DSAPERF_FIXTURES") or pathlib.Path(__file__).resolve().parents[3] / "shared" / "fixtures"
-)
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FIXTURES = pathlib.Path(os.environ.get("DSAPERF_FIXTURES") or ROOT.parent / "shared" / "fixtures")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIMISED = os.environ.get("DSAPERF_OPTIMISED") == "1"
 DARK = ["--blink-settings=preferredColorScheme=0"]
@@ -28,10 +27,10 @@ def processor_seconds():
     return used.ru_utime + used.ru_stime
 
 
-def integrate(folder, *args):
+def integrate(folder, *args, config=MODEL):
     before = processor_seconds()
     result = subprocess.run(
-        [PROGRAM, "integrate", MODEL, "-o", folder, *args], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
+        [PROGRAM, "integrate", config, "-o", folder, *args], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
     )
     result.processor_seconds = processor_seconds() - before
     return result
@@ -104,12 +103,12 @@ class IntegrateTest(unittest.TestCase):
     def setUp(self):
         self.assertEqual(self.first.returncode, 0, self.first.stderr)
 
-    def pictures(self):
-        return [picture for section in self.document["sections"] for picture in section["pictures"]]
+    def pictures(self, document=None):
+        return [picture for section in (document or self.document)["sections"] for picture in section["pictures"]]
 
     def test_answers_everything(self):
         tones = {answer["name"]: answer["tone"] for answer in self.document["answers"]}
-        self.assertEqual(tones, {"model": "plain", "right": "good", "align": "good", "speed": "plain", "limits": "plain", "deploy": "plain"})
+        self.assertEqual(tones, {"model": "plain", "right": "good", "align": "plain", "speed": "plain", "limits": "plain", "deploy": "plain"})
         self.assertEqual([phase["state"] for phase in self.document["phases"]], ["done"] * 6)
 
     def test_writes_its_files(self):
@@ -134,6 +133,12 @@ class IntegrateTest(unittest.TestCase):
         # those of stages everywhere in Vega, with a gap between neighbours.
         marks = set(re.findall(r"#[0-9a-f]{6}", re.search(r"range: \{category: \[(.*?)\]", text, re.DOTALL)[1]))
         marks |= set(re.findall(r'"(#[0-9a-f]{6})"', json.dumps([picture["spec"] for picture in self.pictures()])))
+        # White stands inside bars, and is to stand out from those.
+        inside = '"fill": "#ffffff"'
+        marks.remove("#ffffff")
+        for spec in (json.dumps(picture["spec"]) for picture in self.pictures()):
+            for bar in re.findall(r"#[0-9a-f]{6}", re.search(r'"range": \[(.*?)\]', spec)[1]) if inside in spec else ():
+                self.assertGreaterEqual(contrast("#ffffff", bar), 3, bar)
         self.assertGreater(len(marks), 10)
         for mark in marks:
             for theme in themes[:2]:
@@ -183,7 +188,7 @@ class IntegrateTest(unittest.TestCase):
             document = json.loads((pathlib.Path(folder) / "report.json").read_text())
             align = next(section for section in document["sections"] if section["name"] == "align")
             self.assertEqual([picture["name"] for picture in align["pictures"]], ["align"])
-            self.assertEqual(next(a for a in document["answers"] if a["name"] == "align")["answer"], "Yes")
+            self.assertEqual(next(a for a in document["answers"] if a["name"] == "align")["answer"], "Yes, kernel by kernel")
 
     def test_wrong_use_is_one_line(self):
         for args, code in ((["--skip", "guess"], 2), (["--device", "tpu"], 2)):
@@ -194,17 +199,17 @@ class IntegrateTest(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr.splitlines()[-1], r"\Aerror: .*")
 
-    def load(self, **how):
+    def load(self, page=None, **how):
         if CHROMIUM is None:
             if os.environ.get("DSAPERF_REQUIRE_CHROMIUM"):
                 self.fail("Chromium is missing: scripts/setup check installs it")
             self.skipTest("Chromium is missing: scripts/setup check installs it")
-        return Chromium(self.page, **how)
+        return Chromium(page or self.page, **how)
 
-    def assert_drawn(self, loaded):
+    def assert_drawn(self, loaded, document=None):
         self.assertEqual(loaded.console, [])
         figures = Figures(loaded.dom)
-        names = [picture["name"] for picture in self.pictures()]
+        names = [picture["name"] for picture in self.pictures(document)]
         self.assertEqual(figures.root.get("data-drawn"), str(len(names)))
         self.assertEqual(figures.root.get("data-failed"), "0")
         for name in names:
@@ -214,6 +219,21 @@ class IntegrateTest(unittest.TestCase):
     def test_every_picture_is_drawn(self):
         self.assertGreaterEqual(len(self.pictures()), 12)
         self.assert_drawn(self.load())
+
+    def test_pages_of_models_that_no_table_has(self):
+        """An architecture that is not known, all of whose times are modelled, and a model without sparse layers."""
+        sparse = json.loads((ROOT / "data/configs" / (MODEL.replace("/", "--") + ".json")).read_text())
+        sparse |= {"architectures": ["NovaSparseForCausalLM"], "model_type": "nova_sparse", "num_hidden_layers": 48}
+        for name, least in (("unknown", 10), ("meta-llama/Meta-Llama-3.1-8B", 2)):
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                if name == "unknown":
+                    name = pathlib.Path(folder, "config.json")
+                    name.write_text(json.dumps(sparse))
+                made = integrate(pathlib.Path(folder, "report"), config=name)
+                self.assertEqual(made.returncode, 0, made.stderr)
+                document = json.loads(pathlib.Path(folder, "report/report.json").read_text())
+                self.assertGreaterEqual(len(self.pictures(document)), least)
+                self.assert_drawn(self.load(pathlib.Path(folder, "report/report.html")), document)
 
     def test_dark_and_narrow(self):
         loaded = self.load(width=390, height=800, arguments=DARK)

@@ -19,10 +19,10 @@ namespace {
 using Words = std::vector<std::string>;
 
 constexpr std::int64_t kPrefillTokens = 4096;
-// A point of the collectors' grids (2^n - 1 cached tokens), so that tables answer with a measured
-// row.
+// A point that the tables of each backend have measured: 2^n cached tokens, SGLang's up to this
+// one.
 constexpr std::int64_t kDecodeBatch = 16;
-constexpr std::int64_t kDecodePast = 32767;
+constexpr std::int64_t kDecodePast = 16384;
 // Rows drawn of each population to tell how well tables predict themselves: two seconds.
 constexpr int kAccuracyPoints = 120;
 
@@ -196,17 +196,28 @@ class Integration {
                           "--batch", std::to_string(kDecodeBatch),
                           "--past",  std::to_string(kDecodePast)};
     for (const auto& [pass, shape] : {std::pair("prefill", prefill), std::pair("decode", decode)}) {
-      Words words = {"query",   options_.config,        "--stages", "--system", system,
-                     "--heads", std::to_string(heads())};
-      words.insert(words.end(), shape.begin(), shape.end());
-      words.emplace_back("--json");
       const auto name = fmt::format("{}.{}", pass, system);
-      DSAPERF_TRY(work_.step({.name = name,
-                              .words = with_systems(std::move(words)),
-                              .inputs = model_files(),
-                              .products = {}}));
-      const auto* fastest = fastest_of(work_.document(name));
-      if (fastest == nullptr) continue;
+      const auto ask = [&](const std::string& as, const Words& more) -> Result<void> {
+        Words words = {"query",   options_.config,        "--stages", "--system", system,
+                       "--heads", std::to_string(heads())};
+        words.insert(words.end(), shape.begin(), shape.end());
+        words.insert(words.end(), more.begin(), more.end());
+        words.emplace_back("--json");
+        DSAPERF_TRY(work_.step({.name = as,
+                                .words = with_systems(std::move(words)),
+                                .inputs = model_files(),
+                                .products = {}}));
+        return {};
+      };
+      // The fastest of all tables says which cache is served: the bounds are of the same one.
+      const auto tables = fmt::format("{}_tables.{}", pass, system);
+      DSAPERF_TRY(ask(tables, {}));
+      const auto* fastest = fastest_of(work_.document(tables));
+      if (fastest == nullptr) {
+        DSAPERF_TRY(ask(name, {}));
+        continue;
+      }
+      DSAPERF_TRY(ask(name, {"--kv", text_of(*fastest, "kv_cache_dtype")}));
       Words model = {"query",
                      "--arch",
                      text_of(facts(), "architecture"),
@@ -243,9 +254,9 @@ class Integration {
   // Tables to ask over context length: of the first system the fastest cache of each backend, of
   // others the fastest of all, since fitting a table for which no parameters ship takes seconds.
   std::vector<const Json*> tables_to_ask(const std::string& system) const {
-    const auto& measured = child(work_.document("prefill." + system), "measured");
+    const auto& measured = child(work_.document("prefill_tables." + system), "measured");
     if (system != options_.systems.front()) {
-      const auto* fastest = fastest_of(work_.document("prefill." + system));
+      const auto* fastest = fastest_of(work_.document("prefill_tables." + system));
       return fastest == nullptr ? std::vector<const Json*>() : std::vector{fastest};
     }
     std::vector<const Json*> tables;
@@ -262,11 +273,13 @@ class Integration {
     return tables;
   }
 
-  // Context lengths in powers of two (2^n - 1 cached in decode, as tables have them), and both
-  // sides of top-k.
+  // Context lengths that tables have measured, powers of two, to which decode adds its own token;
+  // and both sides of top-k.
   std::vector<std::int64_t> lengths(bool context) const {
     std::vector<std::int64_t> list;
-    for (std::int64_t n = 128; n <= (context ? 16384 : 131072); n *= 2) list.push_back(n);
+    for (std::int64_t n = 128; n <= (context ? 16384 : 131072); n *= 2) {
+      list.push_back(context ? n : n + 1);
+    }
     if (const double topk = number_of(facts(), "index_topk"); topk > 0) {
       const auto step = static_cast<std::int64_t>(topk);
       list.insert(list.end(), {step, step + 1, step * 3 / 2});
@@ -380,7 +393,7 @@ class Integration {
   // How well rows of the fastest backend's tables are predicted without themselves.
   Result<void> tell_accuracy() {
     for (const auto& system : options_.systems) {
-      const auto* fastest = fastest_of(work_.document("prefill." + system));
+      const auto* fastest = fastest_of(work_.document("prefill_tables." + system));
       if (fastest == nullptr) continue;
       const auto table = text_of(*fastest, "backend") + " " + text_of(*fastest, "version");
       const auto rows = work_.path("documents/accuracy.csv");

@@ -121,7 +121,7 @@ TEST_F(IntegrationTest, ASkippedPhaseRunsNothingAndKeepsWhatWasThere) {
   options.skipped = {"run"};
   auto outcome = run();
   EXPECT_FALSE(ran("run"));
-  EXPECT_NE(outcome.text.find("not known"), std::string::npos);
+  EXPECT_NE(outcome.text.find("Not known"), std::string::npos);
   options.skipped = {};
   run();
   options.skipped = {"run"};
@@ -173,6 +173,15 @@ TEST_F(IntegrationTest, TokensBeyondTopkAreRun) {
   run();
   EXPECT_TRUE(
       ran("run " + options.config + " --batch 1 --new 4 --past 768 --heads 16 --device cpu"));
+}
+
+TEST_F(IntegrationTest, BoundsAreOfTheCacheThatTheFastestTableServes) {
+  runner.answers["query"] =
+      R"({"measured": [{"backend": "a", "kv_cache_dtype": "fp8", "latency_us": 3},
+                       {"backend": "b", "kv_cache_dtype": "bfloat16", "latency_us": 2}]})";
+  run();
+  EXPECT_TRUE(ran("query " + options.config +
+                  " --stages --system h200_sxm --heads 16 --new 4096 --kv bfloat16 --json"));
 }
 
 TEST_F(IntegrationTest, AReferenceIsShownAndAlignedWithTheMock) {

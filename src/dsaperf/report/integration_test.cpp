@@ -147,9 +147,11 @@ TEST(IntegrationReportTest, AnswersSixQuestions) {
   EXPECT_EQ(answer(document, "model")["answer"],
             "Sparse attention in 1 of 1 layers, top 2048 tokens");
   EXPECT_EQ(answer(document, "right")["answer"], "Yes: 2 of 2 stages");
-  EXPECT_EQ(answer(document, "align")["tone"], "good");
+  // The layer that ran is ours: its stages prove nothing of a served one.
+  EXPECT_EQ(answer(document, "align")["tone"], "plain");
+  EXPECT_EQ(answer(document, "align")["answer"], "Stages are complete; kernels not compared");
   EXPECT_EQ(answer(document, "speed")["answer"], "First token 600 ms, then 21.0 ms a token");
-  EXPECT_EQ(answer(document, "limits")["answer"], "Prefill: attention (75 % of the bound, math)");
+  EXPECT_EQ(answer(document, "limits")["answer"], "Attention: 75 % of prefill, 75 % of decode");
   EXPECT_EQ(answer(document, "deploy")["answer"], "sglang on 8 x h200_sxm: tp 8");
 }
 
@@ -163,9 +165,76 @@ TEST(IntegrationReportTest, ATimeBeyondATablesRowsIsNoAnswerWhereAnotherIsMeasur
   const auto detail = [&] {
     return answer(integration_document(found), "speed")["detail"].get<std::string>();
   };
-  EXPECT_THAT(detail(), HasSubstr("at 0 tokens 100 us (sglang 0.5.14, measured)."));
+  EXPECT_THAT(detail(), HasSubstr("after 0 tokens 100 us (sglang 0.5.14, measured)."));
   measured.erase(1);
-  EXPECT_THAT(detail(), HasSubstr("at 0 tokens 10.0 us (sglang 0.5.14, extrapolated)."));
+  EXPECT_THAT(detail(), HasSubstr("after 0 tokens 10.0 us (sglang 0.5.14, extrapolated)."));
+}
+
+TEST(IntegrationReportTest, WhatLimitsIsTheStageThatTakesTheTimeNotTheOneOfTheLargestBound) {
+  auto given = evidence();
+  given["documents"]["prefill_model.h200_sxm"] = {
+      {"explanation",
+       {{"stages",
+         Json::array(
+             {{{"name", "topk"}, {"time_ms", 0.09}, {"bound_ms", 0.01}, {"binds", "memory"}},
+              {{"name", "attention"}, {"time_ms", 0.03}, {"bound_ms", 0.03}, {"binds", "math"}},
+              {{"name", "launches"}, {"time_ms", 0.03}, {"bound_ms", 0.0}, {"binds", ""}}})}}}};
+  const auto document = integration_document(given);
+  const auto& limits = answer(document, "limits");
+  EXPECT_EQ(limits["answer"], "Topk: 60 % of prefill, attention: 75 % of decode");
+  EXPECT_THAT(limits["detail"].get<std::string>(),
+              HasSubstr("Prefill: topk takes 9.0 times its bound (memory), the layer 5.0 times."));
+}
+
+TEST(IntegrationReportTest, OfAModelWithoutSparseLayersTheRestDoesNotApply) {
+  auto given = evidence();
+  given["documents"] = {{"analyze", {{"facts", {{"sparse", false}, {"layers", 32}}}}}};
+  given["phases"] = {{{"name", "run"}, {"state", "failed"}, {"reason", "layer 0 is gqa"}},
+                     {{"name", "align"}, {"state", "done"}, {"reason", ""}}};
+  const auto document = integration_document(given);
+  EXPECT_EQ(answer(document, "model")["answer"], "32 layers, none of them sparse");
+  EXPECT_THAT(answer(document, "model")["detail"].get<std::string>(), HasSubstr("index_n_heads"));
+  EXPECT_EQ(answer(document, "right")["answer"], "Does not apply");
+  EXPECT_EQ(answer(document, "right")["detail"], "layer 0 is gqa");
+  EXPECT_EQ(answer(document, "align")["detail"], "There is nothing that could be compared.");
+}
+
+TEST(IntegrationReportTest, ALayerIsHeldAgainstTheBoundOfItsOwnCache) {
+  auto given = evidence();
+  auto& documents = given["documents"];
+  documents["prefill.h200_sxm"]["kv_cache_dtype"] = "fp8";
+  documents["prefill_tables.h200_sxm"] = documents["prefill.h200_sxm"];
+  auto bf16 = documents["prefill.h200_sxm"]["measured"][0];
+  bf16["kv_cache_dtype"] = "bfloat16";
+  documents["prefill_tables.h200_sxm"]["measured"].push_back(bf16);
+  const auto document = integration_document(given);
+  for (const auto& section : document["sections"]) {
+    for (const auto& table : section["tables"]) {
+      if (table["name"] != "layer") continue;
+      EXPECT_EQ(table["rows"][0]["times"], 5.0);
+      EXPECT_TRUE(table["rows"][1]["times"].is_null());
+      return;
+    }
+  }
+  FAIL() << "no table of the whole layer";
+}
+
+TEST(IntegrationReportTest, NoLayerOfAPictureIsWithoutPoints) {
+  auto given = evidence();
+  const auto layers = [&] {
+    const auto document = integration_document(given);
+    for (const auto& section : document["sections"]) {
+      for (const auto& picture : section["pictures"]) {
+        if (picture["name"] == "latency_prefill_h200_sxm") return picture["spec"]["layer"].dump();
+      }
+    }
+    return std::string("none");
+  };
+  EXPECT_THAT(layers(), HasSubstr("\"datum.measured\""));
+  EXPECT_EQ(layers().find("\"!datum.measured\""), std::string::npos);
+  given["documents"]["latency.h200_sxm"]["rows"][0]["predicted_source"] = "interpolated";
+  EXPECT_THAT(layers(), HasSubstr("\"!datum.measured\""));
+  EXPECT_EQ(layers().find("\"datum.measured\""), std::string::npos);
 }
 
 TEST(IntegrationReportTest, SaysWhyNoLayoutIsLeft) {
@@ -212,6 +281,9 @@ TEST(IntegrationReportTest, DrawsEveryPictureFromDataThatItHolds) {
 TEST(IntegrationReportTest, EveryRowNamesItsSource) {
   const auto document = integration_document(evidence());
   for (const auto& section : document["sections"]) {
+    for (const auto& said : section["text"]) {
+      EXPECT_FALSE(said["source"].get<std::string>().empty()) << said["line"];
+    }
     for (const auto& table : section["tables"]) {
       EXPECT_EQ(table["columns"].back()["key"], "source") << table["name"];
       for (const auto& row : table["rows"]) {
@@ -301,6 +373,7 @@ TEST(IntegrationPageTest, HoldsEverythingAndNothingFromForeignText) {
   given["documents"]["analyze"]["warnings"] = {"</script><b>"};
   const auto page = integration_page(integration_document(given));
   EXPECT_LT(page.size(), 3U << 20);
+  EXPECT_NE(page.find("<dt><a href=\"#run\">Is the layer right?</a></dt>"), std::string::npos);
   EXPECT_EQ(page.find("<script>alert"), std::string::npos);
   EXPECT_EQ(page.find("</script><b>"), std::string::npos);
   EXPECT_NE(page.find("window.vegaEmbed"), std::string::npos);

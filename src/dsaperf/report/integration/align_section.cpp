@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 namespace dsaperf::report::integration {
@@ -87,8 +88,9 @@ void compare_with_run(const std::vector<model::Stage>& stages, const Json& run, 
 void add_stage_list(const Json& evidence, Section& section) {
   auto list = compare_stage_list(evidence);
   if (!list.known) return;
-  section.say(fmt::format("{} {} the stages of the model's layer.", list.against,
-                          list.aligned ? "has exactly" : "does not have just"));
+  section.say(fmt::format("{} {} the stages of the model's layer.", file_name(list.against),
+                          list.aligned ? "has exactly" : "does not have just"),
+              list.against);
   const std::vector<Section::Column> columns = {
       {"stage", "stage"}, {"expected", "in the model"}, {"found", "found"}, {"state", "state"}};
   auto cells = Json::array();
@@ -126,6 +128,7 @@ void add_stage_list(const Json& evidence, Section& section) {
 
 void add_kernels(const Json& align, Section& section) {
   auto bars = Json::array();
+  auto labels = Json::array();
   auto rows = Json::array();
   const auto mock = text_at(align, {"mock", "file"});
   const auto reference = text_at(align, {"reference", "file"});
@@ -144,6 +147,13 @@ void add_kernels(const Json& align, Section& section) {
     };
     bars.push_back(row("layer alone", mock_us, mock));
     bars.push_back(row("served model", reference_us, reference));
+    const auto state = spaced(text_at(stage, {"state"}));
+    const double ratio = number_at(stage, {"ratio"});
+    labels.push_back({{"stage", title},
+                      {"us", cell(std::fmax(mock_us, reference_us))},
+                      {"label", state + (std::isfinite(ratio) ? fmt::format(", {:.{}f} x", ratio,
+                                                                            ratio < 100 ? 1 : 0)
+                                                              : std::string())}});
     std::string kernels;
     for (const auto& kernel : list_at(stage, {"kernels"})) {
       kernels += (kernels.empty() ? "" : "; ") + text_at(kernel, {"display"});
@@ -158,25 +168,35 @@ void add_kernels(const Json& align, Section& section) {
                     {"source", source}});
   }
   if (rows.empty()) return;
-  section.picture("align", "Kernels of a layer, side by side",
-                  "Time a layer of each stage, in the layer alone and in the served model.",
-                  picture_of(std::move(bars), 420,
-                             {{"mark", "bar"},
-                              {"encoding",
-                               {{"y",
-                                 {{"field", "stage"},
-                                  {"type", "nominal"},
-                                  {"title", nullptr},
-                                  {"sort", nullptr},
-                                  {"axis", {{"labelLimit", 220}}}}},
-                                {"yOffset", {{"field", "of"}}},
-                                {"x", field("us", "quantitative", "us a layer")},
-                                {"color", field("of", "nominal", "")},
-                                {"tooltip", tooltip({{"stage", "stage"},
-                                                     {"of", "of"},
-                                                     {"us", "us a layer"},
-                                                     {"state", "state"},
-                                                     {"ratio", "ratio"}})}}}}));
+  const Json y = {{"field", "stage"},
+                  {"type", "nominal"},
+                  {"title", nullptr},
+                  {"sort", nullptr},
+                  {"axis", {{"labelLimit", 220}}}};
+  double longest = 0;
+  for (const auto& label : labels) longest = std::max(longest, number_at(label, {"us"}));
+  auto x = field("us", "quantitative", "us a layer");
+  x["scale"] = room_beside(longest);
+  section.picture(
+      "align", "Kernels of a layer, side by side",
+      "Time a layer of each stage, in the layer alone and in the served model: whether "
+      "its kernels are the same, and the ratio of their times.",
+      picture_of(std::move(bars), 420,
+                 {{"layer",
+                   {{{"mark", "bar"},
+                     {"encoding",
+                      {{"y", y},
+                       {"yOffset", {{"field", "of"}}},
+                       {"x", x},
+                       {"color", field("of", "nominal", "")},
+                       {"tooltip", tooltip({{"stage", "stage"},
+                                            {"of", "of"},
+                                            {"us", "us a layer"},
+                                            {"state", "state"},
+                                            {"ratio", "ratio"}})}}}},
+                    {{"data", {{"values", labels}}},
+                     {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 6}}},
+                     {"encoding", {{"y", y}, {"x", x}, {"text", {{"field", "label"}}}}}}}}}));
   section.table("align", "Kernels of a layer, side by side",
                 {{"stage", "stage"},
                  {"state", "state"},
@@ -260,11 +280,14 @@ Section align_section(const Json& evidence) {
   Section section("align", "Does it align?");
   const auto& align = document_of(evidence, "align");
   if (align.is_object()) {
-    section.say(fmt::format("{}: {} against {}.", spaced(text_at(align, {"verdict"})),
-                            text_at(align, {"mock", "file"}),
-                            text_at(align, {"reference", "file"})));
+    const auto mock = text_at(align, {"mock", "file"});
+    const auto reference = text_at(align, {"reference", "file"});
+    section.say(fmt::format("{}: {}, the layer alone, against {}, the served model.",
+                            text_at(align, {"verdict"}) == "aligned" ? "Aligned" : "Not aligned",
+                            file_name(mock), file_name(reference)),
+                mock + ", " + reference);
     for (const auto& line : list_at(align, {"explanations"})) {
-      if (line.is_string()) section.say(line.get<std::string>());
+      if (line.is_string()) section.say(line.get<std::string>(), "measured: both recordings");
     }
     add_kernels(align, section);
     add_sequence(align, section);

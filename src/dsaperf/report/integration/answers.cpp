@@ -3,8 +3,10 @@
 #include "dsaperf/report/integration/section.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 
 namespace dsaperf::report::integration {
@@ -16,15 +18,23 @@ Json answer(const char* name, const char* question, std::string text, const char
           {"tone", tone}, {"detail", std::move(detail)}, {"source", std::move(source)}};
 }
 
-// Why there is no answer, for people.
+std::string capital(std::string text) {
+  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+// Why there is no answer, for people. Of a model without sparse layers there is mostly none to
+// give.
 Json unknown(const char* name, const char* question, const Json& evidence, const char* phase) {
-  std::string why = "this phase was skipped";
+  std::string why = "This phase was skipped.";
   for (const auto& each : list_at(evidence, {"phases"})) {
-    if (text_at(each, {"name"}) == phase && !text_at(each, {"reason"}).empty()) {
-      why = text_at(each, {"reason"});
-    }
+    if (text_at(each, {"name"}) != phase || text_at(each, {"state"}) == "skipped") continue;
+    const auto reason = text_at(each, {"reason"});
+    why = reason.empty() ? "There is nothing that could be compared." : reason;
   }
-  return answer(name, question, "not known", "unknown", why, std::string("phase ") + phase);
+  const bool dense = at(document_of(evidence, "analyze"), {"facts", "sparse"}) == false;
+  return answer(name, question, dense ? "Does not apply" : "Not known", "unknown", why,
+                std::string("phase ") + phase);
 }
 
 Json what_it_is(const Json& evidence) {
@@ -51,8 +61,12 @@ Json what_it_is(const Json& evidence) {
   const double active = number_at(analyze, {"weights", "total", "active_parameters"});
   auto detail = fmt::format("{} parameters, {} active a token, {}.", quantity(total),
                             quantity(active), text_at(facts, {"weights_quant"}));
-  if (const auto nearest = text_at(analyze, {"nearest", "name"}); !nearest.empty()) {
-    detail += fmt::format(" Nearest: {}.", nearest);
+  if (const auto nearest = text_at(analyze, {"nearest", "name"});
+      !nearest.empty() && nearest != text_at(analyze, {"name"})) {
+    detail += fmt::format(" Nearest known model: {}.", nearest);
+  }
+  if (at(facts, {"sparse"}) == false) {
+    detail += " If it should be: the config has no index_n_heads, index_head_dim, index_topk.";
   }
   return answer(kName, kQuestion, text, "plain", detail, "config.json");
 }
@@ -78,9 +92,9 @@ Json is_it_right(const Json& evidence) {
                         : fmt::format("No: {}", failed.empty() ? "the check failed" : failed);
   return answer(
       kName, kQuestion, text, passed == true ? "good" : "bad",
-      fmt::format("{} tokens against double precision, {} heads, {} new after {}.",
-                  number_at(run, {"check", "tokens"}), number_at(run, {"heads"}),
-                  number_at(run, {"new_tokens"}), number_at(run, {"past_tokens"})),
+      fmt::format("{} tokens after {}, {} heads, compared with double precision.",
+                  number_at(run, {"check", "tokens"}), number_at(run, {"past_tokens"}),
+                  number_at(run, {"heads"})),
       fmt::format("run on {} ({})", text_at(run, {"device"}), text_at(run, {"device_name"})));
 }
 
@@ -90,25 +104,44 @@ Json does_it_align(const Json& evidence) {
   const auto& align = document_of(evidence, "align");
   if (align.is_object()) {
     const bool aligned = text_at(align, {"verdict"}) == "aligned";
-    std::map<std::string, int> states;
+    nlohmann::ordered_map<std::string, std::vector<std::string>> states;
+    std::size_t deciding = 0;
     for (const auto& stage : list_at(align, {"stages"})) {
-      if (at(stage, {"decisive"}) == true) ++states[spaced(text_at(stage, {"state"}))];
+      if (at(stage, {"decisive"}) != true) continue;
+      ++deciding;
+      states[spaced(text_at(stage, {"state"}))].push_back(text_at(stage, {"title"}));
     }
-    std::string detail;
-    for (const auto& [state, count] : states) {
-      detail += fmt::format("{}{} {}", detail.empty() ? "" : ", ", count, state);
+    auto detail = fmt::format("{} of {} deciding stages have the same kernels.",
+                              states["same"].size(), deciding);
+    if (!aligned && states["same"].size() == deciding) detail += " Their times are too far apart.";
+    for (const auto& [state, stages] : states) {
+      if (state != "same")
+        detail += fmt::format(" {}: {}.", capital(state), fmt::join(stages, ", "));
     }
-    return answer(kName, kQuestion, aligned ? "Yes" : "No", aligned ? "good" : "bad",
-                  "Stages that decide: " + detail + ".",
-                  text_at(align, {"mock", "file"}) + ", " + text_at(align, {"reference", "file"}));
+    return answer(kName, kQuestion, aligned ? "Yes, kernel by kernel" : "No",
+                  aligned ? "good" : "bad", detail,
+                  file_name(text_at(align, {"mock", "file"})) + " against " +
+                      file_name(text_at(align, {"reference", "file"})));
   }
   const auto list = compare_stage_list(evidence);
   if (!list.known) return unknown(kName, kQuestion, evidence, "align");
-  return answer(kName, kQuestion, list.aligned ? "Yes, with the model's list of stages" : "No",
-                list.aligned ? "good" : "bad",
-                fmt::format("{} stages compared. A recording of the served model (--reference) "
-                            "would compare kernels.",
-                            list.rows.size()),
+  const auto same = std::count_if(list.rows.begin(), list.rows.end(),
+                                  [](const Json& row) { return row["state"] == "same"; });
+  const auto counted = fmt::format("{} of {} stages", same, list.rows.size());
+  if (document_of(evidence, "reference").is_object()) {
+    return answer(kName, kQuestion, (list.aligned ? "Yes: " : "No: ") + counted,
+                  list.aligned ? "good" : "bad",
+                  "Kernels of the recording stand for the stages of the model's layer. A recording "
+                  "of the layer alone (--mock) would be compared kernel by kernel.",
+                  file_name(list.against));
+  }
+  // The layer that was run is ours: that it has its stages is no proof of how a served one runs.
+  return answer(kName, kQuestion,
+                list.aligned ? "Stages are complete; kernels not compared" : "No: " + counted,
+                list.aligned ? "plain" : "bad",
+                fmt::format("The layer ran {} of its model. Give a recording of the served model "
+                            "(--reference FILE) to compare kernels and times.",
+                            counted),
                 list.against);
 }
 
@@ -136,6 +169,27 @@ const Json& first_request(const Json& stages) {
   return requests.empty() ? kNothing : requests[0];
 }
 
+// What one layer takes, each time with the table that it is of.
+std::string layer_times(const Json& prefills, const Json& decodes) {
+  const auto prefill = fastest(prefills);
+  const auto decode = fastest(decodes);
+  std::vector<std::string> times;
+  const auto add = [&](const std::string& what, const std::pair<double, std::string>& time,
+                       bool name_table) {
+    if (!std::isfinite(time.first)) return;
+    times.push_back(what + duration(time.first) + (name_table ? " (" + time.second + ")" : ""));
+  };
+  add(fmt::format("a prompt of {} tokens ", number_at(first_request(prefills), {"new_tokens"})),
+      prefill, prefill.second != decode.second);
+  add(fmt::format("a step of {} requests after {} tokens ",
+                  number_at(first_request(decodes), {"count"}),
+                  number_at(first_request(decodes), {"past_tokens"})),
+      decode, true);
+  if (times.empty()) return "";
+  return fmt::format(" One layer's attention, {} heads: {}.", number_at(prefills, {"heads"}),
+                     fmt::join(times, ", "));
+}
+
 Json how_fast(const Json& evidence) {
   constexpr auto kName = "speed";
   constexpr auto kQuestion = "How fast?";
@@ -143,23 +197,17 @@ Json how_fast(const Json& evidence) {
     const auto& estimate = document_of(evidence, "estimate." + system);
     const double ttft = number_at(estimate, {"ttft_ms"});
     if (!std::isfinite(ttft)) continue;
-    const auto& prefills = document_of(evidence, "prefill." + system);
-    const auto& decodes = document_of(evidence, "decode." + system);
-    const auto prefill = fastest(prefills);
-    const auto decode = fastest(decodes);
     return answer(
         kName, kQuestion,
         fmt::format("First token {}, then {} a token", duration(1e3 * ttft),
                     duration(1e3 * number_at(estimate, {"tpot_ms"}))),
         "plain",
-        fmt::format("{} requests at a time on {}, {:.0f} tokens/s a GPU. One attention layer: "
-                    "prefill of {} tokens {} ({}), decode of {} requests at {} tokens {} ({}).",
-                    number_at(estimate, {"concurrency"}), system,
-                    number_at(estimate, {"output_tok_s_per_gpu"}),
-                    number_at(first_request(prefills), {"new_tokens"}), duration(prefill.first),
-                    prefill.second, number_at(first_request(decodes), {"count"}),
-                    number_at(first_request(decodes), {"past_tokens"}), duration(decode.first),
-                    decode.second),
+        fmt::format("{} requests at a time on {} x {}, prompts of {}, answers of {} tokens.{}",
+                    number_at(estimate, {"concurrency"}), number_at(evidence, {"options", "gpus"}),
+                    system, number_at(evidence, {"options", "isl"}),
+                    number_at(evidence, {"options", "osl"}),
+                    layer_times(document_of(evidence, "prefill." + system),
+                                document_of(evidence, "decode." + system))),
         "modelled: simulation of the chosen deployment; layer: AIConfigurator's tables");
   }
   const auto& run = document_of(evidence, "run");
@@ -173,36 +221,75 @@ Json how_fast(const Json& evidence) {
   return unknown(kName, kQuestion, evidence, "predict");
 }
 
-// "indexer scores, 38 % of the bound, math"
-std::string largest(const Json& stages) {
+// The stage that most of a pass goes to: by the times of the stage model where tables have the
+// layer, else by the bounds.
+struct Largest {
+  std::string stage;
+  double percent = std::nan("");
+  double times_bound =
+      std::nan("");  // how often its bound it takes; NaN where only bounds are known
+  std::string binds;
+};
+
+Largest largest(const Json& evidence, const std::string& pass, const std::string& system) {
+  const auto& bounds = document_of(evidence, pass + "." + system);
+  const auto& modelled =
+      list_at(document_of(evidence, pass + "_model." + system), {"explanation", "stages"});
+  const bool by_bound = modelled.empty();
+  const char* key = by_bound ? "bound_us" : "time_ms";
   const Json* most = nullptr;
-  for (const auto& stage : list_at(stages, {"stages"})) {
-    if (most == nullptr || number_at(stage, {"bound_us"}) > number_at(*most, {"bound_us"})) {
-      most = &stage;
-    }
+  double sum = 0;
+  for (const auto& stage : by_bound ? list_at(bounds, {"stages"}) : modelled) {
+    const double time = number_at(stage, {key});
+    if (!(time > 0)) continue;
+    sum += time;
+    if (most == nullptr || time > number_at(*most, {key})) most = &stage;
   }
-  if (most == nullptr) return "";
-  return fmt::format("{} ({:.0f} % of the bound, {})", spaced(text_at(*most, {"name"})),
-                     100 * number_at(*most, {"bound_us"}) / number_at(stages, {"bound_us"}),
-                     text_at(*most, {"binds"}));
+  if (most == nullptr) return {};
+  const double time = number_at(*most, {key});
+  return {.stage = spaced(text_at(*most, {"name"})),
+          .percent = 100 * time / sum,
+          .times_bound = by_bound ? std::nan("") : time / number_at(*most, {"bound_ms"}),
+          .binds = text_at(*most, {"binds"})};
+}
+
+// "Prefill: attention takes 10.0 times its bound (math); the layer 5.1 times." Empty where no table
+// has the layer.
+std::string beside_bound(const char* title, const Largest& most, const Json& stages) {
+  std::string text;
+  if (std::isfinite(most.times_bound)) {
+    text = fmt::format("{} takes {:.1f} times its bound ({})", most.stage, most.times_bound,
+                       most.binds);
+  }
+  if (const double layer = fastest(stages).first / number_at(stages, {"bound_us"});
+      std::isfinite(layer)) {
+    text += fmt::format("{}the layer {:.1f} times{}", text.empty() ? "" : ", ", layer,
+                        text.empty() ? " its bound" : "");
+  }
+  return text.empty() ? text : fmt::format("{}: {}. ", title, text);
 }
 
 Json what_limits(const Json& evidence) {
   constexpr auto kName = "limits";
   constexpr auto kQuestion = "What limits it?";
   for (const auto& system : systems_of(evidence)) {
-    const auto& prefill = document_of(evidence, "prefill." + system);
-    const auto& decode = document_of(evidence, "decode." + system);
-    if (!prefill.is_object() && !decode.is_object()) continue;
-    const double bound = number_at(prefill, {"bound_us"});
-    const auto table = fastest(prefill);
-    auto detail = "Decode: " + largest(decode) + ".";
-    if (std::isfinite(table.first)) {
-      detail += fmt::format(" The fastest measured prefill ({}) takes {:.1f} times its bound.",
-                            table.second, table.first / bound);
+    const auto prefill = largest(evidence, "prefill", system);
+    const auto decode = largest(evidence, "decode", system);
+    if (prefill.stage.empty() && decode.stage.empty()) continue;
+    std::string text;
+    for (const auto& [pass, most] : {std::pair("prefill", &prefill), {"decode", &decode}}) {
+      if (most->stage.empty()) continue;
+      const bool same = decode.stage == prefill.stage && !text.empty();
+      text += fmt::format("{}{}{:.0f} % of {}", text.empty() ? "" : ", ",
+                          same ? "" : most->stage + ": ", most->percent, pass);
     }
-    return answer(kName, kQuestion, "Prefill: " + largest(prefill), "plain", detail,
-                  "bound on " + system + ": FLOPs and bytes over data/systems' peaks");
+    const bool modelled = std::isfinite(prefill.times_bound) || std::isfinite(decode.times_bound);
+    auto detail = beside_bound("Prefill", prefill, document_of(evidence, "prefill." + system)) +
+                  beside_bound("Decode", decode, document_of(evidence, "decode." + system));
+    if (!modelled) detail += "Shares are of the bounds of all stages: no table has the layer.";
+    return answer(kName, kQuestion, capital(text), "plain", detail,
+                  (modelled ? "modelled: stages read out of rows of whole layers; " : "") +
+                      ("bound on " + system + ": FLOPs and bytes over data/systems' peaks"));
   }
   return unknown(kName, kQuestion, evidence, "predict");
 }

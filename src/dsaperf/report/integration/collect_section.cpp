@@ -55,20 +55,22 @@ Section collect_section(const Json& evidence) {
                           cases.size(), std::ceil(number_at(plan, {"estimated_minutes"})),
                           text_at(plan, {"system"}))
             : fmt::format("{} cases of the standard grid were measured now, {} had been before.",
-                          number_at(plan, {"measured"}), number_at(plan, {"found"})));
+                          number_at(plan, {"measured"}), number_at(plan, {"found"})),
+        planned_only ? "modelled: collect --plan-only" : "collect");
   }
   add_tables(evidence, section);
   const auto& analyze = document_of(evidence, "analyze");
   const auto& mapping = at(analyze, {"aiconfigurator"});
   if (mapping.is_object()) {
     const auto family = text_at(mapping, {"family"});
-    section.say(family.empty()
-                    ? "AIConfigurator 0.12 does not know this architecture; aiconfigurator.md says "
-                      "what a change there needs."
-                    : fmt::format("AIConfigurator 0.12 takes it as {}{}; aiconfigurator.md has the "
-                                  "details.",
-                                  family,
-                                  at(mapping, {"exact"}) == true ? "" : ", with differences"));
+    section.say(
+        family.empty()
+            ? "AIConfigurator 0.12 does not know this architecture; aiconfigurator.md says "
+              "what a change there needs."
+            : fmt::format("AIConfigurator 0.12 takes it as {}{}; aiconfigurator.md has the "
+                          "details.",
+                          family, at(mapping, {"exact"}) == true ? "" : ", with differences"),
+        "aiconfigurator 0.12");
     auto rows = Json::array();
     for (const char* key : {"needs", "notes"}) {
       for (const auto& line : list_at(mapping, {key})) {
@@ -81,7 +83,8 @@ Section collect_section(const Json& evidence) {
                   {{"kind", "kind"}, {"what", "what"}}, std::move(rows));
   }
   if (const auto& exported = document_of(evidence, "export"); exported.is_object()) {
-    section.say("The measured rows were exported for AIConfigurator: folder aiconfigurator/.");
+    section.say("The measured rows were exported for AIConfigurator: folder aiconfigurator/.",
+                "db export");
   }
   return section;
 }

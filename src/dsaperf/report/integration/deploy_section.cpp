@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace dsaperf::report::integration {
 namespace {
@@ -55,7 +56,15 @@ const std::vector<Section::Column>& point_columns() {
   return kColumns;
 }
 
-void add_front(const Json& sweep, const std::string& system, Section& section) {
+// The limit on the time of a token, as the speed a user must have; empty where there is none.
+Json speed_limit(const Json& evidence) {
+  const double ms = number_at(evidence, {"options", "tpot_limit_ms"});
+  if (!(ms > 0)) return Json::array();
+  return {{{"user", 1e3 / ms}, {"label", fmt::format("limit: {:.4g} ms a token", ms)}}};
+}
+
+void add_front(const Json& evidence, const Json& sweep, const std::string& system,
+               Section& section) {
   constexpr std::size_t kChosen = 3;
   auto front = Json::array();
   auto chosen = Json::array();
@@ -66,6 +75,8 @@ void add_front(const Json& sweep, const std::string& system, Section& section) {
     if (chosen.size() == kChosen) break;
     const auto rank = chosen.size() + 1;
     chosen.push_back(point_row(candidate, rank == 1 ? "chosen" : fmt::format("choice {}", rank)));
+    chosen.back()["label"] = fmt::format("{}. {}", rank, text_at(candidate, {"layout"}));
+    chosen.back()["line"] = rank;
   }
   if (front.empty() && chosen.empty()) return;
   const auto& columns = point_columns();
@@ -79,25 +90,35 @@ void add_front(const Json& sweep, const std::string& system, Section& section) {
   const auto title = "Throughput against speed, " + system;
   auto all = chosen;
   for (const auto& row : front) all.push_back(row);
-  section.picture(
-      name, title,
-      "Each point is a layout at an operating point of the Pareto front; diamonds are the best "
-      "within the limits.",
-      picture_of(
-          front, 320,
-          {{"layer",
-            {{{"mark", {{"type", "line"}, {"interpolate", "step-before"}, {"color", "#808080"}}},
-              {"encoding", {{"x", x}, {"y", y}}}},
-             {{"mark", {{"type", "point"}, {"filled", true}, {"size", 45}}},
-              {"encoding", {{"x", x}, {"y", y}, {"color", color}, {"tooltip", tooltip(columns)}}}},
-             {{"data", {{"values", chosen}}},
-              {"mark",
-               {{"type", "point"}, {"shape", "diamond"}, {"size", 220}, {"strokeWidth", 2.5}}},
-              {"encoding", {{"x", x}, {"y", y}, {"color", color}, {"tooltip", tooltip(columns)}}}},
-             {{"data", {{"values", chosen}}},
-              {"transform", {{{"filter", "datum.role == 'chosen'"}}}},
-              {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 12}, {"dy", -8}}},
-              {"encoding", {{"x", x}, {"y", y}, {"text", {{"field", "layout"}}}}}}}}}));
+  auto layers = Json::array(
+      {{{"mark", {{"type", "line"}, {"interpolate", "step-before"}, {"color", "#808080"}}},
+        {"encoding", {{"x", x}, {"y", y}}}},
+       {{"mark", {{"type", "point"}, {"filled", true}, {"size", 45}}},
+        {"encoding", {{"x", x}, {"y", y}, {"color", color}, {"tooltip", tooltip(columns)}}}},
+       {{"data", {{"values", chosen}}},
+        {"mark", {{"type", "point"}, {"shape", "diamond"}, {"size", 220}, {"strokeWidth", 2.5}}},
+        {"encoding", {{"x", x}, {"y", y}, {"color", color}, {"tooltip", tooltip(columns)}}}},
+       {{"data", {{"values", chosen}}},
+        {"mark",
+         {{"type", "text"},
+          {"align", "left"},
+          {"dx", 16},
+          {"dy", {{"expr", "datum.line * 15 - 62"}}}}},
+        {"encoding", {{"x", x}, {"y", y}, {"text", {{"field", "label"}}}}}}});
+  if (const auto limit = speed_limit(evidence); !limit.empty()) {
+    layers.push_back({{"data", {{"values", limit}}},
+                      {"mark", {{"type", "rule"}, {"strokeDash", {4, 4}}, {"color", "#808080"}}},
+                      {"encoding", {{"x", x}}}});
+    layers.push_back(
+        {{"data", {{"values", limit}}},
+         {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 4}, {"baseline", "top"}}},
+         {"encoding", {{"x", x}, {"y", {{"value", 2}}}, {"text", {{"field", "label"}}}}}});
+  }
+  section.picture(name, title,
+                  "Each point is a layout at an operating point of the Pareto front; diamonds are "
+                  "the best within the limits, right of the dashed line a token takes no longer "
+                  "than asked for.",
+                  picture_of(front, 320, {{"layer", std::move(layers)}}));
   section.table(name, title, columns, std::move(all));
 }
 
@@ -142,23 +163,44 @@ const Json& gemm_source(const Json& evidence) {
 }  // namespace
 
 Section memory_section(const Json& evidence) {
+  constexpr double kWorthALabel = 0.12;  // of the card: a part with room for its name
   Section section("memory", "Memory");
   auto rows = Json::array();
+  auto labels = Json::array();
   auto cards = Json::array();
+  std::string totals;
   for (const auto& system : systems_of(evidence)) {
     const auto& estimate = document_of(evidence, "estimate." + system);
     const auto deployment = fmt::format("{}, {}", system, text_at(estimate, {"backend"}));
+    auto parts = Json::array();
     for (const auto& [part, gib] : at(estimate, {"memory"}).items()) {
       if (part == "total" || !gib.is_number()) continue;
-      rows.push_back({{"deployment", deployment},
-                      {"part", spaced(part)},
-                      {"gib", gib},
-                      {"source", part == "weights" || part == "kv_cache"
-                                     ? "computed: parameters, formats and the engine's rule"
-                                     : "modelled"}});
+      parts.push_back({{"deployment", deployment},
+                       {"part", spaced(part)},
+                       {"gib", gib},
+                       {"source", part == "weights" || part == "kv_cache"
+                                      ? "computed: parameters, formats and the engine's rule"
+                                      : "modelled"}});
     }
+    std::stable_sort(parts.begin(), parts.end(), [](const Json& a, const Json& b) {
+      return number_at(a, {"gib"}) > number_at(b, {"gib"});
+    });
     const double card = number_at(estimate, {"capacity", "card_gib"});
+    double used = 0;
+    for (auto& part : parts) {
+      const double gib = number_at(part, {"gib"});
+      part["start"] = used;
+      part["end"] = used += gib;
+      if (gib < kWorthALabel * card) continue;
+      labels.push_back({{"deployment", deployment},
+                        {"start", used - gib},
+                        {"middle", used - gib / 2},
+                        {"end", used},
+                        {"label", fmt::format("{} {:.1f}", text_at(part, {"part"}), gib)}});
+    }
+    for (auto& part : parts) rows.push_back(std::move(part));
     if (std::isfinite(card)) {
+      totals += fmt::format(" {}: {:.0f} of {:.0f} GiB.", deployment, used, card);
       cards.push_back({{"deployment", deployment},
                        {"part", "card"},
                        {"gib", card},
@@ -175,17 +217,32 @@ Section memory_section(const Json& evidence) {
                       {"axis", {{"labelLimit", 160}}}};
   section.picture(
       "memory", "Memory of one GPU, by part",
-      "GiB of each part in the chosen deployment of each system; the tick is what the card has.",
+      "Chosen deployments, GiB of each part; the tick is what the card has." + totals,
       picture_of(
           rows, 90,
           {{"layer",
             {{{"mark", "bar"},
               {"encoding",
                {{"y", y},
-                {"x",
-                 {{"field", "gib"}, {"type", "quantitative"}, {"stack", "zero"}, {"title", "GiB"}}},
-                {"color", field("part", "nominal", "")},
+                {"x", {{"field", "start"}, {"type", "quantitative"}, {"title", "GiB"}}},
+                {"x2", {{"field", "end"}}},
+                {"color",
+                 {{"field", "part"},
+                  {"type", "nominal"},
+                  {"title", nullptr},
+                  {"sort", nullptr},
+                  // Names inside the bars are white: 3 : 1 on each of these.
+                  {"scale", {{"range", {"#3d7ea6", "#bf5b2c", "#3f8a60", "#a0529a", "#6b7280"}}}}}},
                 {"tooltip", tooltip(columns)}}}},
+             {{"data", {{"values", labels}}},
+              {"mark",
+               {{"type", "text"},
+                {"fill", "#ffffff"},
+                {"limit", {{"expr", "scale('x', datum.end) - scale('x', datum.start)"}}}}},
+              {"encoding",
+               {{"y", y},
+                {"x", {{"field", "middle"}, {"type", "quantitative"}}},
+                {"text", {{"field", "label"}}}}}},
              {{"data", {{"values", cards}}},
               {"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
               {"encoding",
@@ -204,7 +261,7 @@ Section deploy_section(const Json& evidence) {
     const auto& sweep = document_of(evidence, "sweep." + system);
     const auto& candidates = list_at(sweep, {"candidates"});
     if (sweep.is_object() && candidates.empty()) {
-      section.say("On " + system + " no layout meets the limits.");
+      section.say("On " + system + " no layout meets the limits.", "sweep");
     }
     if (!candidates.empty()) {
       const auto& estimate = document_of(evidence, "estimate." + system);
@@ -212,10 +269,11 @@ Section deploy_section(const Json& evidence) {
       const double ranked = number_at(candidates[0], {"concurrency"});
       const double held = number_at(estimate, {"concurrency"});
       if (held < ranked) {
-        section.say(fmt::format(
-            "{}: the closed form that ranks the layouts allows {} requests at a time; of the sizes "
-            "that were simulated, {} is the first within the limits.",
-            system, ranked, held));
+        section.say(fmt::format("{}: the closed form that ranks the layouts allows {} requests at "
+                                "a time; of the sizes "
+                                "that were simulated, {} is the first within the limits.",
+                                system, ranked, held),
+                    "modelled: sweep and estimate");
       }
       rows.push_back(
           {{"system", system},
@@ -229,10 +287,10 @@ Section deploy_section(const Json& evidence) {
            {"memory_gib", at(estimate, {"memory_gib"})},
            {"source", "modelled: simulation over " + engine_of(candidates[0]) + " tables"}});
     }
-    add_front(sweep, system, section);
+    add_front(evidence, sweep, system, section);
   }
   if (section.empty()) return section;
-  section.say(load_of(evidence) + ".");
+  section.say(load_of(evidence) + ".", "options of this report");
   section.table("chosen", "The chosen deployments, simulated",
                 {{"system", "system"},
                  {"backend", "backend"},
@@ -283,10 +341,12 @@ Section accuracy_section(const Json& evidence) {
   if (rows.empty()) return section;
   if (!errors.empty()) {
     std::sort(errors.begin(), errors.end());
-    section.say(fmt::format(
-        "{} measured rows of one layer, each predicted without itself: median error of the stage "
-        "model {:.1f} %, 90th percentile {:.1f} %.",
-        errors.size(), 100 * errors[errors.size() / 2], 100 * errors[errors.size() * 9 / 10]));
+    section.say(fmt::format("{} measured rows of one layer, each predicted without itself: median "
+                            "error of the stage "
+                            "model {:.1f} %, 90th percentile {:.1f} %.",
+                            errors.size(), 100 * errors[errors.size() / 2],
+                            100 * errors[errors.size() * 9 / 10]),
+                "db loo over AIConfigurator's tables");
   }
   const std::vector<Section::Column> columns = {{"method", "method"},
                                                 {"table", "table"},
@@ -297,28 +357,31 @@ Section accuracy_section(const Json& evidence) {
   section.picture(
       "accuracy", "Predicted against measured",
       "Each point is a measured row that was predicted without it; on the line both agree.",
-      picture_of(rows, 300,
-                 {{"layer",
-                   {{{"data", {{"values", {{{"ratio", 1}}}}}},
-                     {"mark", {{"type", "rule"}, {"color", "#808080"}}},
-                     {"encoding", {{"y", {{"field", "ratio"}, {"type", "quantitative"}}}}}},
-                    {{"mark", {{"type", "point"}, {"size", 22}, {"opacity", 0.7}}},
-                     {"encoding",
-                      {{"x",
-                        {{"field", "measured_ms"},
-                         {"type", "quantitative"},
-                         {"title", "measured, ms a layer"},
-                         {"scale", {{"type", "log"}, {"nice", false}, {"padding", 8}}},
-                         {"axis", {{"format", "~g"}, {"tickCount", 6}}}}},
-                       {"y",
-                        {{"field", "ratio"},
-                         {"type", "quantitative"},
-                         {"title", "predicted / measured"},
-                         {"scale", {{"type", "log"}, {"nice", false}, {"padding", 8}}},
-                         {"axis", {{"format", "~g"}, {"tickCount", 6}}}}},
-                       {"color", field("method", "nominal", "")},
-                       {"shape", field("table", "nominal", "")},
-                       {"tooltip", tooltip(columns)}}}}}}}));
+      picture_of(
+          rows, 300,
+          {{"layer",
+            {{{"data", {{"values", {{{"ratio", 1}}}}}},
+              {"mark", {{"type", "rule"}, {"color", "#808080"}}},
+              {"encoding", {{"y", {{"field", "ratio"}, {"type", "quantitative"}}}}}},
+             {{"mark", {{"type", "point"}, {"size", 22}, {"opacity", 0.7}}},
+              {"encoding",
+               {{"x",
+                 {{"field", "measured_ms"},
+                  {"type", "quantitative"},
+                  {"title", "measured, ms a layer"},
+                  {"scale", {{"type", "log"}, {"nice", false}, {"padding", 8}}},
+                  {"axis", {{"format", "~g"}, {"tickCount", 6}}}}},
+                {"y",
+                 {{"field", "ratio"},
+                  {"type", "quantitative"},
+                  {"title", "predicted / measured"},
+                  {"scale", {{"type", "log"}, {"nice", false}, {"padding", 8}}},
+                  {"axis",
+                   {{"format", "~g"},
+                    {"values", {0.25, 0.33, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4}}}}}},
+                {"color", field("method", "nominal", "")},
+                {"shape", field("table", "nominal", "")},
+                {"tooltip", tooltip(columns)}}}}}}}));
   section.table("accuracy", "Predicted against measured", columns, std::move(rows));
   return section;
 }

@@ -149,7 +149,10 @@ std::string integration_markdown(const nlohmann::ordered_json& document) {
   }
   for (const auto& section : list_at(document, {"sections"})) {
     text += fmt::format("\n## {}\n", text_at(section, {"title"}));
-    for (const auto& line : list_at(section, {"text"})) text += "\n" + plain(line) + "\n";
+    for (const auto& said : list_at(section, {"text"})) {
+      const auto source = text_at(said, {"source"});
+      text += "\n" + text_at(said, {"line"}) + (source.empty() ? "" : " (" + source + ")") + "\n";
+    }
     for (const auto& command : list_at(section, {"commands"})) {
       text += fmt::format("\n{}:\n\n```\n{}\n```\n", text_at(command, {"title"}),
                           text_at(command, {"line"}));

@@ -95,10 +95,12 @@ void add_weights(const Json& analyze, const std::string& source, Section& sectio
   const bool estimated = at(analyze, {"weights", "approximate"}) == true;
   for (const auto& part : list_at(analyze, {"weights", "parts"})) {
     const bool mtp = at(part, {"is_mtp"}) == true;
+    const double gib = number_at(part, {"bytes"}) / (1 << 30);
     rows.push_back({{"part", spaced(text_at(part, {"part"})) + (mtp ? " (MTP)" : "")},
                     {"parameters", at(part, {"parameters"})},
                     {"active", at(part, {"active_parameters"})},
-                    {"gib", number_at(part, {"bytes"}) / (1 << 30)},
+                    {"gib", gib},
+                    {"label", gib < 0.01 ? "< 0.01" : fmt::format("{:.3g}", gib)},
                     {"source", source + (estimated ? ", estimated" : ", exact")}});
   }
   if (rows.empty()) return;
@@ -112,8 +114,7 @@ void add_weights(const Json& analyze, const std::string& source, Section& sectio
   });
   const Json y = {{"field", "part"}, {"type", "nominal"}, {"title", nullptr}, {"sort", nullptr}};
   auto x = field("gib", "quantitative", "GiB stored");
-  constexpr double kRoomForTheNumber = 1.2;
-  x["scale"] = {{"domainMax", cell(kRoomForTheNumber * number_at(rows.front(), {"gib"}))}};
+  x["scale"] = room_beside(number_at(rows.front(), {"gib"}));
   section.picture(
       "weights", "Weights by part", "GiB of each part of the model, as stored.",
       picture_of(
@@ -122,9 +123,7 @@ void add_weights(const Json& analyze, const std::string& source, Section& sectio
             {{{"mark", "bar"}, {"encoding", {{"y", y}, {"x", x}, {"tooltip", tooltip(columns)}}}},
              {{"mark", {{"type", "text"}, {"align", "left"}, {"dx", 4}}},
               {"encoding",
-               {{"y", y},
-                {"x", x},
-                {"text", {{"field", "gib"}, {"type", "quantitative"}, {"format", ",.3~g"}}}}}}}}}));
+               {{"y", y}, {"x", x}, {"text", {{"field", "label"}, {"type", "nominal"}}}}}}}}}));
   section.table("weights", "Weights by part", columns, std::move(rows));
 }
 
@@ -151,8 +150,11 @@ void add_nearest(const Json& analyze, Section& section) {
   for (const char* key : {"against", "nearest"}) {
     const auto& other = at(analyze, {key});
     if (!other.is_object()) continue;
-    section.say(fmt::format("Nearest known model: {}: {}.", text_at(other, {"name"}),
-                            text_at(other, {"verdict"})));
+    section.say(
+        fmt::format("{}: {}.",
+                    list_at(other, {"groups"}).empty() ? "A known model" : "Nearest known model",
+                    text_at(other, {"verdict"})),
+        "config.json of both");
     auto rows = Json::array();
     for (const auto& group : list_at(other, {"groups"})) {
       for (const auto& difference : list_at(group, {"differences"})) {

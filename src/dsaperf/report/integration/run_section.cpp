@@ -36,12 +36,14 @@ Section run_section(const Json& evidence) {
   const auto& run = document_of(evidence, "run");
   auto rows = stage_rows(run);
   if (rows.empty()) return section;
-  section.say(fmt::format(
-      "Layer {} alone, {} heads, {} x {} new tokens after {} in a {} cache, {}: {} in all. Each "
-      "stage is computed again in double precision on the input it had.",
-      number_at(run, {"layer"}), number_at(run, {"heads"}), number_at(run, {"batch"}),
-      number_at(run, {"new_tokens"}), number_at(run, {"past_tokens"}), text_at(run, {"kv"}),
-      where(run), duration(number_at(run, {"time_us"}))));
+  section.say(
+      fmt::format("Layer {} alone, {} heads, {} x {} new tokens after {} in a {} cache, {}: {} in "
+                  "all. Each "
+                  "stage is computed again in double precision on the input it had.",
+                  number_at(run, {"layer"}), number_at(run, {"heads"}), number_at(run, {"batch"}),
+                  number_at(run, {"new_tokens"}), number_at(run, {"past_tokens"}),
+                  text_at(run, {"kv"}), where(run), duration(number_at(run, {"time_us"}))),
+      "measured: " + where(run));
   const std::vector<Section::Column> columns = {
       {"stage", "stage"},       {"time_us", "us"},  {"bound_us", "bound, us"},
       {"bound_by", "bound by"}, {"error", "error"}, {"tolerance", "tolerated"},

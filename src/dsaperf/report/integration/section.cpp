@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 
 namespace dsaperf::report::integration {
 
@@ -62,6 +63,10 @@ std::string spaced(std::string_view snake_case) {
   return text;
 }
 
+std::string file_name(const std::string& path) {
+  return std::filesystem::path(path).filename().native();
+}
+
 Section::Section(std::string name, std::string title)
     : json_({{"name", std::move(name)},
              {"title", std::move(title)},
@@ -71,8 +76,8 @@ Section::Section(std::string name, std::string title)
              {"tables", Json::array()}}) {
 }
 
-void Section::say(std::string line) {
-  json_["text"].push_back(std::move(line));
+void Section::say(std::string line, std::string source) {
+  json_["text"].push_back({{"line", std::move(line)}, {"source", std::move(source)}});
 }
 
 void Section::command(std::string title, std::string line) {
@@ -121,6 +126,11 @@ Json picture_of(Json rows, int height, const Json& view) {
 
 Json field(std::string_view name, std::string_view type, std::string_view title) {
   return {{"field", name}, {"type", type}, {"title", title.empty() ? Json() : Json(title)}};
+}
+
+Json room_beside(double longest) {
+  constexpr double kRoom = 1.25;
+  return longest > 0 ? Json{{"domainMax", kRoom * longest}} : Json::object();
 }
 
 Json tooltip(const std::vector<Section::Column>& columns) {

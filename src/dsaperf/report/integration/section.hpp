@@ -25,18 +25,19 @@ std::string text_at(const Json& json, std::initializer_list<std::string_view> ke
 // Null for NaN, so that a table has an empty cell.
 Json cell(double value);
 
-// For people: "3.97 ms", "571 us"; "1.2 T"; "q b projection".
+// For people: "3.97 ms", "571 us"; "1.2 T"; "q b projection"; "layer.json" of "/tmp/layer.json".
 std::string duration(double us);
 std::string quantity(double value);
 std::string spaced(std::string_view snake_case);
+std::string file_name(const std::string& path);
 
 // One subject of the report.
 class Section {
  public:
   Section(std::string name, std::string title);
 
-  // A line of text under the title.
-  void say(std::string line);
+  // A line of text under the title; `source`: where its numbers come from, empty where it has none.
+  void say(std::string line, std::string source = {});
   // A line for a shell, and what it is for.
   void command(std::string title, std::string line);
   // `rows`: objects with the keys of `columns` and `source`. Left out where there are no rows.
@@ -62,6 +63,8 @@ inline constexpr auto kInk = "currentColor";
 Json picture_of(Json rows, int height, const Json& view);
 // {"field": ..., "type": ..., "title": ...}
 Json field(std::string_view name, std::string_view type, std::string_view title);
+// A scale with room for a label beside the longest mark; the usual one where there is no mark.
+Json room_beside(double longest);
 // Fields on hover, `source` last.
 Json tooltip(const std::vector<Section::Column>& columns);
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace dsaperf::report::integration {
 namespace {
@@ -45,10 +46,12 @@ Json stage_rows(const Json& stages, const Json& model) {
       model.is_object() ? model_source(model) : "bound: FLOPs and bytes over data/systems' peaks";
   for (const auto& stage : list_at(stages, {"stages"})) {
     const auto name = text_at(stage, {"name"});
+    const double us = modelled_us(model, name);
     rows.push_back({{"stage", spaced(name)},
                     {"bound_us", at(stage, {"bound_us"})},
                     {"bound_by", at(stage, {"binds"})},
-                    {"time_us", cell(modelled_us(model, name))},
+                    {"time_us", cell(us)},
+                    {"times", cell(us / number_at(stage, {"bound_us"}))},
                     {"gflop", number_at(stage, {"flops"}) / 1e9},
                     {"mb", number_at(stage, {"bytes"}) / 1e6},
                     {"source", source}});
@@ -59,6 +62,7 @@ Json stage_rows(const Json& stages, const Json& model) {
                     {"bound_us", 0},
                     {"bound_by", "host"},
                     {"time_us", launches},
+                    {"times", nullptr},
                     {"gflop", 0},
                     {"mb", 0},
                     {"source", source}});
@@ -73,8 +77,23 @@ void add_stages(const Json& evidence, const Pass& pass, const std::string& syste
   auto rows = stage_rows(stages, model);
   if (rows.empty()) return;
   const std::vector<Section::Column> columns = {
-      {"stage", "stage"},       {"time_us", "modelled, us"}, {"bound_us", "bound, us"},
-      {"bound_by", "bound by"}, {"gflop", "GFLOP"},          {"mb", "MB moved"}};
+      {"stage", "stage"},        {"time_us", "modelled, us"}, {"bound_us", "bound, us"},
+      {"times", "of the bound"}, {"bound_by", "bound by"},    {"gflop", "GFLOP"},
+      {"mb", "MB moved"}};
+  // Of the stages that matter: time and how often the bound, beside the tick.
+  double longest = 0;
+  for (const auto& row : rows) longest = std::max(longest, number_at(row, {"time_us"}));
+  auto labels = Json::array();
+  constexpr double kWorthALabel = 0.1;  // of the longest
+  for (const auto& row : rows) {
+    const double us = number_at(row, {"time_us"});
+    const double times = number_at(row, {"times"});
+    if (!(us >= kWorthALabel * longest)) continue;
+    labels.push_back(
+        {{"stage", row["stage"]},
+         {"us", us},
+         {"label", duration(us) + (times > 1.05 ? fmt::format(", {:.1f} x bound", times) : "")}});
+  }
   const auto title = fmt::format("{} on {}, by stage", pass.title, system);
   const auto name = fmt::format("stages_{}_{}", pass.name, system);
   section.picture(
@@ -100,8 +119,22 @@ void add_stages(const Json& evidence, const Pass& pass, const std::string& syste
                    {{"domain", {"math", "memory", "host"}},
                     {"range", {"#d1495b", "#3d7ea6", "#7f8ba0"}}}}}}}}},
              {{"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
-              {"encoding", {{"x", field("time_us", "quantitative", "us")}}}}}}}));
+              {"encoding", {{"x", field("time_us", "quantitative", "us")}}}},
+             {{"data", {{"values", labels}}},
+              {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 6}}},
+              {"encoding",
+               {{"x", {{"field", "us"}, {"type", "quantitative"}, {"scale", room_beside(longest)}}},
+                {"text", {{"field", "label"}}},
+                {"tooltip", nullptr}}}}}}}));
   section.table(name, fmt::format("{} ({})", title, shape_of(stages)), columns, std::move(rows));
+}
+
+// The bound of whichever document is of that cache; NaN where none is.
+double bound_of(const std::string& cache, std::initializer_list<const Json*> documents) {
+  for (const auto* document : documents) {
+    if (text_at(*document, {"kv_cache_dtype"}) == cache) return number_at(*document, {"bound_us"});
+  }
+  return std::nan("");
 }
 
 void add_measured(const Json& evidence, Section& section) {
@@ -109,9 +142,10 @@ void add_measured(const Json& evidence, Section& section) {
   for (const auto& system : systems_of(evidence)) {
     for (const auto& pass : kPasses) {
       const auto& stages = document_of(evidence, fmt::format("{}.{}", pass.name, system));
-      const double bound = number_at(stages, {"bound_us"});
-      for (const auto& measured : list_at(stages, {"measured"})) {
+      const auto& tables = document_of(evidence, fmt::format("{}_tables.{}", pass.name, system));
+      for (const auto& measured : list_at(tables, {"measured"})) {
         const double us = number_at(measured, {"latency_us"});
+        const double bound = bound_of(text_at(measured, {"kv_cache_dtype"}), {&stages, &tables});
         rows.push_back(
             {{"system", system},
              {"pass", pass.title},
@@ -146,6 +180,7 @@ double topk_of(const Json& evidence) {
 void add_latency(const Json& evidence, const std::string& system, const Pass& pass,
                  Section& section) {
   auto rows = Json::array();
+  double batch = 1;
   const bool context = std::string_view(pass.name) == "prefill";
   for (const auto& row : list_at(document_of(evidence, "latency." + system), {"rows"})) {
     if (!at(row, {"predicted_ms"}).is_number() ||
@@ -153,6 +188,7 @@ void add_latency(const Json& evidence, const std::string& system, const Pass& pa
       continue;
     }
     const auto source = text_at(row, {"predicted_source"});
+    batch = number_at(row, {"batch"});
     rows.push_back(
         {{"tokens", number_at(row, {"new_tokens_or_seq"})},
          {"ms", at(row, {"predicted_ms"})},
@@ -166,7 +202,8 @@ void add_latency(const Json& evidence, const std::string& system, const Pass& pa
   if (rows.empty()) return;
   const auto x = Json{{"field", "tokens"},
                       {"type", "quantitative"},
-                      {"title", context ? "tokens of a prompt" : "tokens in context, batch 16"},
+                      {"title", context ? std::string("tokens of a prompt")
+                                        : fmt::format("tokens in context, batch {}", batch)},
                       {"scale", {{"type", "log"}, {"base", 2}, {"nice", false}}},
                       {"axis", {{"format", ","}, {"tickCount", 6}, {"labelOverlap", true}}}};
   const auto y = [](const char* name) {
@@ -185,13 +222,18 @@ void add_latency(const Json& evidence, const std::string& system, const Pass& pa
       Json{{"mark", {{"type", "area"}, {"opacity", 0.18}}},
            {"encoding", {{"y", y("low_ms")}, {"y2", {{"field", "high_ms"}}}}}},
       Json{{"mark", {{"type", "line"}, {"strokeWidth", 1.5}}}, {"encoding", {{"y", y("ms")}}}},
-      Json{{"transform", {{{"filter", "datum.measured"}}}},
-           {"mark", {{"type", "point"}, {"filled", true}, {"size", 60}}},
-           {"encoding", {{"y", y("ms")}, {"tooltip", tooltip(columns)}}}},
-      Json{{"transform", {{{"filter", "!datum.measured"}}}},
-           {"mark", {{"type", "point"}, {"size", 18}}},
-           {"encoding", {{"y", y("ms")}, {"tooltip", tooltip(columns)}}}},
   });
+  // A layer without points has no extent, of which Vega warns.
+  for (const bool measured : {true, false}) {
+    if (std::none_of(rows.begin(), rows.end(),
+                     [&](const Json& row) { return row["measured"] == measured; })) {
+      continue;
+    }
+    layers.push_back(
+        {{"transform", {{{"filter", measured ? "datum.measured" : "!datum.measured"}}}},
+         {"mark", {{"type", "point"}, {"filled", measured}, {"size", measured ? 60 : 30}}},
+         {"encoding", {{"y", y("ms")}, {"tooltip", tooltip(columns)}}}});
+  }
   if (const double topk = topk_of(evidence); topk > 0) {
     const Json at_topk = {
         {"values", {{{"tokens", topk}, {"label", fmt::format("top-k {}", topk)}}}}};
@@ -210,19 +252,41 @@ void add_latency(const Json& evidence, const std::string& system, const Pass& pa
   }
   const auto title = fmt::format("{} of one layer over context, {}", pass.title, system);
   const auto name = fmt::format("latency_{}_{}", pass.name, system);
-  section.picture(name, title,
-                  "Lines are predictions with their 90 % interval, filled points measurements; the "
-                  "dashed line is where selection starts.",
-                  picture_of(rows, 300,
-                             {{"encoding",
-                               {{"x", x},
-                                {"color",
-                                 {{"field", "table"},
-                                  {"type", "nominal"},
-                                  {"title", nullptr},
-                                  {"legend", {{"symbolType", "circle"}, {"symbolOpacity", 1}}}}}}},
-                              {"layer", std::move(layers)}}));
+  section.picture(
+      name, title,
+      "Filled points are measured rows, hollow ones predictions with their 90 % interval; "
+      "beyond the dashed line tokens are selected.",
+      picture_of(rows, 300,
+                 {{"encoding",
+                   {{"x", x},
+                    {"color",
+                     {{"field", "table"},
+                      {"type", "nominal"},
+                      {"title", nullptr},
+                      {"legend", {{"symbolType", "circle"}, {"symbolOpacity", 1}}}}}}},
+                  {"layer", std::move(layers)}}));
   section.table(name, title, columns, std::move(rows));
+}
+
+// The points to name in the roofline: the two that most time goes to, of each pass.
+Json longest_of_each_pass(const Json& points) {
+  constexpr std::size_t kNamed = 2;
+  auto labels = Json::array();
+  for (const auto& pass : kPasses) {
+    std::vector<const Json*> of_pass;
+    for (const auto& point : points) {
+      if (point["pass"] == pass.title && point["what"] == "modelled") of_pass.push_back(&point);
+    }
+    std::ranges::stable_sort(of_pass, std::greater<>(),
+                             [](const Json* point) { return number_at(*point, {"us"}); });
+    if (of_pass.size() > kNamed) of_pass.resize(kNamed);
+    for (const auto* point : of_pass) {
+      auto label = *point;
+      label["label"] = text_at(*point, {"stage"}) + ", " + spaced(pass.name);
+      labels.push_back(std::move(label));
+    }
+  }
+  return labels;
 }
 
 // FLOP/s over FLOPs a byte. Stages that compute nothing have no place in it.
@@ -243,6 +307,7 @@ void add_roofline(const Json& evidence, const std::string& system, Section& sect
         if (!(us > 0) || us < bound_us) return;
         points.push_back({{"stage", spaced(name)},
                           {"pass", pass.title},
+                          {"us", us},
                           {"intensity", flops / bytes},
                           {"tflop_per_s", flops / us / 1e6},
                           {"what", what},
@@ -264,26 +329,25 @@ void add_roofline(const Json& evidence, const std::string& system, Section& sect
     }
   }
   if (points.empty() || roof.empty()) return;
+  const auto labels = longest_of_each_pass(points);
   const auto axis = [](const char* name, const char* title) {
     return Json{{"field", name},
                 {"type", "quantitative"},
                 {"title", title},
-                {"scale", {{"type", "log"}, {"nice", false}}},
+                {"scale", {{"type", "log"}, {"nice", false}, {"padding", 10}}},
                 {"axis", {{"format", "~g"}, {"tickCount", 6}}}};
   };
   const auto x = axis("intensity", "FLOP a byte");
   const auto y = axis("tflop_per_s", "TFLOP/s");
-  const std::vector<Section::Column> columns = {{"stage", "stage"},
-                                                {"pass", "pass"},
-                                                {"what", "time"},
-                                                {"intensity", "FLOP a byte"},
-                                                {"tflop_per_s", "TFLOP/s"}};
+  const std::vector<Section::Column> columns = {
+      {"stage", "stage"},           {"pass", "pass"},          {"what", "time"}, {"us", "us"},
+      {"intensity", "FLOP a byte"}, {"tflop_per_s", "TFLOP/s"}};
   const auto title = "Roofline, " + system;
   const auto name = "roofline_" + system;
   section.picture(
       name, title,
       "Stages by their arithmetic intensity: at their bounds they lie on the roof, by modelled "
-      "times below it.",
+      "times below it. Named are the two longest of each pass.",
       picture_of(points, 320,
                  {{"layer",
                    {{{"data", {{"values", roof}}},
@@ -296,7 +360,10 @@ void add_roofline(const Json& evidence, const std::string& system, Section& sect
                        {"y", y},
                        {"color", field("what", "nominal", "time")},
                        {"shape", field("pass", "nominal", "pass")},
-                       {"tooltip", tooltip(columns)}}}}}}}));
+                       {"tooltip", tooltip(columns)}}}},
+                    {{"data", {{"values", labels}}},
+                     {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 8}, {"dy", 10}}},
+                     {"encoding", {{"x", x}, {"y", y}, {"text", {{"field", "label"}}}}}}}}}));
   section.table(name, title, columns, std::move(points));
 }
 
@@ -392,7 +459,8 @@ Section speed_section(const Json& evidence) {
   section.say(
       "Bounds take each stage's FLOPs at the card's peak or its bytes at the card's bandwidth, "
       "whichever is longer. Tables measure whole layers; times of single stages are the stage "
-      "model's reading of them, so their sum is firmer than each of them.");
+      "model's reading of them, so their sum is firmer than each of them.",
+      "docs/formulas.md");
   add_timeline(evidence, section);
   add_measured(evidence, section);
   return section;

@@ -48,10 +48,18 @@ std::string inside_script(const Json& json) {
   return result;
 }
 
+// Four digits; large numbers whole, in groups of three.
 std::string number_text(double number) {
-  if (number == std::floor(number) && std::abs(number) < 1e15) return fmt::format("{:.0f}", number);
-  return std::abs(number) >= 1e4 && std::abs(number) < 1e15 ? fmt::format("{:.0f}", number)
-                                                            : fmt::format("{:.4g}", number);
+  constexpr double kWhole = 1e4;
+  const bool whole = number == std::floor(number) || std::abs(number) >= kWhole;
+  if (!whole || !(std::abs(number) < 1e15)) return fmt::format("{:.4g}", number);
+  auto text = fmt::format("{:.0f}", number);
+  if (std::abs(number) < kWhole) return text;
+  const auto first = static_cast<std::ptrdiff_t>(number < 0 ? 1 : 0);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > first; at -= 3) {
+    text.insert(static_cast<std::size_t>(at), 1, ',');
+  }
+  return text;
 }
 
 void write_cell(const Json& value, const std::string& key, const std::string& source,
@@ -72,12 +80,17 @@ void write_table(const Json& table, std::string& html) {
   const auto& columns = list_at(table, {"columns"});
   const auto& rows = list_at(table, {"rows"});
   html += fmt::format(
-      "<details id=\"table-{}\"><summary>{} ({} rows)</summary>\n"
+      "<details id=\"table-{}\"><summary>{} ({} row{})</summary>\n"
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table>\n<caption "
       "class=\"unseen\">{}</caption><thead><tr>",
-      escaped(text_at(table, {"name"})), title, rows.size(), title, title);
+      escaped(text_at(table, {"name"})), title, rows.size(), rows.size() == 1 ? "" : "s", title,
+      title);
   for (const auto& column : columns) {
-    html += fmt::format("<th scope=\"col\">{}</th>", escaped(text_at(column, {"title"})));
+    const auto key = text_at(column, {"key"});
+    const bool numbers = std::any_of(rows.begin(), rows.end(),
+                                     [&](const Json& row) { return at(row, {key}).is_number(); });
+    html += fmt::format("<th scope=\"col\"{}>{}</th>", numbers ? " class=\"number\"" : "",
+                        escaped(text_at(column, {"title"})));
   }
   html += "</tr></thead>\n<tbody>\n";
   constexpr std::size_t kMostRows = 300;
@@ -107,6 +120,24 @@ void write_picture(const Json& picture, std::string& html) {
       escaped(text_at(picture, {"name"})));
 }
 
+// A question, linked to the section that says more; the question alone where that was left out.
+std::string question_of(const Json& document, const Json& answer) {
+  constexpr std::pair<std::string_view, std::string_view> kSections[] = {
+      {"model", "model"}, {"right", "run"},    {"align", "align"},
+      {"speed", "speed"}, {"limits", "speed"}, {"deploy", "deploy"}};
+  const auto question = escaped(text_at(answer, {"question"}));
+  const auto name = text_at(answer, {"name"});
+  for (const auto& [of_answer, section] : kSections) {
+    if (name != of_answer) continue;
+    for (const auto& each : list_at(document, {"sections"})) {
+      if (text_at(each, {"name"}) == section) {
+        return fmt::format("<a href=\"#{}\">{}</a>", section, question);
+      }
+    }
+  }
+  return question;
+}
+
 void write_answers(const Json& document, std::string& html) {
   html +=
       "<h2 class=\"unseen\" id=\"answers-title\">In short</h2>\n"
@@ -116,7 +147,7 @@ void write_answers(const Json& document, std::string& html) {
     html += fmt::format(
         "<div class=\"{}\" title=\"{}\"><dt>{}</dt><dd class=\"answer\">{}</dd>"
         "<dd class=\"detail\">{}</dd><dd class=\"source\">{}</dd></div>\n",
-        escaped(text_at(answer, {"tone"})), source, escaped(text_at(answer, {"question"})),
+        escaped(text_at(answer, {"tone"})), source, question_of(document, answer),
         escaped(text_at(answer, {"answer"})), escaped(text_at(answer, {"detail"})), source);
   }
   html += "</dl>\n";
@@ -142,8 +173,9 @@ std::string integration_page(const nlohmann::ordered_json& document) {
   std::string html;
   write_head(escaped(text_at(document, {"model"})), html);
   html += fmt::format(
-      "<header><h1>{}</h1>\n<p class=\"under\">{}; hover over a number to see where it comes "
-      "from, or read the last column of its table</p>\n<nav aria-label=\"Sections\"><ul>\n",
+      "<header><h1>{}</h1>\n<p class=\"under\">{}<span class=\"screen\">; hover over a number to "
+      "see where it comes from, or read the last column of its table</span></p>\n"
+      "<nav aria-label=\"Sections\"><ul>\n",
       escaped(text_at(document, {"model"})), escaped(text_at(document, {"program"})));
   for (const auto& section : sections) {
     html += fmt::format("<li><a href=\"#{}\">{}</a></li>\n", escaped(text_at(section, {"name"})),
@@ -157,8 +189,9 @@ std::string integration_page(const nlohmann::ordered_json& document) {
     html +=
         fmt::format("<section id=\"{}\" aria-labelledby=\"{}-title\"><h2 id=\"{}-title\">{}</h2>\n",
                     name, name, name, escaped(text_at(section, {"title"})));
-    for (const auto& line : list_at(section, {"text"})) {
-      if (line.is_string()) html += "<p>" + escaped(line.get<std::string>()) + "</p>\n";
+    for (const auto& said : list_at(section, {"text"})) {
+      html += fmt::format("<p title=\"{}\">{}</p>\n", escaped(text_at(said, {"source"})),
+                          escaped(text_at(said, {"line"})));
     }
     for (const auto& command : list_at(section, {"commands"})) {
       html +=
