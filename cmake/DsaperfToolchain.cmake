@@ -49,3 +49,6 @@ add_library(dsaperf_cuda_options INTERFACE)
 target_compile_options(
   dsaperf_cuda_options
   INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-lineinfo;--expt-relaxed-constexpr;-Xptxas=--warn-on-spills,--warn-on-local-memory-usage>")
+if(DSAPERF_EVERY_LANE_ARRIVES)  # kernels/sm90/ptx/mbarrier.cuh
+  target_compile_definitions(dsaperf_cuda_options INTERFACE DSAPERF_EVERY_LANE_ARRIVES)
+endif()

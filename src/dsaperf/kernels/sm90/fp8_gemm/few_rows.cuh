@@ -133,7 +133,7 @@ __device__ void multiply_few_rows(const Fp8GemmArguments& a,
       total[4 * j + 3] = fmaf(s.y, products[4 * j + 3], total[4 * j + 3]);
     }
     __syncwarp();
-    if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.empty[stage]));
+    ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.empty[stage]), lane);
     w_scale = next_w_scale;
   }
 }
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(FewRows<kRows>::kThreads, 2)
   if (threadIdx.x == 0) {
     for (int i = 0; i < C::kStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.full[i]), 1 + 32);
-      ptx::mbarrier_init(ptx::shared_address(&shared.empty[i]), 4);
+      ptx::mbarrier_init(ptx::shared_address(&shared.empty[i]), 4 * ptx::kArrivalsOfWarp);
     }
     ptx::fence_mbarrier_init();
     ptx::prefetch_tensor_map(&a.w);

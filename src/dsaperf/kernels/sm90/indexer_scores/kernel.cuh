@@ -358,7 +358,7 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
       ptx::wgmma_wait<0>();
       ptx::own_registers(d);
       __syncwarp();
-      if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.k_empty[stage]));
+      ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.k_empty[stage]), lane);
       epilogue.store(d, scales);
       epilogue.advance();
       stage += Config::kTeams;
@@ -397,7 +397,8 @@ __device__ void watch_segments(const ScoresArguments& a, ScoresShared<Config>& s
     }
     ptx::mbarrier_wait(scored, parity);
     put_away(segment, a.kept, work.first_row + std::int64_t{blockIdx.x});
-    if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
+    ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.q_empty[slot]),
+                                 static_cast<int>(threadIdx.x) % 32);
   }
 }
 
@@ -416,13 +417,14 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
     for (int i = 0; i < Config::kQueryStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.q_full[i]), 32);
       ptx::mbarrier_init(ptx::shared_address(&shared.q_empty[i]),
-                         Config::kKeeps ? 1 : kMathThreads);
+                         Config::kKeeps ? ptx::kArrivalsOfWarp : kMathThreads);
       if constexpr (Config::kKeeps)
         ptx::mbarrier_init(ptx::shared_address(&shared.kept.slots[i].scored), kMathThreads);
     }
     for (int i = 0; i < Config::kKeyStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.k_full[i]), 1);
-      ptx::mbarrier_init(ptx::shared_address(&shared.k_empty[i]), 4 * Config::kWays);
+      ptx::mbarrier_init(ptx::shared_address(&shared.k_empty[i]),
+                         4 * Config::kWays * ptx::kArrivalsOfWarp);
     }
     ptx::fence_mbarrier_init();
     ptx::prefetch_tensor_map(&a.q);

@@ -26,6 +26,19 @@ __device__ inline void mbarrier_arrive(std::uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
+// One arrival speaks for a warp whose lanes have come together before it (__syncwarp, or the wait
+// for a product): as if all of them arrived. Racecheck knows no order of memory but that of threads
+// that arrive themselves, so the programs it watches are built with DSAPERF_EVERY_LANE_ARRIVES,
+// where each lane does.
+#ifdef DSAPERF_EVERY_LANE_ARRIVES
+inline constexpr int kArrivalsOfWarp = 32;
+#else
+inline constexpr int kArrivalsOfWarp = 1;
+#endif
+__device__ inline void mbarrier_arrive_of_warp(std::uint32_t barrier, int lane) {
+  if (lane < kArrivalsOfWarp) mbarrier_arrive(barrier);
+}
+
 __device__ inline void mbarrier_arrive_expect_tx(std::uint32_t barrier, std::uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");

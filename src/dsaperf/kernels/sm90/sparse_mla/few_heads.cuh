@@ -127,7 +127,7 @@ __device__ void release_values(FewHeadsStorage<kHeads>& shared, Ring<kSlotsOfRin
                                std::integer_sequence<int, kTile...>) {
   const auto tile = [&]<int kPending>(std::integral_constant<int, kPending>) {
     ptx::wgmma_wait<kPending>();
-    if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.free[ring.slot]));
+    ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.free[ring.slot]), lane);
     ring.advance();
   };
   (tile(std::integral_constant<int, kLatentTiles - 1 - kTile>()), ...);
@@ -209,7 +209,7 @@ __device__ void attend_role(const SparseMlaParams& params, FewHeadsStorage<kHead
       ptx::own_registers(s);
       ptx::wgmma_wait<0>();
       ptx::own_registers(s);
-      if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.free[rope_slot]));
+      ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.free[rope_slot]), lane);
 
       score_scale.apply_sign(s);
 #pragma unroll
@@ -349,7 +349,8 @@ __global__ void __launch_bounds__(kFewThreads, kFewCtasOfSm)
   auto& shared = *reinterpret_cast<FewHeadsStorage<kHeads>*>(shared_bytes);
   if (threadIdx.x == 0) {
     for (auto& barrier : shared.full) ptx::mbarrier_init(ptx::shared_address(&barrier), kWarpgroup);
-    for (auto& barrier : shared.free) ptx::mbarrier_init(ptx::shared_address(&barrier), 4);
+    for (auto& barrier : shared.free)
+      ptx::mbarrier_init(ptx::shared_address(&barrier), 4 * ptx::kArrivalsOfWarp);
     ptx::fence_mbarrier_init();
   }
   __syncthreads();

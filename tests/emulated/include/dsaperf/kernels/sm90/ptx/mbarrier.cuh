@@ -52,6 +52,10 @@ inline void mbarrier_arrive(std::uint32_t barrier) {
   --barrier_at(barrier).pending;
   end_phase_when_complete(barrier);
 }
+inline constexpr int kArrivalsOfWarp = 1;
+inline void mbarrier_arrive_of_warp(std::uint32_t barrier, int lane) {
+  if (lane < kArrivalsOfWarp) mbarrier_arrive(barrier);
+}
 inline void mbarrier_arrive_expect_tx(std::uint32_t barrier, std::uint32_t bytes) {
   barrier_at(barrier).bytes += static_cast<std::int32_t>(bytes);
   mbarrier_arrive(barrier);
