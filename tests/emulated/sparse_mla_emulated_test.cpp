@@ -190,6 +190,12 @@ TEST(SparseMlaEmulatedTest, Bf16RowsInEveryMerge) {
   expect_every_merge<Format::kBf16, 1>({.lengths = {500}, .topk = 500}, 1);
 }
 
+// P of a block is made by the reference there is, and once more where scores exceed it.
+TEST(SparseMlaEmulatedTest, Bf16AccumulatorsShrinkWhereScoresRise) {
+  for (const float scale : {1.0F, -0.05F, 0.0F})
+    expect_every_merge<Format::kBf16, 1>({.lengths = {320}, .topk = 320, .scale = scale}, 1);
+}
+
 TEST(SparseMlaEmulatedTest, Fp8RowsInEveryMergeWithOneAndTwoProducers) {
   const Case c{.format = Format::kFp8, .lengths = {200, 130, 1}};
   expect_every_merge<Format::kFp8, 1>(c, 1);

@@ -124,4 +124,11 @@ __device__ inline float exp2_approximate(float x) {
   return y;
 }
 
+// Of two pairs of bf16 the larger ones; of a number and NaN the number.
+__device__ inline std::uint32_t max_bf16x2(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t larger;
+  asm("max.bf16x2 %0, %1, %2;" : "=r"(larger) : "r"(a), "r"(b));
+  return larger;
+}
+
 }  // namespace dsaperf::kernels::sm90::ptx

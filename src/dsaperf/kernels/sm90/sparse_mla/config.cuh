@@ -19,8 +19,9 @@ inline constexpr int kSlots = 2;  // of right halves, of P, of what goes with a 
 inline constexpr int kMaxCluster = 16;
 inline constexpr int kPartialStride = kLatentDim + 8;  // f32; the 8 spread rows over banks
 inline constexpr int kWarpgroup = 128;
-inline constexpr float kMaximumFloor = -1e30F;  // finite: -inf - -inf would be NaN
-inline constexpr float kLazyExponent = 8;       // of two: by how much a score may exceed it
+inline constexpr float kMaximumFloor = -1e30F;       // finite: -inf - -inf would be NaN
+inline constexpr float kLazyExponent = 8;            // of two: by how much a score may exceed it
+inline constexpr std::uint32_t kLazyLimit = 0x4380;  // bits of the P of such a score in bf16: 256
 
 // How the CTAs that share the list of an item bring their parts of the result together.
 enum class Merge {

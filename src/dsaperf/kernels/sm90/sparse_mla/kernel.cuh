@@ -99,25 +99,56 @@ __device__ void multiply_query(const QueryWords<Roles<kFormat>::kRegisterTiles>&
   ptx::own_registers(scores);
 }
 
+// P of a block by the reference as it stands, to where the values read it; returns the sums with it
+// and whether any score of the warp exceeds the reference by more than is let pass.
+__device__ inline bool store_probabilities(const LazySoftmax& softmax, const float (&s)[32],
+                                           float scale, std::uint32_t here, float (&sums)[2]) {
+  sums[0] = softmax.sum[0];
+  sums[1] = softmax.sum[1];
+  std::uint32_t largest = 0;  // of P, a pair of bf16
+  const auto store = [&](auto pair) {
+    constexpr int kPair = decltype(pair)::value;
+    std::uint32_t p[4];
+    softmax.probabilities<kPair>(s, scale, sums, p);
+    // Chunks 2 kPair and the next of a row of 128 bytes, at the place that its swizzle gives them.
+    ptx::stmatrix_x4(here ^ (32 * kPair), p[0], p[1], p[2], p[3]);
+    largest = ptx::max_bf16x2(ptx::max_bf16x2(largest, ptx::max_bf16x2(p[0], p[1])),
+                              ptx::max_bf16x2(p[2], p[3]));
+  };
+  store(std::integral_constant<int, 0>{});
+  store(std::integral_constant<int, 1>{});
+  store(std::integral_constant<int, 2>{});
+  store(std::integral_constant<int, 3>{});
+  const bool exceeds = (largest >> 16) > kLazyLimit || (largest & 0xffff) > kLazyLimit;
+  return __any_sync(0xffffffff, exceeds);
+}
+
 // P of a block, and by what the accumulators before it shrink, for the values. P takes the place of
-// the rope columns, which all four warps have to be done with.
+// the rope columns, which all four warps have to be done with. After an item's first block the
+// reference rises rarely, so P is made by the one there is, and once more if a score turns out to
+// exceed it.
 template <class Storage>
-__device__ void store_probabilities(Storage& shared, std::uint32_t slot, std::uint32_t thread,
-                                    const std::uint32_t (&p)[16], bool wanted,
-                                    const float (&factor)[2]) {
-  const std::uint32_t warp = thread / 32;
-  const std::uint32_t lane = thread % 32;
-  if (wanted && lane % 4 == 0) {
-    shared.rescale[slot][16 * warp + lane / 4] = factor[0];
-    shared.rescale[slot][16 * warp + lane / 4 + 8] = factor[1];
-  }
-  if (lane == 0) shared.rescale_wanted[slot][warp] = wanted;
+__device__ void hand_over_probabilities(Storage& shared, std::uint32_t slot, LazySoftmax& softmax,
+                                        const float (&s)[32], float scale, bool first) {
+  const std::uint32_t warp = threadIdx.x % kWarpgroup / 32;
+  const std::uint32_t lane = threadIdx.x % 32;
+  const std::uint32_t here =
+      ptx::shared_address(shared.p(slot)) + chunk_offset(16 * warp + lane % 16, lane / 16);
   ptx::named_barrier_sync(kScoreBarrier, kWarpgroup);
-  const std::uint32_t tile = ptx::shared_address(shared.p(slot));
-#pragma unroll
-  for (int j = 0; j < 8; j += 2)
-    ptx::stmatrix_x4(tile + chunk_offset(16 * warp + lane % 16, j + lane / 16), p[2 * j],
-                     p[2 * j + 1], p[2 * j + 2], p[2 * j + 3]);
+  float sums[2];
+  const bool exceeded = first || store_probabilities(softmax, s, scale, here, sums);
+  if (exceeded) {
+    float factor[2];
+    softmax.raise(s, scale, factor);
+    store_probabilities(softmax, s, scale, here, sums);
+    if (lane % 4 == 0) {
+      shared.rescale[slot][16 * warp + lane / 4] = factor[0];
+      shared.rescale[slot][16 * warp + lane / 4 + 8] = factor[1];
+    }
+  }
+  softmax.sum[0] = sums[0];
+  softmax.sum[1] = sums[1];
+  if (lane == 0) shared.rescale_wanted[slot][warp] = exceeded;
   ptx::fence_async_shared();
   __syncwarp();
 }
@@ -155,10 +186,8 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
       ptx::mbarrier_wait(ptx::shared_address(&shared.left_full[left.slot]), left.parity);
       query.take(ptx::shared_address(shared.k_left[left.slot]), threadIdx.x);
       __syncwarp();
-      if (lane == 0) {
-        for (auto& barrier : shared.left_free[left.slot])
-          ptx::mbarrier_arrive(ptx::shared_address(&barrier));
-      }
+      for (auto& barrier : shared.left_free[left.slot])
+        ptx::mbarrier_arrive_of_warp(ptx::shared_address(&barrier), lane);
       left.advance();
     }
     ptx::cp_async_wait_all();
@@ -171,8 +200,8 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
       const uint2 listed = mask.take(params, item, block, lane);
       float s[32];
       multiply_query<kFormat>(query, s, shared, left, right);
-      if (announce_last && lane == 0)
-        ptx::mbarrier_arrive(ptx::shared_address(&shared.p_full[slot ^ 1]));
+      if (announce_last)
+        ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.p_full[slot ^ 1]), lane);
       if (block + 1 == item.last_block) begin_next_query(work);
 
       scale.apply_sign(s);
@@ -180,19 +209,15 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
         mask_scores<0>(s, listed.x, quad);
         mask_scores<1>(s, listed.y, quad);
       }
-      float factor[2];
-      const bool wanted = softmax.raise(s, scale.scale, factor);
-      std::uint32_t p[16];
-      softmax.probabilities(s, scale.scale, p);
-      store_probabilities(shared, slot, threadIdx.x, p, wanted, factor);
+      hand_over_probabilities(shared, slot, softmax, s, scale.scale, block == item.first_block);
       left.advance();
       right.advance();
       // The right half is filled after the left one, so it speaks for both.
       announce_last =
           block + 1 < item.last_block &&
           ptx::mbarrier_test(ptx::shared_address(&shared.right_full[right.slot]), right.parity);
-      if (!announce_last && lane == 0)
-        ptx::mbarrier_arrive(ptx::shared_address(&shared.p_full[slot]));
+      if (!announce_last)
+        ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.p_full[slot]), lane);
     }
 
     softmax.sum_over_lanes();
@@ -219,7 +244,7 @@ __device__ void score_role(const Params& params, SharedStorage<kFormat>& shared)
     ptx::mbarrier_wait(ptx::shared_address(&shared.sum_free), (item_count & 1) ^ 1);
     softmax.publish(params, item, shared.inverse_sum);
     __syncwarp();
-    if (lane == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.sum_full));
+    ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.sum_full), lane);
   }
 }
 
@@ -268,7 +293,7 @@ __device__ inline void store_item(const SparseMlaParams& params, const Item& ite
   const int row = 16 * (threadIdx.x / 32 % 4) + lane / 4;
   const float inverse[2] = {inverse_sum[row], inverse_sum[row + 8]};
   __syncwarp();
-  if (lane == 0) ptx::mbarrier_arrive(sum_free);
+  ptx::mbarrier_arrive_of_warp(sum_free, lane);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int head = row + 8 * r;
@@ -346,14 +371,12 @@ __device__ void value_role(const Params& params, SharedStorage<kFormat>& shared,
       }
       if constexpr (!kCopiesRows) {  // fp8 rows are converted, and wait, for all rows at once
         ptx::wgmma_wait<1>();
-        if (lane == 0) ptx::mbarrier_arrive(rows_free);
+        ptx::mbarrier_arrive_of_warp(rows_free, lane);
       }
       ptx::wgmma_wait<0>();
       ptx::own_registers(o);
-      if (lane == 0) {
-        ptx::mbarrier_arrive(rows_free + 8);
-        if (half == 0) ptx::mbarrier_arrive(ptx::shared_address(&shared.p_free[slot]));
-      }
+      ptx::mbarrier_arrive_of_warp(rows_free + 8, lane);
+      if (half == 0) ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.p_free[slot]), lane);
       left.advance();
       right.advance();
       if constexpr (kCopiesRows) rows.copy(params, item, shared, half, thread);
@@ -443,18 +466,19 @@ __device__ void run_cta(const Params& params) {
     const auto init = [](std::uint64_t& barrier, int count) {
       ptx::mbarrier_init(ptx::shared_address(&barrier), count);
     };
-    init(shared.sum_full, 4);
-    init(shared.sum_free, 8);
+    constexpr int kFourWarps = 4 * ptx::kArrivalsOfWarp;
+    init(shared.sum_full, kFourWarps);
+    init(shared.sum_free, 2 * kFourWarps);
     for (int slot = 0; slot < kSlots; ++slot) {
       init(shared.raw_full[slot], 2 * kWarpgroup);
       init(shared.right_full[slot], R::kProducerThreads);
-      init(shared.p_full[slot], 4);
-      init(shared.p_free[slot], 4);
-      for (auto& barrier : shared.right_free[slot]) init(barrier, 4);
+      init(shared.p_full[slot], kFourWarps);
+      init(shared.p_free[slot], kFourWarps);
+      for (auto& barrier : shared.right_free[slot]) init(barrier, kFourWarps);
     }
     for (int slot = 0; slot < R::kLeftSlots; ++slot) {
       init(shared.left_full[slot], R::kProducerThreads);
-      for (auto& barrier : shared.left_free[slot]) init(barrier, 4);
+      for (auto& barrier : shared.left_free[slot]) init(barrier, kFourWarps);
     }
     ptx::fence_mbarrier_init();
   }

@@ -45,43 +45,37 @@ struct LazySoftmax {
   float maximum[2] = {kMaximumFloor, kMaximumFloor};
   float sum[2] = {0, 0};
 
-  // Whether it rises for any head of the warp; then, by `factor` what was summed before shrinks.
-  __device__ bool raise(const float (&s)[32], float scale, float (&factor)[2]) {
-    float largest[2];
-    bool wanted = false;
+  // Raises the reference of heads that exceed it; by `factor` what was summed before shrinks.
+  __device__ void raise(const float (&s)[32], float scale, float (&factor)[2]) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      largest[r] = -INFINITY;
+      float largest = -INFINITY;
 #pragma unroll
       for (int j = 0; j < 8; ++j)
-        largest[r] = fmaxf(largest[r], fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
-      largest[r] *= scale;
-      wanted |= largest[r] > maximum[r] + kLazyExponent;
-    }
-    if (!__any_sync(0xffffffff, wanted)) return false;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      largest[r] = fmaxf(largest[r], __shfl_xor_sync(0xffffffff, largest[r], 1));
-      largest[r] = fmaxf(largest[r], __shfl_xor_sync(0xffffffff, largest[r], 2));
-      const float next = largest[r] > maximum[r] + kLazyExponent ? largest[r] : maximum[r];
+        largest = fmaxf(largest, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
+      largest *= scale;
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 1));
+      largest = fmaxf(largest, __shfl_xor_sync(0xffffffff, largest, 2));
+      const float next = largest > maximum[r] + kLazyExponent ? largest : maximum[r];
       factor[r] = ptx::exp2_approximate(maximum[r] - next);
       maximum[r] = next;
       sum[r] *= factor[r];
     }
-    return true;
   }
 
-  // P of the scores, in pairs of bf16: p[2 j + r] for 8 columns j, head r.
-  __device__ void probabilities(const float (&s)[32], float scale, std::uint32_t (&p)[16]) {
+  // P of 16 scores, columns 16 kPair ... + 15, in pairs of bf16: two groups of 8 columns, each of
+  // head 0 and 1. They are added to `sums`.
+  template <int kPair>
+  __device__ void probabilities(const float (&s)[32], float scale, float (&sums)[2],
+                                std::uint32_t (&p)[4]) const {
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
+    for (int j = 0; j < 2; ++j) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        float a = s[4 * j + 2 * r];
-        float b = s[4 * j + 2 * r + 1];
-        a = ptx::exp2_approximate(fmaf(a, scale, -maximum[r]));
-        b = ptx::exp2_approximate(fmaf(b, scale, -maximum[r]));
-        sum[r] += a + b;
+        const int at = 8 * kPair + 4 * j + 2 * r;
+        const float a = ptx::exp2_approximate(fmaf(s[at], scale, -maximum[r]));
+        const float b = ptx::exp2_approximate(fmaf(s[at + 1], scale, -maximum[r]));
+        sums[r] += a + b;
         p[2 * j + r] = pack_bf16(a, b);
       }
     }

@@ -62,4 +62,13 @@ inline void ldmatrix_x4(std::uint32_t address, std::uint32_t (&words)[4]) {
         emulated::own_pointer_of(rows[8 * matrix + lane / 4] + 4 * (lane % 4)));
 }
 
+inline std::uint32_t max_bf16x2(std::uint32_t a, std::uint32_t b) {
+  const auto larger = [](std::uint32_t x, std::uint32_t y) {  // one value each, in the upper half
+    return std::bit_cast<std::uint32_t>(
+        std::fmax(std::bit_cast<float>(x), std::bit_cast<float>(y)));
+  };
+  constexpr std::uint32_t kUpper = 0xffff0000;
+  return (larger(a & kUpper, b & kUpper) & kUpper) | larger(a << 16, b << 16) >> 16;
+}
+
 }  // namespace dsaperf::kernels::sm90::ptx
