@@ -23,6 +23,7 @@ COMMANDS = [
     ["query", V32, "--stages", "--heads", "16", "--phase", "generation", "--past", "32768"],
     ["query", "--heads", "16", "--new", "4096", "--vary", "topk=512..2048"],
     ["query", "--heads", "16", "--new", "4096"],
+    ["query", "--heads", "16", "--new", "4096", "--systems", "none"],
     ["query", "--heads", "16", "--requests", "3x512+4096,1x2048"],
     ["query", "--heads", "16", "--new", "16384", "--chunk", "4096"],
     ["estimate", GLM, "--tp", "8", "--isl", "4096", "--osl", "128", "--concurrency", "8"],

@@ -220,16 +220,17 @@ class IntegrateTest(unittest.TestCase):
         self.assertGreaterEqual(len(self.pictures()), 12)
         self.assert_drawn(self.load())
 
-    def test_pages_of_models_that_no_table_has(self):
-        """An architecture that is not known, all of whose times are modelled, and a model without sparse layers."""
+    def test_pages_of_what_no_table_has(self):
+        """An architecture that is not known, all of whose times are modelled; a model without sparse layers; a card without tables."""
         sparse = json.loads((ROOT / "data/configs" / (MODEL.replace("/", "--") + ".json")).read_text())
         sparse |= {"architectures": ["NovaSparseForCausalLM"], "model_type": "nova_sparse", "num_hidden_layers": 48}
-        for name, least in (("unknown", 10), ("meta-llama/Meta-Llama-3.1-8B", 2)):
-            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+        for name, card, least in (
+            ("unknown", "h200_sxm", 10), ("meta-llama/Meta-Llama-3.1-8B", "h200_sxm", 2), (MODEL, "a100_sxm", 8)):  # fmt: skip
+            with self.subTest(name, card=card), tempfile.TemporaryDirectory() as folder:
                 if name == "unknown":
                     name = pathlib.Path(folder, "config.json")
                     name.write_text(json.dumps(sparse))
-                made = integrate(pathlib.Path(folder, "report"), config=name)
+                made = integrate(pathlib.Path(folder, "report"), "--system", card, config=name)
                 self.assertEqual(made.returncode, 0, made.stderr)
                 document = json.loads(pathlib.Path(folder, "report/report.json").read_text())
                 self.assertGreaterEqual(len(self.pictures(document)), least)

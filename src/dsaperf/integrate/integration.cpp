@@ -358,8 +358,11 @@ class Integration {
          concurrency >= 1; concurrency /= 2) {
       const auto name = fmt::format("estimate_{}.{}", concurrency, system);
       Words words = {"estimate", options_.config};
+      // Of an engine's own tables; those that ship answer where no engine is named.
+      if (text_of(best, "version") != "shipped") {
+        words.insert(words.end(), {"--backend", text_of(best, "backend")});
+      }
       for (const auto& [flag, value] : {std::pair<const char*, std::string>("--system", system),
-                                        {"--backend", text_of(best, "backend")},
                                         {"--tp", size("tp")},
                                         {"--pp", size("pp")},
                                         {"--dp", size("dp")},

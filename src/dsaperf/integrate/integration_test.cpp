@@ -208,6 +208,22 @@ TEST_F(IntegrationTest, ALayoutThatMissesTheLimitIsSimulatedWithFewerRequests) {
   }
 }
 
+TEST_F(IntegrationTest, ALayoutOverTheShippedTablesIsSimulatedOverThem) {
+  const auto named = [&] {
+    run();
+    const auto line = std::find_if(runner.lines.begin(), runner.lines.end(),
+                                   [](const auto& each) { return each.starts_with("estimate"); });
+    return line != runner.lines.end() && line->find("--backend sglang") != std::string::npos;
+  };
+  runner.answers["sweep"] =
+      R"({"candidates": [{"backend": "sglang", "version": "0.5.14", "concurrency": 8}]})";
+  EXPECT_TRUE(named());
+  options.fresh = true;
+  runner.answers["sweep"] =
+      R"({"candidates": [{"backend": "sglang", "version": "shipped", "concurrency": 8}]})";
+  EXPECT_FALSE(named()) << "tables of sglang need not be there";
+}
+
 TEST_F(IntegrationTest, AnUnknownPhaseIsAnError) {
   options.skipped = {"guess"};
   EXPECT_FALSE(integrate(options, runner, {}));

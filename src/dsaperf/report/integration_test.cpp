@@ -219,6 +219,19 @@ TEST(IntegrationReportTest, ALayerIsHeldAgainstTheBoundOfItsOwnCache) {
   FAIL() << "no table of the whole layer";
 }
 
+TEST(IntegrationReportTest, OfACardWithoutTablesBoundsAreDrawnAlone) {
+  const auto document = integration_document(evidence());  // nothing in it has modelled times
+  for (const auto& section : document["sections"]) {
+    for (const auto& picture : section["pictures"]) {
+      if (picture["name"] != "stages_prefill_h200_sxm") continue;
+      EXPECT_EQ(picture["spec"]["layer"].size(), 1U);
+      EXPECT_EQ(picture["spec"]["layer"][0]["mark"]["type"], "bar");
+      return;
+    }
+  }
+  FAIL() << "no picture of the stages";
+}
+
 TEST(IntegrationReportTest, NoLayerOfAPictureIsWithoutPoints) {
   auto given = evidence();
   const auto layers = [&] {

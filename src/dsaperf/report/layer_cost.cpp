@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/wrapped.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -60,7 +61,9 @@ std::string text(const LayerCostReport& report, const TextStyle& style) {
   out += table.str(style);
   if (report.measured.empty()) return out;
 
-  out += "\nThe same layer in AIConfigurator's tables:\n\n";
+  out += fmt::format(
+      "\nThe same layer in {} tables:\n\n",
+      report.measured.front().backend == perfdb::kOwnBackend ? "our own" : "AIConfigurator's");
   TextTable measured({{.title = "tables"},
                       {.title = "cache"},
                       {.title = "GEMMs"},

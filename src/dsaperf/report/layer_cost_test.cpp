@@ -56,6 +56,9 @@ TEST(LayerCostReportTest, MeasuredRowsStandBesideTheBound) {
                              .time = Micros{100},
                              .source = "measured"});
   EXPECT_THAT(text(report, {.width = 100}), ::testing::HasSubstr("sglang 0.5.14"));
+  EXPECT_THAT(text(report, {.width = 100}), ::testing::HasSubstr("in AIConfigurator's tables:"));
+  report.measured[0].backend = "dsaperf";
+  EXPECT_THAT(text(report, {.width = 100}), ::testing::HasSubstr("in our own tables:"));
   EXPECT_EQ(json(report)["measured"][0]["latency_us"], 100);
 }
 

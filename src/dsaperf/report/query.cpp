@@ -1,6 +1,7 @@
 #include "dsaperf/report/query.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/wrapped.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -58,10 +59,10 @@ std::string explanation_text(const predict::stages::Explanation& e, Micros answe
     nearest.add_row({shape_text(row.shape), fmt::format("{:.4f}", row.measured.millis()),
                      fmt::format("{:.2f}", row.distance)});
   }
-  auto text =
-      fmt::format("\n{}\n{}\nrows of {}, {} regime, kernel {}\nthe stages alone say {:.4f} ms\n",
-                  stages.str(style), nearest.str(style), e.version, e.regime, e.kernel_source,
-                  e.stage_model.millis());
+  const auto rows =
+      fmt::format("rows of {}, {} regime, kernel {}\n", e.version, e.regime, e.kernel_source);
+  auto text = fmt::format("\n{}\n{}\n{}the stages alone say {:.4f} ms\n", stages.str(style),
+                          nearest.str(style), wrapped(rows, style.width), e.stage_model.millis());
   if (e.host_time.value > 0) {
     text += fmt::format("launched kernel by kernel: the host takes {:.3f} ms at least\n",
                         e.host_time.millis());

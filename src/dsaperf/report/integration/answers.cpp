@@ -208,7 +208,7 @@ Json how_fast(const Json& evidence) {
                     number_at(evidence, {"options", "osl"}),
                     layer_times(document_of(evidence, "prefill." + system),
                                 document_of(evidence, "decode." + system))),
-        "modelled: simulation of the chosen deployment; layer: AIConfigurator's tables");
+        "modelled: simulation of the chosen deployment; layer: rows of the table that is named");
   }
   const auto& run = document_of(evidence, "run");
   if (run.is_object()) {

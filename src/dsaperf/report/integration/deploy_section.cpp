@@ -346,7 +346,7 @@ Section accuracy_section(const Json& evidence) {
                             "model {:.1f} %, 90th percentile {:.1f} %.",
                             errors.size(), 100 * errors[errors.size() / 2],
                             100 * errors[errors.size() * 9 / 10]),
-                "db loo over AIConfigurator's tables");
+                "db loo: rows of the fastest backend's tables");
   }
   const std::vector<Section::Column> columns = {{"method", "method"},
                                                 {"table", "table"},

@@ -121,6 +121,14 @@ Json picture_of(Json rows, int height, const Json& view) {
                {"autosize", {{"type", "fit-x"}, {"contains", "padding"}}},
                {"data", {{"values", std::move(rows)}}}};
   spec.update(view);
+  if (const auto layers = spec.find("layer"); layers != spec.end()) {
+    auto kept = Json::array();
+    for (auto& layer : *layers) {
+      const auto& own = at(layer, {"data", "values"});
+      if (!own.is_array() || !own.empty()) kept.push_back(std::move(layer));
+    }
+    *layers = std::move(kept);
+  }
   return spec;
 }
 

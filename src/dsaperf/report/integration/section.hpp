@@ -59,7 +59,8 @@ class Section {
 // Colour of marks that must be seen on light and dark paper: that of the text.
 inline constexpr auto kInk = "currentColor";
 
-// A specification over `rows` as wide as its place; `view` holds mark and encoding, or layers.
+// A specification over `rows` as wide as its place; `view` holds mark and encoding, or layers. A
+// layer with data of its own and none in them is left out: Vega warns of a scale without extent.
 Json picture_of(Json rows, int height, const Json& view);
 // {"field": ..., "type": ..., "title": ...}
 Json field(std::string_view name, std::string_view type, std::string_view title);

@@ -1,6 +1,7 @@
 // How fast one layer is on the chosen systems: by stage against the bounds, over context length,
 // and how close to what the card can do.
 
+#include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/report/integration/section.hpp"
 
 #include <fmt/format.h>
@@ -83,11 +84,13 @@ void add_stages(const Json& evidence, const Pass& pass, const std::string& syste
   // Of the stages that matter: time and how often the bound, beside the tick.
   double longest = 0;
   for (const auto& row : rows) longest = std::max(longest, number_at(row, {"time_us"}));
+  auto timed = Json::array();
   auto labels = Json::array();
   constexpr double kWorthALabel = 0.1;  // of the longest
   for (const auto& row : rows) {
     const double us = number_at(row, {"time_us"});
     const double times = number_at(row, {"times"});
+    if (std::isfinite(us)) timed.push_back(row);
     if (!(us >= kWorthALabel * longest)) continue;
     labels.push_back(
         {{"stage", row["stage"]},
@@ -118,7 +121,8 @@ void add_stages(const Json& evidence, const Pass& pass, const std::string& syste
                   {"scale",
                    {{"domain", {"math", "memory", "host"}},
                     {"range", {"#d1495b", "#3d7ea6", "#7f8ba0"}}}}}}}}},
-             {{"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
+             {{"data", {{"values", timed}}},
+              {"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
               {"encoding", {{"x", field("time_us", "quantitative", "us")}}}},
              {{"data", {{"values", labels}}},
               {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 6}}},
@@ -156,11 +160,14 @@ void add_measured(const Json& evidence, Section& section) {
              {"us", cell(us)},
              {"bound_us", cell(bound)},
              {"times", cell(us / bound)},
-             {"source", text_at(measured, {"source"}) + ": AIConfigurator's table"}});
+             {"source",
+              text_at(measured, {"source"}) + (text_at(measured, {"backend"}) == perfdb::kOwnBackend
+                                                   ? ": our own table"
+                                                   : ": AIConfigurator's table")}});
       }
     }
   }
-  section.table("layer", "The whole layer in AIConfigurator's tables",
+  section.table("layer", "The whole layer in the tables",
                 {{"system", "system"},
                  {"pass", "pass"},
                  {"shape", "shape"},
