@@ -21,10 +21,6 @@ using stages::Sizes;
 
 constexpr std::array<std::string_view, 4> kAxes = {"heads", "batch", "new", "past"};
 
-std::array<double, 4> axes_of(const Sizes& z) {
-  return {z.heads, z.batch, z.new_tokens, z.past_tokens};
-}
-
 std::string population_of(const Part& part) {
   std::string name;
   if (part.shares_selection) name = "shared selection";
@@ -57,7 +53,7 @@ std::map<KindKey, Range> ranges_of(const std::vector<Part>& parts) {
   for (const auto& part : parts) {
     auto& range = ranges[key_of(part)];
     for (const auto& o : part.observations) {
-      const auto values = axes_of(o.sizes);
+      const auto values = o.sizes.axes();
       for (std::size_t a = 0; a < values.size(); ++a) {
         range.low[a] = std::min(range.low[a], values[a]);
         range.high[a] = std::max(range.high[a], values[a]);
@@ -79,7 +75,7 @@ std::map<std::string, std::vector<Draw>> draw(const std::vector<Part>& parts, Le
         own.push_back({.part = p, .row = r});
         continue;
       }
-      const auto values = axes_of(parts[p].observations[r].sizes);
+      const auto values = parts[p].observations[r].sizes.axes();
       for (std::size_t a = 0; a < values.size(); ++a) {
         if (values[a] > range.low[a] && values[a] < range.high[a])
           own.push_back({.part = p, .row = r, .axis = a});
@@ -94,7 +90,7 @@ std::map<std::string, std::vector<Draw>> draw(const std::vector<Part>& parts, Le
     const auto order = [&](const Draw& d) {
       return std::tuple(d.part, d.axis,
                         left_out == LeftOut::kSlice
-                            ? axes_of(parts[d.part].observations[d.row].sizes)[d.axis]
+                            ? parts[d.part].observations[d.row].sizes.axes()[d.axis]
                             : 0.0,
                         d.row);
     };
@@ -135,14 +131,12 @@ class StagePredictor {
         for (std::size_t d = i; d < end; ++d) fold.insert(draws[d].row);
         answer(draws.subspan(i, end - i), fold, out);
       } else {
-        const auto axis = draws[i].axis;
-        const double value = axes_of(rows[draws[i].row].sizes)[axis];
-        while (end < draws.size() && draws[end].axis == axis &&
-               axes_of(rows[draws[end].row].sizes)[axis] == value)
+        const stages::Slice slice{.axis = draws[i].axis,
+                                  .value = rows[draws[i].row].sizes.axes()[draws[i].axis]};
+        while (end < draws.size() && draws[end].axis == slice.axis &&
+               slice.holds(rows[draws[end].row].sizes))
           ++end;
-        const stages::PartModel::Without without(
-            model_, [&](std::size_t o) { return axes_of(rows[o].sizes)[axis] == value; },
-            stages::PartModel::Without::Extent::kSlice);
+        const stages::PartModel::Without without(model_, slice);
         for (std::size_t d = i; d < end; ++d) add(without.at(rows[draws[d].row].sizes), out);
       }
       i = end;
@@ -159,9 +153,8 @@ class StagePredictor {
   // Points of one fold: weights without the whole fold, the process without the point alone.
   void answer(std::span<const Draw> draws, const std::set<std::size_t>& fold,
               std::vector<LeftOutPoint>& out) const {
-    const stages::PartModel::Without without(
-        model_, [&](std::size_t o) { return fold.contains(o); },
-        stages::PartModel::Without::Extent::kFold);
+    const stages::PartModel::Without without(model_,
+                                             [&](std::size_t o) { return fold.contains(o); });
     for (const auto& d : draws) add(without.at(model_.observations()[d.row].sizes, d.row), out);
   }
 
@@ -189,9 +182,10 @@ class PeerPredictor {
       if (left_out == LeftOut::kPoint) {
         grid = grid_without([&](const auto& at) { return at == own; });
       } else {
-        const double value = axes_of(part.observations[draws[i].row].sizes)[axis];
+        const stages::Slice slice{.axis = axis,
+                                  .value = part.observations[draws[i].row].sizes.axes()[axis]};
         while (end < draws.size() && draws[end].axis == axis &&
-               axes_of(part.observations[draws[end].row].sizes)[axis] == value) {
+               slice.holds(part.observations[draws[end].row].sizes)) {
           ++end;
         }
         const auto column = grid_axis(axis);

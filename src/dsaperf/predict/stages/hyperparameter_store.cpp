@@ -21,20 +21,29 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kHeader =
     "hash,length_1,length_2,length_3,length_4,length_5,length_6,step_1,step_2,step_3,step_4,signal,"
-    "noise,variance_1,width_1,"
-    "variance_2,width_2,variance_3,width_3,edge_variance_1,edge_width_1,edge_variance_2,"
-    "edge_width_2,edge_variance_3,edge_width_3,host_floor_ms,weights,defects,what\n";
-constexpr std::size_t kNumbers = kMaxCoordinates + kStepAxes + 15;
+    "noise,variance_1,width_1,variance_2,width_2,variance_3,width_3,heads_width,batch_width,"
+    "new_width,past_width,edge_variance_1,edge_width_1,edge_variance_2,edge_width_2,"
+    "edge_variance_3,edge_width_3,edge_heads_width,edge_batch_width,edge_new_width,"
+    "edge_past_width,host_floor_ms,weights,defects,what\n";
+constexpr std::size_t kNumbers = kMaxCoordinates + kStepAxes + 23;
 
+// In the order of their columns.
 std::array<double*, kNumbers> numbers_of(PartParameters& p) {
-  auto& h = p.hyper;
-  auto& k = p.calibration.knots;
-  auto& e = p.calibration.edge;
-  return {&h.length[0],   &h.length[1],   &h.length[2],   &h.length[3],   &h.length[4],
-          &h.length[5],   &h.step[0],     &h.step[1],     &h.step[2],     &h.step[3],
-          &h.signal,      &h.noise,       &k[0].variance, &k[0].width,    &k[1].variance,
-          &k[1].width,    &k[2].variance, &k[2].width,    &e[0].variance, &e[0].width,
-          &e[1].variance, &e[1].width,    &e[2].variance, &e[2].width,    &p.host_floor_ms};
+  std::array<double*, kNumbers> numbers{};
+  std::size_t count = 0;
+  for (auto& length : p.hyper.length) numbers[count++] = &length;
+  for (auto& step : p.hyper.step) numbers[count++] = &step;
+  numbers[count++] = &p.hyper.signal;
+  numbers[count++] = &p.hyper.noise;
+  for (auto* sort : {&p.calibration.body, &p.calibration.edge}) {
+    for (auto& knot : sort->knots) {
+      numbers[count++] = &knot.variance;
+      numbers[count++] = &knot.width;
+    }
+    for (auto& width : sort->between) numbers[count++] = &width;
+  }
+  numbers[count] = &p.host_floor_ms;
+  return numbers;
 }
 
 // The host's score_pieces and contexts, then the terms, by spaces; nothing where they are not

@@ -21,7 +21,8 @@ namespace dsaperf::predict::stages {
 // ~/.cache, dsaperf/parameters.csv). One line a part:
 //
 //   hash,length_1 .. length_6,step_1 .. step_4,signal,noise,variance_1,width_1 .. variance_3,
-//   width_3,edge_variance_1 .. edge_width_3,host_floor_ms,weights,defects,what
+//   width_3,heads_width .. past_width,edge_variance_1 .. edge_past_width,host_floor_ms,weights,
+//   defects,what
 //
 // `weights`: the stage weights of the whole part, by spaces; empty: fitted when the part is asked
 // for.

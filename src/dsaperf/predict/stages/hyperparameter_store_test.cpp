@@ -57,10 +57,10 @@ Part part_of(std::uint64_t hash) {
   return part;
 }
 
-// Numbers 1 to 25, then as many weights as the part has, and two of the host.
+// Numbers 1 to 33, then as many weights as the part has, and two of the host.
 std::string line_of(std::uint64_t hash) {
   std::vector<int> numbers;
-  for (int i = 1; i <= 25; ++i) numbers.push_back(i);
+  for (int i = 1; i <= 33; ++i) numbers.push_back(i);
   std::vector<double> weights;
   for (std::size_t i = 0; i < terms(perfdb::Phase::kContext, Regime::kDense).size() + 2; ++i)
     weights.push_back(0.5 * static_cast<double>(i));
@@ -74,7 +74,9 @@ TEST_F(HyperparameterStoreTest, AnswersWhatItsFileHolds) {
   ASSERT_TRUE(store.knows(part));
   const auto parameters = store.of(part);
   EXPECT_EQ(parameters.hyper.length[0], 1);
-  EXPECT_EQ(parameters.host_floor_ms, 25);
+  EXPECT_EQ(parameters.calibration.body.between[0], 19);
+  EXPECT_EQ(parameters.calibration.edge.between[3], 32);
+  EXPECT_EQ(parameters.host_floor_ms, 33);
   EXPECT_EQ(parameters.weights.score_pieces, 0);
   EXPECT_EQ(parameters.weights.contexts, 0.5);
   EXPECT_EQ(parameters.weights.terms.front(), 1);

@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 #include <random>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -18,12 +19,17 @@ namespace {
 
 using perfdb::Phase;
 
-constexpr std::size_t kSample = 200;  // left-out points of each sort
-constexpr std::size_t kCalibrationSample = 400;
-constexpr std::size_t kEnoughAtEdge = 20;   // to measure widths there
-constexpr std::size_t kFitNeighbours = 24;  // of 64 used later: lengths depend little on it
-constexpr std::size_t kSmallPart = 2000;    // rows; such a part can afford 36, and two starts
+constexpr std::size_t kSample = 200;             // left-out points of each sort
+constexpr std::size_t kCalibrationSample = 400;  // points
+constexpr std::size_t kSliceSample = 200;        // rows of the slices of one axis
+constexpr std::size_t kEnough = 20;              // to measure a width
+constexpr std::size_t kFitNeighbours = 24;       // of 64 used later: lengths depend little on it
+constexpr std::size_t kSmallPart = 2000;         // rows; such a part can afford 36, and two starts
 constexpr std::size_t kSmallPartNeighbours = 36;
+constexpr double kCovered = 0.9;  // of left-out rows, by their intervals
+// Rows of one slice are missed together: widths that cover 90 % of the slices of two head counts
+// cover 85 % of others (benchmarks/predict/coverage.py), so that they are measured at 92.
+constexpr double kFewValues = 0.04;  // over the number of slices
 constexpr double kLongPast = 40;
 constexpr std::size_t kPastAxis = 3;  // in prefill's coordinates
 constexpr double kSliceWeight = 2;    // to one of a point: questions lie between measured values
@@ -37,24 +43,19 @@ constexpr std::uint64_t kSeed = 20250701;
 
 using LeftOutPoint = LeftOutLikelihood::Case;
 
-// Values of the axes a slice is made of: heads, batch, new, past.
-std::array<double, 4> axes_of(const Sizes& z) {
-  return {z.heads, z.batch, z.new_tokens, z.past_tokens};
-}
-
 std::array<bool, 4> inner_axes(const std::vector<Observation>& observations, std::size_t index) {
   std::array<double, 4> low{};
   std::array<double, 4> high{};
   low.fill(INFINITY);
   high.fill(-INFINITY);
   for (const auto& o : observations) {
-    const auto values = axes_of(o.sizes);
+    const auto values = o.sizes.axes();
     for (std::size_t a = 0; a < values.size(); ++a) {
       low[a] = std::min(low[a], values[a]);
       high[a] = std::max(high[a], values[a]);
     }
   }
-  const auto own = axes_of(observations[index].sizes);
+  const auto own = observations[index].sizes.axes();
   std::array<bool, 4> inner{};
   for (std::size_t a = 0; a < own.size(); ++a) inner[a] = own[a] > low[a] && own[a] < high[a];
   return inner;
@@ -160,17 +161,31 @@ class Fit {
   // found where there are none.
   void refit_without_slices() {
     for (std::size_t s = 0; s < slices_.size(); ++s) {
-      const auto axis = slice_axis_[s];
-      const double value = axes_of(observations_[slices_[s].index].sizes)[axis];
-      auto& own = without_slice_[{axis, value}];
-      if (own.empty()) {
-        own = remainders(fit_weights(
-            plain_.setting(), observations_, values_, floor_,
-            [&](std::size_t o) { return axes_of(observations_[o].sizes)[axis] == value; },
-            &plain_.weights()));
-      }
+      const Slice slice = slice_of(slices_[s].index, slice_axis_[s]);
+      auto& own = without_slice_[slice];
+      if (own.empty()) own = remainders(weights_without(slice));
       slices_[s].observed = &own;
     }
+  }
+
+  Slice slice_of(std::size_t index, std::size_t axis) const {
+    return {.axis = axis, .value = observations_[index].sizes.axes()[axis]};
+  }
+
+  // Fitted once.
+  const StageWeights& weights_without(const Slice& slice) {
+    const auto [found, is_new] = slice_weights_.try_emplace(slice);
+    if (is_new) {
+      found->second = plain_.weights_without(
+          [&](std::size_t o) { return slice.holds(observations_[o].sizes); });
+    }
+    return found->second;
+  }
+  const StageWeights& weights_without_fold(std::size_t fold) {
+    auto& weights = fold_weights_[fold];
+    if (weights.terms.empty())
+      weights = plain_.weights_without([&](std::size_t o) { return fold_of(o) == fold; });
+    return weights;
   }
 
   // Rows next to each other in the order of their sizes.
@@ -184,10 +199,9 @@ class Fit {
     }
     for (std::size_t s = 0; s < slices_.size(); ++s) {
       auto& point = slices_[s];
-      const auto axis = slice_axis_[s];
-      const double own = axes_of(observations_[point.index].sizes)[axis];
+      const Slice slice = slice_of(point.index, slice_axis_[s]);
       point.on = process.nearest(at_[point.index], neighbours_, [&](std::size_t i) {
-        return axes_of(observations_[i].sizes)[axis] == own;
+        return slice.holds(observations_[i].sizes);
       });
     }
   }
@@ -249,26 +263,31 @@ class Fit {
     return least;
   }
 
-  using Standardised = std::vector<std::pair<double, double>>;  // relative variance, error
+  struct Standardised {
+    double variance = 0;  // relative, of the posterior
+    double error = 0;     // in its standard deviations
+  };
+  using Errors = std::vector<Standardised>;
 
-  // The median variance of these, and the width that 9 of 10 errors are below: of n errors the
-  // 0.9 (n + 1)th, so that the next one is covered with 9 of 10 chances (conformal prediction).
-  static Calibration::Knot knot_of(Standardised::iterator begin, Standardised::iterator end) {
-    const auto count = end - begin;
-    std::nth_element(begin, begin + count / 2, end);
-    const double variance = std::max((begin + count / 2)->first, 1e-9);
-    const auto tenth = std::min(count - 1, (9 * (count + 1) + 9) / 10 - 1);
-    std::nth_element(begin, begin + tenth, end,
-                     [](const auto& a, const auto& b) { return a.second < b.second; });
-    return {.variance = variance, .width = (begin + tenth)->second};
+  // The width that 9 of 10 errors are below: of n errors the 0.9 (n + 1)th, so that the next one is
+  // covered with 9 of 10 chances (conformal prediction). `share` for another than 9 of 10.
+  static double width_of(std::span<Standardised> errors, double share = kCovered) {
+    const auto count = static_cast<double>(errors.size());
+    const auto rank = std::min(count, std::ceil(share * (count + 1))) - 1;
+    const auto at = errors.begin() + static_cast<std::ptrdiff_t>(rank);
+    std::nth_element(errors.begin(), at, errors.end(),
+                     [](const auto& a, const auto& b) { return a.error < b.error; });
+    return at->error;
   }
 
-  // A row left out with every row that shares its value of an axis.
-  struct Slice {
-    std::size_t axis = 0;
-    double value = 0;
-    std::size_t index = 0;
-  };
+  // The median variance of these, and their width.
+  static Calibration::Knot knot_of(std::span<Standardised> errors) {
+    const auto middle = errors.begin() + static_cast<std::ptrdiff_t>(errors.size() / 2);
+    std::nth_element(errors.begin(), middle, errors.end(),
+                     [](const auto& a, const auto& b) { return a.variance < b.variance; });
+    const double variance = std::max(middle->variance, 1e-9);
+    return {.variance = variance, .width = width_of(errors)};
+  }
 
   // Values that the table goes on beyond: a sparse part's smallest lengths have the dense rows on
   // their other side, and a dense part's largest the sparse ones; so have batches where graphs end,
@@ -297,8 +316,9 @@ class Fit {
     return rows;
   }
 
-  // Sorted, so that slices of one axis value share a refit.
-  std::vector<Slice> calibration_slices(const std::vector<std::size_t>& rows) const {
+  // By axis, of these rows those that lie within its values; rows of one slice follow each other.
+  std::array<std::vector<std::size_t>, kSizeAxes> calibration_slices(
+      const std::vector<std::size_t>& rows) const {
     Sizes low{
         .heads = INFINITY, .batch = INFINITY, .new_tokens = INFINITY, .past_tokens = INFINITY};
     Sizes high;
@@ -309,88 +329,99 @@ class Fit {
         high.*axis = std::max(high.*axis, o.sizes.*axis);
       }
     }
-    std::vector<Slice> slices;
+    std::array<std::vector<std::size_t>, kSizeAxes> slices;
     for (const auto index : rows) {
-      const auto& sizes = observations_[index].sizes;
-      const auto both = has_both_sides(sizes, low, high);
-      for (std::size_t a = 0; a < both.size(); ++a) {
-        if (both[a]) slices.push_back({.axis = a, .value = axes_of(sizes)[a], .index = index});
+      const auto both = has_both_sides(observations_[index].sizes, low, high);
+      for (std::size_t a = 0; a < kSizeAxes; ++a) {
+        if (both[a] && slices[a].size() < kSliceSample) slices[a].push_back(index);
       }
     }
-    // As many of each row's axes as they have slices: cut after the choice of rows, at random.
-    std::mt19937_64 random(kSeed + 2);
-    std::shuffle(slices.begin(), slices.end(), random);
-    slices.resize(std::min(slices.size(), kCalibrationSample));
-    std::sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
-      return std::tuple(a.axis, a.value, a.index) < std::tuple(b.axis, b.value, b.index);
-    });
+    for (std::size_t a = 0; a < kSizeAxes; ++a) {
+      std::sort(slices[a].begin(), slices[a].end(), [&](std::size_t i, std::size_t j) {
+        return std::tuple(slice_of(i, a), i) < std::tuple(slice_of(j, a), j);
+      });
+    }
     return slices;
   }
 
   // With the neighbours that predictions use, and weights fitted without what is left out.
-  Calibration calibrate(const Hyperparameters& hyper) const {
+  Calibration calibrate(const Hyperparameters& hyper) {
     const PartModel model(
         plain_.setting(), observations_,
         {.hyper = hyper, .calibration = {}, .host_floor_ms = floor_, .weights = plain_.weights()});
     const auto& setting = plain_.setting();
     const auto all = calibration_rows([](const Sizes&) { return true; });
     const auto edge = calibration_rows([&](const Sizes& z) { return at_edge(setting, z); });
-    // A sparse part's first octave tells of the lengths behind it, many tokens nothing of few.
-    const auto body = setting.phase == Phase::kGeneration && setting.regime == Regime::kDense
-                          ? calibration_rows([&](const Sizes& z) { return !at_edge(setting, z); })
-                          : all;
+    const auto body = calibration_rows([&](const Sizes& z) { return !at_edge(setting, z); });
     Calibration calibration;
-    calibration.knots = widths(model, body.size() < kEnoughAtEdge ? all : body, calibration.knots);
+    calibration.body = widths(model, body.size() < kEnough ? all : body, calibration.body);
     calibration.edge =
-        edge.size() < kEnoughAtEdge ? calibration.knots : widths(model, edge, calibration.knots);
+        edge.size() < kEnough ? calibration.body : widths(model, edge, calibration.body);
     return calibration;
   }
 
   // Measured on these rows, left out alone and by slices; `otherwise` where they are too few.
-  Calibration::Knots widths(const PartModel& model, std::vector<std::size_t> rows,
-                            const Calibration::Knots& otherwise) const {
-    Standardised near;
-    Standardised far;
-    const auto add = [&](Standardised& out, const PartPrediction& p, std::size_t index) {
-      const double deviation = std::log(p.high_ms / p.latency_ms) / Calibration::Knot().width;
-      const double error = std::abs(std::log(observations_[index].latency_ms / p.latency_ms));
-      out.emplace_back(p.relative_variance, error / std::max(deviation, 1e-9));
-    };
+  Calibration::Sort widths(const PartModel& model, std::vector<std::size_t> rows,
+                           const Calibration::Sort& otherwise) {
+    if (rows.size() < 2) return otherwise;
+    Calibration::Sort sort;
+    Errors all_far;
     const auto slices = calibration_slices(rows);
+    for (std::size_t a = 0; a < kSizeAxes; ++a) {
+      auto [far, values] = errors_of_slices(model, slices[a], a);
+      all_far.insert(all_far.end(), far.begin(), far.end());
+      sort.between[a] = far.size() < kEnough
+                            ? 0
+                            : width_of(far, kCovered + kFewValues / static_cast<double>(values));
+    }
     rows.resize(std::min(rows.size(), kCalibrationSample));
     std::sort(rows.begin(), rows.end());
+    auto near = errors_of_points(model, rows);
+    std::sort(near.begin(), near.end(),
+              [](const auto& a, const auto& b) { return a.variance < b.variance; });
+    const auto half = near.size() / 2;
+    sort.knots[0] = knot_of(std::span(near).first(half));
+    sort.knots[1] = knot_of(std::span(near).subspan(half));
+    // Without slices nothing is known of what lies beyond: twice as wide.
+    sort.knots[2] = all_far.empty()
+                        ? Calibration::Knot{.variance = 1, .width = 2 * sort.knots[1].width}
+                        : knot_of(all_far);
+    for (double& width : sort.between) width = width > 0 ? width : sort.knots[2].width;
+    std::sort(sort.knots.begin(), sort.knots.end(),
+              [](const auto& a, const auto& b) { return a.variance < b.variance; });
+    return sort;
+  }
+
+  Standardised standardised(const PartPrediction& p, std::size_t index) const {
+    const double deviation = std::log(p.high_ms / p.latency_ms) / Calibration::Knot().width;
+    const double error = std::abs(std::log(observations_[index].latency_ms / p.latency_ms));
+    return {.variance = p.relative_variance, .error = error / std::max(deviation, 1e-9)};
+  }
+
+  // `rows` ascending.
+  Errors errors_of_points(const PartModel& model, std::span<const std::size_t> rows) {
+    Errors errors;
     for (std::size_t i = 0; i < rows.size();) {
       const auto fold = fold_of(rows[i]);
-      const PartModel::Without without(
-          model, [&](std::size_t o) { return fold_of(o) == fold; },
-          PartModel::Without::Extent::kFold);
+      const PartModel::Without without(model, std::nullopt, weights_without_fold(fold));
       for (; i < rows.size() && fold_of(rows[i]) == fold; ++i)
-        add(near, without.at(observations_[rows[i]].sizes, rows[i]), rows[i]);
+        errors.push_back(standardised(without.at(observations_[rows[i]].sizes, rows[i]), rows[i]));
     }
-    for (std::size_t i = 0; i < slices.size();) {
-      const Slice& first = slices[i];
-      const PartModel::Without without(
-          model,
-          [&](std::size_t o) { return axes_of(observations_[o].sizes)[first.axis] == first.value; },
-          PartModel::Without::Extent::kSlice);
-      for (; i < slices.size() && slices[i].axis == first.axis && slices[i].value == first.value;
-           ++i) {
-        const auto index = slices[i].index;
-        add(far, without.at(observations_[index].sizes), index);
-      }
+    return errors;
+  }
+
+  // And how many slices they are. Rows of one slice follow each other.
+  std::pair<Errors, std::size_t> errors_of_slices(const PartModel& model,
+                                                  const std::vector<std::size_t>& rows,
+                                                  std::size_t axis) {
+    std::pair<Errors, std::size_t> out;
+    for (std::size_t i = 0; i < rows.size(); ++out.second) {
+      const Slice slice = slice_of(rows[i], axis);
+      const PartModel::Without without(model, slice, weights_without(slice));
+      for (; i < rows.size() && slice.holds(observations_[rows[i]].sizes); ++i)
+        out.first.push_back(standardised(without.at(observations_[rows[i]].sizes), rows[i]));
     }
-    if (near.size() < 2) return otherwise;
-    std::sort(near.begin(), near.end());
-    const auto middle = near.begin() + static_cast<std::ptrdiff_t>(near.size() / 2);
-    Calibration::Knots knots;
-    knots[0] = knot_of(near.begin(), middle);
-    knots[1] = knot_of(middle, near.end());
-    // Without slices nothing is known of what lies beyond: twice as wide.
-    knots[2] = far.empty() ? Calibration::Knot{.variance = 1, .width = 2 * knots[1].width}
-                           : knot_of(far.begin(), far.end());
-    std::sort(knots.begin(), knots.end(),
-              [](const auto& a, const auto& b) { return a.variance < b.variance; });
-    return knots;
+    return out;
   }
 
   const std::vector<Observation>& observations_;
@@ -399,8 +430,10 @@ class Fit {
   std::vector<Coordinates> at_;
   std::vector<TermValues> values_;
   std::vector<double> remainders_;
-  // Remainders of weights that never saw a slice, by its axis and value.
-  std::map<std::pair<std::size_t, double>, std::vector<double>> without_slice_;
+  std::map<Slice, StageWeights> slice_weights_;
+  std::array<StageWeights, kFolds> fold_weights_;
+  // Remainders of weights that never saw a slice.
+  std::map<Slice, std::vector<double>> without_slice_;
   std::size_t axes_;
   LeftOutLikelihood likelihood_;
   std::size_t neighbours_ = kFitNeighbours;

@@ -10,10 +10,6 @@ namespace {
 constexpr std::size_t kMostCells = 1U << 21U;
 constexpr double kLineShare = 0.25;  // of the rows that the commonest value of the axis has
 
-std::array<double, PartGrid::kAxes> values_of(const Sizes& z) {
-  return {z.heads, z.batch, z.new_tokens, z.past_tokens};
-}
-
 // Past counts from 0.
 double log_of(std::size_t axis, double value) {
   return std::log2(axis == 3 ? value + 1 : value);
@@ -26,10 +22,11 @@ PartGrid::PartGrid(std::span<const Sizes> rows) {
   for (std::size_t a = 0; a < kAxes; ++a) {
     auto& axis = axes_[a];
     std::map<double, std::size_t> counts;
-    for (const auto& row : rows) ++counts[values_of(row)[a]];
+    for (const auto& row : rows) ++counts[row.axes()[a]];
     std::size_t most = 0;
     for (const auto& [value, count] : counts) most = std::max(most, count);
     for (const auto& [value, count] : counts) {
+      values_[a].push_back(value);
       if (static_cast<double>(count) >= kLineShare * static_cast<double>(most))
         axis.lines.push_back(value);
     }
@@ -39,15 +36,15 @@ PartGrid::PartGrid(std::span<const Sizes> rows) {
           {.log = log, .per_octave = 1 / (log_of(a, axis.lines[i + 1]) - log)});
     }
     axis.stride = cells;
-    cells *= std::max<std::size_t>(axis.lines.size(), 1);
-    if (cells > kMostCells) {  // no grid: every point is answered by its neighbourhood
-      axes_ = {};
-      return;
-    }
+    cells = std::min(cells * std::max<std::size_t>(axis.lines.size(), 1), kMostCells + 1);
+  }
+  if (cells > kMostCells) {  // no grid: every point is answered by its neighbourhood
+    axes_ = {};
+    return;
   }
   rows_.assign(cells, -1);
   for (std::size_t r = 0; r < rows.size(); ++r) {
-    const auto values = values_of(rows[r]);
+    const auto values = rows[r].axes();
     std::size_t at = 0;
     bool on_lines = true;
     for (std::size_t a = 0; a < kAxes && on_lines; ++a) {
@@ -60,8 +57,16 @@ PartGrid::PartGrid(std::span<const Sizes> rows) {
   }
 }
 
+Unmeasured PartGrid::unmeasured(const Sizes& sizes) const {
+  const auto axes = sizes.axes();
+  Unmeasured out{};
+  for (std::size_t a = 0; a < kAxes; ++a)
+    out[a] = !std::binary_search(values_[a].begin(), values_[a].end(), axes[a]);
+  return out;
+}
+
 bool PartGrid::cell(const Sizes& sizes, Cell& out) const {
-  const auto values = values_of(sizes);
+  const auto values = sizes.axes();
   std::size_t base = 0;
   std::array<double, kAxes> t{};
   for (std::size_t a = 0; a < kAxes; ++a) {

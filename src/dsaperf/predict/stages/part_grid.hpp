@@ -10,12 +10,15 @@
 
 namespace dsaperf::predict::stages {
 
+// For each axis, whether a pass has a value of it that no row has.
+using Unmeasured = std::array<bool, kSizeAxes>;
+
 // The rows of a part as a grid over heads, batch, new and past: which row is where, and the cell of
 // rows around a point. Tables are nearly full grids; values that few rows have (ceilings that
 // differ with the new tokens) are no lines of it, so that cells stay whole.
 class PartGrid {
  public:
-  static constexpr std::size_t kAxes = 4;
+  static constexpr std::size_t kAxes = kSizeAxes;
   static constexpr std::size_t kMostCorners = 16;
 
   explicit PartGrid(std::span<const Sizes> rows);
@@ -31,6 +34,8 @@ class PartGrid {
   // False where the point lies outside or a corner is missing.
   bool cell(const Sizes& sizes, Cell& out) const;
 
+  Unmeasured unmeasured(const Sizes& sizes) const;
+
   // Lines of an axis, ascending.
   std::span<const double> lines(std::size_t axis) const { return axes_[axis].lines; }
 
@@ -44,6 +49,7 @@ class PartGrid {
     std::vector<Interval> intervals;  // between them
     std::size_t stride = 0;
   };
+  std::array<std::vector<double>, kAxes> values_;  // all of an axis, ascending
   std::array<Axis, kAxes> axes_;
   std::vector<std::int32_t> rows_;  // -1: none
 };

@@ -65,7 +65,8 @@ Coordinates coordinates(const Setting& setting, const Sizes& z) {
           log2(z.past_tokens + 1), log2(z.total()), log2(z.tokens())};
 }
 
-Widths::Widths(const Calibration::Knots& knots) {
+Widths::Widths(const Calibration::Sort& sort) : between_(sort.between) {
+  const auto& knots = sort.knots;
   for (std::size_t i = 0; i < knots.size(); ++i) {
     auto& own = knots_[i];
     own = {.variance = knots[i].variance,
@@ -78,7 +79,11 @@ Widths::Widths(const Calibration::Knots& knots) {
   }
 }
 
-double Widths::at(double relative_variance) const {
+double Widths::at(double relative_variance, const Unmeasured& unmeasured) const {
+  double widest = 0;
+  for (std::size_t a = 0; a < kSizeAxes; ++a)
+    widest = std::max(widest, unmeasured[a] ? between_[a] : 0.0);
+  if (widest > 0) return widest;
   if (relative_variance <= knots_.front().variance) return knots_.front().width;
   for (std::size_t i = 1; i < knots_.size(); ++i) {
     const auto& high = knots_[i];
@@ -99,7 +104,7 @@ PartModel::PartModel(Setting setting, std::vector<Observation> observations,
     : setting_(setting),
       observations_(std::move(observations)),
       parameters_(std::move(parameters)),
-      body_(parameters_.calibration.knots),
+      body_(parameters_.calibration.body),
       edge_(parameters_.calibration.edge),
       values_(values_of(setting_, observations_)),
       weights_(parameters_.weights.terms.empty()
@@ -126,13 +131,13 @@ double PartModel::stage_ms_in(const Setting& other, const Sizes& sizes) const {
                     parameters_.host_floor_ms);
 }
 
-PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms,
-                                 const Sizes& sizes) const {
+PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms, const Sizes& sizes,
+                                 const Unmeasured& unmeasured) const {
   const auto& hyper = parameters_.hyper;
   const double signal = process_.prior_variance();
   const double relative =
       std::clamp((posterior.variance - hyper.noise * hyper.noise) / signal, 0.0, 1.0);
-  const double half = width(relative, sizes) * std::sqrt(posterior.variance);
+  const double half = width(relative, sizes, unmeasured) * std::sqrt(posterior.variance);
   const double latency_ms = stage_ms * std::exp(posterior.mean);
   const double spread = std::exp(half);
   return {.latency_ms = latency_ms,
@@ -165,7 +170,7 @@ void PartModel::prepare_grid() {
   smoothed_.resize(observations_.size());
 }
 
-bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
+bool PartModel::in_cell(const Sizes& sizes, Posterior& out, Unmeasured& unmeasured) const {
   PartGrid::Cell cell;
   if (!grid_.cell(sizes, cell)) return false;
   // Coordinates and axes of the grid have the same order but in decode, where the past is third.
@@ -188,6 +193,7 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
   for (std::size_t a = 0; a < kStepAxes; ++a) mean += shares_value[a] * parts.step[a];
   double variance = parameters_.hyper.noise * parameters_.hyper.noise;
   for (std::size_t a = 0; a < PartGrid::kAxes; ++a) {
+    unmeasured[a] = !cell.on_line[a];
     if (cell.on_line[a]) continue;
     variance += step_variance_[a] + cell.bend[a] * bend_variance_[a][cell.interval[a]];
   }
@@ -197,12 +203,14 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out) const {
 
 PartPrediction PartModel::at(const Sizes& sizes) const {
   Posterior posterior;
-  if (!in_cell(sizes, posterior)) return at_neighbourhood(sizes);
-  return finish(posterior, stage_ms(sizes), sizes);
+  Unmeasured unmeasured{};
+  if (!in_cell(sizes, posterior, unmeasured)) return at_neighbourhood(sizes);
+  return finish(posterior, stage_ms(sizes), sizes, unmeasured);
 }
 
 PartPrediction PartModel::at_neighbourhood(const Sizes& sizes) const {
-  return finish(neighbourhoods_.at(process_, coordinates(setting_, sizes)), stage_ms(sizes), sizes);
+  return finish(neighbourhoods_.at(process_, coordinates(setting_, sizes)), stage_ms(sizes), sizes,
+                grid_.unmeasured(sizes));
 }
 
 PartPrediction PartModel::moved(PartPrediction p, const Sizes& sizes, const Setting& other,
@@ -230,9 +238,14 @@ PartPrediction PartModel::without(std::size_t index) const {
     const auto& sizes = observations_[index].sizes;
     const auto posterior =
         process_.posterior(coordinates(setting_, sizes), [&](std::size_t i) { return i == index; });
-    kept = finish(posterior, stage_ms(sizes), sizes);
+    kept = finish(posterior, stage_ms(sizes), sizes, {});
   }
   return *kept;
+}
+
+StageWeights PartModel::weights_without(const std::function<bool(std::size_t)>& left_out) const {
+  return fit_weights(setting_, observations_, values_, parameters_.host_floor_ms, left_out,
+                     &weights_);
 }
 
 double PartModel::squared_distance(const Sizes& sizes) const {
@@ -270,13 +283,20 @@ std::vector<double> PartModel::split(const Sizes& sizes, const Setting& other) c
   return out;
 }
 
-PartModel::Without::Without(const PartModel& part, std::function<bool(std::size_t)> left_out,
-                            Extent extent)
+PartModel::Without::Without(const PartModel& part, const Slice& slice)
+    : Without(part, slice, part.weights_without([&](std::size_t o) {
+        return slice.holds(part.observations_[o].sizes);
+      })) {
+}
+
+PartModel::Without::Without(const PartModel& part, const std::function<bool(std::size_t)>& fold)
+    : Without(part, std::nullopt, part.weights_without(fold)) {
+}
+
+PartModel::Without::Without(const PartModel& part, std::optional<Slice> slice, StageWeights weights)
     : part_(part),
-      left_out_(std::move(left_out)),
-      extent_(extent),
-      weights_(fit_weights(part.setting_, part.observations_, part.values_,
-                           part.parameters_.host_floor_ms, left_out_, &part.weights_)),
+      slice_(slice),
+      weights_(std::move(weights)),
       process_({part.process_.at().begin(), part.process_.at().end()},
                remainders(part.setting_, part.observations_, part.values_, weights_,
                           part.parameters_.host_floor_ms),
@@ -289,9 +309,11 @@ PartPrediction PartModel::Without::at(const Sizes& sizes,
   const double stage_ms =
       stage_time(part_.setting_, sizes, kernels_ms, weights_, part_.parameters_.host_floor_ms);
   const auto posterior = process_.posterior(coordinates(part_.setting_, sizes), [&](std::size_t i) {
-    return i == left_out || (extent_ == Extent::kSlice && left_out_(i));
+    return i == left_out || (slice_ && slice_->holds(part_.observations_[i].sizes));
   });
-  return part_.finish(posterior, stage_ms, sizes);
+  auto unmeasured = part_.grid_.unmeasured(sizes);
+  if (slice_ && slice_->holds(sizes)) unmeasured[slice_->axis] = true;
+  return part_.finish(posterior, stage_ms, sizes, unmeasured);
 }
 
 }  // namespace dsaperf::predict::stages

@@ -18,25 +18,33 @@
 namespace dsaperf::predict::stages {
 
 // How wide an interval must be, in posterior standard deviations, so that 9 of 10 left-out
-// measurements lie in it, by the relative variance of the posterior: measured where it is small and
-// where it is large among single left-out points, and among points left out with their whole slice.
-// Between knots by the logarithm of the variance, beyond them constant.
+// measurements lie in it.
 struct Calibration {
   struct Knot {
     double variance = 0.1, width = 1.645;
   };
-  using Knots = std::array<Knot, 3>;  // by rising variance
-  Knots knots{};
-  // The same for a part's edge: what the process, as smooth everywhere, learns of the body makes
-  // it too sure there.
-  Knots edge{};
+  struct Sort {
+    // Where each axis has a value that was measured, by the relative variance of the posterior:
+    // measured where it is small and where it is large among single left-out points, and among
+    // points left out with a slice. Between knots by the logarithm of the variance, beyond them
+    // constant.
+    std::array<Knot, 3> knots{};  // by rising variance
+    // Where the value of an axis was not: how wrong the process is about its own certainty differs
+    // from axis to axis (heads step with kernels' tiles, lengths are smooth).
+    std::array<double, kSizeAxes> between = {1.645, 1.645, 1.645, 1.645};
+  };
+  Sort body{};
+  // Of a part's edge: what the process, as smooth everywhere, learns of the body makes it too sure
+  // there.
+  Sort edge{};
 };
 
 // The widths of one sort of points, the knots' logarithms computed once.
 class Widths {
  public:
-  explicit Widths(const Calibration::Knots& knots);
-  double at(double relative_variance) const;
+  explicit Widths(const Calibration::Sort& sort);
+  // Of several unmeasured axes the widest counts.
+  double at(double relative_variance, const Unmeasured& unmeasured) const;
 
  private:
   struct Knot {
@@ -44,6 +52,7 @@ class Widths {
     double slope = 0;  // of the width over the logarithm, from the knot before
   };
   std::array<Knot, 3> knots_{};
+  std::array<double, kSizeAxes> between_;
 };
 
 // Where latencies are less smooth than in the rest of a part: in the first octave beyond topk,
@@ -112,8 +121,8 @@ class PartModel {
     return weights_.host_ms(other, sizes, parameters_.host_floor_ms);
   }
   // Of the interval at a point, in posterior standard deviations.
-  double width(double relative_variance, const Sizes& sizes) const {
-    return (at_edge(setting_, sizes) ? edge_ : body_).at(relative_variance);
+  double width(double relative_variance, const Sizes& sizes, const Unmeasured& unmeasured) const {
+    return (at_edge(setting_, sizes) ? edge_ : body_).at(relative_variance, unmeasured);
   }
 
   // How far the nearest measurement is, in log2 of the sizes, squared.
@@ -122,18 +131,22 @@ class PartModel {
   // Measurements nearest to `sizes`, with their distance in length scales.
   std::vector<std::pair<std::size_t, double>> nearest(const Sizes& sizes, std::size_t count) const;
 
-  // The same model with weights fitted without some observations; the parameters stay. `slice`: the
-  // process does not look at them either. `fold`: it does, but for the one named in at().
+  StageWeights weights_without(const std::function<bool(std::size_t)>& left_out) const;
+
+  // The same model with weights fitted without some observations; the parameters stay.
   class Without {
    public:
-    enum class Extent { kSlice, kFold };
-    Without(const PartModel& part, std::function<bool(std::size_t)> left_out, Extent extent);
+    // The process does not look at the slice either.
+    Without(const PartModel& part, const Slice& slice);
+    // The process looks at the fold, but for the observation that is named in at().
+    Without(const PartModel& part, const std::function<bool(std::size_t)>& fold);
+    // The same with weights that were fitted so before.
+    Without(const PartModel& part, std::optional<Slice> slice, StageWeights weights);
     PartPrediction at(const Sizes& sizes, std::optional<std::size_t> left_out = {}) const;
 
    private:
     const PartModel& part_;
-    std::function<bool(std::size_t)> left_out_;
-    Extent extent_;
+    std::optional<Slice> slice_;
     StageWeights weights_;
     NearestProcess process_;
   };
@@ -148,8 +161,9 @@ class PartModel {
   std::size_t neighbours() const {
     return observations_.size() < kSmallPart ? kSmallPartNeighbours : kNeighbours;
   }
-  PartPrediction finish(const Posterior& posterior, double stage_ms, const Sizes& sizes) const;
-  bool in_cell(const Sizes& sizes, Posterior& out) const;
+  PartPrediction finish(const Posterior& posterior, double stage_ms, const Sizes& sizes,
+                        const Unmeasured& unmeasured) const;
+  bool in_cell(const Sizes& sizes, Posterior& out, Unmeasured& unmeasured) const;
   void prepare_grid();
   double stage_ms(const Sizes& sizes) const;
   double stage_ms_in(const Setting& other, const Sizes& sizes) const;

@@ -268,7 +268,45 @@ TEST(PartModelTest, TheFitIsDeterministic) {
   const auto a = PartModel::fit(setting, rows);
   const auto b = PartModel::fit(setting, rows);
   EXPECT_EQ(a.hyper.length, b.hyper.length);
-  EXPECT_EQ(a.calibration.knots[2].width, b.calibration.knots[2].width);
+  EXPECT_EQ(a.calibration.body.between, b.calibration.body.between);
+}
+
+TEST(WidthsTest, AnAxisWhoseValueWasNotMeasuredHasAWidthOfItsOwn) {
+  Calibration::Sort sort;
+  sort.knots = {{{.variance = 0.01, .width = 1},
+                 {.variance = 0.1, .width = 2},
+                 {.variance = 0.5, .width = 3}}};
+  sort.between = {4, 7, 6, 5};
+  const Widths widths(sort);
+  EXPECT_EQ(widths.at(0.001, {}), 1);
+  EXPECT_EQ(widths.at(0.9, {}), 3);
+  EXPECT_EQ(widths.at(0.001, {true, false, false, false}), 4);
+  EXPECT_EQ(widths.at(0.001, {true, false, true, true}), 6);
+}
+
+// 24 heads and 3,000 cached tokens lie in cells; 2 heads in none.
+TEST(PartModelTest, IntervalsBetweenValuesOfAnAxisGoWithItsWidth) {
+  const auto setting = decode_setting();
+  const auto rows = smooth_table(setting);
+  auto parameters = PartModel::fit(setting, rows);
+  parameters.calibration.body.between = parameters.calibration.edge.between = {2, 2, 2, 2};
+  const PartModel narrow(setting, rows, parameters);
+  parameters.calibration.body.between[0] = parameters.calibration.edge.between[0] = 6;
+  const PartModel wide(setting, rows, parameters);
+  const auto ratio = [&](const Sizes& sizes) {
+    const auto a = narrow.at(sizes);
+    const auto b = wide.at(sizes);
+    return std::log(b.high_ms / b.latency_ms) / std::log(a.high_ms / a.latency_ms);
+  };
+  const auto& row = rows[rows.size() / 2].sizes;
+  Sizes heads = row;
+  heads.heads = 24;
+  EXPECT_NEAR(ratio(heads), 3, 1e-9);
+  heads.heads = 2;
+  EXPECT_NEAR(ratio(heads), 3, 1e-9);
+  Sizes past = row;
+  past.past_tokens += 1;
+  EXPECT_NEAR(ratio(past), 1, 1e-12);
 }
 
 // Sparse prefill launched kernel by kernel: what the host needs, or what the kernels do.

@@ -6,7 +6,10 @@
 #include "dsaperf/perfdb/system_file.hpp"
 #include "dsaperf/predict/layer_query.hpp"
 
+#include <array>
 #include <cmath>
+#include <compare>
+#include <cstddef>
 #include <string_view>
 
 namespace dsaperf::predict::stages {
@@ -17,10 +20,21 @@ enum class Regime { kDense, kSparse };
 std::string_view name(Regime regime);
 
 // Sizes of one pass as the terms need them.
+inline constexpr std::size_t kSizeAxes = 4;
 struct Sizes {
   double heads = 0, batch = 0, new_tokens = 0, past_tokens = 0;
   double total() const { return new_tokens + past_tokens; }
   double tokens() const { return batch * new_tokens; }
+  // In the order in which everything counts axes.
+  std::array<double, kSizeAxes> axes() const { return {heads, batch, new_tokens, past_tokens}; }
+};
+
+// All passes that share one value of an axis.
+struct Slice {
+  std::size_t axis = 0;
+  double value = 0;
+  bool holds(const Sizes& sizes) const { return sizes.axes()[axis] == value; }
+  auto operator<=>(const Slice&) const = default;
 };
 
 // A measured pass.

@@ -111,7 +111,7 @@ Answer own_answer(const Prepared& prepared, const Sizes& sizes) {
               "it is not used",
               measured, others.low_ms, others.high_ms)};
     }
-    const double spread = std::exp(model.width(0, sizes) * model.parameters().hyper.noise);
+    const double spread = std::exp(model.width(0, sizes, {}) * model.parameters().hyper.noise);
     return {.ms = measured,
             .low_ms = measured / spread,
             .high_ms = measured * spread,
