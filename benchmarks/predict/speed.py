@@ -5,7 +5,7 @@
         --fit build/release/tools/dsaperf/dsaperf -o benchmarks/results/host/predict_speed.json
 
 SGLang's tables of h200_sxm, DeepSeek-V3.2, fp8 cache. Inside: drawn between rows of the tables; outside: beyond the
-largest past or batch. Ours states an interval, the peer none; both are warm (each point was asked before) and both are
+largest past or batch. load_ms: both DSA tables of SGLang, until each has answered, prepared by a run before; first_load_ms: of that run. Ours states an interval, the peer none; both are warm (each point was asked before) and both are
 called in process, the peer through its Python entry (evaluate_ops_json), the only one it has.
 
 --fit: SGLang's prefill table of h200_sxm, the largest, every latency 0.1 % longer so that no parameters are known of it, on one
@@ -122,10 +122,11 @@ def main():
     parser.add_argument("--points", type=int, default=300)
     arguments = parser.parse_args()
     drawn = points(arguments.points)
-    with tempfile.NamedTemporaryFile("w", suffix=".csv") as f:
-        f.writelines(",".join(map(str, p)) + "\n" for p in drawn)
-        f.flush()
-        ours = json.loads(subprocess.run([arguments.program, f.name], check=True, capture_output=True, text=True).stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "points.csv"
+        path.write_text("".join(",".join(map(str, p)) + "\n" for p in drawn))
+        first, ours = (json.loads(subprocess.run([arguments.program, path], check=True, capture_output=True, text=True,
+                                                 env={**os.environ, "XDG_CACHE_HOME": folder}).stdout) for _ in range(2))
     peer = peer_times(drawn)
     from importlib.metadata import version
 
@@ -136,6 +137,7 @@ def main():
                                  capture_output=True, text=True).stdout.strip(),
         "cpu": cpu_name(),
         "peer": "aiconfigurator-core " + version("aiconfigurator-core"),
+        "first_load_ms": first["load_ms"],
         "load_ms": ours["load_ms"],
         "resident_mib": ours["resident_mib"],
         "rows": [{"case": g, "points": v["points"], "ours_us": v["us"], "peer_us": peer[g],

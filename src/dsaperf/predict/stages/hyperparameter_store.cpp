@@ -78,11 +78,13 @@ std::optional<std::uint64_t> parse_hash(std::string_view text) {
   return value;
 }
 
-fs::path cache_file() {
+constexpr std::string_view kFile = "parameters.csv";
+
+fs::path find_cache_folder() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "dsaperf/parameters.csv";
+  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "dsaperf";
   const char* home = std::getenv("HOME");
-  if (home != nullptr && *home != '\0') return fs::path(home) / ".cache/dsaperf/parameters.csv";
+  if (home != nullptr && *home != '\0') return fs::path(home) / ".cache/dsaperf";
   return {};
 }
 
@@ -97,8 +99,8 @@ std::string what_of(const Part& part) {
 
 HyperparameterStore HyperparameterStore::open() {
   HyperparameterStore store;
-  store.cache_ = cache_file();
-  if (!store.cache_.empty()) store.read(store.cache_);
+  store.cache_ = find_cache_folder();
+  if (!store.cache_.empty()) store.read(store.cache_ / kFile);
   if (const auto data = data_dir()) store.read(*data / "predict/parameters.csv");
   return store;
 }
@@ -163,7 +165,7 @@ PartParameters HyperparameterStore::of(const Part& part,
            .what = what_of(part)};
   ++fitted_;
   // A cache that cannot be written costs the next run the same fit, no more.
-  if (!cache_.empty()) static_cast<void>(write(cache_));
+  if (!cache_.empty()) static_cast<void>(write(cache_ / kFile));
   return entry.parameters;
 }
 

@@ -45,6 +45,9 @@ class HyperparameterStore {
 
   std::size_t fitted() const { return fitted_; }  // parts fitted by this object
 
+  // The user's, dsaperf/ below it; empty: nothing is kept.
+  const std::filesystem::path& cache_folder() const { return cache_; }
+
   // Writes all it knows, as data/predict/parameters.csv is.
   Result<void> write(const std::filesystem::path& path);
 
@@ -65,7 +68,7 @@ class HyperparameterStore {
   std::vector<std::shared_ptr<const std::string>> texts_;      // of the files
   std::unordered_map<std::uint64_t, std::string_view> lines_;  // in texts_, not parsed yet
   std::map<std::uint64_t, Entry> known_;
-  std::filesystem::path cache_;  // empty: nothing is kept
+  std::filesystem::path cache_;
   std::size_t fitted_ = 0;
 };
 

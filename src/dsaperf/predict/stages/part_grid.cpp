@@ -1,6 +1,7 @@
 #include "dsaperf/predict/stages/part_grid.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <map>
 
@@ -9,6 +10,14 @@ namespace {
 
 constexpr std::size_t kMostCells = 1U << 21U;
 constexpr double kLineShare = 0.25;  // of the rows that the commonest value of the axis has
+
+// Of sizes, which are 0 or 1 and more; those of 2^31 and more as 2^31.
+std::size_t exponent_of(double size) {
+  constexpr std::uint64_t kBias = 1023;
+  constexpr std::uint64_t kMost = 31;
+  const auto biased = std::bit_cast<std::uint64_t>(size) >> 52U;
+  return biased > kBias ? std::min(biased - kBias, kMost) : 0;
+}
 
 // Past counts from 0.
 double log_of(std::size_t axis, double value) {
@@ -34,6 +43,12 @@ PartGrid::PartGrid(std::span<const Sizes> rows) {
       const double log = log_of(a, axis.lines[i]);
       axis.intervals.push_back(
           {.log = log, .per_octave = 1 / (log_of(a, axis.lines[i + 1]) - log)});
+    }
+    for (std::size_t e = 0; e < axis.from.size(); ++e) {
+      const auto above = std::upper_bound(axis.lines.begin(), axis.lines.end(),
+                                          e == 0 ? 0 : std::ldexp(1, static_cast<int>(e)));
+      axis.from[e] =
+          static_cast<std::uint16_t>(std::max<std::ptrdiff_t>(above - axis.lines.begin() - 1, 0));
     }
     axis.stride = cells;
     cells = std::min(cells * std::max<std::size_t>(axis.lines.size(), 1), kMostCells + 1);
@@ -72,13 +87,12 @@ bool PartGrid::cell(const Sizes& sizes, Cell& out) const {
   for (std::size_t a = 0; a < kAxes; ++a) {
     const auto& axis = axes_[a];
     const double v = values[a];
-    const double* at = axis.lines.data();
-    std::size_t size = axis.lines.size();
-    if (size == 0 || !(v >= at[0]) || !(v <= at[size - 1])) return false;
-    for (; size > 1; size -= size / 2)  // the last line not above v
-      at += at[size / 2] <= v ? size / 2 : 0;
-    const auto i = static_cast<std::size_t>(at - axis.lines.data());
-    out.on_line[a] = *at == v;
+    const double* lines = axis.lines.data();
+    const std::size_t size = axis.lines.size();
+    if (size == 0 || !(v >= lines[0]) || !(v <= lines[size - 1])) return false;
+    std::size_t i = axis.from[exponent_of(v)];  // then on to the last line not above v
+    while (i + 1 < size && lines[i + 1] <= v) ++i;
+    out.on_line[a] = lines[i] == v;
     out.interval[a] = static_cast<std::uint16_t>(i);
     base += axis.stride * i;
     if (out.on_line[a]) {

@@ -47,6 +47,9 @@ class PartGrid {
   struct Axis {
     std::vector<double> lines;
     std::vector<Interval> intervals;  // between them
+    // By the exponent of a value: the last line that is not above any value of that exponent, 0
+    // where there is none. Few lines follow within an octave.
+    std::array<std::uint16_t, 32> from{};
     std::size_t stride = 0;
   };
   std::array<std::vector<double>, kAxes> values_;  // all of an axis, ascending

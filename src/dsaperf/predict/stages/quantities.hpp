@@ -93,7 +93,6 @@ class Quantities {
   static constexpr double kEfficiency = 0.6;
   static constexpr double kTrafficEfficiency = 0.8;
 
-  static double rounded(double a, double b) { return std::sqrt(a * a + b * b); }
   // Without a call.
   static double ceiling(double x) {
     constexpr double kAllWhole = 4503599627370496;  // 2^52
@@ -108,14 +107,17 @@ class Quantities {
            std::max(total - std::max(past, cap), 0.0) * cap;
   }
 
-  // A GEMM y[m, n] = x[m, k] w[n, k]: its arithmetic and its traffic, rounded where they meet, and
-  // a fixed part. Smooth on purpose: tiles and waves make steps that are not where the kernel has
-  // them, and the process then has to undo them (docs/predict.md, "What was tried").
+  // A GEMM y[m, n] = x[m, k] w[n, k]: its arithmetic, which kRowTile rows cost at least, and its
+  // traffic, each rounded into the other where they meet (a root of squares), and a fixed part.
+  // Smooth on purpose: tiles and waves make steps that are not where the kernel has them, and the
+  // process then has to undo them (docs/predict.md, "What was tried").
   double gemm_ms(double m, double n, double k) const {
     constexpr double kFixed = 2e-3;
     constexpr double kBf16Bytes = 2;
     const double traffic = (n + m) * k * weight_bytes_ + kBf16Bytes * m * n;
-    return rounded(n * k * ms_per_product_ * rounded(m, kRowTile), traffic * ms_per_byte_) + kFixed;
+    const double of_row = n * k * ms_per_product_;
+    const double memory = traffic * ms_per_byte_;
+    return std::sqrt(of_row * of_row * (m * m + kRowTile * kRowTile) + memory * memory) + kFixed;
   }
   // By tiles, each a multiprocessor's: a wave that is not full takes as long as one that is.
   double waves_ms(double m, double n, double k) const {

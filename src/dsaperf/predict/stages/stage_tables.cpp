@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/predict/stages/host_time.hpp"
+#include "dsaperf/predict/stages/kept_parts.hpp"
 #include "dsaperf/predict/stages/stage_bound.hpp"
 
 #include <algorithm>
@@ -172,19 +173,31 @@ struct StageTables::State {
   std::deque<KnownKind> kinds;
 
   Result<PhaseParts> load(Phase phase) const {
-    DSAPERF_TRY_ASSIGN(const auto table,
-                       perfdb::load_dsa_table(*tree, system, backend, version, phase));
-    DSAPERF_TRY_ASSIGN(auto parts, parts_of(table, figures, backend));
-    const bool all_known =
-        std::all_of(parts.begin(), parts.end(), [&](const Part& p) { return store->knows(p); });
-    if (!all_known) look_at_rows(parts, table, backend);
     PhaseParts loaded;
-    loaded.sources = table.sources;
+    DSAPERF_TRY_ASSIGN(loaded.sources,
+                       tree->sources(system, backend, version, perfdb::dsa_table_file(phase)));
+    // Our own tables are small, and a folder that changes does not say when.
+    const KeptParts kept(tree->is_shipped() ? std::filesystem::path() : store->cache_folder(),
+                         figures, backend, version, phase, loaded.sources);
+    auto found = kept.read(figures);
+    const auto all_known = [&](const std::vector<Part>& parts) {
+      return std::all_of(parts.begin(), parts.end(),
+                         [&](const Part& part) { return store->knows(part); });
+    };
+    if (!found || !all_known(*found)) {
+      DSAPERF_TRY_ASSIGN(const auto table,
+                         perfdb::load_dsa_table(*tree, system, backend, version, phase));
+      DSAPERF_TRY_ASSIGN(found, parts_of(table, figures, backend));
+      if (!all_known(*found)) look_at_rows(*found, table, backend);
+      kept.write(*found);
+      loaded.sources = table.sources;
+    }
+    auto& parts = *found;
     loaded.parts.reserve(parts.size());
     for (auto& part : parts) {
       auto& prepared = loaded.parts.emplace_back();
       for (const auto& o : part.observations) prepared.widen(o.sizes);
-      const auto& source = table.sources[static_cast<std::size_t>(part.source)];
+      const auto& source = loaded.sources[static_cast<std::size_t>(part.source)];
       if (source.backend != backend || source.version != version)
         prepared.origin = fmt::format("rows of {} {}", source.backend, source.version);
       prepared.part = std::move(part);
