@@ -149,25 +149,32 @@ perfdb::LintPhysics lint_physics(const std::optional<cost::SystemSpec>& system) 
     }
   };
   const auto known = std::make_shared<Known>();
-  return {
-      .topk =
-          [known](const DsaSlice& slice) {
+  return {.topk =
+              [known](const DsaSlice& slice) {
+                const auto& layer = known->of(slice);
+                return layer && layer->indexer ? layer->indexer->topk : kUsualTopk;
+              },
+          .bound = [known, system](const DsaSlice& slice, perfdb::Phase phase,
+                                   const DsaRow& row) -> std::optional<Micros> {
             const auto& layer = known->of(slice);
-            return layer && layer->indexer ? layer->indexer->topk : kUsualTopk;
-          },
-      .bound = [known, system](const DsaSlice& slice, perfdb::Phase phase,
-                               const DsaRow& row) -> std::optional<Micros> {
-        const auto& layer = known->of(slice);
-        if (!layer || !system) return std::nullopt;
-        const auto kv = slice.kv_dtype == "fp8" ? model::KvFormat::kFp8 : model::KvFormat::kBf16;
-        const auto shape =
-            phase == perfdb::Phase::kContext
-                ? cost::Shape::prefill(row.batch, row.new_tokens, row.past_tokens, row.heads, kv)
-                : cost::Shape::decode(row.batch, row.new_tokens, row.past_tokens, row.heads, kv);
-        const auto cost = cost::layer_cost(*layer, shape);
-        if (!cost) return std::nullopt;
-        return cost::bound(*cost, *system);
-      }};
+            if (!layer || !system) return std::nullopt;
+            const auto kv =
+                slice.kv_dtype == "fp8" ? model::KvFormat::kFp8 : model::KvFormat::kBf16;
+            const auto bound_of = [&](const cost::Shape& shape) -> std::optional<Micros> {
+              const auto cost = cost::layer_cost(*layer, shape);
+              if (!cost) return std::nullopt;
+              return cost::bound(*cost, *system);
+            };
+            // Short prompts may be attended over the latent rows or over expanded ones, whichever
+            // is less for their size; a bound holds for both.
+            const auto absorbed = bound_of(
+                cost::Shape::decode(row.batch, row.new_tokens, row.past_tokens, row.heads, kv));
+            if (phase == perfdb::Phase::kGeneration) return absorbed;
+            const auto expanded = bound_of(
+                cost::Shape::prefill(row.batch, row.new_tokens, row.past_tokens, row.heads, kv));
+            if (!absorbed || !expanded) return absorbed ? absorbed : expanded;
+            return std::min(*absorbed, *expanded);
+          }};
 }
 
 LintedTable lint_table(const std::filesystem::path& path, perfdb::DsaTable table,
