@@ -150,21 +150,32 @@ PartPrediction PartModel::finish(const Posterior& posterior, double stage_ms, co
 void PartModel::prepare_grid() {
   const auto& hyper = parameters_.hyper;
   const double signal = hyper.signal * hyper.signal;
+  constexpr std::size_t kTotal = 4;
+  constexpr std::size_t kTokens = 5;
+  const bool decode = setting_.phase == Phase::kGeneration;
   // Which coordinate an axis of the grid is; decode has no new tokens of its own.
   constexpr std::array<std::size_t, PartGrid::kAxes> kContext = {0, 1, 2, 3};
   constexpr std::array<std::size_t, PartGrid::kAxes> kDecode = {0, 1, 1, 2};
-  const auto& coordinate = setting_.phase == Phase::kGeneration ? kDecode : kContext;
+  const auto per_octave = [&](std::size_t c) { return 1 / (hyper.length[c] * hyper.length[c]); };
   for (std::size_t a = 0; a < PartGrid::kAxes; ++a) {
-    const auto c = coordinate[a];
-    const double length = hyper.length[c];
+    const auto own = (decode ? kDecode : kContext)[a];
+    // Distances in lengths, squared: batch and new tokens move all tokens with them, new and cached
+    // ones the total as far as they are most of it.
+    const double fixed =
+        per_octave(own) + (!decode && (a == 1 || a == 2) ? per_octave(kTokens) : 0);
+    const double with_total = fixed + (!decode && a >= 2 ? per_octave(kTotal) : 0);
     const auto lines = grid_.lines(a);
-    step_variance_[a] = signal * hyper.step[c] * hyper.step[c];
+    step_variance_[a] = signal * hyper.step[own] * hyper.step[own];
     for (std::size_t i = 0; i + 1 < lines.size(); ++i) {
       const double past = a == 3 ? 1 : 0;
-      const double h = std::log2((lines[i + 1] + past) / (lines[i] + past)) / length;
+      const double octaves = std::log2((lines[i + 1] + past) / (lines[i] + past));
       // Of the mean of two ends as a guess of the middle.
-      const double unknown = 1.5 + 0.5 * matern52(h * h) - 2 * matern52(h * h / 4);
-      bend_variance_[a].push_back(signal * std::max(unknown, 0.0));
+      const auto unknown = [&](double rate) {
+        const double squared = octaves * octaves * rate;
+        return signal * std::max(1.5 + 0.5 * matern52(squared) - 2 * matern52(squared / 4), 0.0);
+      };
+      const double least = unknown(fixed);
+      bends_[a].push_back({.least = least, .by_total = unknown(with_total) - least});
     }
   }
   smoothed_.resize(observations_.size());
@@ -192,10 +203,17 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out, Unmeasured& unmeasur
   double mean = parts.smooth;
   for (std::size_t a = 0; a < kStepAxes; ++a) mean += shares_value[a] * parts.step[a];
   double variance = parameters_.hyper.noise * parameters_.hyper.noise;
+  const auto axes = sizes.axes();
+  const double total = sizes.total();
   for (std::size_t a = 0; a < PartGrid::kAxes; ++a) {
     unmeasured[a] = !cell.on_line[a];
     if (cell.on_line[a]) continue;
-    variance += step_variance_[a] + cell.bend[a] * bend_variance_[a][cell.interval[a]];
+    const auto& bend = bends_[a][cell.interval[a]];
+    const double share = axes[a] / total;
+    // What belongs to this value, and what the ends have of their own: their weights' squares are
+    // 1 - bend / 2.
+    variance += (2 - cell.bend[a] / 2) * step_variance_[a] +
+                cell.bend[a] * (bend.least + share * share * bend.by_total);
   }
   out = {.mean = mean, .variance = variance};
   return true;

@@ -181,8 +181,12 @@ class PartModel {
   Neighbourhoods neighbourhoods_;
   PartGrid grid_;
   // By axis and interval between lines: what interpolation in its middle does not know of the
-  // smooth part, and of what belongs to one value alone.
-  std::array<std::vector<double>, PartGrid::kAxes> bend_variance_;
+  // smooth part, at least and more where the total moves as far, and of what belongs to one value
+  // alone.
+  struct Bend {
+    double least = 0, by_total = 0;
+  };
+  std::array<std::vector<Bend>, PartGrid::kAxes> bends_;
   std::array<double, PartGrid::kAxes> step_variance_{};
   struct Smoothed {
     bool known = false;

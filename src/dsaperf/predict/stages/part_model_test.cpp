@@ -309,6 +309,28 @@ TEST(PartModelTest, IntervalsBetweenValuesOfAnAxisGoWithItsWidth) {
   EXPECT_NEAR(ratio(past), 1, 1e-12);
 }
 
+// Widths are measured on intervals of the process itself, those of cells are made from the ends of
+// each axis.
+TEST(PartModelTest, IntervalsInACellAreAsWideAsTheProcessHasThem) {
+  const auto setting = decode_setting();
+  PartParameters parameters;
+  parameters.hyper.length = {3, 3, 3};
+  parameters.hyper.step = {0.5, 0.5, 0.5, 0};
+  parameters.hyper.signal = 0.05;
+  parameters.hyper.noise = 0.002;
+  const PartModel model(setting, smooth_table(setting), parameters);
+  const PartModel::Without process(model, std::nullopt, model.weights());
+  const auto half = [](const PartPrediction& p) { return std::log(p.high_ms / p.latency_ms); };
+  for (const Sizes& sizes :
+       {Sizes{.heads = 16, .batch = 4, .new_tokens = 1, .past_tokens = 8192},
+        Sizes{.heads = 32, .batch = 8, .new_tokens = 1, .past_tokens = 8192},
+        Sizes{.heads = 32, .batch = 4, .new_tokens = 1, .past_tokens = 11584}}) {
+    EXPECT_NE(model.at(sizes).low_ms, model.at_neighbourhood(sizes).low_ms);  // in a cell
+    EXPECT_NEAR(half(model.at(sizes)) / half(process.at(sizes)), 1, 0.12)
+        << sizes.heads << ' ' << sizes.batch << ' ' << sizes.past_tokens;
+  }
+}
+
 // Sparse prefill launched kernel by kernel: what the host needs, or what the kernels do.
 std::vector<Observation> eager_table(const Setting& setting, double floor) {
   std::vector<Observation> rows;
