@@ -5,8 +5,9 @@
         --fit build/release/tools/dsaperf/dsaperf -o benchmarks/results/host/predict_speed.json
 
 SGLang's tables of h200_sxm, DeepSeek-V3.2, fp8 cache. Inside: drawn between rows of the tables; outside: beyond the
-largest past or batch. load_ms: both DSA tables of SGLang, until each has answered, prepared by a run before; first_load_ms: of that run. Ours states an interval, the peer none; both are warm (each point was asked before) and both are
-called in process, the peer through its Python entry (evaluate_ops_json), the only one it has.
+largest past or batch. Ours states an interval, the peer none; both are warm (each point was asked before) and both are
+called in process, the peer through its Python entry (evaluate_ops_json), the only one it has. load_ms: both DSA tables of
+SGLang, until each has answered, prepared by a run before; first_load_ms: of that run.
 
 --fit: SGLang's prefill table of h200_sxm, the largest, every latency 0.1 % longer so that no parameters are known of it, on one
 core: until all its parts are fitted and kept, and once more.

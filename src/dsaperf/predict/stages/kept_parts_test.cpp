@@ -1,5 +1,7 @@
 #include "dsaperf/predict/stages/kept_parts.hpp"
 
+#include "dsaperf/predict/stages/testing/card.hpp"
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -18,14 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-perfdb::SystemFile card() {
-  perfdb::SystemFile system;
-  system.name = "card";
-  system.mem_bw = 4.8e12;
-  system.rates = {{"bfloat16", 9.89e14}, {"fp8", 1.978e15}};
-  system.sm_version = 90;
-  return system;
-}
+using testing::card;
 
 std::vector<Part> two_parts() {
   const LayerKind kind{.architecture = "DeepseekV32ForCausalLM"};
@@ -51,7 +46,7 @@ std::vector<Part> two_parts() {
 }
 
 // A cache of its own, and one file of rows.
-class KeptPartsTest : public testing::Test {
+class KeptPartsTest : public ::testing::Test {
  protected:
   KeptPartsTest() {
     fs::create_directories(folder);
@@ -75,7 +70,7 @@ class KeptPartsTest : public testing::Test {
   }
 
   const fs::path folder =
-      fs::path(testing::TempDir()) / fmt::format("dsaperf-kept-parts-{}", getpid());
+      fs::path(::testing::TempDir()) / fmt::format("dsaperf-kept-parts-{}", getpid());
 };
 
 TEST_F(KeptPartsTest, AreReadAsTheyWereWritten) {

@@ -3,6 +3,7 @@
 #include "dsaperf/predict/stages/host_time.hpp"
 #include "dsaperf/predict/stages/nnls.hpp"
 #include "dsaperf/predict/stages/stage_bound.hpp"
+#include "dsaperf/predict/stages/testing/card.hpp"
 
 #include <gtest/gtest.h>
 
@@ -12,14 +13,7 @@
 namespace dsaperf::predict::stages {
 namespace {
 
-perfdb::SystemFile card() {
-  perfdb::SystemFile system;
-  system.name = "card";
-  system.mem_bw = 4.8e12;
-  system.rates = {{"bfloat16", 9.89e14}, {"fp8", 1.978e15}};
-  system.sm_version = 90;
-  return system;
-}
+using testing::card;
 
 Setting decode_setting() {
   return *make_setting(card(), {.architecture = "DeepseekV32ForCausalLM"},

@@ -19,9 +19,10 @@ inline constexpr int kSlots = 2;  // of right halves, of P, of what goes with a 
 inline constexpr int kMaxCluster = 16;
 inline constexpr int kPartialStride = kLatentDim + 8;  // f32; the 8 spread rows over banks
 inline constexpr int kWarpgroup = 128;
-inline constexpr float kMaximumFloor = -1e30F;       // finite: -inf - -inf would be NaN
-inline constexpr float kLazyExponent = 8;            // of two: by how much a score may exceed it
-inline constexpr std::uint32_t kLazyLimit = 0x4380;  // bits of the P of such a score in bf16: 256
+inline constexpr float kMaximumFloor = -1e30F;  // finite: -inf - -inf would be NaN
+inline constexpr int kLazyExponent = 8;         // of two: by how much a score may exceed it
+// The largest P of such a score, 2^kLazyExponent, as bits of a bf16.
+inline constexpr std::uint32_t kLazyLimit = (127 + kLazyExponent) << 7;
 
 // How the CTAs that share the list of an item bring their parts of the result together.
 enum class Merge {
