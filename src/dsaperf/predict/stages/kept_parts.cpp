@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <zlib.h>
 
+#include <cstdint>
 #include <cstring>
 #include <system_error>
 #include <type_traits>
@@ -15,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Raised where parts_of splits or sorts otherwise.
-constexpr std::string_view kFormat = "dsaperf parts 1";
+constexpr std::string_view kFormat = "dsaperf parts 2";
 constexpr Bytes kMost{256 << 20};
 
 struct Row {
@@ -60,12 +62,18 @@ class Reader {
     rest_.remove_prefix(size);
     return taken;
   }
+  std::string_view rest() const { return rest_; }
   bool ok() const { return ok_; }
 
  private:
   std::string_view rest_;
   bool ok_ = true;
 };
+
+std::uint32_t checksum(std::string_view bytes) {
+  return static_cast<std::uint32_t>(
+      crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+}
 
 void write_part(Writer& out, const Part& part) {
   for (const auto* text : {&part.kind.architecture, &part.kind.kv_dtype, &part.kind.fmha_dtype,
@@ -146,6 +154,8 @@ std::optional<std::vector<Part>> KeptParts::read(const perfdb::SystemFile& syste
   if (!text) return std::nullopt;
   Reader in(*text);
   if (in.text() != origin_) return std::nullopt;
+  const auto sum = in.value<std::uint32_t>();
+  if (!in.ok() || sum != checksum(in.rest())) return std::nullopt;
   std::vector<Part> parts;
   const auto count = in.value<std::size_t>();
   while (in.ok() && parts.size() < count) {
@@ -159,11 +169,14 @@ std::optional<std::vector<Part>> KeptParts::read(const perfdb::SystemFile& syste
 
 void KeptParts::write(const std::vector<Part>& parts) const {
   if (path_.empty()) return;
+  Writer rows;
+  rows.value(parts.size());
+  for (const auto& part : parts) write_part(rows, part);
+  const auto bytes = rows.take();
   Writer out;
   out.text(origin_);
-  out.value(parts.size());
-  for (const auto& part : parts) write_part(out, part);
-  static_cast<void>(write_file(path_, out.take()));
+  out.value(checksum(bytes));
+  static_cast<void>(write_file(path_, out.take() + bytes));
 }
 
 }  // namespace dsaperf::predict::stages

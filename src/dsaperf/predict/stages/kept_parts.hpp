@@ -16,8 +16,9 @@ namespace dsaperf::predict::stages {
 // and to sort rows is three quarters of the time that a first question takes.
 //
 // The file begins with what it was made from: this format, the sources with their sizes and times,
-// the card's bandwidth. Where a word of it differs, or the file is damaged, it is as good as
-// missing. Numbers are as the processor has them: the cache belongs to one machine.
+// the card's bandwidth; then comes a checksum of what follows. Where a word of it differs, or the
+// file is damaged, it is as good as missing. Numbers are as the processor has them: the cache
+// belongs to one machine.
 class KeptParts {
  public:
   // An empty `folder`: nothing is kept.

@@ -119,6 +119,21 @@ TEST_F(KeptPartsTest, OfADamagedFileAreNotThere) {
   }
 }
 
+TEST_F(KeptPartsTest, OfAFileWithAnotherByteAreNotThere) {
+  kept().write(two_parts());
+  const auto size = fs::file_size(file());
+  for (std::uintmax_t at = 0; at < size; ++at) {
+    kept().write(two_parts());
+    std::fstream damaged(file(), std::ios::in | std::ios::out | std::ios::binary);
+    damaged.seekg(static_cast<std::streamoff>(at));
+    const int byte = damaged.get();
+    damaged.seekp(static_cast<std::streamoff>(at));
+    damaged.put(static_cast<char>(byte ^ 0x55));
+    damaged.close();
+    EXPECT_FALSE(kept().read(card())) << at;
+  }
+}
+
 TEST_F(KeptPartsTest, WithoutACacheNothingIsKept) {
   const KeptParts none({}, card(), "sglang", "1.0", perfdb::Phase::kGeneration, {});
   none.write(two_parts());
