@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,52 +16,89 @@ _NAMED = {"bf16": "bfloat16", "e4m3": "float8_e4m3fn", "f32": "float32", "i32": 
 def library(array: Any) -> str:
     """``"torch"``, ``"cupy"``, ``"jax"`` or ``"numpy"``; anything else with DLPack is answered in numpy arrays."""
     name = type(array).__module__.partition(".")[0]
+    if name == "jax":  # its arrays are jaxlib's
+        import jax
+
+        if isinstance(array, jax.core.Tracer):
+            raise Error("inside jax.jit and other transformations an array has no memory yet: call the kernel outside", "unsupported")
     return {"torch": "torch", "cupy": "cupy", "jax": "jax", "jaxlib": "jax"}.get(name, "numpy")
 
 
 def exportable(array: Any) -> Any:
-    """The array in a type that its library exports by DLPack: torch and ml_dtypes keep float8 and bfloat16 to themselves."""
-    kind = str(getattr(array, "dtype", ""))
-    if library(array) == "torch" and kind == "torch.float8_e4m3fn":
-        import torch
+    """The array in a type that its library exports by DLPack, without a copy: torch keeps float8 to itself, ml_dtypes both."""
+    which, kind = library(array), str(getattr(array, "dtype", ""))
+    if which == "torch":
+        if kind == "torch.float8_e4m3fn":
+            import torch
 
-        return array.view(torch.uint8)
-    if library(array) != "torch" and kind in ("bfloat16", "float8_e4m3fn"):
+            return array.view(torch.uint8)
+        return array.detach() if getattr(array, "requires_grad", False) else array
+    if which == "jax":
+        return array if on_gpu(array) else array.block_until_ready()
+    if kind in ("bfloat16", "float8_e4m3fn"):
         return array.view("uint16" if kind == "bfloat16" else "uint8")
-    if library(array) == "torch" and getattr(array, "requires_grad", False):
-        return array.detach()
     return array
 
 
-def empty(like: Any, shape: Sequence[int], element: str) -> Any:
-    """An array of the library and on the device of ``like``, for a kernel to fill."""
-    which = library(like)
+def writable(array: Any, name: str) -> Any:
+    """The caller's array for a kernel to write into."""
+    if library(array) == "jax":
+        raise Error(f"{name}: JAX arrays are immutable; pass none and take the result", "invalid_argument")
+    return exportable(array)
+
+
+def own(array: Any) -> Any:
+    """What a kernel may change in place of ``array``: the array itself, but a copy of an immutable one of JAX."""
+    if library(array) != "jax":
+        return array
+    import jax
+
+    return jax.numpy.array(array, copy=True)
+
+
+def empty(like: Any, shape: Sequence[int], element: str, stream: Any = None) -> Any:
+    """An array of the library and on the device of ``like``, for a kernel to fill on ``stream``. Libraries reuse memory in the
+    order of the stream it was taken on: that of a given stream is its own."""
+    which, given = library(like), stream is not None and on_gpu(like)
     if which == "torch":
         import torch
 
         # As bits where torch was given bits.
         name = _PLAIN[element] if str(like.dtype) in ("torch.uint16", "torch.uint8") and element in ("bf16", "e4m3") else _NAMED[element]
-        return torch.empty(tuple(shape), dtype=getattr(torch, name), device=like.device)
+        with torch.cuda.stream(torch.cuda.ExternalStream(stream_number(stream), like.device)) if given else contextlib.nullcontext():
+            return torch.empty(tuple(shape), dtype=getattr(torch, name), device=like.device)
     if which == "cupy":
         import cupy
 
-        with cupy.cuda.Device(like.device.id):
+        with cupy.cuda.Device(like.device.id), _cupy_stream(stream) if given else contextlib.nullcontext():
             return cupy.empty(tuple(shape), dtype=_PLAIN[element])
-    if which == "jax" and on_gpu(like):
-        raise Error("JAX arrays cannot be written in place on a GPU: pass out= a CuPy or torch tensor", "unsupported")
+    if which == "jax":
+        import jax
+
+        # Nobody else has seen it, so to fill it does not change what is immutable.
+        return jax.numpy.empty(tuple(shape), dtype=_NAMED[element], device=like.device)
     import numpy
 
     return numpy.empty(tuple(shape), dtype=_PLAIN[element])
 
 
-def finished(like: Any, array: Any, element: str) -> Any:
-    """A result in the caller's library: for JAX, the numpy array that was filled becomes one of its own, uncopied."""
-    if library(like) != "jax":
-        return array
-    import jax
+class _Numbered:
+    """A stream by its number, as libraries ask each other for it."""
 
-    result = jax.dlpack.from_dlpack(array)
-    return result.view(_NAMED[element]) if element in ("bf16", "e4m3") else result
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._number
+
+
+def _cupy_stream(stream: Any) -> Any:
+    import cupy
+
+    number = stream_number(stream)
+    if hasattr(cupy.cuda.Stream, "from_external"):
+        return cupy.cuda.Stream.from_external(_Numbered(number))
+    return cupy.cuda.ExternalStream(number)  # before CuPy 14
 
 
 def on_gpu(array: Any) -> bool:
@@ -69,9 +107,9 @@ def on_gpu(array: Any) -> bool:
 
 
 def stream_number(stream: Any) -> int:
-    """A CUDA stream of torch, CuPy or cuda.core, or its address, as a number."""
+    """A CUDA stream of torch, CuPy or cuda.core, or its address, as a number: 0 for the default one, also by its other name, 1."""
     if isinstance(stream, int):
-        return stream
+        return 0 if stream == 1 else stream
     for attribute in ("cuda_stream", "ptr"):
         if hasattr(stream, attribute):
             return int(getattr(stream, attribute))

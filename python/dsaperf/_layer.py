@@ -100,8 +100,10 @@ class DsaLayer:
         """
         result = _arrays.empty(x, x.shape, "bf16") if out is None else out
         e = _arrays.exportable
-        cache._native.forward(list(requests), list(new_tokens), e(x), e(selection), e(result), e(selection_out))
-        return _arrays.finished(x, result, "bf16") if out is None else out
+        written = e(result) if out is None else _arrays.writable(out, "out")
+        selected = None if selection_out is None else _arrays.writable(selection_out, "selection_out")
+        cache._native.forward(list(requests), list(new_tokens), e(x), e(selection), written, selected)
+        return result
 
     def __repr__(self) -> str:
         return f"<DsaLayer {self.layer}: {self.heads} heads, top {self.topk}>"

@@ -7,6 +7,10 @@ the function returns, on ``threads`` cores (0: all), or with ``reference=True`` 
 Results are new tensors of the same library, or go into ``out`` where one is given. bfloat16 and float8_e4m3fn may also be
 passed as their bits, uint16 and uint8; numpy and CuPy, which lack them, get bits back.
 
+JAX arrays are immutable and its streams its own: results are new arrays, also of what is written in place in other libraries
+(``rope``, the cache writes: keep a cache in torch or CuPy, which JAX arrays may be mixed with); a call on a GPU ends when its
+work is done; inside ``jax.jit`` there is none. int64 slots need ``jax.enable_x64``.
+
 Wrong shapes, types or values raise :class:`dsaperf.Error` with code ``invalid_argument``.
 """
 
@@ -44,7 +48,7 @@ _GROUP = 128
 
 def _options(like: Tensor, stream: Any, reference: bool, threads: int) -> _native.Options:
     def workspace(size: int) -> Tensor:
-        return _arrays.empty(like, (size,), "byte")
+        return _arrays.empty(like, (size,), "byte", stream)
 
     return _native.Options(_arrays.stream_of(like, stream), reference, threads, workspace)
 
@@ -53,14 +57,16 @@ _Shape = Callable[[], Sequence[int]]
 """Of a result: not asked for where the caller gave one, whose shape the kernel checks."""
 
 
-def _result(out: Tensor | None, like: Tensor, shape: _Shape, element: str, fill: Callable[[Tensor], None]) -> Tensor:
+def _result(
+    out: Tensor | None, like: Tensor, stream: Any, shape: _Shape, element: str, fill: Callable[[Tensor], None]
+) -> Tensor:
     """``out``, or a new tensor of the library of ``like``, once ``fill`` has filled it."""
     if out is not None:
-        fill(_arrays.exportable(out))
+        fill(_arrays.writable(out, "out"))
         return out
-    made = _arrays.empty(like, shape(), element)
+    made = _arrays.empty(like, shape(), element, stream)
     fill(_arrays.exportable(made))
-    return _arrays.finished(like, made, element)
+    return made
 
 
 def _groups(size: int) -> int:
@@ -100,7 +106,7 @@ def gemm(
     def fill(y: Tensor) -> None:
         _native.gemm(e(x), e(w), y, w_layout == "in_out", out_dtype == "f32", options)
 
-    return _result(out, x, lambda: (*x.shape[:-1], w.shape[-1 if w_layout == "in_out" else -2]), out_dtype, fill)
+    return _result(out, x, stream, lambda: (*x.shape[:-1], w.shape[-1 if w_layout == "in_out" else -2]), out_dtype, fill)
 
 
 def fp8_gemm(
@@ -120,7 +126,7 @@ def fp8_gemm(
     def fill(y: Tensor) -> None:
         _native.fp8_gemm(e(x), e(x_scales), e(w), e(w_scales), y, options)
 
-    return _result(out, x_scales, lambda: (x.shape[0], w.shape[0]), "bf16", fill)
+    return _result(out, x_scales, stream, lambda: (x.shape[0], w.shape[0]), "bf16", fill)
 
 
 def quantise_groups(
@@ -132,11 +138,11 @@ def quantise_groups(
     reference: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """bf16 rows ``[rows, dim]`` to e4m3 values and f32 scales ``[rows, dim/128]``."""
-    values = _arrays.empty(x, x.shape, "e4m3")
-    scales = _arrays.empty(x, (x.shape[0], _groups(x.shape[1])), "f32")
+    values = _arrays.empty(x, x.shape, "e4m3", stream)
+    scales = _arrays.empty(x, (x.shape[0], _groups(x.shape[1])), "f32", stream)
     e = _arrays.exportable
     _native.quantise_groups(e(x), e(values), e(scales), scale_format == "f32", _options(x, stream, reference, threads))
-    return _arrays.finished(x, values, "e4m3"), _arrays.finished(x, scales, "f32")
+    return values, scales
 
 
 def norm(
@@ -152,7 +158,7 @@ def norm(
 ) -> Tensor:
     """RMSNorm of bf16 rows ``[rows, dim]`` by f32 weights, or LayerNorm where ``bias`` is given."""
     e, options = _arrays.exportable, _options(x, stream, reference, threads)
-    return _result(out, x, lambda: x.shape, "bf16", lambda y: _native.norm(e(x), e(weight), e(bias), eps, y, options))
+    return _result(out, x, stream, lambda: x.shape, "bf16", lambda y: _native.norm(e(x), e(weight), e(bias), eps, y, options))
 
 
 def rope(
@@ -166,9 +172,9 @@ def rope(
     reference: bool = False,
 ) -> Tensor:
     """Rotates ``x`` ``[tokens, heads, dim]`` in place. ``cos_sin`` ``[positions, dim]``: dim/2 cosines, dim/2 sines; i32 positions."""
-    e = _arrays.exportable
-    _native.rope(e(x), e(cos_sin), e(positions), pairs == "half_split", _options(x, stream, reference, threads))
-    return x
+    e, turned = _arrays.exportable, _arrays.own(x)
+    _native.rope(e(turned), e(cos_sin), e(positions), pairs == "half_split", _options(x, stream, reference, threads))
+    return turned
 
 
 def indexer_quantise(
@@ -183,14 +189,13 @@ def indexer_quantise(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Hadamard rotation of bf16 rows ``[rows, 128]``, then e4m3 values and one f32 scale a row. With ``weights`` ``[rows]``
     also weights * scale * weight_factor, else None."""
-    values = _arrays.empty(x, x.shape, "e4m3")
-    scales = _arrays.empty(x, (x.shape[0],), "f32")
-    weights_out = None if weights is None else _arrays.empty(x, (x.shape[0],), "f32")
+    values = _arrays.empty(x, x.shape, "e4m3", stream)
+    scales = _arrays.empty(x, (x.shape[0],), "f32", stream)
+    weights_out = None if weights is None else _arrays.empty(x, (x.shape[0],), "f32", stream)
     e = _arrays.exportable
     options = _options(x, stream, reference, threads)
-    _native.indexer_quantise(e(x), e(values), e(scales), e(weights), weights_out, weight_factor, scale_format == "f32", options)
-    done = None if weights_out is None else _arrays.finished(x, weights_out, "f32")
-    return _arrays.finished(x, values, "e4m3"), _arrays.finished(x, scales, "f32"), done
+    _native.indexer_quantise(e(x), e(values), e(scales), e(weights), e(weights_out), weight_factor, scale_format == "f32", options)
+    return values, scales, weights_out
 
 
 def kv_cache_write(
@@ -204,12 +209,13 @@ def kv_cache_write(
     stream: Any = None,
     threads: int = 0,
     reference: bool = False,
-) -> None:
+) -> Tensor:
     """New tokens (latent ``[tokens, 512]``, rope ``[tokens, 64]``) into their i64 slots of a cache: rows of 576 bf16 or of 656
-    bytes, ``[rows, ...]`` or ``[pages, 64, 1, ...]``."""
-    e = _arrays.exportable
+    bytes, ``[rows, ...]`` or ``[pages, 64, 1, ...]``. Returns the cache."""
+    e, written = _arrays.exportable, _arrays.own(cache)
     options = _options(latent, stream, reference, threads)
-    _native.kv_cache_write(e(latent), e(rope), e(slots), e(cache), kv == "fp8", scale_format == "f32", options)
+    _native.kv_cache_write(e(latent), e(rope), e(slots), e(written), kv == "fp8", scale_format == "f32", options)
+    return written
 
 
 def index_key_cache_write(
@@ -221,10 +227,11 @@ def index_key_cache_write(
     stream: Any = None,
     threads: int = 0,
     reference: bool = False,
-) -> None:
-    """New index keys (e4m3 ``[tokens, 128]``, f32 scales) into their i64 slots of pages of 8448 bytes."""
-    e = _arrays.exportable
-    _native.index_key_cache_write(e(values), e(scales), e(slots), e(pages), _options(scales, stream, reference, threads))
+) -> Tensor:
+    """New index keys (e4m3 ``[tokens, 128]``, f32 scales) into their i64 slots of pages of 8448 bytes. Returns the pages."""
+    e, written = _arrays.exportable, _arrays.own(pages)
+    _native.index_key_cache_write(e(values), e(scales), e(slots), e(written), _options(scales, stream, reference, threads))
+    return written
 
 
 def gather_index_keys(
@@ -237,12 +244,12 @@ def gather_index_keys(
     reference: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Index keys of one request out of their pages: e4m3 values ``[tokens, 128]`` and f32 scales."""
-    values = _arrays.empty(pages, (tokens, 128), "e4m3")
-    scales = _arrays.empty(pages, (tokens,), "f32")
+    values = _arrays.empty(pages, (tokens, 128), "e4m3", stream)
+    scales = _arrays.empty(pages, (tokens,), "f32", stream)
     e = _arrays.exportable
     options = _options(pages, stream, reference, threads)
     _native.gather_index_keys(e(pages), e(block_table), e(values), e(scales), options)
-    return _arrays.finished(pages, values, "e4m3"), _arrays.finished(pages, scales, "f32")
+    return values, scales
 
 
 def indexer_scores(
@@ -269,7 +276,7 @@ def indexer_scores(
     def fill(scores: Tensor) -> None:
         _native.indexer_scores(e(q), e(weights), e(k), e(k_scales), e(start), e(end), scores, fills, options)
 
-    return _result(out, weights, lambda: (q.shape[0], k.shape[0]), "f32", fill)
+    return _result(out, weights, stream, lambda: (q.shape[0], k.shape[0]), "f32", fill)
 
 
 def paged_indexer_scores(
@@ -294,7 +301,7 @@ def paged_indexer_scores(
     def fill(scores: Tensor) -> None:
         _native.paged_indexer_scores(e(q), e(weights), e(pages), e(block_table), e(context_length), scores, fills, options)
 
-    return _result(out, weights, lambda: (q.shape[0] * q.shape[1], max_context), "f32", fill)
+    return _result(out, weights, stream, lambda: (q.shape[0] * q.shape[1], max_context), "f32", fill)
 
 
 def topk(
@@ -317,7 +324,7 @@ def topk(
     def fill(selected: Tensor) -> None:
         _native.topk(e(scores), e(start), e(end), selected, options)
 
-    return _result(out, scores, lambda: (scores.shape[0], k), "i32", fill)
+    return _result(out, scores, stream, lambda: (scores.shape[0], k), "i32", fill)
 
 
 def selection_rows(
@@ -336,7 +343,7 @@ def selection_rows(
     def fill(rows: Tensor) -> None:
         _native.selection_rows(e(positions), e(request), e(block_table), rows, options)
 
-    return _result(out, positions, lambda: positions.shape, "i32", fill)
+    return _result(out, positions, stream, lambda: positions.shape, "i32", fill)
 
 
 def sparse_mla(
@@ -359,14 +366,19 @@ def sparse_mla(
     Heads are 8, 16, 32, 64 or 128. ``kv`` is a cache as :func:`kv_cache_write` fills it. Returns ``[tokens, heads, 512]`` bf16
     and the natural logarithm of the sum, f32 ``[tokens, heads]``. ``decode``: few tokens, lists may be split over SMs.
     """
-    result = _arrays.empty(q, (*q.shape[:2], 512), "bf16") if out is None else out
-    sums = _arrays.empty(q, q.shape[:2], "f32") if lse is None else lse
+    result = _arrays.empty(q, (*q.shape[:2], 512), "bf16", stream) if out is None else out
+    sums = _arrays.empty(q, q.shape[:2], "f32", stream) if lse is None else lse
     e = _arrays.exportable
-    options = _options(q, stream, reference, threads)
     _native.sparse_mla(
-        e(q), e(kv), e(indices), scale, e(topk_length), e(result), e(sums), kv_format == "fp8", decode, options
+        e(q),
+        e(kv),
+        e(indices),
+        scale,
+        e(topk_length),
+        e(result) if out is None else _arrays.writable(out, "out"),
+        e(sums) if lse is None else _arrays.writable(lse, "lse"),
+        kv_format == "fp8",
+        decode,
+        _options(q, stream, reference, threads),
     )
-    return (
-        _arrays.finished(q, result, "bf16") if out is None else out,
-        _arrays.finished(q, sums, "f32") if lse is None else lse,
-    )
+    return result, sums

@@ -34,6 +34,14 @@ Call::OnDevice::~OnDevice() {
   if (before_ >= 0) cudaSetDevice(before_);
 }
 
+void Call::wait() const {
+  const auto stream = reinterpret_cast<cudaStream_t>(options_.stream);
+  if (const auto status = cudaStreamSynchronize(stream); status != cudaSuccess) {
+    throw Failure(std::string(name(Errc::kCuda)),
+                  fmt::format("{}: {}", cudaGetErrorName(status), cudaGetErrorString(status)));
+  }
+}
+
 #else
 
 Call::OnDevice::OnDevice(const Place& place) {
@@ -43,6 +51,9 @@ Call::OnDevice::OnDevice(const Place& place) {
                   "-C cmake.define.DSAPERF_CUDA=ON");
 }
 Call::OnDevice::~OnDevice() = default;
+// Nothing runs on a GPU.
+void Call::wait() const {
+}
 
 #endif
 

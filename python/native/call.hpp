@@ -28,6 +28,8 @@ class Call {
   explicit Call(Options options) : options_(std::move(options)) { place_.stream = options_.stream; }
 
   Tensor tensor(nanobind::handle object, const char* name, Element element, int dimensions) {
+    place_.admit(object, name);
+    if (!on_device_) on_device_.emplace(place_);
     return {object, name, element, dimensions, place_};
   }
   std::optional<Tensor> optional(nanobind::handle object, const char* name, Element element,
@@ -43,7 +45,6 @@ class Call {
                                        dsaperf_error*)) {
     dsaperf_error error;
     auto where = execution();
-    const OnDevice on_device(place_);
     std::size_t bytes = 0;
     must(workspace(&params, &where, &bytes, &error), error);
     std::optional<Tensor> memory;
@@ -58,12 +59,13 @@ class Call {
     {
       const nanobind::gil_scoped_release unlocked;
       status = stage(&params, &where, &error);
+      if (status == DSAPERF_OK && place_.must_wait) wait();
     }
     must(status, error);
   }
 
  private:
-  // The tensors' GPU is the thread's current device meanwhile.
+  // The tensors' GPU is the thread's current device meanwhile: libraries export for that one.
   class OnDevice {
    public:
     explicit OnDevice(const Place& place);
@@ -76,9 +78,12 @@ class Call {
   };
 
   dsaperf_execution execution() const;
+  // Until what is on the stream is done.
+  void wait() const;
 
   Options options_;
   Place place_;
+  std::optional<OnDevice> on_device_;
 };
 
 }  // namespace dsaperf::python

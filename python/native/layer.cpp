@@ -126,9 +126,13 @@ class Cache {
     if (requests.size() != new_tokens.size())
       refuse("{} requests, but new_tokens of {}", requests.size(), new_tokens.size());
     Place place;
-    const Tensor x(x_given, "x", Element::kBf16, 2, place);
-    const Tensor y = Tensor(y_given, "out", Element::kBf16, 2, place).writable();
-    if (place.gpu) refuse("x: a layer takes host tensors on every device; pass x.cpu()");
+    const auto tensor = [&place](nb::handle object, const char* name, Element element) {
+      place.admit(object, name);
+      if (place.gpu) refuse("{}: a layer takes host tensors on every device", name);
+      return Tensor(object, name, element, 2, place);
+    };
+    const Tensor x = tensor(x_given, "x", Element::kBf16);
+    const Tensor y = tensor(y_given, "out", Element::kBf16).writable();
     x.expect_packed();
     y.expect_packed();
     y.expect(0, x.size(0));
@@ -136,13 +140,13 @@ class Cache {
     auto batch = DSAPERF_INIT(dsaperf_batch);
     std::optional<Tensor> selection, selection_out;
     if (!selection_given.is_none()) {
-      selection.emplace(selection_given, "selection", Element::kI32, 2, place);
+      selection = tensor(selection_given, "selection", Element::kI32);
       selection->expect_packed();
       batch.selection = selection->data<std::int32_t>();
       batch.selection_count = selection->size(0) * selection->size(1);
     }
     if (!selection_out_given.is_none()) {
-      selection_out.emplace(selection_out_given, "selection_out", Element::kI32, 2, place);
+      selection_out = tensor(selection_out_given, "selection_out", Element::kI32);
       selection_out->writable().expect_packed();
       selection_out->expect(0, x.size(0));
       batch.selection_out = selection_out->data<std::int32_t>();

@@ -4,6 +4,8 @@
 
 #include <fmt/ranges.h>
 
+#include <string_view>
+
 namespace nb = nanobind;
 
 // The structs of DLPack 1.x, as dlpack.h gives them.
@@ -90,14 +92,14 @@ std::string type_name(const DlType& type) {
                                        : fmt::format("a {}-bit type", type.bits);
 }
 
-nb::object exported(nb::handle object, const char* name, const Place& place, bool gpu) {
+nb::object exported(nb::handle object, const char* name, const Place& place) {
   if (!nb::hasattr(object, "__dlpack__"))
     refuse("{}: a {} has no __dlpack__; pass a torch, CuPy, JAX or numpy array", name,
            nb::type_name(object.type()).c_str());
   const nb::object method = object.attr("__dlpack__");
   nb::dict arguments;
   // The protocol's number for the legacy default stream is 1.
-  if (gpu) arguments["stream"] = place.stream == 0 ? 1 : place.stream;
+  if (place.gpu) arguments["stream"] = place.stream == 0 ? 1 : place.stream;
   try {
     nb::dict with_version;
     for (const auto& [key, value] : arguments) with_version[key] = value;
@@ -115,26 +117,33 @@ nb::object exported(nb::handle object, const char* name, const Place& place, boo
 
 }  // namespace
 
-Tensor::Tensor(nb::handle object, const char* name, Element element, int dimensions, Place& place)
-    : name_(name) {
+void Place::admit(nb::handle object, const char* name) {
   int kind = kCpu, ordinal = 0;
   if (nb::hasattr(object, "__dlpack_device__")) {
-    const auto device = nb::cast<nb::tuple>(object.attr("__dlpack_device__")());
-    kind = nb::cast<int>(nb::int_(device[0]));
-    ordinal = nb::cast<int>(nb::int_(device[1]));
+    const auto found = nb::cast<nb::tuple>(object.attr("__dlpack_device__")());
+    kind = nb::cast<int>(nb::int_(found[0]));
+    ordinal = nb::cast<int>(nb::int_(found[1]));
   }
-  const bool gpu = kind == kCuda || kind == kCudaManaged;
-  if (!gpu && kind != kCpu && kind != kCudaHost)
+  const bool on_gpu = kind == kCuda || kind == kCudaManaged;
+  if (!on_gpu && kind != kCpu && kind != kCudaHost)
     refuse("{}: device type {} is neither the host nor an NVIDIA GPU", name, kind);
-  if (place.known && (place.gpu != gpu || (gpu && place.device != ordinal)))
+  if (known && (gpu != on_gpu || (on_gpu && device != ordinal)))
     refuse("{}: is on {}, other tensors of the call are on {}", name,
-           gpu ? fmt::format("cuda:{}", ordinal) : "the host",
-           place.gpu ? fmt::format("cuda:{}", place.device) : "the host");
-  place.known = true;
-  place.gpu = gpu;
-  place.device = ordinal;
+           on_gpu ? fmt::format("cuda:{}", ordinal) : "the host",
+           gpu ? fmt::format("cuda:{}", device) : "the host");
+  known = true;
+  gpu = on_gpu;
+  device = ordinal;
+  if (gpu) {
+    const nb::str module(object.type().attr("__module__"));
+    must_wait = must_wait || std::string_view(module.c_str()).starts_with("jax");
+  }
+}
 
-  capsule_ = exported(object, name, place, gpu);
+Tensor::Tensor(nb::handle object, const char* name, Element element, int dimensions,
+               const Place& place)
+    : name_(name) {
+  capsule_ = exported(object, name, place);
   const DlTensor* tensor = nullptr;
   if (PyCapsule_IsValid(capsule_.ptr(), "dltensor_versioned") != 0) {
     const auto* managed = static_cast<DlManagedVersioned*>(

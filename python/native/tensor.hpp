@@ -17,6 +17,12 @@ struct Place {
   bool gpu = false;
   int device = 0;             // CUDA's ordinal
   std::uintptr_t stream = 0;  // CUDA's; 0 is the legacy default stream
+  // One of the tensors is JAX's, which gives the memory of an array that is dropped to its own next
+  // work, whatever a stream of ours still reads there: the call has to end after its work.
+  bool must_wait = false;
+
+  // Asks a tensor for its device; refuses one that other tensors of the call are not on.
+  void admit(nanobind::handle object, const char* name);
 };
 
 // A tensor of any library that speaks DLPack (https://dmlc.github.io/dlpack), looked at in place
@@ -25,9 +31,10 @@ struct Place {
 // libraries that have no such type.
 class Tensor {
  public:
-  // Refuses another element type, another number of dimensions (-1: any), and elements of the last
-  // dimension that are not side by side.
-  Tensor(nanobind::handle object, const char* name, Element element, int dimensions, Place& place);
+  // Of an object that `place` has admitted. Refuses another element type, another number of
+  // dimensions (-1: any), and elements of the last dimension that are not side by side.
+  Tensor(nanobind::handle object, const char* name, Element element, int dimensions,
+         const Place& place);
 
   // For results: refuses memory that may not be written.
   Tensor& writable();

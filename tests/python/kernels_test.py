@@ -337,6 +337,47 @@ class JaxTest(unittest.TestCase):
         y = k.gemm(x, w)
         self.assertEqual(y.dtype, jnp.bfloat16)
         close(np.asarray(y, np.float64), np.asarray(x, np.float64) @ np.asarray(w, np.float64).T, BF16)
+        values, scales = k.quantise_groups(jax.random.normal(jax.random.key(4), (2, 128)).astype(jnp.bfloat16))
+        self.assertEqual((values.dtype, scales.dtype), (jnp.float8_e4m3fn, jnp.float32))
+        ones = jnp.ones((1, 1), jnp.float32)
+        product = k.fp8_gemm(values, scales, values, ones)  # read without a copy, in its own type
+        back = np.asarray(values, np.float64)
+        close(np.asarray(product, np.float64), back * np.asarray(scales, np.float64) @ back.T, BF16)
+
+    def test_what_is_written_in_place_is_a_changed_copy(self):
+        import jax.numpy as jnp
+
+        x = jax.random.normal(jax.random.key(SEED), (2, 1, 64)).astype(jnp.bfloat16)
+        before = np.asarray(x, np.float32)
+        table = jnp.concatenate([jnp.zeros((4, 32)), jnp.ones((4, 32))], 1)  # a quarter turn
+        turned = np.asarray(k.rope(x, table, jnp.array([0, 1], jnp.int32)), np.float32)
+        np.testing.assert_array_equal(turned[..., 0::2], -before[..., 1::2])
+        np.testing.assert_array_equal(np.asarray(x, np.float32), before)
+        with jax.enable_x64(True):
+            slots = jnp.array([1], jnp.int64)
+        cache = jnp.zeros((4, 576), jnp.bfloat16)
+        latent, rope = jnp.ones((1, 512), jnp.bfloat16), jnp.ones((1, 64), jnp.bfloat16)
+        written = k.kv_cache_write(latent, rope, slots, cache)
+        np.testing.assert_array_equal(np.asarray(written, np.float32), np.repeat([[0.0], [1], [0], [0]], 576, axis=1))
+        self.assertFalse(np.asarray(cache, np.float32).any())
+        pages = jnp.zeros((2, 8448), jnp.uint8)
+        written = k.index_key_cache_write(jnp.ones((1, 128), jnp.float8_e4m3fn), jnp.ones(1), slots, pages)
+        self.assertEqual((np.asarray(written) != 0).sum(), 128 + 2)  # 1.0f has two bytes that are not 0
+        self.assertFalse(np.asarray(pages).any())
+        host = np.zeros((4, 576), np.uint16)
+        self.assertIs(k.kv_cache_write(latent, rope, slots, host), host)
+        self.assertTrue(host[1].all())
+
+    def test_immutable_results_and_traced_arrays_are_refused(self):
+        scores = jax.numpy.zeros((2, 8))
+        for call, code, word in (
+            (lambda: k.topk(scores, 2, out=jax.numpy.zeros((2, 2), jax.numpy.int32)), "invalid_argument", "immutable"),
+            (lambda: jax.jit(lambda s: k.topk(s, 2))(scores), "unsupported", "jit"),
+        ):
+            with self.assertRaises(dsaperf.Error) as raised:
+                call()
+            self.assertEqual(raised.exception.code, code)
+            self.assertIn(word, str(raised.exception))
 
 
 if __name__ == "__main__":
