@@ -74,15 +74,22 @@ if(DSAPERF_CUDA)
   target_include_directories(dsaperf_cupti SYSTEM INTERFACE ${DSAPERF_CUPTI_INCLUDE})
   target_link_libraries(dsaperf_cupti INTERFACE ${DSAPERF_CUPTI_LIBRARY} CUDA::cudart_static)
 
+  # pip's own build environment has no headers for CUDA: those of scripts/setup do.
   dsaperf_python_eval(site_packages "import sysconfig; print(sysconfig.get_path('purelib'))")
-  find_path(DSAPERF_NVML_INCLUDE nvml.h REQUIRED HINTS ${CUDAToolkit_INCLUDE_DIRS}
-            PATHS ${site_packages}/nvidia/cu13/include ${site_packages}/nvidia/nvml_dev/include)
+  file(GLOB of_setup ${CMAKE_SOURCE_DIR}/build/venv/lib/python3*/site-packages)
+  list(APPEND site_packages ${of_setup})
+  set(nvml_folders ${site_packages})
+  list(TRANSFORM nvml_folders APPEND /nvidia/cu13/include)
+  find_path(DSAPERF_NVML_INCLUDE nvml.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATHS ${nvml_folders})
+  list(TRANSFORM site_packages APPEND /cutlass_library/source/include)
+  find_path(DSAPERF_CUTLASS_INCLUDE cute/tensor.hpp PATHS ${site_packages})
+  if(NOT DSAPERF_NVML_INCLUDE OR NOT DSAPERF_CUTLASS_INCLUDE)
+    message(FATAL_ERROR "no nvml.h or no cute/tensor.hpp, which the GPU modules need: run scripts/setup")
+  endif()
   add_library(dsaperf_nvml INTERFACE)
   target_include_directories(dsaperf_nvml SYSTEM INTERFACE ${DSAPERF_NVML_INCLUDE})
   target_link_libraries(dsaperf_nvml INTERFACE ${CMAKE_DL_LIBS})
 
-  find_path(DSAPERF_CUTLASS_INCLUDE cute/tensor.hpp REQUIRED
-            PATHS ${site_packages}/cutlass_library/source/include)
   add_library(dsaperf_cute INTERFACE)
   target_include_directories(dsaperf_cute SYSTEM INTERFACE ${DSAPERF_CUTLASS_INCLUDE})
   target_link_libraries(dsaperf_cute INTERFACE dsaperf_cuda_driver)
