@@ -1,5 +1,5 @@
 # `cmake --install build/<preset> --prefix DIR` and `cpack` (a .deb): program, C library with CMake and pkg-config files,
-# data, completions, licences. The tree may be moved as a whole.
+# data, licences. The tree may be moved as a whole.
 #
 # Arrow, which Debian 12 does not have, is copied from the pyarrow wheel into <libdir>/dsaperf, beside the library that
 # opens it when a table is read; its licence and notice go with it. Everything else is found where Debian has it.
@@ -38,29 +38,9 @@ file(RELATIVE_PATH pkgconfig_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/dsaperf.pc.in dsaperf.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/dsaperf.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
-# Completions, from the program's own flags.
-set(completions_bash ${CMAKE_INSTALL_DATADIR}/bash-completion/completions/dsaperf)
-set(completions_zsh ${CMAKE_INSTALL_DATADIR}/zsh/site-functions/_dsaperf)
-set(completions_fish ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d/dsaperf.fish)
-foreach(shell bash zsh fish)
-  set(written ${CMAKE_CURRENT_BINARY_DIR}/completions/dsaperf.${shell})
-  add_custom_command(OUTPUT ${written} COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/completions
-                     COMMAND dsaperf completion ${shell} > ${written} DEPENDS dsaperf VERBATIM)
-  list(APPEND written_completions ${written})
-  cmake_path(GET completions_${shell} PARENT_PATH folder)
-  cmake_path(GET completions_${shell} FILENAME file)
-  install(FILES ${written} DESTINATION ${folder} RENAME ${file})
-endforeach()
-# Debian's zsh looks there for what comes in packages.
+# Debian's zsh looks there for what comes in packages; DsaperfShare installs the rest of it.
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/completions/dsaperf.zsh
         DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _dsaperf)
-add_custom_target(dsaperf_completions ALL DEPENDS ${written_completions})
-
-# Manual pages, from the program's help texts.
-set(written_pages ${CMAKE_CURRENT_BINARY_DIR}/man)
-add_custom_command(OUTPUT ${written_pages}/dsaperf.1 COMMAND dsaperf man -o ${written_pages} DEPENDS dsaperf VERBATIM)
-add_custom_target(dsaperf_man ALL DEPENDS ${written_pages}/dsaperf.1)
-install(DIRECTORY ${written_pages}/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 FILES_MATCHING PATTERN "*.1")
 
 # Licences: ours where Debian looks for it, and what Arrow asks to go with copies of it.
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)

@@ -34,6 +34,13 @@ class WheelTest(unittest.TestCase):
         self.assertEqual(self.in_folder("dsaperf/data/"),
                          {str(path.relative_to(data)): path.read_bytes() for path in data.rglob("*") if path.is_file()})
 
+    def test_completions_and_manual_pages_go_where_pip_installs_to(self):
+        share = self.in_folder(f"{self.info.removesuffix('.dist-info')}.data/data/share/")
+        for file in ("bash-completion/completions/dsaperf", "zsh/site-functions/_dsaperf", "fish/vendor_completions.d/dsaperf.fish"):
+            self.assertIn(b"analyze", share[file], file)
+        pages = {name.removeprefix("man/man1/") for name in share if name.startswith("man/man1/")}
+        self.assertLess({"dsaperf.1", "dsaperf-query.1", "dsaperf-db-ls.1"}, pages)
+
     def test_arrow_is_pyarrows_and_pinned(self):
         self.assertFalse([name for name in self.files if re.search(r"lib(arrow|parquet)\.", name)])
         self.assertTrue(any(name.startswith("dsaperf/libdsaperf_parquet") for name in self.files))

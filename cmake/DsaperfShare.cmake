@@ -1,0 +1,31 @@
+# What a shell and man read below `share`, written by the program from its own flags and help texts: in an installed tree and
+# in a wheel, whose data go where pip installs to.
+if(SKBUILD)
+  set(share ${SKBUILD_DATA_DIR}/share)
+  set(share_man ${share}/man)
+  set(of_component COMPONENT python)
+else()
+  include(GNUInstallDirs)
+  set(share ${CMAKE_INSTALL_DATADIR})
+  set(share_man ${CMAKE_INSTALL_MANDIR})
+  set(of_component)
+endif()
+
+set(completions_bash ${share}/bash-completion/completions/dsaperf)
+set(completions_zsh ${share}/zsh/site-functions/_dsaperf)
+set(completions_fish ${share}/fish/vendor_completions.d/dsaperf.fish)
+foreach(shell bash zsh fish)
+  set(written ${CMAKE_CURRENT_BINARY_DIR}/completions/dsaperf.${shell})
+  add_custom_command(OUTPUT ${written} COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/completions
+                     COMMAND dsaperf completion ${shell} > ${written} DEPENDS dsaperf VERBATIM)
+  list(APPEND written_completions ${written})
+  cmake_path(GET completions_${shell} PARENT_PATH folder)
+  cmake_path(GET completions_${shell} FILENAME file)
+  install(FILES ${written} DESTINATION ${folder} RENAME ${file} ${of_component})
+endforeach()
+add_custom_target(dsaperf_completions ALL DEPENDS ${written_completions})
+
+set(written_pages ${CMAKE_CURRENT_BINARY_DIR}/man)
+add_custom_command(OUTPUT ${written_pages}/dsaperf.1 COMMAND dsaperf man -o ${written_pages} DEPENDS dsaperf VERBATIM)
+add_custom_target(dsaperf_man ALL DEPENDS ${written_pages}/dsaperf.1)
+install(DIRECTORY ${written_pages}/ DESTINATION ${share_man}/man1 ${of_component} FILES_MATCHING PATTERN "*.1")
