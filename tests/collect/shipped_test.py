@@ -183,6 +183,7 @@ class ShippedTablesTest(unittest.TestCase):
         done = self.run_dsaperf(*words, "--systems", "none", **elsewhere)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("modelled", done.stdout)
+        self.assertEqual(self.run_dsaperf(*words, DSAPERF_SYSTEMS="none").stdout, done.stdout)
         self.assertEqual(self.run_dsaperf("sweep", MODEL, "--gpus", 8, "--isl", 4096, "--osl", 64, "--systems", "none", **elsewhere).returncode, 0)
 
 

@@ -118,7 +118,8 @@ std::string page(Command& command, const std::string& path, const Command* above
       "standard error says why\n"
       ".TP\n.B 2\nwrong usage\n.TP\n.B 3\ndone, and the verdict is no\n";
   out +=
-      ".SH ENVIRONMENT\n.TP\n.B DSAPERF_SYSTEMS\nAIConfigurator's systems folder\n.TP\n.B "
+      ".SH ENVIRONMENT\n.TP\n.B DSAPERF_SYSTEMS\nAIConfigurator's systems folder, "
+      "or none\n.TP\n.B "
       "DSAPERF_DATA\nthe shipped data\n"
       ".TP\n.B NO_COLOR\nno colour, also on a terminal\n";
   std::string seen;

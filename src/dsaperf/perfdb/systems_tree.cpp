@@ -198,11 +198,12 @@ Result<SystemsTree> SystemsTree::open(const fs::path& root) {
 }
 
 Result<SystemsTree> SystemsTree::discover(const fs::path& given) {
-  if (given == kNoTree) return shipped();
-  if (!given.empty()) return open(given);
-  if (const char* named = std::getenv("DSAPERF_SYSTEMS"); named != nullptr && *named != '\0') {
-    return open(named);
+  auto asked = given;
+  if (const char* named = std::getenv("DSAPERF_SYSTEMS"); asked.empty() && named != nullptr) {
+    asked = named;
   }
+  if (asked == kNoTree) return shipped();
+  if (!asked.empty()) return open(asked);
   if (const char* environment = std::getenv("VIRTUAL_ENV"); environment != nullptr) {
     if (const auto found = systems_of_environment(environment)) return open(*found);
   }

@@ -33,7 +33,7 @@ struct VersionSlots {
   std::optional<std::string> next;
 };
 
-// Given instead of a folder: the shipped tables alone, whatever is installed.
+// Given, or in $DSAPERF_SYSTEMS, for a folder: the shipped tables alone, whatever is installed.
 inline constexpr std::string_view kNoTree = "none";
 
 // A `systems` folder as AIConfigurator 0.12 ships it and users lay it out
@@ -53,9 +53,9 @@ class SystemsTree {
   // Fails with kNotFound where `root` is no folder.
   static Result<SystemsTree> open(const std::filesystem::path& root);
 
-  // The shipped tables where `given` is kNoTree. `given`, else $DSAPERF_SYSTEMS, else the
-  // aiconfigurator_core of $VIRTUAL_ENV, of python3 on PATH, of scripts/setup's environment (build/
-  // above the program), else the tables that are shipped. Fails with the places that were tried.
+  // `given`, else $DSAPERF_SYSTEMS (either a folder or kNoTree), else the aiconfigurator_core of
+  // $VIRTUAL_ENV, of python3 on PATH, of scripts/setup's environment (build/ above the program),
+  // else the tables that are shipped. Fails with the places that were tried.
   static Result<SystemsTree> discover(const std::filesystem::path& given = {});
 
   // The shipped tables, DATA/tables/<card>/*.parquet (own_table.hpp), as a tree: one backend,
