@@ -79,9 +79,9 @@ int main(int argc, char** argv) {
                            Method::kStages);
   const Tables tables{.system = "h200_sxm", .backend = "sglang", .version = ""};
   const LayerKind kind{.architecture = "DeepseekV32ForCausalLM"};
+  const auto layer = predictor.layer(tables, kind);
   for (const auto phase : {Phase::kContext, Phase::kGeneration}) {
-    const auto first =
-        predictor.at(tables, kind, {.phase = phase, .heads = 16, .past_tokens = 100});
+    const auto first = layer.at({.phase = phase, .heads = 16, .past_tokens = 100});
     if (!first) {
       std::fprintf(stderr, "error: %s\n", first.error().message().c_str());
       return 1;
@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
     for (int repeat = 0; repeat <= kRepeats; ++repeat) {
       const auto from = Clock::now();
       for (const auto& shape : group.shapes) {
-        const auto answer = predictor.at(tables, kind, shape);
+        const auto answer = layer.at(shape);
         if (answer) sum += answer->time.value;
       }
       if (repeat > 0)  // the first warms

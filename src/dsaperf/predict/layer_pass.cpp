@@ -62,6 +62,7 @@ Result<LayerLatency> at_requests(LayerPredictor& predictor, const Tables& tables
     batch += group.count;
     longest = std::max(longest, group.new_tokens + group.past_tokens);
   }
+  const auto layer = predictor.layer(tables, kind);
   LayerLatency total;
   for (const auto& group : requests) {
     auto uniform = shape;
@@ -69,7 +70,7 @@ Result<LayerLatency> at_requests(LayerPredictor& predictor, const Tables& tables
     uniform.new_tokens = group.new_tokens;
     uniform.past_tokens = group.past_tokens;
     uniform.longest_total = requests.size() > 1 ? longest : 0;
-    DSAPERF_TRY_ASSIGN(const auto part, predictor.at(tables, kind, uniform));
+    DSAPERF_TRY_ASSIGN(const auto part, layer.at(uniform));
     add(total, part, static_cast<double>(group.count) / static_cast<double>(batch));
   }
   // No pass of unlike requests was measured.
@@ -84,12 +85,13 @@ Result<ChunkedPrefill> at_chunks(LayerPredictor& predictor, const Tables& tables
     return fail(Errc::kInvalidArgument, "chunks of {} tokens: a prefill's, of at least one token",
                 chunk_tokens);
   }
+  const auto layer = predictor.layer(tables, kind);
   ChunkedPrefill out;
   for (std::int64_t done = 0; done < shape.new_tokens;) {
     auto part = shape;
     part.new_tokens = std::min(chunk_tokens, shape.new_tokens - done);
     part.past_tokens = shape.past_tokens + done;
-    DSAPERF_TRY_ASSIGN(auto latency, predictor.at(tables, kind, part));
+    DSAPERF_TRY_ASSIGN(auto latency, layer.at(part));
     add(out.total, latency, 1);
     out.chunks.push_back({.new_tokens = part.new_tokens,
                           .past_tokens = part.past_tokens,

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <initializer_list>
+#include <deque>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -17,12 +17,9 @@
 namespace dsaperf::predict {
 namespace {
 
-// Words of a key, apart by a character that no name has.
-void append(std::string& key, std::initializer_list<std::string_view> words) {
-  for (const auto word : words) {
-    key += word;
-    key += '\n';
-  }
+// Apart by a character that no name has.
+std::string name_of(const Tables& tables) {
+  return tables.system + '\n' + tables.backend + '\n' + tables.version;
 }
 
 // Half-widths in log that another card's or framework's rows add (docs/predict.md, held-out cards).
@@ -42,21 +39,36 @@ std::optional<Method> method_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+// A kind of layer by the tables asked, and what was found for it so far.
+struct LayerPredictor::Known {
+  Tables tables;
+  LayerKind kind;
+  Result<stages::StageTables>* opened = nullptr;                               // of the stage model
+  stages::StageTables::Kind* rows = nullptr;                                   // among those opened
+  std::array<std::optional<Result<compatible::DsaLayer>>, 2> compatible = {};  // by phase
+};
+
 struct LayerPredictor::State {
   std::shared_ptr<const perfdb::SystemsTree> tree;
   Method method = Method::kCompatible;
   std::unordered_map<std::string, Result<compatible::DsaTables>> tables;
-  std::unordered_map<std::string, Result<compatible::DsaLayer>> layers;
   std::shared_ptr<stages::HyperparameterStore> store;
   std::unordered_map<std::string, Result<stages::StageTables>> stage_tables;
-  std::map<std::string, std::map<std::string, double>> host_launches;  // by system
-  std::string key;                                                     // kept for its memory
-  Tables last_asked;                                                   // most questions repeat it
-  Result<stages::StageTables>* last_opened = nullptr;
+  std::map<std::string, std::map<std::string, double>> host_launches;  // by system, backend
+  std::deque<Known> kinds;                                             // in place for good
+  Known* last = nullptr;  // asked for: questions repeat it
+
+  Known& find(const Tables& asked, const LayerKind& kind) {
+    const auto is_it = [&](const Known& k) { return k.tables == asked && k.kind == kind; };
+    if (last != nullptr && is_it(*last)) return *last;
+    const auto found = std::find_if(kinds.begin(), kinds.end(), is_it);
+    last =
+        found != kinds.end() ? &*found : &kinds.emplace_back(Known{.tables = asked, .kind = kind});
+    return *last;
+  }
 
   Result<compatible::DsaTables>& open(const Tables& asked) {
-    std::string name;
-    append(name, {asked.system, asked.backend, asked.version});
+    auto name = name_of(asked);
     const auto found = tables.find(name);
     if (found != tables.end()) return found->second;
     return tables
@@ -66,22 +78,15 @@ struct LayerPredictor::State {
   }
 
   Result<stages::StageTables>& open_stages(const Tables& asked) {
-    if (last_opened != nullptr && asked == last_asked) return *last_opened;
-    last_opened = &find_stages(asked);
-    last_asked = asked;
-    return *last_opened;
-  }
-
-  Result<stages::StageTables>& find_stages(const Tables& asked) {
-    key.clear();
-    append(key, {asked.system, asked.backend, asked.version});
-    const auto found = stage_tables.find(key);
+    auto name = name_of(asked);
+    const auto found = stage_tables.find(name);
     if (found != stage_tables.end()) return found->second;
     if (!store)
       store = std::make_shared<stages::HyperparameterStore>(stages::HyperparameterStore::open());
-    auto opened =
-        stages::StageTables::open(tree, asked.system, asked.backend, asked.version, store);
-    return stage_tables.emplace(key, std::move(opened)).first->second;
+    return stage_tables
+        .emplace(std::move(name),
+                 stages::StageTables::open(tree, asked.system, asked.backend, asked.version, store))
+        .first->second;
   }
 
   // Figures of a card that the tree knows, else of one that has a specification alone.
@@ -158,37 +163,58 @@ struct LayerPredictor::State {
     return found;
   }
 
-  // What `ask` says of the first tables that can stand in for those asked; `failure` where none
-  // can.
+  // What `ask` says of the rows asked, else of the first tables that can stand in for them.
   template <typename Answer, typename Ask>
-  Result<Answer> by_stand_in(const Tables& asked, const Error& failure, const Ask& ask) {
-    const auto figures = card(asked.system);
-    // A version that does not exist is a mistake, not a question about what was not measured.
-    const auto backends = tree->backends(asked.system);
-    const bool has_backend =
-        backends && std::find(backends->begin(), backends->end(), asked.backend) != backends->end();
-    if (!figures ||
-        (has_backend && !tree->resolve_version(asked.system, asked.backend, asked.version)))
-      return tl::unexpected(failure);
-    for (const auto& stand_in : stand_ins(asked, *figures)) {
-      auto& opened = open_stages(stand_in.tables);
-      if (!opened) continue;
-      auto answer = ask(*opened, stand_in.move);
-      if (answer) return answer;
+  Result<Answer> by_stages(Known& asked, const Ask& ask) {
+    if (asked.opened == nullptr) {
+      asked.opened = &open_stages(asked.tables);
+      if (*asked.opened) asked.rows = &(*asked.opened)->kind(asked.kind);
     }
-    return tl::unexpected(failure);
+    auto& opened = *asked.opened;
+    auto answer = opened ? ask(*opened, *asked.rows, nullptr)
+                         : Result<Answer>(tl::unexpected(opened.error()));
+    if (!answer && answer.error().code() == Errc::kNotFound) try_stand_ins(asked, ask, answer);
+    return answer;
   }
 
-  Result<compatible::DsaLayer>& layer(const Tables& asked, const LayerKind& kind,
-                                      perfdb::Phase phase) {
-    key.clear();
-    append(key, {asked.system, asked.backend, asked.version, kind.architecture, kind.kv_dtype,
-                 kind.fmha_dtype, kind.gemm_dtype, perfdb::name(phase)});
-    const auto found = layers.find(key);
-    if (found != layers.end()) return found->second;
-    auto& opened = open(asked);
-    auto made = opened ? opened->layer(kind, phase) : tl::unexpected(opened.error());
-    return layers.emplace(key, std::move(made)).first->second;
+  // `answer` stays the failure that it is where none can.
+  template <typename Answer, typename Ask>
+  void try_stand_ins(const Known& asked, const Ask& ask, Result<Answer>& answer) {
+    const auto& [system, backend, version] = asked.tables;
+    const auto figures = card(system);
+    // A version that does not exist is a mistake, not a question about what was not measured.
+    const auto backends = tree->backends(system);
+    const bool has_backend =
+        backends && std::find(backends->begin(), backends->end(), backend) != backends->end();
+    if (!figures || (has_backend && !tree->resolve_version(system, backend, version))) return;
+    for (const auto& stand_in : stand_ins(asked.tables, *figures)) {
+      auto& opened = open_stages(stand_in.tables);
+      if (!opened) continue;
+      auto other = ask(*opened, opened->kind(asked.kind), &stand_in.move);
+      if (!other) continue;
+      answer = std::move(other);
+      return;
+    }
+  }
+
+  const Result<compatible::DsaLayer>& compatible_layer(Known& asked, perfdb::Phase phase) {
+    auto& layer = asked.compatible[static_cast<std::size_t>(phase)];
+    if (!layer) {
+      auto& opened = open(asked.tables);
+      layer = opened ? opened->layer(asked.kind, phase) : tl::unexpected(opened.error());
+    }
+    return *layer;
+  }
+
+  Result<LayerLatency> by_compatible(Known& asked, const LayerShape& shape) {
+    const auto& layer = compatible_layer(asked, shape.phase);
+    if (!layer) return tl::unexpected(layer.error());
+    return layer->at(shape);
+  }
+
+  // Context parallelism is aiconfigurator's composition of measured kernels in both methods.
+  bool has_stages(const LayerShape& shape) const {
+    return method == Method::kStages && shape.context_parallel <= 1;
   }
 };
 
@@ -201,42 +227,36 @@ LayerPredictor::LayerPredictor(LayerPredictor&&) noexcept = default;
 LayerPredictor& LayerPredictor::operator=(LayerPredictor&&) noexcept = default;
 LayerPredictor::~LayerPredictor() = default;
 
+LayerPredictor::Layer LayerPredictor::layer(const Tables& tables, const LayerKind& kind) {
+  return {*state_, state_->find(tables, kind)};
+}
+
 Result<LayerLatency> LayerPredictor::at(const Tables& tables, const LayerKind& kind,
                                         const LayerShape& shape) {
-  // Context parallelism is aiconfigurator's composition of measured kernels in both methods.
-  if (state_->method == Method::kStages && shape.context_parallel <= 1) {
-    auto& opened = state_->open_stages(tables);
-    auto answer =
-        opened ? opened->at(kind, shape) : Result<LayerLatency>(tl::unexpected(opened.error()));
-    if (answer || answer.error().code() != Errc::kNotFound) return answer;
-    return state_->by_stand_in<LayerLatency>(
-        tables, answer.error(), [&](stages::StageTables& rows, const stages::Move& move) {
-          return rows.at(kind, shape, &move);
-        });
-  }
-  const auto& layer = state_->layer(tables, kind, shape.phase);
-  if (!layer) return tl::unexpected(layer.error());
-  return layer->at(shape);
+  return layer(tables, kind).at(shape);
+}
+
+Result<LayerLatency> LayerPredictor::Layer::at(const LayerShape& shape) const {
+  if (!state_->has_stages(shape)) return state_->by_compatible(*known_, shape);
+  return state_->by_stages<LayerLatency>(
+      *known_, [&](stages::StageTables& tables, stages::StageTables::Kind& rows,
+                   const stages::Move* move) { return tables.at(rows, shape, move); });
 }
 
 Result<stages::Explanation> LayerPredictor::explain(const Tables& tables, const LayerKind& kind,
                                                     const LayerShape& shape) {
-  if (state_->method != Method::kStages || shape.context_parallel > 1) {
+  if (!state_->has_stages(shape))
     return fail(Errc::kUnsupported, "only the stage model explains its answers");
-  }
-  auto& opened = state_->open_stages(tables);
-  auto answer = opened ? opened->explain(kind, shape)
-                       : Result<stages::Explanation>(tl::unexpected(opened.error()));
-  if (answer || answer.error().code() != Errc::kNotFound) return answer;
-  return state_->by_stand_in<stages::Explanation>(
-      tables, answer.error(), [&](stages::StageTables& rows, const stages::Move& move) {
-        return rows.explain(kind, shape, &move);
+  return state_->by_stages<stages::Explanation>(
+      state_->find(tables, kind),
+      [&](stages::StageTables& opened, stages::StageTables::Kind& rows, const stages::Move* move) {
+        return opened.explain(rows, shape, move);
       });
 }
 
 Result<Micros> LayerPredictor::peer_bound(const Tables& tables, const LayerKind& kind,
                                           const LayerShape& shape) {
-  const auto& layer = state_->layer(tables, kind, shape.phase);
+  const auto& layer = state_->compatible_layer(state_->find(tables, kind), shape.phase);
   if (!layer) return tl::unexpected(layer.error());
   return Micros::from_millis(layer->bound(shape).ms());
 }

@@ -82,8 +82,12 @@ Unmeasured PartGrid::unmeasured(const Sizes& sizes) const {
 
 bool PartGrid::cell(const Sizes& sizes, Cell& out) const {
   const auto values = sizes.axes();
-  std::size_t base = 0;
-  std::array<double, kAxes> t{};
+  std::size_t lowest = 0;  // place of the corner of all lower lines, and what the others have more
+  std::array<std::size_t, kMostCorners> more;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+  more[0] = 0;
+  out.weight[0] = 1;
+  std::size_t corners = 1;
+  std::size_t betweens = 0;
   for (std::size_t a = 0; a < kAxes; ++a) {
     const auto& axis = axes_[a];
     const double v = values[a];
@@ -92,34 +96,25 @@ bool PartGrid::cell(const Sizes& sizes, Cell& out) const {
     if (size == 0 || !(v >= lines[0]) || !(v <= lines[size - 1])) return false;
     std::size_t i = axis.from[exponent_of(v)];  // then on to the last line not above v
     while (i + 1 < size && lines[i + 1] <= v) ++i;
-    out.on_line[a] = lines[i] == v;
-    out.interval[a] = static_cast<std::uint16_t>(i);
-    base += axis.stride * i;
-    if (out.on_line[a]) {
-      out.bend[a] = 0;
-      continue;
+    lowest += axis.stride * i;
+    out.off_line[a] = lines[i] != v;
+    if (!out.off_line[a]) continue;
+    const double t = (log_of(a, v) - axis.intervals[i].log) * axis.intervals[i].per_octave;
+    out.between[betweens++] = {.axis = a, .interval = i, .bend = 4 * t * (1 - t)};
+    for (std::size_t c = 0; c < corners; ++c) {
+      more[corners + c] = more[c] + axis.stride;
+      out.weight[corners + c] = out.weight[c] * t;
+      out.weight[c] *= 1 - t;
     }
-    t[a] = (log_of(a, v) - axis.intervals[i].log) * axis.intervals[i].per_octave;
-    out.bend[a] = 4 * t[a] * (1 - t[a]);
+    corners *= 2;
   }
-  out.corners = 1;
-  std::array<std::size_t, kMostCorners> at{};
-  at[0] = base;
-  out.weight[0] = 1;
-  for (std::size_t a = 0; a < kAxes; ++a) {
-    if (out.on_line[a]) continue;
-    for (std::size_t c = 0; c < out.corners; ++c) {
-      at[out.corners + c] = at[c] + axes_[a].stride;
-      out.weight[out.corners + c] = out.weight[c] * t[a];
-      out.weight[c] *= 1 - t[a];
-    }
-    out.corners *= 2;
-  }
-  for (std::size_t c = 0; c < out.corners; ++c) {
-    const auto row = rows_[at[c]];
+  for (std::size_t c = 0; c < corners; ++c) {
+    const auto row = rows_[lowest + more[c]];
     if (row < 0) return false;
     out.row[c] = static_cast<std::uint32_t>(row);
   }
+  out.corners = corners;
+  out.betweens = betweens;
   return true;
 }
 

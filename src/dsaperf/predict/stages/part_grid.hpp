@@ -23,13 +23,19 @@ class PartGrid {
 
   explicit PartGrid(std::span<const Sizes> rows);
 
+  // The rows around a point. Along an axis where it has a line's own value that line alone counts.
   struct Cell {
-    std::size_t corners = 0;
-    std::array<std::uint32_t, kMostCorners> row{};
-    std::array<double, kMostCorners> weight{};  // multilinear in log2; their sum is 1
-    std::array<bool, kAxes> on_line{};          // the point has a line's own value
-    std::array<double, kAxes> bend{};           // 4 t (1 - t): 1 in the middle between two lines
-    std::array<std::uint16_t, kAxes> interval{};
+    std::size_t corners;  // in use
+    std::array<std::uint32_t, kMostCorners> row;
+    std::array<double, kMostCorners> weight;  // multilinear in log2; their sum is 1
+    Unmeasured off_line;
+    struct Between {
+      std::size_t axis;
+      std::size_t interval;
+      double bend;  // 4 t (1 - t): 1 in the middle between two lines
+    };
+    std::size_t betweens;  // in use: of the axes that are off line
+    std::array<Between, kAxes> between;
   };
   // False where the point lies outside or a corner is missing.
   bool cell(const Sizes& sizes, Cell& out) const;

@@ -182,13 +182,9 @@ void PartModel::prepare_grid() {
 }
 
 bool PartModel::in_cell(const Sizes& sizes, Posterior& out, Unmeasured& unmeasured) const {
-  PartGrid::Cell cell;
+  PartGrid::Cell cell;  // NOLINT(cppcoreguidelines-pro-type-member-init): what is in use is written
   if (!grid_.cell(sizes, cell)) return false;
-  // Coordinates and axes of the grid have the same order but in decode, where the past is third.
-  const bool decode = setting_.phase == Phase::kGeneration;
-  std::array<double, kStepAxes> shares_value{};
-  for (std::size_t a = 0; a < kStepAxes; ++a)
-    shares_value[a] = cell.on_line[decode && a == 2 ? 3 : a] ? 1 : 0;
+  unmeasured = cell.off_line;
   Neighbourhoods::MeanParts parts;
   for (std::size_t c = 0; c < cell.corners; ++c) {
     auto& node = smoothed_[cell.row[c]];
@@ -200,20 +196,22 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out, Unmeasured& unmeasur
     for (std::size_t a = 0; a < kStepAxes; ++a)
       parts.step[a] += cell.weight[c] * node.parts.step[a];
   }
+  // Coordinates and axes of the grid have the same order but in decode, where the past is third.
+  const bool decode = setting_.phase == Phase::kGeneration;
   double mean = parts.smooth;
-  for (std::size_t a = 0; a < kStepAxes; ++a) mean += shares_value[a] * parts.step[a];
+  for (std::size_t a = 0; a < kStepAxes; ++a)
+    mean += unmeasured[decode && a == 2 ? 3 : a] ? 0 : parts.step[a];
   double variance = parameters_.hyper.noise * parameters_.hyper.noise;
   const auto axes = sizes.axes();
   const double total = sizes.total();
-  for (std::size_t a = 0; a < PartGrid::kAxes; ++a) {
-    unmeasured[a] = !cell.on_line[a];
-    if (cell.on_line[a]) continue;
-    const auto& bend = bends_[a][cell.interval[a]];
-    const double share = axes[a] / total;
+  for (std::size_t i = 0; i < cell.betweens; ++i) {
+    const auto& between = cell.between[i];
+    const auto& bend = bends_[between.axis][between.interval];
+    const double share = axes[between.axis] / total;
     // What belongs to this value, and what the ends have of their own: their weights' squares are
     // 1 - bend / 2.
-    variance += (2 - cell.bend[a] / 2) * step_variance_[a] +
-                cell.bend[a] * (bend.least + share * share * bend.by_total);
+    variance += (2 - between.bend / 2) * step_variance_[between.axis] +
+                between.bend * (bend.least + share * share * bend.by_total);
   }
   out = {.mean = mean, .variance = variance};
   return true;

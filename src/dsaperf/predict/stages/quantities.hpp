@@ -74,7 +74,7 @@ class Quantities {
         ms_per_byte_(1 / (s.bytes * kTrafficEfficiency)),
         ms_per_wave_(2 * kTile * kTile * s.sms / s.gemm_flops) {}
 
-  // visit(quantity, value): `value` is a function, so that what has no weight costs nothing.
+  // visit(quantity, value): `value` is a number where it is cheap, else a function that makes it.
   template <typename Visit>
   void each(const Sizes& z, Visit&& visit) const {
     common(z, visit);
@@ -128,12 +128,12 @@ class Quantities {
   void common(const Sizes& z, Visit&& visit) const {
     const double t = z.tokens();
     const double h = z.heads;
-    visit(Q::kOne, [&] { return 1.0; });
-    visit(Q::kBatch, [&] { return z.batch; });
-    visit(Q::kTokens, [&] { return t; });
-    visit(Q::kHeads, [&] { return h; });
-    visit(Q::kTokenHeads, [&] { return t * h; });
-    visit(Q::kLengths, [&] { return z.batch * z.total(); });
+    visit(Q::kOne, 1.0);
+    visit(Q::kBatch, z.batch);
+    visit(Q::kTokens, t);
+    visit(Q::kHeads, h);
+    visit(Q::kTokenHeads, t * h);
+    visit(Q::kLengths, z.batch * z.total());
     visit(Q::kLogHeads, [&] { return std::log2(h); });
     visit(Q::kQkvAGemm, [&] { return gemm_ms(t, down_, hidden_); });
     visit(Q::kQBGemm, [&] { return gemm_ms(t, h * query_, q_lora_); });
@@ -147,11 +147,11 @@ class Quantities {
   void dense_context(const Sizes& z, Visit&& visit) const {
     const double h = z.heads;
     const double visible = z.batch * pairs(z.past_tokens, z.total(), z.total());
-    visit(Q::kVisible, [&] { return visible; });
-    visit(Q::kVisibleHeads, [&] { return visible * h; });
-    visit(Q::kVisiblePadded, [&] { return visible * std::max(h, padded_heads_); });
-    visit(Q::kRectangleHeads, [&] { return z.tokens() * z.total() * h; });
-    visit(Q::kLengthsHeads, [&] { return z.batch * z.total() * h; });
+    visit(Q::kVisible, visible);
+    visit(Q::kVisibleHeads, visible * h);
+    visit(Q::kVisiblePadded, visible * std::max(h, padded_heads_));
+    visit(Q::kRectangleHeads, z.tokens() * z.total() * h);
+    visit(Q::kLengthsHeads, z.batch * z.total() * h);
   }
 
   template <typename Visit>
@@ -160,10 +160,10 @@ class Quantities {
     const double padded = std::max(z.heads, padded_heads_);
     const double selected = z.batch * pairs(z.past_tokens, z.total(), topk_);
     visit(Q::kVisible, [&] { return z.batch * pairs(z.past_tokens, z.total(), z.total()); });
-    visit(Q::kRectangle, [&] { return t * z.total(); });
-    visit(Q::kSelectedHeads, [&] { return selected * z.heads; });
-    visit(Q::kSelectedPadded, [&] { return selected * padded; });
-    visit(Q::kTokensPadded, [&] { return t * padded; });
+    visit(Q::kRectangle, t * z.total());
+    visit(Q::kSelectedHeads, selected * z.heads);
+    visit(Q::kSelectedPadded, selected * padded);
+    visit(Q::kTokensPadded, t * padded);
     visit(Q::kTokensLogLength, [&] { return t * std::log2(z.total()); });
   }
 
@@ -173,25 +173,25 @@ class Quantities {
     const double length = z.total();
     const double seen = std::min(length, topk_);
     const double padded = std::max(z.heads, padded_heads_);
-    visit(Q::kTokensPadded, [&] { return t * padded; });
-    visit(Q::kRectangle, [&] { return t * length; });
-    visit(Q::kAttended, [&] { return t * seen; });
-    visit(Q::kAttendedHeads, [&] { return t * seen * z.heads; });
-    visit(Q::kAttendedPadded, [&] { return t * seen * padded; });
-    visit(Q::kLength, [&] { return length; });
+    visit(Q::kTokensPadded, t * padded);
+    visit(Q::kRectangle, t * length);
+    visit(Q::kAttended, t * seen);
+    visit(Q::kAttendedHeads, t * seen * z.heads);
+    visit(Q::kAttendedPadded, t * seen * padded);
+    visit(Q::kLength, length);
     visit(Q::kLogLength, [&] { return std::log2(std::max(length, 1.0)); });
-    visit(Q::kLengthTo4096, [&] { return std::min(length, 4096.0); });
-    visit(Q::kLengthBeyond4096, [&] { return std::max(length - 4096, 0.0); });
-    visit(Q::kLengthBeyond32768, [&] { return std::max(length - 32768, 0.0); });
+    visit(Q::kLengthTo4096, std::min(length, 4096.0));
+    visit(Q::kLengthBeyond4096, std::max(length - 4096, 0.0));
+    visit(Q::kLengthBeyond32768, std::max(length - 32768, 0.0));
     // A block takes one token's `padded_heads` heads, or one row of scores, and a multiprocessor.
     const double blocks = t * ceiling(z.heads / padded_heads_);
     const double waves = ceiling(blocks / sms_);
-    visit(Q::kWaves, [&] { return waves; });
-    visit(Q::kWavesAttended, [&] { return waves * seen; });
+    visit(Q::kWaves, waves);
+    visit(Q::kWavesAttended, waves * seen);
     visit(Q::kScoreWavesLength, [&] { return ceiling(t / sms_) * length; });
     // Where blocks leave half of the multiprocessors idle, each token's rows are cut among several
     // and the pieces merged by another kernel.
-    visit(Q::kMerge, [&] { return 2 * blocks <= sms_ ? 1.0 : 0.0; });
+    visit(Q::kMerge, 2 * blocks <= sms_ ? 1.0 : 0.0);
     visit(Q::kLogTokens, [&] { return std::log2(t); });
   }
 

@@ -67,7 +67,6 @@ Result<void> check(const LayerShape& shape) {
 struct Answer {
   double ms = 0, low_ms = 0, high_ms = 0;
   Source source = Source::kInterpolated;
-  std::string warning;
 };
 
 // Half-widths in log that a move to another kind of layer adds. Assumed, not measured yet: wide
@@ -89,61 +88,118 @@ struct Moved {
 
 struct Located {
   const Prepared* prepared = nullptr;
-  std::optional<Moved> moved;
+  std::unique_ptr<const Moved> moved;  // none: it does not
 
   const Setting& asked() const { return moved ? moved->setting : prepared->part.setting; }
 };
 
+// The rows that answer for a kind of layer: the question's own, else of the nearest kind that has
+// rows of the regime.
+struct Nearest {
+  std::vector<Prepared*> candidates;
+  double doubt = 0;
+  std::string text;
+};
+
 // What the rows of a part say of themselves.
-Answer own_answer(const Prepared& prepared, const Sizes& sizes) {
+Answer own_answer(const Prepared& prepared, const Sizes& sizes, Warnings& warnings) {
   const auto& model = *prepared.model;
   if (const auto index = model.find(sizes)) {
     const double measured = model.observations()[*index].latency_ms;
     const auto others = model.without(*index);
     const double half = std::log(others.high_ms / others.latency_ms);
     if (std::abs(std::log(measured / others.latency_ms)) > kContradiction * half) {
-      return {
-          .ms = others.latency_ms,
-          .low_ms = others.low_ms,
-          .high_ms = others.high_ms,
-          .source = Source::kInterpolated,
-          .warning = fmt::format(
-              "the row here says {:.4g} ms, which its neighbours contradict ({:.4g} - {:.4g} ms): "
-              "it is not used",
-              measured, others.low_ms, others.high_ms)};
+      warnings.add(fmt::format(
+          "the row here says {:.4g} ms, which its neighbours contradict ({:.4g} - {:.4g} ms): "
+          "it is not used",
+          measured, others.low_ms, others.high_ms));
+      return {.ms = others.latency_ms,
+              .low_ms = others.low_ms,
+              .high_ms = others.high_ms,
+              .source = Source::kInterpolated};
     }
     const double spread = std::exp(model.width(0, sizes, {}) * model.parameters().hyper.noise);
     return {.ms = measured,
             .low_ms = measured / spread,
             .high_ms = measured * spread,
-            .source = Source::kMeasured,
-            .warning = {}};
+            .source = Source::kMeasured};
   }
   const auto p = model.at(sizes);
   const bool inside = prepared.holds(sizes) && p.relative_variance < kUnknown;
   return {.ms = p.latency_ms,
           .low_ms = p.low_ms,
           .high_ms = p.high_ms,
-          .source = inside ? Source::kInterpolated : Source::kExtrapolated,
-          .warning = {}};
+          .source = inside ? Source::kInterpolated : Source::kExtrapolated};
 }
 
-Answer answer_of(const Located& located, const Sizes& sizes) {
+Answer answer_of(const Located& located, const Sizes& sizes, Warnings& warnings) {
   const auto& model = *located.prepared->model;
-  if (!located.moved) return own_answer(*located.prepared, sizes);
+  if (!located.moved) return own_answer(*located.prepared, sizes, warnings);
   auto from = model.at(sizes);
   if (located.moved->resized) {  // so that the size as it is changes nothing
-    const auto own = own_answer(*located.prepared, sizes);
+    Warnings of_rows;            // about a measurement that the answer does not repeat
+    const auto own = own_answer(*located.prepared, sizes, of_rows);
     from.latency_ms = own.ms;
     from.low_ms = own.low_ms;
     from.high_ms = own.high_ms;
   }
   const auto p = model.moved(from, sizes, located.moved->setting, located.moved->doubt);
-  return {.ms = p.latency_ms,
-          .low_ms = p.low_ms,
-          .high_ms = p.high_ms,
-          .source = Source::kModelled,
-          .warning = {}};
+  return {
+      .ms = p.latency_ms, .low_ms = p.low_ms, .high_ms = p.high_ms, .source = Source::kModelled};
+}
+
+// Errors of the two sorts of layers have the same causes, so their intervals add.
+Answer mixed(const Answer& full, const Answer& sharing, double share) {
+  const double rest = 1 - share;
+  return {.ms = share * full.ms + rest * sharing.ms,
+          .low_ms = share * full.low_ms + rest * sharing.low_ms,
+          .high_ms = share * full.high_ms + rest * sharing.high_ms,
+          .source = std::max(full.source, sharing.source)};
+}
+
+}  // namespace
+
+struct StageTables::Kind {
+  LayerKind layer;
+  LayerSizes sizes;
+  // By phase, regime and whether layers share a selection; empty: not asked for yet.
+  std::array<std::optional<Nearest>, 8> nearest;
+};
+
+namespace {
+
+// One sort of the layers of a pass, as asked for.
+struct Question {
+  StageTables::Kind& kind;
+  const LayerShape& shape;
+  Sizes sizes;
+  bool shares_selection = false;
+  const Move* move = nullptr;
+
+  double topk() const { return shape.topk > 0 ? static_cast<double>(shape.topk) : kind.sizes.topk; }
+  double index_heads() const {
+    return shape.index_heads > 0 ? static_cast<double>(shape.index_heads) : kind.sizes.index_heads;
+  }
+  // Of the longest request of the pass.
+  double total() const { return std::max(sizes.total(), static_cast<double>(shape.longest_total)); }
+  // Another topk leaves the kernels as they were measured at these sizes: sparse ones go on to
+  // select, all tokens if need be. Dense ones become sparse where tokens are left out.
+  Regime regime() const {
+    return total() <= std::min(topk(), kind.sizes.topk) ? Regime::kDense : Regime::kSparse;
+  }
+};
+
+// Of a request in decode, whose rows have one.
+bool has_several_tokens(const Question& question, const Prepared& rows) {
+  return question.shape.phase == Phase::kGeneration && question.sizes.new_tokens > 1 &&
+         rows.high.new_tokens <= 1;
+}
+
+// Whether rows are not of just such layers as the question's, another topk or other index heads
+// aside.
+bool are_others(const Nearest& kind, const Prepared& rows, const Question& question) {
+  return has_several_tokens(question, rows) || question.move != nullptr || !kind.text.empty() ||
+         question.kind.layer.sizes.has_value();
 }
 
 }  // namespace
@@ -153,24 +209,12 @@ struct StageTables::State {
   std::string system, backend, version;
   perfdb::SystemFile figures;
   std::shared_ptr<HyperparameterStore> store;
-  // The kind whose rows answer: the question's own, else the nearest that has rows of the regime.
-  struct Nearest {
-    std::vector<Prepared*> candidates;
-    double doubt = 0;
-    std::string text;
-  };
   struct PhaseParts {
     std::vector<Prepared> parts;
     std::vector<perfdb::TableSource> sources;
   };
   std::array<std::optional<Result<PhaseParts>>, 2> phases;
-  // Asked for before; in place for good. By phase, regime and whether layers share a selection.
-  struct KnownKind {
-    LayerKind kind;
-    LayerSizes sizes;
-    std::array<std::optional<Nearest>, 8> nearest;
-  };
-  std::deque<KnownKind> kinds;
+  std::deque<Kind> kinds;  // asked for before, in place for good
 
   Result<PhaseParts> load(Phase phase) const {
     PhaseParts loaded;
@@ -229,7 +273,7 @@ struct StageTables::State {
                            parameters);
   }
 
-  static Nearest nearest_kind(PhaseParts& loaded, const LayerKind& kind, Regime regime,
+  static Nearest nearest_rows(PhaseParts& loaded, const LayerKind& kind, Regime regime,
                               bool shares) {
     Nearest best;
     double least = INFINITY;
@@ -266,32 +310,17 @@ struct StageTables::State {
     return best;
   }
 
-  KnownKind& known_kind(const LayerKind& kind) {
-    for (auto& known : kinds) {
-      if (known.kind == kind) return known;
-    }
-    return kinds.emplace_back(KnownKind{
-        .kind = kind, .sizes = kind.sizes.value_or(known_sizes(kind.architecture)), .nearest = {}});
-  }
-
   // The part that answers, and what the question changes of it.
-  Result<Located> locate(const LayerKind& kind, const LayerShape& shape, const Sizes& sizes,
-                         bool shares, const Move* move) {
-    const double total = std::max(sizes.total(), static_cast<double>(shape.longest_total));
-    auto& known = known_kind(kind);
-    const auto& figures_of = known.sizes;
-    const double topk = shape.topk > 0 ? static_cast<double>(shape.topk) : figures_of.topk;
-    const double index_heads =
-        shape.index_heads > 0 ? static_cast<double>(shape.index_heads) : figures_of.index_heads;
-    const bool resized = topk != figures_of.topk || index_heads != figures_of.index_heads;
-    // Another topk leaves the kernels as they were measured at these sizes: sparse ones go on to
-    // select, all tokens if need be. Dense ones become sparse where tokens are left out.
-    const auto regime = total <= std::min(topk, figures_of.topk) ? Regime::kDense : Regime::kSparse;
-    auto& loaded = phase_parts(shape.phase);
-    if (!loaded) return tl::unexpected(loaded.error());
-    auto& nearest = known.nearest[static_cast<std::size_t>(shape.phase) * 4 +
-                                  static_cast<std::size_t>(regime) * 2 + (shares ? 1 : 0)];
-    if (!nearest) nearest = nearest_kind(*loaded, kind, regime, shares);
+  Result<Located> locate(const Question& question) {
+    const auto& [kind, shape, sizes, shares, move] = question;
+    const auto regime = question.regime();
+    auto& nearest = kind.nearest[static_cast<std::size_t>(shape.phase) * 4 +
+                                 static_cast<std::size_t>(regime) * 2 + (shares ? 1 : 0)];
+    if (!nearest) {
+      auto& loaded = phase_parts(shape.phase);
+      if (!loaded) return tl::unexpected(loaded.error());
+      nearest = nearest_rows(*loaded, kind.layer, regime, shares);
+    }
     auto* prepared = choose(*nearest, sizes);
     if (prepared == nullptr) {
       return fail(Errc::kNotFound, "{} {} on {}: no {} rows{} {}", backend, version, system,
@@ -299,38 +328,53 @@ struct StageTables::State {
                   regime == Regime::kSparse ? "beyond topk" : "up to topk");
     }
     Located out{.prepared = prepared, .moved = {}};
-    const bool several =
-        shape.phase == Phase::kGeneration && sizes.new_tokens > 1 && prepared->high.new_tokens <= 1;
-    const bool other_rows =
-        !nearest->text.empty() || move != nullptr || kind.sizes.has_value() || several;
-    if (!other_rows && !resized) return out;
-    DSAPERF_TRY_ASSIGN(auto setting,
-                       make_setting(move != nullptr ? move->card : figures, kind, shape.phase,
-                                    regime, prepared->part.setting.own_indexer));
-    auto& moved = out.moved.emplace();
-    moved.resized = !other_rows;
-    moved.doubt = nearest->doubt;
-    setting.topk = topk;
-    setting.index_heads = index_heads;
-    if (regime == Regime::kSparse && total <= topk) {
-      setting.topk = total;
-      moved.note = fmt::format(
+    if (are_others(*nearest, *prepared, question) || question.topk() != kind.sizes.topk ||
+        question.index_heads() != kind.sizes.index_heads) {
+      DSAPERF_TRY_ASSIGN(out.moved, moved(question, *nearest, *prepared));
+    }
+    return out;
+  }
+
+  Result<std::unique_ptr<const Moved>> moved(const Question& question, const Nearest& nearest,
+                                             const Prepared& prepared) const {
+    const auto* move = question.move;
+    auto moved = std::make_unique<Moved>();
+    auto& setting = moved->setting;
+    DSAPERF_TRY_ASSIGN(setting, make_setting(move != nullptr ? move->card : figures,
+                                             question.kind.layer, question.shape.phase,
+                                             question.regime(), prepared.part.setting.own_indexer));
+    moved->resized = !are_others(nearest, prepared, question);
+    moved->doubt = nearest.doubt;
+    setting.topk = question.topk();
+    setting.index_heads = question.index_heads();
+    if (question.regime() == Regime::kSparse && question.total() <= question.topk()) {
+      setting.topk = question.total();
+      moved->note = fmt::format(
           "topk {:.0f} selects all {:.0f} tokens: of the sparse kernels; a framework may take its "
           "dense ones there",
-          topk, total);
+          question.topk(), question.total());
     }
-    if (!nearest->text.empty()) moved.text = "rows of " + nearest->text;
+    if (!nearest.text.empty()) moved->text = "rows of " + nearest.text;
     if (move != nullptr) {
-      moved.doubt = std::hypot(moved.doubt, move->doubt);
+      moved->doubt = std::hypot(moved->doubt, move->doubt);
       setting.host_launch = move->host_launch;
-      moved.text = move->text + (moved.text.empty() ? "" : ", " + moved.text);
+      moved->text = move->text + (moved->text.empty() ? "" : ", " + moved->text);
     }
-    if (several) {
-      moved.doubt = std::hypot(moved.doubt, kSeveralTokens);
-      moved.text += fmt::format("{}rows of one token a request", moved.text.empty() ? "" : ", ");
+    if (has_several_tokens(question, prepared)) {
+      moved->doubt = std::hypot(moved->doubt, kSeveralTokens);
+      moved->text += fmt::format("{}rows of one token a request", moved->text.empty() ? "" : ", ");
     }
-    moved.setting = setting;
-    return out;
+    return moved;
+  }
+
+  Result<Answer> answer(const Question& question, Warnings& warnings) {
+    DSAPERF_TRY_ASSIGN(const auto located, locate(question));
+    if (located.moved) {
+      if (!located.moved->text.empty()) warnings.add("modelled from " + located.moved->text);
+      if (!located.moved->note.empty()) warnings.add(located.moved->note);
+    }
+    warnings.add(located.prepared->warnings);
+    return answer_of(located, question.sizes, warnings);
   }
 
   // Several kernels may serve one regime (small batches, large ones): the one measured nearest
@@ -402,52 +446,36 @@ Result<StageTables> StageTables::open(std::shared_ptr<const perfdb::SystemsTree>
   return StageTables(std::move(state));
 }
 
-Result<LayerLatency> StageTables::at(const LayerKind& kind, const LayerShape& shape,
-                                     const Move* move) {
+StageTables::Kind& StageTables::kind(const LayerKind& kind) {
+  auto& kinds = state_->kinds;
+  const auto known =
+      std::find_if(kinds.begin(), kinds.end(), [&](const Kind& k) { return k.layer == kind; });
+  if (known != kinds.end()) return *known;
+  return kinds.emplace_back(Kind{
+      .layer = kind, .sizes = kind.sizes.value_or(known_sizes(kind.architecture)), .nearest = {}});
+}
+
+Result<LayerLatency> StageTables::at(Kind& kind, const LayerShape& shape, const Move* move) {
   DSAPERF_TRY(check(shape));
-  const auto sizes = state_->sizes_of(shape);
-  LayerLatency out;
-  struct Weighed {
-    double weight = 0;
-    Answer answer;
-  };
-  std::array<Weighed, 2> parts;
-  std::size_t count = 0;
   const double share = shape.full_layer_share;
-  const auto add = [&](bool shares, double weight) -> Result<void> {
-    DSAPERF_TRY_ASSIGN(const auto located, state_->locate(kind, shape, sizes, shares, move));
-    if (located.moved) {
-      if (!located.moved->text.empty()) out.warnings.add("modelled from " + located.moved->text);
-      if (!located.moved->note.empty()) out.warnings.add(located.moved->note);
-    }
-    out.warnings.add(located.prepared->warnings);
-    auto& part = parts[count++];
-    part = {.weight = weight, .answer = answer_of(located, sizes)};
-    if (!part.answer.warning.empty()) out.warnings.add(part.answer.warning);
-    return {};
-  };
-  if (share > 0) DSAPERF_TRY(add(false, share));
-  if (share < 1) {
-    if (const auto added = add(true, 1 - share); !added) {
-      if (share == 0) return tl::unexpected(added.error());
+  Question question{.kind = kind,
+                    .shape = shape,
+                    .sizes = state_->sizes_of(shape),
+                    .shares_selection = share == 0,
+                    .move = move};
+  LayerLatency out;
+  DSAPERF_TRY_ASSIGN(auto answer, state_->answer(question, out.warnings));
+  if (share > 0 && share < 1) {
+    question.shares_selection = true;
+    if (const auto sharing = state_->answer(question, out.warnings))
+      answer = mixed(answer, *sharing, share);
+    else
       out.warnings.add("no rows of layers that share a selection: all layers counted as full ones");
-      parts.front().weight = 1;
-    }
   }
-  // Errors of the two sorts of layers have the same causes, so their intervals add.
-  double ms = 0;
-  double low = 0;
-  double high = 0;
-  out.source = Source::kMeasured;
-  for (const auto& [weight, answer] : std::span(parts).first(count)) {
-    ms += weight * answer.ms;
-    low += weight * answer.low_ms;
-    high += weight * answer.high_ms;
-    out.source = std::max(out.source, answer.source);
-  }
-  out.time = Micros::from_millis(ms);
-  out.low = Micros::from_millis(low);
-  out.high = Micros::from_millis(high);
+  out.time = Micros::from_millis(answer.ms);
+  out.low = Micros::from_millis(answer.low_ms);
+  out.high = Micros::from_millis(answer.high_ms);
+  out.source = answer.source;
   return out;
 }
 
@@ -506,15 +534,19 @@ void split(Explanation& out, const Located& located, const Sizes& sizes, double 
 
 }  // namespace
 
-Result<Explanation> StageTables::explain(const LayerKind& kind, const LayerShape& shape,
-                                         const Move* move) {
+Result<Explanation> StageTables::explain(Kind& kind, const LayerShape& shape, const Move* move) {
   DSAPERF_TRY(check(shape));
   const auto sizes = state_->sizes_of(shape);
   DSAPERF_TRY_ASSIGN(const auto located,
-                     state_->locate(kind, shape, sizes, shape.full_layer_share <= 0, move));
+                     state_->locate({.kind = kind,
+                                     .shape = shape,
+                                     .sizes = sizes,
+                                     .shares_selection = shape.full_layer_share <= 0,
+                                     .move = move}));
   const auto* prepared = located.prepared;
   const auto& model = *prepared->model;
-  const auto answer = answer_of(located, sizes);
+  Warnings of_answer;  // which an explanation does not repeat
+  const auto answer = answer_of(located, sizes, of_answer);
   auto prediction = model.at(sizes);
   if (const auto& moved = located.moved)
     prediction = model.moved(prediction, sizes, moved->setting, moved->doubt);

@@ -65,17 +65,20 @@ class StageTables {
 
   const std::string& version() const;
 
+  // A kind of layer, and the parts that answer for it as far as they were asked for: looked up once
+  // for many questions, good as long as the tables are.
+  struct Kind;
+  Kind& kind(const LayerKind& kind);
+
   // A row at the point itself answers unless its neighbours contradict it (a warning then says so);
   // elsewhere the model does. Where no row is of the kind, rows of the nearest other kind (cache
   // format, then GEMM format, then architecture) answer by the ratio of the stage models, and the
   // answer is "modelled" with a warning that says so; `move` does the same to another card's rows.
   // Fails with kNotFound where no row is of the phase and regime at all.
-  Result<LayerLatency> at(const LayerKind& kind, const LayerShape& shape,
-                          const Move* move = nullptr);
+  Result<LayerLatency> at(Kind& kind, const LayerShape& shape, const Move* move = nullptr);
 
   // Of the full layer's part (and the other where share is 0).
-  Result<Explanation> explain(const LayerKind& kind, const LayerShape& shape,
-                              const Move* move = nullptr);
+  Result<Explanation> explain(Kind& kind, const LayerShape& shape, const Move* move = nullptr);
 
  private:
   struct State;

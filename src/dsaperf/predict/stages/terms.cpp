@@ -1,6 +1,7 @@
 #include "dsaperf/predict/stages/terms.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace dsaperf::predict::stages {
 namespace {
@@ -87,6 +88,15 @@ constexpr auto kGenerationTerms = joined(kCommon, kGeneration);
 static_assert(std::max(kSparseContextTerms.size(), kGenerationTerms.size()) <= kMaxTerms);
 
 using enum Quantity;
+
+// What Quantities::each shows.
+template <typename Value>
+double number(const Value& value) {
+  if constexpr (std::is_arithmetic_v<Value>)
+    return value;
+  else
+    return value();
+}
 
 // The factors of the terms of a setting, in the order of terms().
 class Factors {
@@ -201,7 +211,7 @@ SettingTerms::SettingTerms(const Setting& setting)
 TermValues SettingTerms::values(const Sizes& sizes) const {
   std::array<double, kQuantities> quantities{};
   quantities_.each(sizes, [&](Quantity of, const auto& value) {
-    quantities[static_cast<std::size_t>(of)] = value();
+    quantities[static_cast<std::size_t>(of)] = number(value);
   });
   TermValues out{};
   for (std::size_t i = 0; i < count_; ++i)
@@ -221,7 +231,8 @@ double TermSum::ms(const Sizes& sizes) const {
   double sum = 0;
   quantities_.each(sizes, [&](Quantity of, const auto& value) {
     const double weight = weight_[static_cast<std::size_t>(of)];
-    if (weight != 0) sum += weight * value();
+    if (std::is_arithmetic_v<std::remove_cvref_t<decltype(value)>> || weight != 0)
+      sum += weight * number(value);
   });
   return sum;
 }
