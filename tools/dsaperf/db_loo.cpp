@@ -19,7 +19,7 @@ namespace {
 struct Options {
   std::string systems_root, system = "h200_sxm";
   std::vector<std::string> tables;  // "sglang 0.5.14 context"
-  std::string points_file, parameters_file;
+  std::string points_file;
   predict::LeaveOutOptions drawing;
   bool json = false;
 };
@@ -77,7 +77,6 @@ Result<ExitCode> leave_out(const Options& options) {
     }
   }
   if (!options.points_file.empty()) DSAPERF_TRY(write_file(options.points_file, points_text));
-  if (!options.parameters_file.empty()) DSAPERF_TRY(store.write(options.parameters_file));
   std::fputs(options.json ? (report::json(rows).dump(2) + "\n").c_str()
                           : report::text(rows, TextStyle::of_descriptor(1)).c_str(),
              stdout);
@@ -95,8 +94,6 @@ void declare_db_loo(Command& command) {
       .show_default();
   command.add_option("--seed", options->drawing.seed, "Of the drawing").show_default();
   command.add_option("--csv", options->points_file, "Write every predicted row to a file");
-  command.add_option("--write-parameters", options->parameters_file,
-                     "Write the fitted parameters of all parts seen (data/predict/parameters.csv)");
   command.add_flag("--json", options->json, "One JSON document");
   command.footer("Example:\n  dsaperf db loo --table \"sglang current context\"");
   command.callback([options] { return leave_out(*options); });

@@ -7,13 +7,18 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace dsaperf::tool {
 namespace {
+
+using predict::stages::HyperparameterStore;
 
 struct Options {
   std::string systems_root, output;
@@ -37,49 +42,94 @@ Result<std::vector<std::string>> versions_of(const perfdb::SystemsTree& tree,
   return std::vector<std::string>{*version};
 }
 
+struct Table {
+  std::string system, backend, version;
+  perfdb::Phase phase;
+};
+
+// The DSA tables of a tree that are asked for.
+Result<std::vector<Table>> tables_of(const perfdb::SystemsTree& tree, const Options& asked) {
+  std::vector<Table> tables;
+  for (const auto& system : asked.systems.empty() ? tree.systems() : asked.systems) {
+    const auto backends = tree.backends(system);
+    if (!backends) continue;
+    for (const auto& backend : *backends) {
+      if (!is_asked(asked.backends, backend)) continue;
+      DSAPERF_TRY_ASSIGN(const auto versions, versions_of(tree, system, backend, asked.version));
+      for (const auto& version : versions) {
+        for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
+          if (!asked.phase.empty() && asked.phase != perfdb::name(phase)) continue;
+          // Most versions have no DSA table of their own.
+          const auto sources =
+              tree.sources(system, backend, version, perfdb::dsa_table_file(phase));
+          if (!sources || sources->empty()) continue;
+          tables.push_back(
+              {.system = system, .backend = backend, .version = version, .phase = phase});
+        }
+      }
+    }
+  }
+  return tables;
+}
+
+// Of the tables that there are, AIConfigurator's and ours, whichever were asked for.
+Result<HyperparameterStore::Written> write_parameters(const Options& options,
+                                                      HyperparameterStore& store) {
+  DSAPERF_TRY_ASSIGN(const auto found, perfdb::SystemsTree::discover(options.systems_root));
+  if (found.is_shipped()) {
+    return fail(Errc::kNotFound,
+                "{}: nothing tells which parameters are still of a table of AIConfigurator: "
+                "`pip install aiconfigurator-core==0.12.0` brings them, --systems names others",
+                options.output);
+  }
+  DSAPERF_TRY_ASSIGN(const auto shipped, perfdb::SystemsTree::shipped());
+  std::set<std::uint64_t> hashes;
+  for (const auto* tree : {&found, &shipped}) {
+    DSAPERF_TRY_ASSIGN(const auto tables, tables_of(*tree, {}));
+    for (const auto& [system, backend, version, phase] : tables) {
+      DSAPERF_TRY_ASSIGN(const auto of_table,
+                         predict::stages::part_hashes(*tree, system, backend, version, phase));
+      hashes.insert(of_table.begin(), of_table.end());
+    }
+  }
+  return store.write(options.output, hashes);
+}
+
 Result<ExitCode> prepare(const Options& options) {
   DSAPERF_TRY_ASSIGN(const auto tree, options.shipped
                                           ? perfdb::SystemsTree::shipped()
                                           : perfdb::SystemsTree::discover(options.systems_root));
-  auto store = predict::stages::HyperparameterStore::open();
-  auto systems = options.systems;
-  if (systems.empty()) systems = tree.systems();
+  auto store = HyperparameterStore::open();
   std::size_t parts = 0;
   const auto note = [](const predict::stages::Part& part) {
     std::fprintf(stderr, "fitting %s %s, %zu rows\n", part.kind.architecture.c_str(),
                  part.kernel_source.c_str(), part.observations.size());
   };
-  for (const auto& system : systems) {
-    const auto backends = tree.backends(system);
-    if (!backends) continue;
-    for (const auto& backend : *backends) {
-      if (!is_asked(options.backends, backend)) continue;
-      DSAPERF_TRY_ASSIGN(const auto versions, versions_of(tree, system, backend, options.version));
-      for (const auto& version : versions) {
-        for (const auto phase : {perfdb::Phase::kContext, perfdb::Phase::kGeneration}) {
-          if (!options.phase.empty() && options.phase != perfdb::name(phase)) continue;
-          // Most versions have no DSA table of their own.
-          const auto sources =
-              tree.sources(system, backend, version, perfdb::dsa_table_file(phase));
-          if (!sources || sources->empty()) continue;
-          DSAPERF_TRY_ASSIGN(
-              const auto count,
-              predict::stages::prepare(tree, system, backend, version, phase, store, note));
-          parts += count;
-        }
-      }
-    }
+  DSAPERF_TRY_ASSIGN(const auto tables, tables_of(tree, options));
+  for (const auto& [system, backend, version, phase] : tables) {
+    DSAPERF_TRY_ASSIGN(const auto count, predict::stages::prepare(tree, system, backend, version,
+                                                                  phase, store, note));
+    parts += count;
   }
-  if (!options.output.empty()) DSAPERF_TRY(store.write(options.output));
+  std::optional<HyperparameterStore::Written> written;
+  if (!options.output.empty()) {
+    DSAPERF_TRY_ASSIGN(written, write_parameters(options, store));
+  }
   if (options.json) {
-    std::puts(nlohmann::ordered_json{{"format", "dsaperf.db.prepare.1"},
-                                     {"parts", parts},
-                                     {"fitted", store.fitted()},
-                                     {"warnings", nlohmann::ordered_json::array()}}
-                  .dump(2)
-                  .c_str());
-  } else {
-    std::printf("%zu parts of tables, %zu fitted now\n", parts, store.fitted());
+    nlohmann::ordered_json document{
+        {"format", "dsaperf.db.prepare.1"}, {"parts", parts}, {"fitted", store.fitted()}};
+    if (written) {
+      document["written"] = written->lines;
+      document["left_out"] = written->left_out;
+    }
+    document["warnings"] = nlohmann::ordered_json::array();
+    std::puts(document.dump(2).c_str());
+    return ExitCode::kDone;
+  }
+  std::printf("%zu parts of tables, %zu fitted now\n", parts, store.fitted());
+  if (written) {
+    std::printf("%s: %zu parts; %zu left out that are of no table here\n", options.output.c_str(),
+                written->lines, written->left_out);
   }
   return ExitCode::kDone;
 }
@@ -95,7 +145,8 @@ void declare_db_prepare(Command& command) {
       .one_of({"context", "generation"});
   command.add_flag("--shipped", options->shipped, "Our own tables, whatever else is found");
   command.add_option("-o,--output", options->output,
-                     "Also write all known parameters to a file (data/predict/parameters.csv)");
+                     "Also write the parameters of all tables found, and of our own, to a file "
+                     "(data/predict/parameters.csv)");
   command.add_flag("--json", options->json, "One JSON document");
   command.footer(
       "Example:\n  dsaperf db prepare --system h200_sxm\n"

@@ -159,13 +159,14 @@ PartParameters HyperparameterStore::of(const Part& part,
     return parameters;
   }
   if (note) note(part);
+  Entry fitted{.parameters = PartModel::fit(part.setting, part.observations, part.host_floor_ms),
+               .defects = part.defects,
+               .what = what_of(part)};
   auto& entry = known_[part.hash];
-  entry = {.parameters = PartModel::fit(part.setting, part.observations, part.host_floor_ms),
-           .defects = part.defects,
-           .what = what_of(part)};
+  entry = parse(line_of(part.hash, fitted)).value_or(fitted);
   ++fitted_;
   // A cache that cannot be written costs the next run the same fit, no more.
-  if (!cache_.empty()) static_cast<void>(write(cache_ / kFile));
+  if (!cache_.empty()) static_cast<void>(keep());
   return entry.parameters;
 }
 
@@ -174,17 +175,42 @@ std::string_view HyperparameterStore::defects_of(const Part& part) {
   return found == nullptr ? std::string_view() : std::string_view(found->defects);
 }
 
-Result<void> HyperparameterStore::write(const fs::path& path) {
-  while (!lines_.empty()) find(lines_.begin()->first);
+std::string HyperparameterStore::line_of(std::uint64_t hash, const Entry& entry) {
   CsvWriter out;
+  out.field(fmt::format("{:016x}", hash));
+  auto parameters = entry.parameters;
+  for (const double* number : numbers_of(parameters)) out.field(fmt::format("{:.4g}", *number));
+  out.field(weights_text(entry.parameters.weights)).field(entry.defects).field(entry.what);
+  out.end_row();
+  return out.text();
+}
+
+void HyperparameterStore::parse_all() {
+  while (!lines_.empty()) find(lines_.begin()->first);
+}
+
+Result<void> HyperparameterStore::keep() {
+  parse_all();
+  std::string text(kHeader);
+  for (const auto& [hash, entry] : known_) text += line_of(hash, entry);
+  return write_file(cache_ / kFile, text);
+}
+
+Result<HyperparameterStore::Written> HyperparameterStore::write(
+    const fs::path& path, const std::set<std::uint64_t>& hashes) {
+  parse_all();
+  std::string text(kHeader);
+  Written written;
   for (const auto& [hash, entry] : known_) {
-    out.field(fmt::format("{:016x}", hash));
-    auto parameters = entry.parameters;
-    for (const double* number : numbers_of(parameters)) out.field(fmt::format("{:.4g}", *number));
-    out.field(weights_text(entry.parameters.weights)).field(entry.defects).field(entry.what);
-    out.end_row();
+    if (!hashes.contains(hash)) {
+      ++written.left_out;
+      continue;
+    }
+    text += line_of(hash, entry);
+    ++written.lines;
   }
-  return write_file(path, std::string(kHeader) + out.text());
+  DSAPERF_TRY(write_file(path, text));
+  return written;
 }
 
 }  // namespace dsaperf::predict::stages

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -36,7 +37,8 @@ class HyperparameterStore {
   // Neither reads nor writes a file.
   static HyperparameterStore in_memory() { return {}; }
 
-  // What is kept for the part, else fitted now and kept. `note` is told before a part is fitted.
+  // What is kept for the part, else fitted now and kept, rounded as the file has it, so that the
+  // run that fits answers as those that read. `note` is told before a part is fitted.
   PartParameters of(const Part& part, const std::function<void(const Part&)>& note = {});
 
   bool knows(const Part& part) { return find(part.hash) != nullptr; }
@@ -48,8 +50,12 @@ class HyperparameterStore {
   // The user's, dsaperf/ below it; empty: nothing is kept.
   const std::filesystem::path& cache_folder() const { return cache_; }
 
-  // Writes all it knows, as data/predict/parameters.csv is.
-  Result<void> write(const std::filesystem::path& path);
+  // Writes what it knows of the parts of these hashes, as data/predict/parameters.csv is.
+  struct Written {
+    std::size_t lines = 0;
+    std::size_t left_out = 0;  // known, but of none of the parts
+  };
+  Result<Written> write(const std::filesystem::path& path, const std::set<std::uint64_t>& hashes);
 
  private:
   struct Entry {
@@ -64,6 +70,9 @@ class HyperparameterStore {
   // a table has 20 to 70.
   Entry* find(std::uint64_t hash);
   static std::optional<Entry> parse(std::string_view line);
+  static std::string line_of(std::uint64_t hash, const Entry& entry);
+  void parse_all();
+  Result<void> keep();  // all it knows, in the user's file
 
   std::vector<std::shared_ptr<const std::string>> texts_;      // of the files
   std::unordered_map<std::uint64_t, std::string_view> lines_;  // in texts_, not parsed yet

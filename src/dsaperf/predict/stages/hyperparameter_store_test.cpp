@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -36,9 +37,7 @@ class HyperparameterStoreTest : public testing::Test {
     unsetenv("XDG_CACHE_HOME");
     return store;
   }
-  std::string written_by(HyperparameterStore& store) const {
-    const auto path = folder / "written.csv";
-    EXPECT_TRUE(store.write(path));
+  static std::string text_of(const fs::path& path) {
     std::stringstream text;
     text << std::ifstream(path).rdbuf();
     return text.str();
@@ -93,12 +92,45 @@ TEST_F(HyperparameterStoreTest, ADamagedLineIsAPartThatIsNotKnown) {
   EXPECT_TRUE(store.knows(part_of(0x99)));
 }
 
-TEST_F(HyperparameterStoreTest, WritesWhatItWasNotAskedForToo) {
-  auto store = open({line_of(0x1234), line_of(0x99)});
+TEST_F(HyperparameterStoreTest, WritesThePartsNamedAskedForOrNot) {
+  auto store = open({line_of(0x1234), line_of(0x99), line_of(0xAB)});
   ASSERT_TRUE(store.knows(part_of(0x99)));
-  const auto text = written_by(store);
+  const auto all_left_out = store.write(folder / "written.csv", {});  // shipped ones are known too
+  const auto written = store.write(folder / "written.csv", {0x1234, 0x99, 0xFFFF});
+  ASSERT_TRUE(all_left_out && written);
+  EXPECT_EQ(all_left_out->lines, 0U);
+  EXPECT_GE(written->left_out, 1U);
+  EXPECT_EQ(written->lines, 2U);
+  EXPECT_EQ(written->left_out + 2, all_left_out->left_out);
+  const auto text = text_of(folder / "written.csv");
   EXPECT_NE(text.find(line_of(0x1234)), std::string::npos);
   EXPECT_NE(text.find(line_of(0x99)), std::string::npos);
+  EXPECT_EQ(text.find(line_of(0xAB)), std::string::npos);
+}
+
+// The fitted numbers have more digits than their line.
+TEST_F(HyperparameterStoreTest, WhatIsFittedIsWhatTheNextRunReads) {
+  setenv("XDG_CACHE_HOME", folder.c_str(), 1);
+  auto part = part_of(0x5150);
+  part.setting.gemm_flops = part.setting.bf16_flops = part.setting.fp8_flops = 1e12;
+  part.setting.bytes = part.setting.l2_bytes = 4e9;
+  for (const double heads : {8, 16, 32}) {
+    for (double tokens = 64; tokens <= 2048; tokens *= 2) {
+      part.observations.push_back(
+          {.sizes = {.heads = heads, .batch = 1, .new_tokens = tokens, .past_tokens = 0},
+           .latency_ms = 0.2 + 1e-6 * heads * tokens + 1e-3 * std::sin(tokens)});
+    }
+  }
+  const auto fitted = HyperparameterStore::open().of(part);
+  auto next = HyperparameterStore::open();
+  unsetenv("XDG_CACHE_HOME");
+  ASSERT_TRUE(next.knows(part));
+  const auto read = next.of(part);
+  EXPECT_EQ(next.fitted(), 0U);
+  EXPECT_EQ(fitted.hyper.length, read.hyper.length);
+  EXPECT_EQ(fitted.hyper.signal, read.hyper.signal);
+  EXPECT_EQ(fitted.calibration.body.between, read.calibration.body.between);
+  EXPECT_EQ(fitted.weights.terms, read.weights.terms);
 }
 
 }  // namespace

@@ -575,6 +575,19 @@ Result<Explanation> StageTables::explain(Kind& kind, const LayerShape& shape, co
   return out;
 }
 
+Result<std::vector<std::uint64_t>> part_hashes(const perfdb::SystemsTree& tree,
+                                               std::string_view system, std::string_view backend,
+                                               std::string_view version, Phase phase) {
+  DSAPERF_TRY_ASSIGN(const auto figures, tree.system(system));
+  DSAPERF_TRY_ASSIGN(const auto table,
+                     perfdb::load_dsa_table(tree, system, backend, version, phase));
+  DSAPERF_TRY_ASSIGN(const auto parts, parts_of(table, figures, backend));
+  std::vector<std::uint64_t> hashes;
+  hashes.reserve(parts.size());
+  for (const auto& part : parts) hashes.push_back(part.hash);
+  return hashes;
+}
+
 Result<std::size_t> prepare(const perfdb::SystemsTree& tree, std::string_view system,
                             std::string_view backend, std::string_view version, Phase phase,
                             HyperparameterStore& store,

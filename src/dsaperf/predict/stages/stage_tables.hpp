@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -86,7 +87,12 @@ class StageTables {
   std::unique_ptr<State> state_;
 };
 
-// Fits every part of a table that the store does not know; how many there were.
+// The hashes of a table's parts.
+Result<std::vector<std::uint64_t>> part_hashes(const perfdb::SystemsTree& tree,
+                                               std::string_view system, std::string_view backend,
+                                               std::string_view version, perfdb::Phase phase);
+
+// Fits every part of a table that the store does not know; how many parts there are.
 Result<std::size_t> prepare(const perfdb::SystemsTree& tree, std::string_view system,
                             std::string_view backend, std::string_view version, perfdb::Phase phase,
                             HyperparameterStore& store,
