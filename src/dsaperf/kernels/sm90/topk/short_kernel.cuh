@@ -44,6 +44,7 @@ __global__ void __launch_bounds__(kThreads, (kValues > 8 ? 768 : 1024) / kThread
     shared.zeros = 0;
   }
   ptx::launch_next_grid();
+  __syncthreads();  // beside the end of the grid before, if there is one
   ptx::wait_for_previous_grid();
 
   const int begin = a.start == nullptr ? 0 : max(min(a.start[row], a.columns), 0);
@@ -59,7 +60,6 @@ __global__ void __launch_bounds__(kThreads, (kValues > 8 ? 768 : 1024) / kThread
   std::uint32_t keys[kValues];
 #pragma unroll
   for (int i = 0; i < kValues; ++i) keys[i] = key_of(values[i]);
-  __syncthreads();
 
   const OwnKeys<kValues> own_keys{keys};
   Range left{0, ~0u, kThreads * kValues, static_cast<std::uint32_t>(a.topk)};

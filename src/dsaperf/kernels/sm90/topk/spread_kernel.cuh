@@ -211,6 +211,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     shared.listed_count = 0;
   }
   ptx::launch_next_grid();
+  __syncthreads();  // beside the end of the grid before, if there is one
   ptx::wait_for_previous_grid();
 
   const SpreadRow row = spread_row<kRows>(a, static_cast<int>(blockIdx.x / place.size));
@@ -230,7 +231,6 @@ __global__ void __launch_bounds__(kThreads, 1)
   std::uint32_t keys[kValues];
 #pragma unroll
   for (int i = 0; i < kValues; ++i) keys[i] = key_of(values[i]);
-  __syncthreads();  // the bins are zero
 
   const Range left = find_threshold_in_cluster<kThreads>(
       {0, ~0u, place.size * kThreads * kValues, static_cast<std::uint32_t>(a.topk)}, place, shared,
