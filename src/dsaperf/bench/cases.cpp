@@ -31,6 +31,14 @@ std::vector<TunedShape> shapes() {
                      .heads = heads,
                      .rows = tokens,
                      .columns = kTopk});
+  // Lists of short contexts, for the heads that have another variant.
+  for (const int heads : {16, 8, 32})
+    for (const std::int64_t entries : {256, 512, 1024})
+      for (const std::int64_t tokens : {256, 1024, 4096})
+        all.push_back({.kernel = TunedKernel::kSparsePrefill,
+                       .heads = heads,
+                       .rows = tokens,
+                       .columns = entries});
   constexpr std::pair<std::int64_t, std::int64_t> kTopkShapes[] = {
       {1, 4096},   {32, 4096},   {128, 4096}, {1, 32768},  {8, 32768},   {32, 32768},
       {64, 32768}, {128, 32768}, {1, 131072}, {8, 131072}, {32, 131072}, {1, 1048576}};
@@ -84,7 +92,8 @@ std::string label(const TunedShape& shape, Values values) {
   switch (shape.kernel) {
     case TunedKernel::kSparsePrefill:
     case TunedKernel::kSparseDecode:
-      return fmt::format("{} h {}, {} tokens", shape.fp8 ? "fp8" : "bf16", shape.heads, shape.rows);
+      return fmt::format("{} h {}, {} tokens, {} entries", shape.fp8 ? "fp8" : "bf16", shape.heads,
+                         shape.rows, shape.columns);
     case TunedKernel::kScores:
       return fmt::format("h {}, {} x {} full", shape.heads, shape.rows, shape.columns);
     case TunedKernel::kPagedScores:

@@ -124,6 +124,7 @@ class AttentionInputs final : public OneResult<std::uint16_t> {
   static Result<std::unique_ptr<Inputs>> make(const TunedShape& shape) {
     auto inputs = std::make_unique<AttentionInputs>();
     const int heads = shape.heads;
+    const std::int64_t entries = shape.columns;  // of a list
     // Decode: a cache of its own for each of up to 32 requests, so that no row is met twice soon.
     const std::int64_t rows_of_request = 8192;
     const std::int64_t rows = shape.kernel == TunedKernel::kSparseDecode
@@ -149,13 +150,13 @@ class AttentionInputs final : public OneResult<std::uint16_t> {
     std::vector<std::int32_t> order(span);
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), std::minstd_rand(7));
-    std::vector<std::int32_t> lists(shape.rows * kTopk);
+    std::vector<std::int32_t> lists(shape.rows * entries);
     for (std::int64_t t = 0; t < shape.rows; ++t) {
       const std::int64_t base = shape.kernel == TunedKernel::kSparseDecode
                                     ? t % std::min<std::int64_t>(shape.rows, 32) * span
                                     : t * 97 % (rows - span + 1);
-      for (std::int64_t i = 0; i < kTopk; ++i)
-        lists[t * kTopk + i] = static_cast<std::int32_t>(base + order[(t * 613 + i) % span]);
+      for (std::int64_t i = 0; i < entries; ++i)
+        lists[t * entries + i] = static_cast<std::int32_t>(base + order[(t * 613 + i) % span]);
     }
     DSAPERF_TRY_ASSIGN(inputs->kv_, repeated(pattern, rows * row_bytes));
     DSAPERF_TRY_ASSIGN(inputs->q_, repeated(normal_bf16(), shape.rows * heads * kernels::kKeyDim));
@@ -172,10 +173,10 @@ class AttentionInputs final : public OneResult<std::uint16_t> {
         .out = inputs->out.data(),
         .tokens = shape.rows,
         .heads = heads,
-        .topk = static_cast<int>(kTopk),
+        .topk = static_cast<int>(entries),
         .q_token_stride = std::int64_t{heads} * kernels::kKeyDim,
         .q_head_stride = kernels::kKeyDim,
-        .indices_stride = kTopk,
+        .indices_stride = entries,
         .out_token_stride = std::int64_t{heads} * kernels::kLatentDim,
         .out_head_stride = kernels::kLatentDim,
         .lse_stride = heads,
