@@ -18,28 +18,31 @@ void expect_same_parts(const std::vector<std::int32_t>& lengths, int q_len, int 
                                   .rows = static_cast<std::int32_t>(lengths.size()) * q_len,
                                   .q_len = q_len,
                                   .keys = keys};
-  std::vector<LinePart> by_cta(kCtas), by_warp(kCtas);
+  std::vector<LinePart> by_costs(kCtas), by_lengths(kCtas);
   emulated::launch(kCtas, Config::kThreads, 1, 1, [&] {
-    auto& shared = *reinterpret_cast<ScoresShared<Config>*>(dynamic_shared);
-    const LinePart part = part_of_cta<Config>(arguments, shared);
-    if (threadIdx.x == 0) by_cta[blockIdx.x] = part;
+    const GroupCosts costs{reinterpret_cast<std::int32_t*>(dynamic_shared)};
+    compute_costs<Config>(arguments, costs);
+    __syncthreads();
+    if (threadIdx.x >= 32) return;
+    const LinePart part = part_from_costs(arguments, costs);
+    if (threadIdx.x == 0) by_costs[blockIdx.x] = part;
   });
   emulated::launch(kCtas, 32, 1, 1, [&] {
-    const LinePart part = part_of_cta_by_a_warp<Config>(arguments);
-    if (threadIdx.x == 0) by_warp[blockIdx.x] = part;
+    const LinePart part = part_from_lengths<Config>(arguments);
+    if (threadIdx.x == 0) by_lengths[blockIdx.x] = part;
   });
   int end = 0;
   for (unsigned i = 0; i < kCtas; ++i) {
-    EXPECT_EQ(by_warp[i].begin, by_cta[i].begin);
-    EXPECT_EQ(by_warp[i].end, by_cta[i].end);
-    EXPECT_EQ(by_warp[i].begin, end) << "parts do not join";
-    end = by_warp[i].end;
-    if (by_cta[i].begin == by_cta[i].end) {
-      EXPECT_EQ(by_warp[i].group, arguments.groups);
+    EXPECT_EQ(by_lengths[i].begin, by_costs[i].begin);
+    EXPECT_EQ(by_lengths[i].end, by_costs[i].end);
+    EXPECT_EQ(by_lengths[i].begin, end) << "parts do not join";
+    end = by_lengths[i].end;
+    if (by_costs[i].begin == by_costs[i].end) {
+      EXPECT_EQ(by_lengths[i].group, arguments.groups);
       continue;
     }
-    EXPECT_EQ(by_warp[i].group, by_cta[i].group) << lengths.size() << " requests, CTA " << i;
-    EXPECT_EQ(by_warp[i].at, by_cta[i].at) << lengths.size() << " requests, CTA " << i;
+    EXPECT_EQ(by_lengths[i].group, by_costs[i].group) << lengths.size() << " requests, CTA " << i;
+    EXPECT_EQ(by_lengths[i].at, by_costs[i].at) << lengths.size() << " requests, CTA " << i;
   }
 }
 

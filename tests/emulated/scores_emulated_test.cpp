@@ -58,6 +58,9 @@ TEST(PagedScoresEmulatedTest, MatchDoubleForOneNewToken) {
   expect_scores<ScoresConfig<64, 64, false, true>>({.lengths = many()}, 3);
   expect_scores<ScoresConfig<64, 64, false, true, true>>({.lengths = many(), .seed = 2}, 3);
   expect_scores<ScoresConfig<64, 64, false, true, true>>({.lengths = {2500}}, 4);
+  using TwoCtas = ScoresConfig<64, 64, false, true, true, false, false, 2>;
+  expect_scores<TwoCtas>({.lengths = many()}, 6);
+  expect_scores<TwoCtas>({.lengths = {2500}}, 8);
 }
 
 TEST(PagedScoresEmulatedTest, MatchDoubleForSeveralNewTokens) {

@@ -74,6 +74,8 @@ cudaError_t launch_early_paged(const ScoresArguments& arguments, Variant variant
                                cudaStream_t stream) {
   if (variant == Variant::kEarlyFour)
     return sm90::launch_lean_paged_scores<kHeads>(arguments, sm_count, stream);
+  if (variant == Variant::kEarlyTwo)
+    return sm90::launch_two_paged_scores<kHeads>(arguments, sm_count, stream);
   switch (paged_columns(arguments.q_len * kHeads)) {
     case 64:
       return sm90::launch_early_paged_scores<kHeads, 64>(arguments, sm_count, stream);

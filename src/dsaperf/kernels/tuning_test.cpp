@@ -238,6 +238,10 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
                    .columns = 32768},
                   132),
       ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour));
+  EXPECT_THAT(
+      variants_of({.kernel = TunedKernel::kPagedScores, .heads = 64, .rows = 32, .columns = 32768},
+                  132),
+      ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyTwo));
   TunedShape select{
       .kernel = TunedKernel::kPagedSelect, .heads = 64, .rows = 256, .columns = 32768};
   EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault, Variant::kFused));
@@ -258,7 +262,7 @@ TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
   for (const auto variant :
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
         Variant::kFewHeads, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour,
-        Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
+        Variant::kEarlyTwo, Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
         Variant::kSpread1024x8, Variant::kFused})
     EXPECT_EQ(variant_from_name(name(variant)), variant);
   EXPECT_EQ(variant_from_name("?"), std::nullopt);

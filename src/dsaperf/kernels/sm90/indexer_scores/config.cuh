@@ -17,8 +17,10 @@ namespace dsaperf::kernels::sm90 {
 //   kKeeps    decode of one new token: keeps what a top-k may take and does not write scores
 //   kLean     weights are read from shared memory for each tile, which frees the registers for a
 //             fourth math warpgroup where there are 128 columns
+//   kCtas     CTAs of an SM: of two smaller ones, one reads while the other begins or ends
 template <int kIndexHeads, int kProductColumns, bool kShares, bool kPagedKeys,
-          bool kStartsEarly = false, bool kKeepsCandidates = false, bool kReadsWeights = false>
+          bool kStartsEarly = false, bool kKeepsCandidates = false, bool kReadsWeights = false,
+          int kCtasOfSm = 1>
 struct ScoresConfig {
   static constexpr int kHeads = kIndexHeads;
   static constexpr int kColumns = kProductColumns;
@@ -26,11 +28,14 @@ struct ScoresConfig {
   static constexpr bool kEarly = kStartsEarly;
   static constexpr bool kKeeps = kKeepsCandidates;
   static constexpr bool kLean = kReadsWeights;
+  static constexpr int kCtas = kCtasOfSm;
 
   static constexpr int kDim = 128;      // bytes of a key or of one head of a query
   static constexpr int kTileKeys = 64;  // M of the product, and a page
   // As many as the registers allow: products and sums overlap by chance, better so with more.
-  static constexpr int kMathWarpgroups = kColumns == 256 ? 2 : kColumns == 128 && !kLean ? 3 : 4;
+  static constexpr int kMathWarpgroups = kColumns == 256 || kCtas == 2 ? 2
+                                         : kColumns == 128 && !kLean   ? 3
+                                                                       : 4;
   static constexpr int kWays = kShares ? kMathWarpgroups : 1;  // warpgroups a tile
   static constexpr int kTeams = kShares ? 1 : kMathWarpgroups;
   static constexpr int kThreads = 128 * (kMathWarpgroups + 1);
@@ -40,21 +45,27 @@ struct ScoresConfig {
 
   // Registers a thread. The warpgroups share what the launch allotted; to ask for more waits for
   // ever.
-  static constexpr int kMathRegisters = kMathWarpgroups == 2   ? 224
+  static constexpr int kMathRegisters = kCtas == 2             ? 104
+                                        : kMathWarpgroups == 2 ? 224
                                         : kMathWarpgroups == 3 ? 144
                                         : kKeeps               ? 104
                                                                : 112;
   // Warps of the load warpgroup that load keys, tile by tile in turn: to issue the two copies of a
   // page takes one warp some 500 clocks beside the math, as long as memory takes.
-  static constexpr int kLoadWarps = !kPaged ? 1 : kKeeps ? 2 : kTeams == 3 ? 3 : 4;
-  static constexpr int kLoadRegisters = kKeeps ? 64 : kMathWarpgroups == 4 ? 32 : 56;
+  static constexpr int kLoadWarps = !kPaged ? 1 : kKeeps || kCtas == 2 ? 2 : kTeams == 3 ? 3 : 4;
+  // The warp of the load warpgroup that loads groups: in decode one that does not load the first
+  // tile, which waits for neither then.
+  static constexpr int kGroupWarp = kPaged ? 3 : 0;
+  static constexpr int kPlanningWarps = kLoadWarps + (kLoadWarps <= kGroupWarp ? 1 : 0);
+  static_assert(!kKeeps || kLoadWarps < kGroupWarp, "a warp between them watches the segments");
+  static constexpr int kLoadRegisters = kKeeps ? 64 : kMathWarpgroups == 4 || kCtas == 2 ? 32 : 56;
   static_assert(kMathWarpgroups * kMathRegisters + kLoadRegisters <=
-                65536 / kThreads / 8 * 8 * (kMathWarpgroups + 1));
+                65536 / kCtas / kThreads / 8 * 8 * (kMathWarpgroups + 1));
 
   static constexpr int kQueryStages = 2;
   static constexpr int kKeyTileBytes = kTileKeys * kDim;
   static constexpr int kScaleTileBytes = kTileKeys * 4;
-  static constexpr int kMaxSharedBytes = 227 * 1024;
+  static constexpr int kMaxSharedBytes = (228 / kCtas - 1) * 1024;
   static constexpr int kPerGroupBytes = kGroupColumns * (kDim + 4) + kGroupRows * 8 + 16;
   static constexpr int kKeptBytes =
       kKeeps ? kQueryStages * static_cast<int>(sizeof(KeptSegment)) : 0;
@@ -80,7 +91,7 @@ struct GroupWork {
   std::int32_t first_row;
   std::int32_t first_key;
   std::int32_t tiles;  // 0: no more work
-  std::int32_t unused;
+  std::int32_t last;   // whether no other group comes
 };
 
 // Which keys one row sees.
@@ -108,9 +119,6 @@ struct ScoresShared {
   std::uint64_t q_empty[Config::kQueryStages];
   std::uint64_t k_full[Config::kKeyStages];
   std::uint64_t k_empty[Config::kKeyStages];
-  std::int32_t warp_cost[Config::kThreads / 32];
-  std::int32_t first_group_at;
-  std::int32_t first_group;
   std::conditional_t<Config::kKeeps, KeptSegments<Config>, NoSegments> kept;
 };
 

@@ -18,14 +18,14 @@
 // query row. The math warpgroups run independently: while the accumulators of one are reduced to
 // scores in its registers, the products of the others run.
 //
-//   load warp 0      group g: limits --registers--> shared; weights, q --copy engine--> q[2]
+//   group warp       group g: limits --registers--> shared; weights, q --copy engine--> q[2]
 //   load warps       tile t:  64 keys and their scales --copy engine--> k[kKeyStages]
 //   math warpgroups  wait q_full, weights to registers; per tile: wait k_full, 4 wgmma (K = 32),
 //                    arrive k_empty, relu-weight-sum, shuffles over a quad, scale, store
 //
 //   barrier  arrivals                                 waited for by
-//   q_full   lanes of load warp 0 + bytes of q, weights  math
-//   q_empty  all math threads                         load warp 0
+//   q_full   lanes of the group warp + bytes of q, weights  math
+//   q_empty  all math threads                         group warp
 //   k_full   a load lane + bytes of keys, scales      math
 //   k_empty  4 math warps of each of kWays warpgroups  load warp of the tile
 //
@@ -82,17 +82,20 @@ __device__ void load_group(const ScoresArguments& a, ScoresShared<Config>& share
   }
 }
 
-// What each load warp does: it walks along the part and loads every kLoadWarps-th tile; warp 0 the
-// groups besides.
+// What each load warp does: it walks along the part and loads every kLoadWarps-th tile; and the
+// group warp, one of them or another.
 template <class Config>
 __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
                         const LinePart& part, int warp) {
   constexpr int kStages = Config::kKeyStages;
   constexpr int kWarps = Config::kLoadWarps;
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const bool loads_groups = warp == Config::kGroupWarp;
+  const bool loads_tiles = Config::kGroupWarp < kWarps || !loads_groups;
   int at = part.at;
-  int count = 0;
-  int next = warp;  // this warp's next tile, counted from the first of the group
+  int count = 0;           // of groups
+  bool told_last = false;  // the math warps know that no other group comes
+  int next = warp;         // this warp's next tile, counted from the first of the group
   int stage = warp;
   std::uint32_t empty_parity = 1;  // of a stage never filled: passes at once
   const std::uint64_t read_once = ptx::policy_evict_first();
@@ -114,15 +117,17 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
     if constexpr (Config::kPaged) {
       table = a.block_table + group * a.block_table_stride + first_tile;
       const int tile = next + kWarps * lane;
-      if (tile < tiles) next_page_of_lane = table[tile];
+      if (loads_tiles && tile < tiles) next_page_of_lane = table[tile];
     }
-    if (warp == 0) {
+    if (loads_groups) {
       const int slot = wait_for_slot(shared, count);
       ++count;
+      told_last = at >= part.end;
       load_group<Config>(a, shared, slot, group, limits,
                          {group_first_row<Config>(a, group),
-                          keys.begin + first_tile * Config::kTileKeys, tiles, 0});
+                          keys.begin + first_tile * Config::kTileKeys, tiles, told_last});
     }
+    if (!loads_tiles) continue;
 
     for (int i = 0; next < tiles; ++i, next += kWarps) {
       [[maybe_unused]] int page = 0;
@@ -163,9 +168,9 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
     next -= tiles;
   }
 
-  if (warp != 0) return;
+  if (!loads_groups || told_last) return;
   const int slot = wait_for_slot(shared, count);
-  if (lane == 0) shared.work[slot] = {0, 0, 0, 0};
+  if (lane == 0) shared.work[slot] = {0, 0, 0, 1};
   ptx::mbarrier_arrive(ptx::shared_address(&shared.q_full[slot]));
 }
 
@@ -338,6 +343,7 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
                        (group_count / Config::kQueryStages) & 1);
     const int tiles = shared.work[slot].tiles;
     if (tiles == 0) break;
+    const bool last = shared.work[slot].last;
     epilogue.begin_group(a, shared, slot, warpgroup, next);
     const int column = way_of<Config>(warpgroup) * Config::kColumns;
     const std::uint64_t q =
@@ -374,6 +380,7 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
     } else {
       ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
     }
+    if (last) break;
   }
 }
 
@@ -399,11 +406,12 @@ __device__ void watch_segments(const ScoresArguments& a, ScoresShared<Config>& s
     put_away(segment, a.kept, work.first_row + std::int64_t{blockIdx.x});
     ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.q_empty[slot]),
                                  static_cast<int>(threadIdx.x) % 32);
+    if (work.last) break;
   }
 }
 
 template <class Config>
-__global__ void __launch_bounds__(Config::kThreads, 1)
+__global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
     scores_kernel(const __grid_constant__ ScoresArguments a) {
   extern __shared__ __align__(1024) std::uint8_t dynamic_shared[];
   auto& shared = *reinterpret_cast<ScoresShared<Config>*>(dynamic_shared);
@@ -444,19 +452,28 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
     if constexpr (Config::kPaged) __syncthreads();  // barriers are initialised
     ptx::wait_for_previous_grid();                  // every thread reads or writes global memory
   }
-  constexpr bool kProducerPlans = Config::kPaged && Config::kEarly;
-  LinePart part{};
-  if constexpr (!kProducerPlans) {
-    // The block barriers inside order the initialised barriers before their use.
-    part = part_of_cta<Config>(a, shared);
-    if (part.begin == part.end) return;
+  // Few requests' lengths are read by each load warp, all else by the CTA.
+  constexpr bool kFromLengths = Config::kPaged && Config::kEarly;
+  // No key has been loaded yet, so their place holds the costs.
+  static_assert(sizeof(shared.k) >= sizeof(std::int32_t) * GroupCosts::kSize);
+  const GroupCosts costs{reinterpret_cast<std::int32_t*>(&shared.k[0][0])};
+  if constexpr (!kFromLengths) {
+    compute_costs<Config>(a, costs);
+    __syncthreads();  // and barriers are initialised
   }
 
   if (warpgroup == Config::kMathWarpgroups) {
     ptx::fewer_registers<Config::kLoadRegisters>();
     const int load_warp = warp % 4;
-    if (load_warp < Config::kLoadWarps) {
-      if constexpr (kProducerPlans) part = part_of_cta_by_a_warp<Config>(a);
+    if (load_warp < Config::kLoadWarps || load_warp == Config::kGroupWarp) {
+      LinePart part;
+      if constexpr (kFromLengths) {
+        part = part_from_lengths<Config>(a);
+      } else {
+        part = part_from_costs(a, costs);
+        ptx::named_barrier_sync(1, 32 * Config::kPlanningWarps);  // all have read the costs
+        ptx::fence_async_shared();
+      }
       produce<Config>(a, shared, part, load_warp);
     } else if (Config::kKeeps && load_warp == Config::kLoadWarps) {
       if constexpr (Config::kKeeps) watch_segments<Config>(a, shared);

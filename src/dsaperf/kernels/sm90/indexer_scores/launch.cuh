@@ -6,6 +6,7 @@ namespace dsaperf::kernels::sm90 {
 
 template <class Config>
 cudaError_t launch_scores(const ScoresArguments& arguments, int sm_count, cudaStream_t stream) {
+  const int ctas = sm_count * Config::kCtas;
   constexpr int kBytes = static_cast<int>(sizeof(ScoresShared<Config>));
   static_assert(kBytes <= Config::kMaxSharedBytes);
   const cudaError_t status = cudaFuncSetAttribute(
@@ -16,7 +17,7 @@ cudaError_t launch_scores(const ScoresArguments& arguments, int sm_count, cudaSt
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attribute.val.programmaticStreamSerializationAllowed = 1;
     cudaLaunchConfig_t config{};
-    config.gridDim = dim3(sm_count);
+    config.gridDim = dim3(ctas);
     config.blockDim = dim3(Config::kThreads);
     config.dynamicSmemBytes = kBytes;
     config.stream = stream;
@@ -24,7 +25,7 @@ cudaError_t launch_scores(const ScoresArguments& arguments, int sm_count, cudaSt
     config.numAttrs = 1;
     return cudaLaunchKernelEx(&config, scores_kernel<Config>, arguments);
   } else {
-    scores_kernel<Config><<<sm_count, Config::kThreads, kBytes, stream>>>(arguments);
+    scores_kernel<Config><<<ctas, Config::kThreads, kBytes, stream>>>(arguments);
     return cudaGetLastError();
   }
 }
@@ -61,6 +62,13 @@ cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_co
                                      cudaStream_t stream) {
   return launch_scores<ScoresConfig<kHeads, 128, false, true, true, false, true>>(arguments,
                                                                                   sm_count, stream);
+}
+
+template <int kHeads>
+cudaError_t launch_two_paged_scores(const ScoresArguments& arguments, int sm_count,
+                                    cudaStream_t stream) {
+  return launch_scores<ScoresConfig<kHeads, 64, false, true, true, false, false, 2>>(
+      arguments, sm_count, stream);
 }
 
 template <int kHeads>

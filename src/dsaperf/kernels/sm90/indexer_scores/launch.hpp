@@ -71,6 +71,11 @@ template <int kHeads>
 cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_count,
                                      cudaStream_t stream);
 
+// Decode of up to 64 columns by two CTAs an SM (ScoresConfig::kCtas); 32 or 64 heads.
+template <int kHeads>
+cudaError_t launch_two_paged_scores(const ScoresArguments& arguments, int sm_count,
+                                    cudaStream_t stream);
+
 // Decode of one new token whose scores go to arguments.kept; 32 or 64 heads, kMaxEarlyGroups.
 template <int kHeads>
 cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count, cudaStream_t stream);

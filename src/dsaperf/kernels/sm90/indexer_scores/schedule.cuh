@@ -114,9 +114,22 @@ __device__ int cost_of(int tiles) {
   return tiles == 0 ? 0 : tiles + Config::kGroupCost;
 }
 
-// Costs of all groups, to shared memory; the loads of several groups are in flight at once.
+// Costs of groups in shared memory, so that lanes read runs of them without bank conflicts.
+class GroupCosts {
+ public:
+  static constexpr int kSize = kMaxGroups + kMaxGroups / 32;
+
+  __device__ explicit GroupCosts(std::int32_t* costs) : costs_(costs) {}
+  __device__ std::int32_t& operator[](int group) const { return costs_[group + group / 32]; }
+
+ private:
+  std::int32_t* costs_;
+};
+
+// Costs of all groups; the loads of several are in flight at once. All threads of the CTA call it,
+// and a barrier comes before they are read.
 template <class Config>
-__device__ void compute_costs(const ScoresArguments& a, std::int32_t* costs) {
+__device__ void compute_costs(const ScoresArguments& a, const GroupCosts& costs) {
   constexpr int kLanes = GroupLanes<Config>::kLanes;
   constexpr int kGroupsAtOnce = Config::kThreads / kLanes;
   constexpr int kBatch = 8 / GroupLanes<Config>::kRowsOfLane;
@@ -154,68 +167,56 @@ __device__ inline int part_with(int position, int total, unsigned parts) {
   return static_cast<int>(at < of_longer ? at / (each + 1) : longer + (at - of_longer) / each);
 }
 
-// Called by all threads of the CTA; holds three block barriers.
-template <class Config>
-__device__ LinePart part_of_cta(const ScoresArguments& a, ScoresShared<Config>& shared) {
-  const int thread = static_cast<int>(threadIdx.x);
-  const int lane = thread % 32;
-  // No key has been loaded yet, so their place holds the costs.
-  auto* costs = reinterpret_cast<std::int32_t*>(&shared.k[0][0]);
-  static_assert(sizeof(shared.k) >= sizeof(std::int32_t) * kMaxGroups);
-  compute_costs<Config>(a, costs);
-  __syncthreads();
-
-  const int per_thread = (a.groups + Config::kThreads - 1) / Config::kThreads;
-  const int first = min(thread * per_thread, a.groups);
-  const int last = min(first + per_thread, a.groups);
-  int own = 0;
-  for (int g = first; g < last; ++g) own += costs[g];
-  int before = own;
+// This CTA's part of the line; where there is no work, `group` is a.groups. One warp calls it,
+// whose lanes have runs of neighbouring groups: `own` is what those of a lane cost, `first` the
+// first. walk(begin, at, group) steps from `group`, which begins at position `at`, to the group of
+// the same lane that holds position `begin`.
+template <class Walk>
+__device__ LinePart part_by_a_warp(const ScoresArguments& a, int first, int own, Walk walk) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  int through = own;
+#pragma unroll
   for (int step = 1; step < 32; step *= 2) {
-    const int other = __shfl_up_sync(~0u, before, step);
-    if (lane >= step) before += other;
+    const int other = __shfl_up_sync(~0u, through, step);
+    if (lane >= step) through += other;
   }
-  if (lane == 31) shared.warp_cost[thread / 32] = before;
-  before -= own;
-  if (thread == 0) shared.first_group = a.groups;
-  __syncthreads();
-  int total = 0;
-  for (int w = 0; w < Config::kThreads / 32; ++w) {
-    if (w == thread / 32) before += total;
-    total += shared.warp_cost[w];
-  }
-
+  const int total = __shfl_sync(~0u, through, 31);
   LinePart part{};
   part.begin = share(total, blockIdx.x, gridDim.x);
   part.end = share(total, blockIdx.x + 1, gridDim.x);
-  if (part.begin < part.end && before <= part.begin && part.begin < before + own) {
-    int at = before;
-    for (int g = first; g < last; ++g) {
-      if (part.begin < at + costs[g]) {
-        shared.first_group = g;
-        shared.first_group_at = at;
-        break;
-      }
-      at += costs[g];
-    }
+  // The first lane whose groups end after the part begins has its first one.
+  const std::uint32_t later = __ballot_sync(~0u, through > part.begin);
+  if (later == 0 || part.begin == part.end) {
+    part.group = a.groups;
+    return part;
   }
-  ptx::fence_async_shared();  // the copy engine writes there next
-  __syncthreads();
-  part.group = shared.first_group;
-  part.at = shared.first_group_at;
+  int at = through - own;
+  int group = first;
+  walk(part.begin, at, group);
+  const int lane_of_part = __ffs(static_cast<int>(later)) - 1;
+  part.group = __shfl_sync(~0u, group, lane_of_part);
+  part.at = __shfl_sync(~0u, at, lane_of_part);
   return part;
 }
 
-// The same part for few requests of decode, found by one warp without shared memory: a lane has the
-// lengths of up to kGroupsOfLane neighbouring requests, all loads in flight at once. Where there is
-// no work, `group` is a.groups. Each load warp takes these steps before it knows its first page, so
-// they are few.
-template <class Config>
-__device__ LinePart part_of_cta_by_a_warp(const ScoresArguments& a) {
-  static_assert(Config::kPaged);
-  constexpr int kGroupsOfLane = kMaxEarlyGroups / 32;
+__device__ inline LinePart part_from_costs(const ScoresArguments& a, const GroupCosts& costs) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int per_lane = (a.groups + 31) / 32;
+  const int first = min(lane * per_lane, a.groups);
+  const int last = min(first + per_lane, a.groups);
+  int own = 0;
+#pragma unroll 4
+  for (int group = first; group < last; ++group) own += costs[group];
+  return part_by_a_warp(a, first, own, [&](int begin, int& at, int& group) {
+    for (; group + 1 < last && at + costs[group] <= begin; ++group) at += costs[group];
+  });
+}
+
+// The same for requests of decode, whose lengths need no shared memory: a lane has up to
+// kGroupsOfLane of them, all loads in flight at once.
+template <class Config, int kGroupsOfLane>
+__device__ LinePart part_from_few_lengths(const ScoresArguments& a, int per_lane) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   const int first = lane * per_lane;
   const int count = min(a.groups - first, per_lane);
   const std::int32_t* contexts = a.context_length + first;
@@ -228,35 +229,26 @@ __device__ LinePart part_of_cta_by_a_warp(const ScoresArguments& a) {
   int own = 0;
 #pragma unroll
   for (const int cost : costs) own += cost;
-  int through = own;
+  return part_by_a_warp(a, first, own, [&](int begin, int& at, int& group) {
+    bool ends_before = true;
 #pragma unroll
-  for (int step = 1; step < 32; step *= 2) {
-    const int other = __shfl_up_sync(~0u, through, step);
-    if (lane >= step) through += other;
-  }
-  const int total = __shfl_sync(~0u, through, 31);
-  LinePart part{};
-  part.begin = share(total, blockIdx.x, gridDim.x);
-  part.end = share(total, blockIdx.x + 1, gridDim.x);
-  // The first lane whose requests end after the part begins has its first one.
-  const std::uint32_t later = __ballot_sync(~0u, through > part.begin);
-  if (later == 0 || part.begin == part.end) {
-    part.group = a.groups;
-    return part;
-  }
-  int at = through - own;
-  int group = first;
-  bool ends_before = true;
-#pragma unroll
-  for (int i = 0; i < kGroupsOfLane - 1; ++i) {
-    ends_before = ends_before && at + costs[i] <= part.begin;
-    at += ends_before ? costs[i] : 0;
-    group += ends_before ? 1 : 0;
-  }
-  const int lane_of_part = __ffs(static_cast<int>(later)) - 1;
-  part.group = __shfl_sync(~0u, group, lane_of_part);
-  part.at = __shfl_sync(~0u, at, lane_of_part);
-  return part;
+    for (int i = 0; i < kGroupsOfLane - 1; ++i) {
+      ends_before = ends_before && at + costs[i] <= begin;
+      at += ends_before ? costs[i] : 0;
+      group += ends_before ? 1 : 0;
+    }
+  });
+}
+
+// For at most kMaxEarlyGroups requests. Each load warp takes these steps before it knows its first
+// page, so they are as few as the requests allow.
+template <class Config>
+__device__ LinePart part_from_lengths(const ScoresArguments& a) {
+  static_assert(Config::kPaged && kMaxEarlyGroups == 8 * 32);
+  const int per_lane = (a.groups + 31) / 32;
+  if (per_lane == 1) return part_from_few_lengths<Config, 1>(a, per_lane);
+  if (per_lane <= 4) return part_from_few_lengths<Config, 4>(a, per_lane);
+  return part_from_few_lengths<Config, 8>(a, per_lane);
 }
 
 }  // namespace dsaperf::kernels::sm90
