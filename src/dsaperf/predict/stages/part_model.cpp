@@ -26,19 +26,6 @@ double stage_time(const Setting& setting, const Sizes& sizes, double kernels_ms,
   return std::max(with_host_time(weights.host_ms(setting, sizes, floor), kernels_ms), 1e-9);
 }
 
-// What the stage model leaves, in log. A model of nothing (all weights 0) leaves everything.
-std::vector<double> remainders(const Setting& setting, const std::vector<Observation>& observations,
-                               const std::vector<TermValues>& values, const StageWeights& weights,
-                               double floor) {
-  std::vector<double> out(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const auto& o = observations[i];
-    out[i] = std::log(o.latency_ms /
-                      stage_time(setting, o.sizes, weights.kernels_ms(values[i]), weights, floor));
-  }
-  return out;
-}
-
 std::vector<Sizes> sizes_of(const std::vector<Observation>& observations) {
   std::vector<Sizes> sizes;
   sizes.reserve(observations.size());
@@ -65,40 +52,6 @@ Coordinates coordinates(const Setting& setting, const Sizes& z) {
           log2(z.past_tokens + 1), log2(z.total()), log2(z.tokens())};
 }
 
-Widths::Widths(const Calibration::Sort& sort) : between_(sort.between) {
-  const auto& knots = sort.knots;
-  for (std::size_t i = 0; i < knots.size(); ++i) {
-    auto& own = knots_[i];
-    own = {.variance = knots[i].variance,
-           .log = std::log(knots[i].variance),
-           .width = knots[i].width,
-           .slope = 0};
-    if (i == 0) continue;
-    const double span = own.log - knots_[i - 1].log;
-    if (span > 0) own.slope = (own.width - knots_[i - 1].width) / span;
-  }
-}
-
-double Widths::at(double relative_variance, const Unmeasured& unmeasured) const {
-  double widest = 0;
-  for (std::size_t a = 0; a < kSizeAxes; ++a)
-    widest = std::max(widest, unmeasured[a] ? between_[a] : 0.0);
-  if (widest > 0) return widest;
-  if (relative_variance <= knots_.front().variance) return knots_.front().width;
-  for (std::size_t i = 1; i < knots_.size(); ++i) {
-    const auto& high = knots_[i];
-    if (relative_variance > high.variance) continue;
-    return high.width + high.slope * (std::log(relative_variance) - high.log);
-  }
-  return knots_.back().width;
-}
-
-bool at_edge(const Setting& setting, const Sizes& sizes) {
-  constexpr double kTileRows = 64;
-  if (setting.regime == Regime::kSparse) return sizes.total() <= 2 * setting.topk;
-  return setting.phase == Phase::kGeneration && sizes.tokens() >= kTileRows;
-}
-
 PartModel::PartModel(Setting setting, std::vector<Observation> observations,
                      PartParameters parameters)
     : setting_(setting),
@@ -111,9 +64,8 @@ PartModel::PartModel(Setting setting, std::vector<Observation> observations,
                    ? fit_weights(setting_, observations_, values_, parameters_.host_floor_ms)
                    : parameters_.weights),
       kernels_(SettingTerms(setting_), weights_.terms),
-      process_(coordinates_of(setting_, observations_),
-               remainders(setting_, observations_, values_, weights_, parameters_.host_floor_ms),
-               parameters_.hyper, neighbours()),
+      process_(coordinates_of(setting_, observations_), remainders(weights_), parameters_.hyper,
+               neighbours()),
       rows_(observations_),
       neighbourhoods_(process_),
       grid_(sizes_of(observations_)) {
@@ -264,6 +216,17 @@ StageWeights PartModel::weights_without(const std::function<bool(std::size_t)>& 
                      &weights_);
 }
 
+std::vector<double> PartModel::remainders(const StageWeights& weights) const {
+  std::vector<double> out(values_.size());
+  for (std::size_t i = 0; i < values_.size(); ++i) {
+    const auto& o = observations_[i];
+    const double stage_ms = stage_time(setting_, o.sizes, weights.kernels_ms(values_[i]), weights,
+                                       parameters_.host_floor_ms);
+    out[i] = std::log(o.latency_ms / stage_ms);
+  }
+  return out;
+}
+
 double PartModel::squared_distance(const Sizes& sizes) const {
   const auto here = coordinates(setting_, sizes);
   double nearest = INFINITY;
@@ -313,9 +276,7 @@ PartModel::Without::Without(const PartModel& part, std::optional<Slice> slice, S
     : part_(part),
       slice_(slice),
       weights_(std::move(weights)),
-      process_({part.process_.at().begin(), part.process_.at().end()},
-               remainders(part.setting_, part.observations_, part.values_, weights_,
-                          part.parameters_.host_floor_ms),
+      process_({part.process_.at().begin(), part.process_.at().end()}, part.remainders(weights_),
                part.parameters_.hyper, part.neighbours()) {
 }
 

@@ -6,6 +6,7 @@
 #include "dsaperf/perfdb/system_file.hpp"
 #include "dsaperf/predict/layer_query.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <compare>
@@ -35,6 +36,29 @@ struct Slice {
   double value = 0;
   bool holds(const Sizes& sizes) const { return sizes.axes()[axis] == value; }
   auto operator<=>(const Slice&) const = default;
+};
+
+// The least and the largest value of each axis among some passes.
+struct Extent {
+  Sizes low{.heads = INFINITY, .batch = INFINITY, .new_tokens = INFINITY, .past_tokens = INFINITY};
+  Sizes high;
+
+  void widen(const Sizes& z) {
+    low = {.heads = std::min(low.heads, z.heads),
+           .batch = std::min(low.batch, z.batch),
+           .new_tokens = std::min(low.new_tokens, z.new_tokens),
+           .past_tokens = std::min(low.past_tokens, z.past_tokens)};
+    high = {.heads = std::max(high.heads, z.heads),
+            .batch = std::max(high.batch, z.batch),
+            .new_tokens = std::max(high.new_tokens, z.new_tokens),
+            .past_tokens = std::max(high.past_tokens, z.past_tokens)};
+  }
+  bool holds(const Sizes& z) const {
+    return z.heads >= low.heads && z.heads <= high.heads && z.batch >= low.batch &&
+           z.batch <= high.batch && z.new_tokens >= low.new_tokens &&
+           z.new_tokens <= high.new_tokens && z.past_tokens >= low.past_tokens &&
+           z.past_tokens <= high.past_tokens;
+  }
 };
 
 // A measured pass.

@@ -29,25 +29,7 @@ struct Prepared {
   std::string origin;  // whose rows they are, where the tables lack their own
   Warnings warnings;   // what lint finds in them, and `origin`
   std::optional<PartModel> model;
-  Sizes low{.heads = INFINITY, .batch = INFINITY, .new_tokens = INFINITY, .past_tokens = INFINITY};
-  Sizes high;
-
-  void widen(const Sizes& z) {
-    low = {.heads = std::min(low.heads, z.heads),
-           .batch = std::min(low.batch, z.batch),
-           .new_tokens = std::min(low.new_tokens, z.new_tokens),
-           .past_tokens = std::min(low.past_tokens, z.past_tokens)};
-    high = {.heads = std::max(high.heads, z.heads),
-            .batch = std::max(high.batch, z.batch),
-            .new_tokens = std::max(high.new_tokens, z.new_tokens),
-            .past_tokens = std::max(high.past_tokens, z.past_tokens)};
-  }
-  bool holds(const Sizes& z) const {
-    return z.heads >= low.heads && z.heads <= high.heads && z.batch >= low.batch &&
-           z.batch <= high.batch && z.new_tokens >= low.new_tokens &&
-           z.new_tokens <= high.new_tokens && z.past_tokens >= low.past_tokens &&
-           z.past_tokens <= high.past_tokens;
-  }
+  Extent measured;
 };
 
 Result<void> check(const LayerShape& shape) {
@@ -125,7 +107,7 @@ Answer own_answer(const Prepared& prepared, const Sizes& sizes, Warnings& warnin
             .source = Source::kMeasured};
   }
   const auto p = model.at(sizes);
-  const bool inside = prepared.holds(sizes) && p.relative_variance < kUnknown;
+  const bool inside = prepared.measured.holds(sizes) && p.relative_variance < kUnknown;
   return {.ms = p.latency_ms,
           .low_ms = p.low_ms,
           .high_ms = p.high_ms,
@@ -149,7 +131,7 @@ Answer answer_of(const Located& located, const Sizes& sizes, Warnings& warnings)
 }
 
 // Errors of the two sorts of layers have the same causes, so their intervals add.
-Answer mixed(const Answer& full, const Answer& sharing, double share) {
+Answer weighed(const Answer& full, const Answer& sharing, double share) {
   const double rest = 1 - share;
   return {.ms = share * full.ms + rest * sharing.ms,
           .low_ms = share * full.low_ms + rest * sharing.low_ms,
@@ -192,7 +174,7 @@ struct Question {
 // Of a request in decode, whose rows have one.
 bool has_several_tokens(const Question& question, const Prepared& rows) {
   return question.shape.phase == Phase::kGeneration && question.sizes.new_tokens > 1 &&
-         rows.high.new_tokens <= 1;
+         rows.measured.high.new_tokens <= 1;
 }
 
 // Whether rows are not of just such layers as the question's, another topk or other index heads
@@ -240,7 +222,7 @@ struct StageTables::State {
     loaded.parts.reserve(parts.size());
     for (auto& part : parts) {
       auto& prepared = loaded.parts.emplace_back();
-      for (const auto& o : part.observations) prepared.widen(o.sizes);
+      for (const auto& o : part.observations) prepared.measured.widen(o.sizes);
       const auto& source = loaded.sources[static_cast<std::size_t>(part.source)];
       if (source.backend != backend || source.version != version)
         prepared.origin = fmt::format("rows of {} {}", source.backend, source.version);
@@ -405,7 +387,7 @@ struct StageTables::State {
         std::find_if(candidates.begin(), candidates.end(),
                      [&](const Prepared* p) { return p->model->find(sizes).has_value(); });
     if (measured != candidates.end()) return *measured;
-    const auto holds = [&](const Prepared* p) { return p->holds(sizes); };
+    const auto holds = [&](const Prepared* p) { return p->measured.holds(sizes); };
     if (std::count_if(candidates.begin(), candidates.end(), holds) == 1) {
       return *std::find_if(candidates.begin(), candidates.end(), holds);
     }
@@ -468,7 +450,7 @@ Result<LayerLatency> StageTables::at(Kind& kind, const LayerShape& shape, const 
   if (share > 0 && share < 1) {
     question.shares_selection = true;
     if (const auto sharing = state_->answer(question, out.warnings))
-      answer = mixed(answer, *sharing, share);
+      answer = weighed(answer, *sharing, share);
     else
       out.warnings.add("no rows of layers that share a selection: all layers counted as full ones");
   }

@@ -91,7 +91,7 @@ using enum Quantity;
 
 // What Quantities::each shows.
 template <typename Value>
-double number(const Value& value) {
+double evaluated(const Value& value) {
   if constexpr (std::is_arithmetic_v<Value>)
     return value;
   else
@@ -211,7 +211,7 @@ SettingTerms::SettingTerms(const Setting& setting)
 TermValues SettingTerms::values(const Sizes& sizes) const {
   std::array<double, kQuantities> quantities{};
   quantities_.each(sizes, [&](Quantity of, const auto& value) {
-    quantities[static_cast<std::size_t>(of)] = number(value);
+    quantities[static_cast<std::size_t>(of)] = evaluated(value);
   });
   TermValues out{};
   for (std::size_t i = 0; i < count_; ++i)
@@ -232,7 +232,7 @@ double TermSum::ms(const Sizes& sizes) const {
   quantities_.each(sizes, [&](Quantity of, const auto& value) {
     const double weight = weight_[static_cast<std::size_t>(of)];
     if (std::is_arithmetic_v<std::remove_cvref_t<decltype(value)>> || weight != 0)
-      sum += weight * number(value);
+      sum += weight * evaluated(value);
   });
   return sum;
 }
