@@ -19,7 +19,7 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct AlignOptions {
   std::string mock;
   std::string reference;
   std::vector<std::string> rules;
@@ -47,7 +47,7 @@ void warn_of(const trace::Timeline& timeline, const trace::LayerProfile& profile
   }
 }
 
-Result<ExitCode> align(const Options& options) {
+Result<ExitCode> align(const AlignOptions& options) {
   if (!(options.max_ratio >= 1)) {
     return fail(Errc::kInvalidArgument, "--max-ratio {}: a ratio below 1 holds for nothing",
                 options.max_ratio);
@@ -100,7 +100,7 @@ Result<ExitCode> align(const Options& options) {
 }
 
 void declare_align(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<AlignOptions>();
   command.add_option("MOCK", options->mock, "Trace or kernel table of the layer alone").required();
   command.add_option("REFERENCE", options->reference, "Trace or kernel table of the model")
       .required();

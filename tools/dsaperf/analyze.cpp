@@ -17,7 +17,7 @@ namespace {
 // A path may hold bytes that are no UTF-8.
 constexpr auto kReplace = nlohmann::ordered_json::error_handler_t::replace;
 
-struct Options {
+struct AnalyzeOptions {
   std::string config;
   std::string against;
   bool json = false;
@@ -29,7 +29,7 @@ struct Options {
   double budget_gib = 1;
 };
 
-Result<model::Analysis> analysis_of(const Options& options) {
+Result<model::Analysis> analysis_of(const AnalyzeOptions& options) {
   DSAPERF_TRY_ASSIGN(auto spec, model::load_model(options.config));
   const model::AnalysisOptions wanted{
       .parallel = model::Parallel::of(options.tp, options.dp, options.ep),
@@ -44,7 +44,7 @@ Result<model::Analysis> analysis_of(const Options& options) {
   return model::analyse(std::move(spec), wanted, known);
 }
 
-Result<ExitCode> analyze(const Options& options) {
+Result<ExitCode> analyze(const AnalyzeOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto analysis, analysis_of(options));
   for (const auto& warning : analysis.spec.warnings) {
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
@@ -57,7 +57,7 @@ Result<ExitCode> analyze(const Options& options) {
 }
 
 void declare_analyze(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<AnalyzeOptions>();
   command
       .add_option("config", options->config,
                   "config.json or NAME_config.json, a folder that holds one, - for standard input, "

@@ -32,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 constexpr Bytes kMostDocument{64 << 20};
 constexpr int kPlanSms = 132;  // of an H100 or H200, where there is no GPU to ask
 
-struct Options {
+struct BenchOptions {
   std::vector<std::string> kernels;
   std::string table;   // written by --tune; empty: where the kernels look for it
   std::string output;  // the document, written anew after each shape
@@ -51,7 +51,7 @@ struct CompareOptions {
   bool json = false;
 };
 
-std::vector<TunedShape> chosen_shapes(const Options& options) {
+std::vector<TunedShape> chosen_shapes(const BenchOptions& options) {
   auto shapes = bench::shapes();
   if (!options.kernels.empty())
     std::erase_if(shapes, [&](const TunedShape& shape) {
@@ -81,7 +81,7 @@ std::optional<cost::SystemSpec> system_of(const std::string& device) {
   return system ? std::optional(*std::move(system)) : std::nullopt;
 }
 
-Result<std::string> table_path(const Options& options, const std::string& device) {
+Result<std::string> table_path(const BenchOptions& options, const std::string& device) {
   if (!options.table.empty()) return options.table;
   const auto card = kernels::card_of_device(device);
   if (!card)
@@ -91,14 +91,14 @@ Result<std::string> table_path(const Options& options, const std::string& device
   return (data / "tuning" / (*card + ".json")).native();
 }
 
-void show(const Options& options, const report::BenchReport& report) {
+void show(const BenchOptions& options, const report::BenchReport& report) {
   if (options.json)
     std::puts(report::json(report).dump(2).c_str());
   else
     std::fputs(report::text(report, TextStyle::of_descriptor(1)).c_str(), stdout);
 }
 
-Result<ExitCode> plan(const Options& options) {
+Result<ExitCode> plan(const BenchOptions& options) {
   auto cases = nlohmann::ordered_json::array();
   TextTable table({{.title = "kernel"}, {.title = "shape"}, {.title = "variants"}});
   for (const TunedShape& shape : chosen_shapes(options)) {
@@ -124,7 +124,7 @@ Result<ExitCode> plan(const Options& options) {
 }
 
 // Nothing of CUDA returns after a kernel that never ends, so the program ends here.
-[[noreturn]] void give_up(const Options& options, const std::string& variant) {
+[[noreturn]] void give_up(const BenchOptions& options, const std::string& variant) {
   std::string without = fmt::format("{}", fmt::join(options.without, ","));
   if (variant != kernels::name(kernels::Variant::kDefault))
     without += (without.empty() ? "" : ",") + variant;
@@ -135,7 +135,7 @@ Result<ExitCode> plan(const Options& options) {
   std::_Exit(static_cast<int>(ExitCode::kFailed));
 }
 
-Result<ExitCode> bench_kernels(const Options& options) {
+Result<ExitCode> bench_kernels(const BenchOptions& options) {
   if (options.plan_only) return plan(options);
   DSAPERF_TRY_ASSIGN(const auto card, bench::card());
   std::string path;
@@ -254,7 +254,7 @@ void declare_compare(Command& command) {
 }
 
 void declare_bench(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   command.add_option("--only", options->kernels, "Kernels, comma separated (default: all)")
       .delimiter(',')
       .one_of(

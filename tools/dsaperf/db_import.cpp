@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-struct Options {
+struct DbImportOptions {
   std::string csv, model, gemm, output, systems_root, system = "h200_sxm", backend, version;
   bool json = false;
 };
@@ -30,7 +30,7 @@ struct Imported {
   std::vector<std::string> warnings;
 };
 
-Result<Imported> from_csv(const Options& options) {
+Result<Imported> from_csv(const DbImportOptions& options) {
   if (options.model.empty()) {
     return fail(Errc::kInvalidArgument,
                 "{}: its lines don't say the model: --model deepseek-ai/DeepSeek-V3.2",
@@ -70,7 +70,7 @@ Result<Imported> from_csv(const Options& options) {
   return imported;
 }
 
-Result<Imported> from_installed(const Options& options) {
+Result<Imported> from_installed(const DbImportOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto opened,
                      predict::open_tables(options.systems_root, options.backend, true));
   DSAPERF_TRY_ASSIGN(auto installed, installed_tables(opened, options.system, options.version));
@@ -99,7 +99,7 @@ Result<Imported> from_installed(const Options& options) {
   return imported;
 }
 
-Result<ExitCode> import_tables(const Options& options) {
+Result<ExitCode> import_tables(const DbImportOptions& options) {
   if (options.csv.empty() == options.backend.empty()) {
     return fail(Errc::kInvalidArgument,
                 "db import takes a CSV file, or --backend for AIConfigurator's tables");
@@ -136,7 +136,7 @@ Result<ExitCode> import_tables(const Options& options) {
 }
 
 void declare_db_import(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DbImportOptions>();
   command.add_option("CSV", options->csv,
                      "framework,version,device,op_name,... as the collectors write it, also .gz");
   command.add_option("-o,--output", options->output, "Folder of the tables").required();

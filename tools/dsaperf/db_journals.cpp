@@ -26,7 +26,7 @@ namespace {
 using nlohmann::ordered_json;
 using perfdb::Phase;
 
-struct Options {
+struct DbJournalsOptions {
   std::vector<std::string> places;
   std::string output, before, after, systems_root;
   std::string system = "h200_sxm", backend = "sglang";
@@ -39,7 +39,7 @@ std::vector<std::filesystem::path> paths(const std::vector<std::string>& texts) 
   return {texts.begin(), texts.end()};
 }
 
-Result<ExitCode> merge(const Options& options) {
+Result<ExitCode> merge(const DbJournalsOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto merged, collect::merge_journals(paths(options.places)));
   DSAPERF_TRY_ASSIGN(auto journal, collect::Journal::open(options.output, merged.header, false));
   for (const auto& [id, entry] : merged.entries) DSAPERF_TRY(journal.append(entry));
@@ -98,7 +98,7 @@ Result<Exported> exported_folder(const std::filesystem::path& folder) {
 }
 
 // Journals, a folder of our tables, or, where no place is named, the shipped ones of the system.
-Result<Exported> exported_from(const Options& options) {
+Result<Exported> exported_from(const DbJournalsOptions& options) {
   if (options.places.empty()) {
     DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::shipped());
     DSAPERF_TRY_ASSIGN(const auto system, tree.system(options.system));
@@ -124,7 +124,7 @@ Result<void> check_device(const std::string& device, const std::string& system) 
               system, card->device);
 }
 
-Result<ExitCode> export_tables(const Options& options) {
+Result<ExitCode> export_tables(const DbJournalsOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto exported, exported_from(options));
   const auto& tables = exported.tables;
   if (exported.device.starts_with("fake") && !options.allow_fake) {
@@ -183,7 +183,7 @@ ordered_json rows_to_json(const perfdb::DsaTable& before, const perfdb::DsaTable
   return list;
 }
 
-Result<ExitCode> diff(const Options& options) {
+Result<ExitCode> diff(const DbJournalsOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto before, tables_at(options.before));
   DSAPERF_TRY_ASSIGN(const auto after, tables_at(options.after));
   ordered_json phases = ordered_json::array();
@@ -259,7 +259,7 @@ Result<ExitCode> diff(const Options& options) {
 }
 
 void declare_merge(Command& command) {
-  auto merging = std::make_shared<Options>();
+  auto merging = std::make_shared<DbJournalsOptions>();
   command.add_option("PLACES", merging->places, "Folders of dsaperf collect, or journals")
       .required();
   command.add_option("-o,--output", merging->output, "Folder of the merged journal and table")
@@ -272,7 +272,7 @@ void declare_merge(Command& command) {
 }
 
 void declare_export(Command& command) {
-  auto exporting = std::make_shared<Options>();
+  auto exporting = std::make_shared<DbJournalsOptions>();
   command.add_option("PLACES", exporting->places,
                      "Folders of dsaperf collect, journals, or a folder of tables "
                      "(default: the shipped ones of --system)");
@@ -292,7 +292,7 @@ void declare_export(Command& command) {
 }
 
 void declare_diff(Command& command) {
-  auto comparing = std::make_shared<Options>();
+  auto comparing = std::make_shared<DbJournalsOptions>();
   command.add_option("A", comparing->before, "A module table, its folder, or a folder of journals")
       .required();
   command.add_option("B", comparing->after, "The other").required();

@@ -23,7 +23,7 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct DbLintOptions {
   std::string place, systems_root, system = "h200_sxm";
   std::size_t rows = 0;
   bool json = false;
@@ -151,7 +151,7 @@ nlohmann::ordered_json json(const Linted& linted) {
   return document;
 }
 
-Result<Linted> lint_place(const Options& options) {
+Result<Linted> lint_place(const DbLintOptions& options) {
   if (holds_journals(options.place)) return lint_journals(options.place);
   std::filesystem::path place = options.place;
   if (place.empty()) {
@@ -162,7 +162,7 @@ Result<Linted> lint_place(const Options& options) {
   return lint_tables(place);
 }
 
-Result<ExitCode> lint(const Options& options) {
+Result<ExitCode> lint(const DbLintOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto linted, lint_place(options));
   if (options.json) {
     fmt::print("{}\n", json(linted).dump(2));
@@ -175,7 +175,7 @@ Result<ExitCode> lint(const Options& options) {
 }
 
 void declare_db_lint(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DbLintOptions>();
   command.add_option(
       "PLACE", options->place,
       "A table, a folder of tables, or of dsaperf collect (default: AIConfigurator's of --system)");

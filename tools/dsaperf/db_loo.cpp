@@ -16,7 +16,7 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct DbLooOptions {
   std::string systems_root, system = "h200_sxm";
   std::vector<std::string> tables;  // "sglang 0.5.14 context"
   std::string points_file;
@@ -51,7 +51,7 @@ Result<predict::TableName> parse_table(const perfdb::SystemsTree& tree, const st
   return name;
 }
 
-Result<ExitCode> leave_out(const Options& options) {
+Result<ExitCode> leave_out(const DbLooOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
   auto store = predict::stages::HyperparameterStore::open();
   auto names = options.tables;
@@ -84,7 +84,7 @@ Result<ExitCode> leave_out(const Options& options) {
 }
 
 void declare_db_loo(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DbLooOptions>();
   add_systems(command, options->systems_root);
   command.add_option("--system", options->system, "Card").show_default();
   command.add_option("--table", options->tables,

@@ -12,12 +12,12 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct DbLsOptions {
   std::string systems_root, system;
   bool json = false;
 };
 
-Result<ExitCode> list(const Options& options) {
+Result<ExitCode> list(const DbLsOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
   DSAPERF_TRY_ASSIGN(const auto tables, report::list_tables(tree, options.system));
   if (options.json) {
@@ -30,7 +30,7 @@ Result<ExitCode> list(const Options& options) {
 }
 
 void declare_db_ls(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DbLsOptions>();
   add_systems(command, options->systems_root);
   command.add_option("--system", options->system, "One card (default: all)");
   command.add_flag("--json", options->json, "One JSON document");

@@ -25,7 +25,7 @@ using serving::Engine;
 constexpr std::array kModels = {"deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8"};
 constexpr std::array kEngines = {Engine::kSglang, Engine::kVllm, Engine::kTrtllm};
 
-struct Options {
+struct DbModelledOptions {
   std::string systems_root, system = "h200_sxm", backend = "sglang";
   bool fit = false, json = false;
 };
@@ -92,7 +92,7 @@ nlohmann::ordered_json json(const std::string& system, const std::vector<Operato
           {"passes", whole}};
 }
 
-Result<ExitCode> run_modelled(const Options& options) {
+Result<ExitCode> run_modelled(const DbModelledOptions& options) {
   DSAPERF_TRY_ASSIGN(auto found, perfdb::SystemsTree::discover(options.systems_root));
   const auto tree = std::make_shared<const perfdb::SystemsTree>(std::move(found));
   std::vector<model::ModelSpec> specs;
@@ -133,7 +133,7 @@ Result<ExitCode> run_modelled(const Options& options) {
 }
 
 void declare_db_modelled(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DbModelledOptions>();
   add_systems(command, options->systems_root);
   command.add_option("--system", options->system, "Card").show_default();
   const auto fit = command.add_flag("--fit", options->fit,

@@ -20,7 +20,7 @@ namespace {
 
 using predict::stages::HyperparameterStore;
 
-struct Options {
+struct DbPrepareOptions {
   std::string systems_root, output;
   std::vector<std::string> systems, backends;
   std::string version, phase;
@@ -48,7 +48,8 @@ struct Table {
 };
 
 // The DSA tables of a tree that are asked for.
-Result<std::vector<Table>> tables_of(const perfdb::SystemsTree& tree, const Options& asked) {
+Result<std::vector<Table>> tables_of(const perfdb::SystemsTree& tree,
+                                     const DbPrepareOptions& asked) {
   std::vector<Table> tables;
   for (const auto& system : asked.systems.empty() ? tree.systems() : asked.systems) {
     const auto backends = tree.backends(system);
@@ -73,7 +74,7 @@ Result<std::vector<Table>> tables_of(const perfdb::SystemsTree& tree, const Opti
 }
 
 // Of the tables that there are, AIConfigurator's and ours, whichever were asked for.
-Result<HyperparameterStore::Written> write_parameters(const Options& options,
+Result<HyperparameterStore::Written> write_parameters(const DbPrepareOptions& options,
                                                       HyperparameterStore& store) {
   DSAPERF_TRY_ASSIGN(const auto found, perfdb::SystemsTree::discover(options.systems_root));
   if (found.is_shipped()) {
@@ -95,7 +96,7 @@ Result<HyperparameterStore::Written> write_parameters(const Options& options,
   return store.write(options.output, hashes);
 }
 
-Result<ExitCode> prepare(const Options& options) {
+Result<ExitCode> prepare(const DbPrepareOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto tree, options.shipped
                                           ? perfdb::SystemsTree::shipped()
                                           : perfdb::SystemsTree::discover(options.systems_root));
@@ -135,7 +136,7 @@ Result<ExitCode> prepare(const Options& options) {
 }
 
 void declare_db_prepare(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DbPrepareOptions>();
   add_systems(command, options->systems_root);
   command.add_option("--system", options->systems, "Card, several times (default: all)");
   command.add_option("--backend", options->backends, "Framework, several times (default: all)");

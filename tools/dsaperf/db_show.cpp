@@ -22,14 +22,14 @@ const std::map<std::string, report::RowSize> kAxes = {{"heads", report::RowSize:
                                                       {"new", report::RowSize::kNewTokens},
                                                       {"past", report::RowSize::kPastTokens}};
 
-struct Options {
+struct DbShowOptions {
   std::string place, systems_root, system = "h200_sxm", backend = "sglang", version, phase, x;
   report::TableViewOptions view;
   bool backend_is_given = false;
   bool json = false;
 };
 
-Result<ExitCode> show(const Options& options) {
+Result<ExitCode> show(const DbShowOptions& options) {
   std::string place = options.place;
   std::vector<perfdb::DsaTable> tables;
   if (place.empty()) {
@@ -67,7 +67,7 @@ Result<ExitCode> show(const Options& options) {
 }
 
 void declare_db_show(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DbShowOptions>();
   auto& filter = options->view.filter;
   command.add_option("PLACE", options->place,
                      "A module table, its folder, or a folder of dsaperf collect (default: "

@@ -22,7 +22,7 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct EstimateOptions {
   std::string config, systems_root, from, output;
   std::string system = "h200_sxm", backend = "sglang", version;
   std::string mode = "agg", method = "model", quirks = "all";
@@ -46,7 +46,7 @@ std::optional<double> given(double value) {
 
 using Tree = std::shared_ptr<const perfdb::SystemsTree>;
 
-Result<ExitCode> run_file(const Options& options, const Tree& tree) {
+Result<ExitCode> run_file(const EstimateOptions& options, const Tree& tree) {
   DSAPERF_TRY_ASSIGN(const auto result,
                      serving::estimate_file(options.from, options.inputs,
                                             [&](const std::string& system, serving::Engine engine) {
@@ -70,7 +70,7 @@ Result<void> fill_moe_tp(serving::Layout& l, int given) {
   return {};
 }
 
-Result<ExitCode> run_estimate(Options options) {
+Result<ExitCode> run_estimate(EstimateOptions options) {
   auto& in = options.inputs;
   DSAPERF_TRY_ASSIGN(in.engine, serving::engine_from_name(options.backend));
   DSAPERF_TRY_ASSIGN(in.quirks, serving::Quirks::parse(options.quirks));
@@ -113,7 +113,7 @@ Result<ExitCode> run_estimate(Options options) {
   return ExitCode::kDone;
 }
 
-void add_deployment(Command& command, Options& o) {
+void add_deployment(Command& command, EstimateOptions& o) {
   auto& l = o.inputs.layout;
   add_systems(command, o.systems_root);
   command.add_option("--system", o.system, "Card").show_default();
@@ -162,7 +162,7 @@ void add_workers(Command& command, const std::string& which, serving::Workers& w
       .between(1, kMost);
 }
 
-void add_load(Command& command, Options& o) {
+void add_load(Command& command, EstimateOptions& o) {
   auto& in = o.inputs;
   command.add_option("--isl", in.isl, "Tokens of a prompt");
   command.add_option("--osl", in.osl, "Tokens of an answer");
@@ -186,7 +186,7 @@ void add_load(Command& command, Options& o) {
 }
 
 void declare_estimate(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EstimateOptions>();
   const auto config = command.add_option("CONFIG", options->config,
                                          "config.json, a folder that holds one, or a bundled name");
   const auto from =

@@ -23,7 +23,7 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct ProfileOptions {
   std::vector<std::string> words;                  // CONFIG, or a command with its arguments
   std::string batch, new_tokens, past, heads, kv;  // of `run`, for CONFIG
   std::string output = "profile.json.gz";
@@ -56,7 +56,7 @@ Result<void> write_text(const std::filesystem::path& path, const std::string& te
   return path.extension() == ".gz" ? write_gzip(path, text) : write_file(path, text);
 }
 
-std::string report_json(const Options& options, const profile::ProfiledRun& run,
+std::string report_json(const ProfileOptions& options, const profile::ProfiledRun& run,
                         const trace::Timeline& timeline, const std::vector<double>& overheads) {
   nlohmann::ordered_json json = {{"format", "dsaperf.profile.1"},
                                  {"trace", options.output},
@@ -76,7 +76,7 @@ std::string report_json(const Options& options, const profile::ProfiledRun& run,
   return json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-Result<void> write_traces(const Options& options, const trace::Timeline& timeline) {
+Result<void> write_traces(const ProfileOptions& options, const trace::Timeline& timeline) {
   DSAPERF_TRY(write_text(options.output, trace::own_trace_text(timeline)));
   if (!options.summary_csv.empty()) {
     DSAPERF_TRY(write_text(options.summary_csv, trace::nsys_summary_csv(timeline)));
@@ -91,7 +91,7 @@ Result<void> write_traces(const Options& options, const trace::Timeline& timelin
 }
 
 // What is run: the command after --, or `dsaperf run` of the layer.
-std::vector<std::string> command_of(const Options& options) {
+std::vector<std::string> command_of(const ProfileOptions& options) {
   auto command = options.words;
   if (!is_program(command[0])) {
     std::error_code error;
@@ -110,7 +110,7 @@ std::vector<std::string> command_of(const Options& options) {
   return command;
 }
 
-Result<ExitCode> profile_command(const Options& options) {
+Result<ExitCode> profile_command(const ProfileOptions& options) {
   const auto command = command_of(options);
   DSAPERF_TRY_ASSIGN(const auto library, profile::injection_library());
   std::error_code error;
@@ -165,7 +165,7 @@ Result<ExitCode> profile_command(const Options& options) {
 }
 
 void declare_profile(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProfileOptions>();
   command.add_option("COMMAND", options->words, "CONFIG, or after -- a command and its arguments")
       .required();
   command.add_option("--batch", options->batch, "Of `run`, for CONFIG, as are the next four");

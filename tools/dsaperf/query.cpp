@@ -20,7 +20,7 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct QueryOptions {
   std::string systems_root;
   predict::Tables tables{.system = "h200_sxm", .backend = "sglang", .version = ""};
   predict::LayerKind kind{.architecture = "DeepseekV32ForCausalLM"};
@@ -37,7 +37,7 @@ struct Options {
   bool json = false;
 };
 
-Result<ExitCode> answer_one(Options options, predict::LayerPredictor& predictor,
+Result<ExitCode> answer_one(QueryOptions options, predict::LayerPredictor& predictor,
                             predict::Method method) {
   options.shape.phase =
       options.phase == "context" ? perfdb::Phase::kContext : perfdb::Phase::kGeneration;
@@ -108,7 +108,7 @@ Result<void> take_model(const std::string& config, predict::LayerKind& kind) {
   return {};
 }
 
-Result<ExitCode> query(Options options) {
+Result<ExitCode> query(QueryOptions options) {
   if (!options.config.empty() && !options.stages)
     DSAPERF_TRY(take_model(options.config, options.kind));
   if (options.stages)
@@ -138,7 +138,7 @@ Result<ExitCode> query(Options options) {
 }
 
 void declare_query(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<QueryOptions>();
   add_systems(command, options->systems_root);
   command.add_option("--system", options->tables.system, "Card").show_default();
   const auto backend = command

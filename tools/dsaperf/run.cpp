@@ -32,7 +32,7 @@ using KvFormat = kernels::KvRows::Format;
 // Rows of a batch that a check compares: each costs the double reference a second or so.
 constexpr std::size_t kCheckTokens = 8;
 
-struct Options {
+struct RunFlags {
   std::string config;
   std::string device = "cpu";
   std::string kv = "bf16";
@@ -80,7 +80,7 @@ void set_bound(report::RunStage& stage, Micros math, Micros memory) {
 
 // Bounds, from the stages' costs and what the device can do: as data/systems states it for a GPU,
 // as measured now for the host.
-Result<void> add_bounds(const Options& options, const model::LayerPlan& plan, int heads,
+Result<void> add_bounds(const RunFlags& options, const model::LayerPlan& plan, int heads,
                         report::RunReport& report) {
   model::LayerPlan costed = plan;
   const auto weights =
@@ -131,7 +131,7 @@ Result<void> add_bounds(const Options& options, const model::LayerPlan& plan, in
   return {};
 }
 
-void add_stages(const Options& options, const op::LayerRun& run, report::RunReport& report) {
+void add_stages(const RunFlags& options, const op::LayerRun& run, report::RunReport& report) {
   for (const op::StageTime& time : run.stages) {
     report::RunStage stage{.name = std::string(model::name(time.stage))};
     const auto& samples = time.warm_us.empty() ? time.cold_us : time.warm_us;
@@ -168,8 +168,8 @@ void add_stages(const Options& options, const op::LayerRun& run, report::RunRepo
   }
 }
 
-Result<void> add_comparison(const Options& options, op::Backend& backend, const op::LayerSpec& spec,
-                            report::RunReport& report) {
+Result<void> add_comparison(const RunFlags& options, op::Backend& backend,
+                            const op::LayerSpec& spec, report::RunReport& report) {
   std::vector<KvFormat> formats;
   for (const auto& name : options.compare_kv) formats.push_back(kv_format(name));
   constexpr std::array kAll = {op::ScoreDistribution::kNormal, op::ScoreDistribution::kFlat,
@@ -186,7 +186,7 @@ Result<void> add_comparison(const Options& options, op::Backend& backend, const 
   return {};
 }
 
-Result<ExitCode> run_layer(Options options) {
+Result<ExitCode> run_layer(RunFlags options) {
   std::unique_ptr<op::Backend> backend;
   if (options.device == "gpu") {
     DSAPERF_TRY_ASSIGN(backend, op::gpu_backend());
@@ -261,7 +261,7 @@ Result<ExitCode> run_layer(Options options) {
 }
 
 void declare_run(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunFlags>();
   command.add_option("CONFIG", options->config, "config.json, a folder with one, or a model's name")
       .required();
   command.add_option("--batch", options->run.batch, "Requests").positive().show_default();

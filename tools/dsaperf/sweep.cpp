@@ -19,7 +19,7 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct SweepOptions {
   std::string config, systems_root;
   std::string system = "h200_sxm", backend, version;
   std::string method = "model", mode = "both", quirks = "all", csv;
@@ -29,7 +29,7 @@ struct Options {
   serving::SweepInputs inputs;
 };
 
-Result<ExitCode> run_sweep(Options options) {
+Result<ExitCode> run_sweep(SweepOptions options) {
   using serving::Engine;
   auto& in = options.inputs;
   in.method =
@@ -64,7 +64,7 @@ Result<ExitCode> run_sweep(Options options) {
 }
 
 void declare_sweep(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SweepOptions>();
   auto& in = options->inputs;
   command
       .add_option("CONFIG", options->config,

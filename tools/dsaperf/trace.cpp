@@ -16,7 +16,7 @@
 namespace dsaperf::tool {
 namespace {
 
-struct Options {
+struct TraceOptions {
   std::string file;
   std::vector<std::string> rules;
   std::string max_unclassified;
@@ -28,7 +28,7 @@ struct Options {
   bool json = false;
 };
 
-Result<ExitCode> show(const Options& options) {
+Result<ExitCode> show(const TraceOptions& options) {
   std::optional<double> limit;
   if (!options.max_unclassified.empty()) {
     DSAPERF_TRY_ASSIGN(limit, parse_share(options.max_unclassified));
@@ -63,7 +63,7 @@ Result<ExitCode> show(const Options& options) {
 }
 
 void declare_show(Command& command) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TraceOptions>();
   command.add_option("FILE", options->file, ".csv, .sqlite or .json, each also as .gz").required();
   command.add_option("--top", options->top, "Kernels to list").show_default();
   command.add_option("--rules", options->rules,
