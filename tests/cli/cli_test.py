@@ -1,5 +1,6 @@
 """What holds for every command of dsaperf: help, exit codes, one error line. $DSAPERF is the program."""
 
+import json
 import os
 import pathlib
 import re
@@ -73,6 +74,15 @@ class CommandLineTest(unittest.TestCase):
                 result = run(*path, "--no-such-flag")
                 self.assertEqual(result.returncode, 2)
                 self.assertTrue(result.stderr.startswith("error: "), result.stderr)
+
+    def test_what_a_profiled_command_prints_is_not_in_the_document(self):
+        # What the injection library does in a process that uses CUDA.
+        script = "echo hello; printf 'dsaperf.activity.1\\np 7 x\\nn 0 f\\nk 1 2 0 7 1 0 0\\nz 3\\n' > $DSAPERF_PROFILE_DIR/7.activity"
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([PROGRAM, "profile", "-o", f"{folder}/trace.json", "--json", "--", "sh", "-c", script],
+                                  env={**os.environ, "DSAPERF_INJECT": PROGRAM}, capture_output=True, text=True, timeout=60)  # fmt: skip
+        self.assertEqual(json.loads(done.stdout)["kernels"], 1, done.stderr)
+        self.assertIn("hello", done.stderr)
 
     def test_output_that_cannot_be_written_is_an_error(self):
         with open("/dev/full", "w") as full:

@@ -117,7 +117,9 @@ Result<ExitCode> profile_command(const ProfileOptions& options) {
   const auto logs = options.keep.empty() ? std::filesystem::temp_directory_path(error) /
                                                fmt::format("dsaperf-profile-{}", getpid())
                                          : std::filesystem::path(options.keep);
-  auto run = profile::run_profiled(command, library, logs);
+  auto run = profile::run_profiled(
+      command, library, logs,
+      options.json ? profile::CommandOutput::kToErrors : profile::CommandOutput::kPassed);
   if (options.keep.empty()) std::filesystem::remove_all(logs, error);
   if (!run) return tl::unexpected(std::move(run).error());
   if (run->processes.empty()) {
@@ -182,7 +184,8 @@ void declare_profile(Command& command) {
                      "Only what was launched inside NVTX ranges of this name, which leaves "
                      "warm-up out (CONFIG: timed, its warm passes)");
   command.add_option("--keep", options->keep, "Keep the log of each process in this folder");
-  command.add_flag("--json", options->json, "One JSON document");
+  command.add_flag("--json", options->json,
+                   "One JSON document; what the command prints goes to standard error");
   command.footer(
       "CONFIG and the flags of `run` profile one layer; after -- any command, with its children.\n"
       "Example: dsaperf profile -o served.json.gz -- python -m sglang.launch_server --model ...");

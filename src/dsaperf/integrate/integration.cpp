@@ -420,12 +420,8 @@ class Integration {
   Result<void> collect() {
     const auto rows = work_.path("collected");
     Words words = {"collect", options_.config, "-o", rows.native(), "--grid", "standard"};
-    if (measures()) {
-      std::error_code error;
-      if (std::filesystem::exists(rows, error)) words.emplace_back("--resume");
-    } else {
-      words.emplace_back("--plan-only");
-    }
+    // Where nothing was measured there is nothing to resume: the words are the same each time.
+    words.emplace_back(measures() ? "--resume" : "--plan-only");
     words.emplace_back("--json");
     DSAPERF_TRY(work_.step(
         {.name = "collect", .words = std::move(words), .inputs = model_files(), .products = {}}));

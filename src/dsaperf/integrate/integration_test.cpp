@@ -88,6 +88,16 @@ TEST_F(IntegrationTest, ASecondRunRunsNothing) {
   EXPECT_EQ(second.text, first.text);
 }
 
+TEST_F(IntegrationTest, WhatWasMeasuredIsNotMeasuredAgain) {
+  options.gpu = options.collect = true;
+  std::filesystem::create_directories(options.directory);
+  write("out/layer.json.gz", "what profile records");
+  run();
+  EXPECT_TRUE(ran("collect"));
+  std::filesystem::create_directories(options.directory / "collected");  // as collect leaves it
+  EXPECT_EQ(run().done, 0);
+}
+
 TEST_F(IntegrationTest, AChangedModelIsRunAgain) {
   run();
   write("config.json", R"({"hidden_size": 1})");

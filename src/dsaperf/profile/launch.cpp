@@ -56,7 +56,7 @@ std::vector<std::filesystem::path> logs_in(const std::filesystem::path& folder) 
 
 Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
                                  const std::filesystem::path& injection,
-                                 const std::filesystem::path& logs) {
+                                 const std::filesystem::path& logs, CommandOutput output) {
   if (command.empty()) return fail(Errc::kInvalidArgument, "no command to run");
   std::error_code error;
   std::filesystem::create_directories(logs, error);
@@ -76,9 +76,15 @@ Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
   const auto settings = pointers(environment);
 
   const auto start = std::chrono::steady_clock::now();
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  if (output == CommandOutput::kToErrors) {
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  }
   pid_t child = 0;
   const int status =
-      posix_spawnp(&child, arguments[0], nullptr, nullptr, arguments.data(), settings.data());
+      posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), settings.data());
+  posix_spawn_file_actions_destroy(&actions);
   if (status != 0) return fail(Errc::kNotFound, "{}: {}", command[0], std::strerror(status));
   // Ctrl-C reaches the command as well; it decides when to end, and its trace is still read.
   const auto interrupt = std::signal(SIGINT, SIG_IGN);

@@ -15,13 +15,18 @@ struct ProfiledRun {
   std::vector<ProcessRecording> processes;  // those that used CUDA, in order of their numbers
 };
 
+// Where what the command prints goes: to where ours goes, or to standard error, where ours is a
+// document.
+enum class CommandOutput { kPassed, kToErrors };
+
 // Runs a command with `injection` (libdsaperf_inject.so) in it and in all its children that
-// initialise CUDA, waits for it, and reads what they left in `logs`, a folder that is made. The
-// command's own output and signals pass through. Fails with kNotFound where the command cannot be
+// initialise CUDA, waits for it, and reads what they left in `logs`, a folder that is made. Signals
+// pass through. Fails with kNotFound where the command cannot be
 // started, with kInvalidArgument where the folder holds logs already.
 Result<ProfiledRun> run_profiled(const std::vector<std::string>& command,
                                  const std::filesystem::path& injection,
-                                 const std::filesystem::path& logs);
+                                 const std::filesystem::path& logs,
+                                 CommandOutput output = CommandOutput::kPassed);
 
 // The injection library: $DSAPERF_INJECT, else beside the program, in ../lib or ../lib/dsaperf of
 // it (an installation), or where the build of the program put it.

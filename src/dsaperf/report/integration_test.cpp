@@ -263,6 +263,16 @@ TEST(IntegrationReportTest, SaysWhyNoLayoutIsLeft) {
             "3 layouts were left out, 2 of them for: the table cannot be read.");
 }
 
+TEST(IntegrationReportTest, SaysWhatWasMeasured) {
+  auto given = evidence();
+  auto& collect = given["documents"]["collect"];
+  collect = {{"system", "h200_sxm"}, {"cases", {"a", "b", "c"}}};
+  EXPECT_THAT(integration_document(given).dump(), HasSubstr("Nothing was measured now"));
+  collect["report"] = {{"measured", 2}, {"found", 1}, {"failed", 0}};
+  EXPECT_THAT(integration_document(given).dump(),
+              HasSubstr("2 of 3 cases of the standard grid were measured now, 1 had been before"));
+}
+
 TEST(IntegrationReportTest, NamesAWarningOfTwoCommandsOnce) {
   auto given = evidence();
   given["documents"]["prefill.h200_sxm"]["warnings"] = {"an assumption"};

@@ -44,18 +44,21 @@ Section collect_section(const Json& evidence) {
   Section section("collect", "Measurements and AIConfigurator");
   const auto& plan = document_of(evidence, "collect");
   if (plan.is_object()) {
-    const auto cases = at(plan, {"cases"});
-    const bool planned_only = cases.is_array();
+    const auto cases = list_at(plan, {"cases"}).size();
+    const bool planned_only = !at(plan, {"report"}).is_object();
     section.say(
         planned_only
             ? fmt::format("Nothing was measured now: there is no GPU, or it was not asked for "
                           "(--collect standard). The standard grid of this model is {} cases, "
                           "about {:.0f} minutes on one {}; the numbers here rest on the tables "
                           "below.",
-                          cases.size(), std::ceil(number_at(plan, {"estimated_minutes"})),
+                          cases, std::ceil(number_at(plan, {"estimated_minutes"})),
                           text_at(plan, {"system"}))
-            : fmt::format("{} cases of the standard grid were measured now, {} had been before.",
-                          number_at(plan, {"measured"}), number_at(plan, {"found"})),
+            : fmt::format("{:.0f} of {} cases of the standard grid were measured now, {:.0f} had "
+                          "been before, {:.0f} failed.",
+                          number_at(plan, {"report", "measured"}), cases,
+                          number_at(plan, {"report", "found"}),
+                          number_at(plan, {"report", "failed"})),
         planned_only ? "modelled: collect --plan-only" : "collect");
   }
   add_tables(evidence, section);
