@@ -1,10 +1,12 @@
-// A producer warp that finds its part of the work alone finds what the whole CTA finds.
+// The part of the work that a warp finds: the same from costs and from lengths, and where a walk
+// along all groups comes to.
 #include "dsaperf/kernels/sm90/indexer_scores/schedule.cuh"
 
 #include <gtest/gtest.h>
 
-#include <memory>
+#include <numeric>
 #include <random>
+#include <vector>
 
 namespace dsaperf::kernels::sm90 {
 namespace {
@@ -57,6 +59,35 @@ TEST(ScheduleEmulatedTest, EveryPositionOfALineIsInOnePart) {
         for (int at = begin; at < end; ++at)
           EXPECT_EQ(part_with(at, total, parts), static_cast<int>(part));
       }
+    }
+  }
+}
+
+// Against a walk along the line.
+TEST(ScheduleEmulatedTest, AWarpFindsItsPartAmongTheCostsOfAnyNumberOfGroups) {
+  std::mt19937 engine(3);
+  for (const int groups : {1, 31, 256, 1000, 3000, kMaxGroups}) {
+    std::vector<std::int32_t> given(groups);
+    for (auto& cost : given) cost = engine() % 3 == 0 ? 0 : static_cast<std::int32_t>(engine() % 9);
+    const int total = std::accumulate(given.begin(), given.end(), 0);
+    std::vector<LinePart> found(kCtas);
+    emulated::launch(kCtas, 32, 1, 1, [&] {
+      const GroupCosts costs{reinterpret_cast<std::int32_t*>(dynamic_shared)};
+      for (int group = static_cast<int>(threadIdx.x); group < groups; group += 32)
+        costs[group] = given[group];
+      __syncwarp();
+      const LinePart part = part_from_costs({.groups = groups}, costs);
+      if (threadIdx.x == 0) found[blockIdx.x] = part;
+    });
+    for (unsigned cta = 0; cta < kCtas; ++cta) {
+      const int begin = share(total, cta, kCtas), end = share(total, cta + 1, kCtas);
+      EXPECT_EQ(found[cta].begin, begin);
+      EXPECT_EQ(found[cta].end, end);
+      int group = 0, at = 0;
+      while (group < groups && (begin == end || at + given[group] <= begin)) at += given[group++];
+      EXPECT_EQ(found[cta].group, group) << groups << " groups, CTA " << cta;
+      if (begin == end) continue;
+      EXPECT_EQ(found[cta].at, at) << groups << " groups, CTA " << cta;
     }
   }
 }

@@ -2,7 +2,7 @@
 
 #include "dsaperf/kernels/sm90/indexer_scores/config.cuh"
 #include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
-#include "dsaperf/kernels/sm90/ptx/copy.cuh"
+#include "dsaperf/kernels/sm90/topk/select.cuh"
 
 #include <cstdint>
 
@@ -167,49 +167,53 @@ __device__ inline int part_with(int position, int total, unsigned parts) {
   return static_cast<int>(at < of_longer ? at / (each + 1) : longer + (at - of_longer) / each);
 }
 
-// This CTA's part of the line; where there is no work, `group` is a.groups. One warp calls it,
-// whose lanes have runs of neighbouring groups: `own` is what those of a lane cost, `first` the
-// first. walk(begin, at, group) steps from `group`, which begins at position `at`, to the group of
-// the same lane that holds position `begin`.
-template <class Walk>
-__device__ LinePart part_by_a_warp(const ScoresArguments& a, int first, int own, Walk walk) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  int through = own;
-#pragma unroll
-  for (int step = 1; step < 32; step *= 2) {
-    const int other = __shfl_up_sync(~0u, through, step);
-    if (lane >= step) through += other;
-  }
+// A CTA's part of the line, and which lane's groups it begins among, where each lane of a warp has
+// a run of neighbouring groups.
+struct PartOfRuns {
+  LinePart part;  // without its group
+  int lane;       // -1: there is no work
+  int before;     // position at which the groups of this lane begin
+};
+
+// `own`: what the groups of a lane cost. One warp calls it.
+__device__ inline PartOfRuns part_of_runs(int own) {
+  const int through = static_cast<int>(warp_sum_through(static_cast<unsigned>(own)));
   const int total = __shfl_sync(~0u, through, 31);
-  LinePart part{};
-  part.begin = share(total, blockIdx.x, gridDim.x);
-  part.end = share(total, blockIdx.x + 1, gridDim.x);
-  // The first lane whose groups end after the part begins has its first one.
-  const std::uint32_t later = __ballot_sync(~0u, through > part.begin);
-  if (later == 0 || part.begin == part.end) {
-    part.group = a.groups;
-    return part;
-  }
-  int at = through - own;
-  int group = first;
-  walk(part.begin, at, group);
-  const int lane_of_part = __ffs(static_cast<int>(later)) - 1;
-  part.group = __shfl_sync(~0u, group, lane_of_part);
-  part.at = __shfl_sync(~0u, at, lane_of_part);
-  return part;
+  const int begin = share(total, blockIdx.x, gridDim.x);
+  const int end = share(total, blockIdx.x + 1, gridDim.x);
+  // The first lane whose groups end after the part begins.
+  const std::uint32_t later = __ballot_sync(~0u, through > begin);
+  return {
+      {begin, end, 0, 0}, begin == end ? -1 : __ffs(static_cast<int>(later)) - 1, through - own};
 }
 
+// This CTA's part of the line; where there is no work, `group` is a.groups. One warp calls it.
 __device__ inline LinePart part_from_costs(const ScoresArguments& a, const GroupCosts& costs) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int per_lane = (a.groups + 31) / 32;
-  const int first = min(lane * per_lane, a.groups);
-  const int last = min(first + per_lane, a.groups);
   int own = 0;
 #pragma unroll 4
-  for (int group = first; group < last; ++group) own += costs[group];
-  return part_by_a_warp(a, first, own, [&](int begin, int& at, int& group) {
-    for (; group + 1 < last && at + costs[group] <= begin; ++group) at += costs[group];
-  });
+  for (int group = lane * per_lane; group < min((lane + 1) * per_lane, a.groups); ++group)
+    own += costs[group];
+  PartOfRuns found = part_of_runs(own);
+  LinePart& part = found.part;
+  part.group = a.groups;
+  if (found.lane < 0) return part;
+  // All lanes look at the groups of the one.
+  part.at = __shfl_sync(~0u, found.before, found.lane);
+  for (int first = found.lane * per_lane;; first += 32) {
+    const int group = first + lane;
+    const int cost = group < a.groups ? costs[group] : 0;
+    const int through = static_cast<int>(warp_sum_through(static_cast<unsigned>(cost)));
+    const std::uint32_t later = __ballot_sync(~0u, part.at + through > part.begin);
+    if (later != 0) {
+      const int at = __ffs(static_cast<int>(later)) - 1;
+      part.group = first + at;
+      part.at += __shfl_sync(~0u, through - cost, at);
+      return part;
+    }
+    part.at += __shfl_sync(~0u, through, 31);
+  }
 }
 
 // The same for requests of decode, whose lengths need no shared memory: a lane has up to
@@ -229,15 +233,22 @@ __device__ LinePart part_from_few_lengths(const ScoresArguments& a, int per_lane
   int own = 0;
 #pragma unroll
   for (const int cost : costs) own += cost;
-  return part_by_a_warp(a, first, own, [&](int begin, int& at, int& group) {
-    bool ends_before = true;
+  PartOfRuns found = part_of_runs(own);
+  LinePart& part = found.part;
+  part.group = a.groups;
+  if (found.lane < 0) return part;
+  int at = found.before;
+  int group = first;
+  bool ends_before = true;
 #pragma unroll
-    for (int i = 0; i < kGroupsOfLane - 1; ++i) {
-      ends_before = ends_before && at + costs[i] <= begin;
-      at += ends_before ? costs[i] : 0;
-      group += ends_before ? 1 : 0;
-    }
-  });
+  for (int i = 0; i < kGroupsOfLane - 1; ++i) {
+    ends_before = ends_before && at + costs[i] <= part.begin;
+    at += ends_before ? costs[i] : 0;
+    group += ends_before ? 1 : 0;
+  }
+  part.group = __shfl_sync(~0u, group, found.lane);
+  part.at = __shfl_sync(~0u, at, found.lane);
+  return part;
 }
 
 // For at most kMaxEarlyGroups requests. Each load warp takes these steps before it knows its first
