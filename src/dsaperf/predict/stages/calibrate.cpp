@@ -16,7 +16,7 @@ constexpr std::size_t kPoints = 400;     // left out alone
 constexpr std::size_t kSliceRows = 200;  // of the slices of one axis
 constexpr std::size_t kEnough = 20;      // to measure a width
 constexpr double kCovered = 0.9;         // of left-out rows, by their intervals
-// RowNumbers of one slice are missed together: widths that cover 90 % of the slices of two head
+// Rows of one slice are missed together: widths that cover 90 % of the slices of two head
 // counts cover 85 % of others (benchmarks/predict/coverage.py), so that they are measured at 92.
 constexpr double kFewValues = 0.04;  // over the number of slices
 
