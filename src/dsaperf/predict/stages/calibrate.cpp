@@ -163,7 +163,7 @@ class Calibrator {
     return errors;
   }
 
-  // And how many slices they are. RowNumbers of one slice follow each other.
+  // And how many slices they are. Rows of one slice follow each other.
   std::pair<Errors, std::size_t> errors_of_slices(const RowNumbers& rows, std::size_t axis) {
     std::pair<Errors, std::size_t> out;
     for (std::size_t i = 0; i < rows.size(); ++out.second) {
