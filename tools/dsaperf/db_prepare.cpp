@@ -1,7 +1,7 @@
 #include "db.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
-#include "dsaperf/predict/stages/stage_tables.hpp"
+#include "dsaperf/predict/stages/fit_table.hpp"
 #include "systems_flag.hpp"
 
 #include <nlohmann/json.hpp>
@@ -108,8 +108,8 @@ Result<ExitCode> prepare(const DbPrepareOptions& options) {
   };
   DSAPERF_TRY_ASSIGN(const auto tables, tables_of(tree, options));
   for (const auto& [system, backend, version, phase] : tables) {
-    DSAPERF_TRY_ASSIGN(const auto count, predict::stages::prepare(tree, system, backend, version,
-                                                                  phase, store, note));
+    DSAPERF_TRY_ASSIGN(const auto count, predict::stages::fit_table(tree, system, backend, version,
+                                                                    phase, store, note));
     parts += count;
   }
   std::optional<HyperparameterStore::Written> written;
