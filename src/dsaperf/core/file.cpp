@@ -77,13 +77,18 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
          });
 }
 
-Result<void> write_whole(const std::filesystem::path& path, std::string_view content) {
+// What is no file on a disk (/dev/null, a pipe) has no content to keep and nothing to rename over.
+Result<void> write_in_place(const std::filesystem::path& path, std::string_view content) {
+  File file(std::fopen(path.c_str(), "wb"));
+  const bool written =
+      file && std::fwrite(content.data(), 1, content.size(), file.get()) == content.size() &&
+      std::fflush(file.get()) == 0;
+  if (!written) return fail(Errc::kIo, "cannot be written: {}", std::strerror(errno));
+  return {};
+}
+
+Result<void> write_renamed(const std::filesystem::path& path, std::string_view content) {
   std::error_code error;
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
-  if (error) {
-    return fail(Errc::kIo, "folder {} cannot be made: {}", path.parent_path().native(),
-                error.message());
-  }
   // The process id keeps two writers of one target apart.
   auto temporary = path;
   temporary += "." + std::to_string(::getpid()) + ".part";
@@ -99,6 +104,22 @@ Result<void> write_whole(const std::filesystem::path& path, std::string_view con
   if (std::fclose(file.release()) != 0) return give_up(errno);
   if (std::rename(temporary.c_str(), path.c_str()) != 0) return give_up(errno);
   return {};
+}
+
+Result<void> write_whole(const std::filesystem::path& path, std::string_view content) {
+  std::error_code error;
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
+  if (error) {
+    return fail(Errc::kIo, "folder {} cannot be made: {}", path.parent_path().native(),
+                error.message());
+  }
+  const auto there = std::filesystem::status(path, error);
+  if (std::filesystem::is_directory(there))
+    return fail(Errc::kIo, "cannot be written: it is a folder");
+  if (std::filesystem::is_other(there)) return write_in_place(path, content);
+  if (!std::filesystem::is_symlink(path, error)) return write_renamed(path, content);
+  const auto target = std::filesystem::canonical(path, error);  // a link stays one
+  return write_renamed(error ? path : target, content);
 }
 
 auto about(const std::filesystem::path& path) {

@@ -25,7 +25,8 @@ Result<void> check_data_file(const std::filesystem::path& path);
 Result<void> check_content(std::string_view start);
 
 // Writes through a temporary file beside it and renames, so that a reader sees the old content or
-// the new one, never a part. Missing folders above are made.
+// the new one, never a part. Missing folders above are made. A link stays, and what it leads to is
+// written; a device or a pipe is written as it is.
 Result<void> write_file(const std::filesystem::path& path, std::string_view content);
 
 }  // namespace dsaperf

@@ -2,9 +2,13 @@
 
 #include "dsaperf/core/testing/fixtures.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <string>
 
@@ -38,6 +42,31 @@ TEST_F(FileTest, GivesBackWhatWasWrittenAndLeavesNothingBeside) {
   const auto path = write("deeper/a.bin", std::string_view("a\0b\r\n", 5));
   EXPECT_EQ(read_file(path, {5}).value(), std::string_view("a\0b\r\n", 5));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path.parent_path()), {}), 1);
+}
+
+TEST_F(FileTest, WritesWhatALinkLeadsToAndKeepsTheLink) {
+  const auto target = write("target", "old");
+  const auto link = folder / "link";
+  std::filesystem::create_symlink("target", link);
+  ASSERT_TRUE(write_file(link, "new"));
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_EQ(read_file(target, {5}).value(), "new");
+}
+
+TEST_F(FileTest, WritesIntoAPipeAndReplacesNoDevice) {
+  const auto pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int end = ::open(pipe.c_str(), O_RDWR | O_NONBLOCK);
+  ASSERT_TRUE(write_file(pipe, "through"));
+  std::array<char, 10> read;
+  EXPECT_EQ(::read(end, read.data(), read.size()), 7);
+  ::close(end);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  // Behind a link, so that a writer that renames replaces the link and not the machine's device.
+  std::filesystem::create_symlink("/dev/full", folder / "full");
+  const auto written = write_file(folder / "full", "x");
+  ASSERT_FALSE(written);
+  EXPECT_THAT(written.error().message(), HasSubstr("No space left on device"));
 }
 
 TEST_F(FileTest, NamesThePathAndWhatIsWrong) {

@@ -1,6 +1,7 @@
 #include "dsaperf/core/gzip.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/file.hpp"
 
 #include <zlib.h>
 
@@ -221,23 +222,7 @@ std::string gzip(std::string_view bytes) {
 }
 
 Result<void> write_gzip(const std::filesystem::path& path, std::string_view bytes) {
-  const std::string packed = gzip(bytes);
-  auto temporary = path;
-  temporary += ".part";
-  OpenedFile file(std::fopen(temporary.c_str(), "wb"));
-  const bool written = file &&
-                       std::fwrite(packed.data(), 1, packed.size(), file.get()) == packed.size() &&
-                       std::fflush(file.get()) == 0;
-  const int cause = errno;
-  file.reset();
-  std::error_code error;
-  if (written) {
-    std::filesystem::rename(temporary, path, error);
-    if (!error) return {};
-  }
-  const std::string reason = written ? error.message() : std::strerror(cause);
-  std::filesystem::remove(temporary, error);
-  return fail(Errc::kIo, "{}: {}", path.native(), reason);
+  return write_file(path, gzip(bytes));
 }
 
 }  // namespace dsaperf

@@ -47,7 +47,7 @@ Result<std::string> gunzip(std::string_view bytes, std::size_t limit = std::size
 // One gzip member without a name or a time in its header: equal bytes give an equal file.
 std::string gzip(std::string_view bytes);
 
-// Writes beside the target and renames, so a reader never sees half a file.
+// As write_file does.
 Result<void> write_gzip(const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace dsaperf

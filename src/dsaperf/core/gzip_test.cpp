@@ -78,7 +78,6 @@ TEST(ByteReaderTest, FilesAreToldByMagicNotByName) {
   EXPECT_EQ(read_maybe_gzip(path).value(), "{}");
   ASSERT_TRUE(write_gzip(path, "packed"));
   EXPECT_EQ(read_maybe_gzip(path).value(), "packed");
-  EXPECT_FALSE(std::filesystem::exists(path.native() + ".part"));
 }
 
 TEST(ByteReaderTest, ErrorsNameTheFile) {
@@ -87,7 +86,8 @@ TEST(ByteReaderTest, ErrorsNameTheFile) {
   EXPECT_EQ(missing.error().code(), Errc::kNotFound);
   EXPECT_EQ(missing.error().message(), "/nonexistent/trace.json: No such file or directory");
   EXPECT_FALSE(ByteReader::open(testing::TempDir()));
-  EXPECT_FALSE(write_gzip(testing::TempDir() + "absent/x.gz", "x"));
+  EXPECT_EQ(write_gzip(testing::TempDir(), "x").error().message(),
+            testing::TempDir() + ": cannot be written: it is a folder");
 }
 
 }  // namespace
