@@ -1,7 +1,7 @@
 #pragma once
 
 #include "dsaperf/core/error.hpp"
-#include "dsaperf/serving/sweep.hpp"
+#include "dsaperf/serving/candidate.hpp"
 
 #include <vector>
 

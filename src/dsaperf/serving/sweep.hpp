@@ -2,86 +2,19 @@
 
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/model/model_spec.hpp"
-#include "dsaperf/serving/estimate.hpp"
+#include "dsaperf/serving/candidate.hpp"
 
 #include <functional>
-#include <limits>
-#include <optional>
 #include <string>
 #include <vector>
 
 namespace dsaperf::serving {
 
-struct SweepInputs {
-  int gpus = 8;
-  double isl = 0, osl = 0;
-  double prefix = 0;
-  double ttft_limit_ms = std::numeric_limits<double>::infinity();
-  double tpot_limit_ms = std::numeric_limits<double>::infinity();
-  Method method = Method::kModel;
-  FormatChoice formats;
-  int most_requests = 512;  // of one attention rank
-  bool aggregated = true;
-  bool disaggregated = true;
-  Quirks quirks = Quirks::all();  // of the compatible method
-  // Best candidates that are simulated as well (method model): percentiles, and whether the limits
-  // hold then too.
-  int simulate = 3;
-  int threads = 0;  // 0: as many as the machine has
-};
-
-// Where a candidate prefills: workers of their own.
-struct PrefillSide {
-  Layout layout;
-  std::string attention_rows;  // their format
-  double batch = 1;            // prompts of one attention rank at a time
-  int workers = 0;
-  int decode_workers = 0;        // that they serve
-  double busy = 0;               // share of the time
-  double requests_s = 0;         // that one worker could do
-  double decode_requests_s = 0;  // and one of decode
-  MemoryUse memory;              // of a prefill worker; `form` has that of decode
-};
-
-// One way to use the GPUs: a layout of workers, how many requests each holds, and what comes of it.
-struct Candidate {
-  Engine engine = Engine::kSglang;
-  std::string version;
-  Layout layout;
-  Formats formats;
-  double batch = 0;  // requests of one attention rank
-  double chunk = 0;  // prefill tokens a step
-  int workers = 0;   // of this layout (disaggregated: groups of workers) on the GPUs
-  ClosedForm form;   // of one worker
-  bool meets_limits = false;
-  std::string binds;  // what stops one more request: "ttft", "tpot", "memory", "batch", "prefill"
-  std::optional<PrefillSide> prefill;          // disaggregated; `layout` is of a decode worker
-  std::optional<SimulationResult> simulation;  // of one worker
-
-  int gpus() const {
-    return prefill
-               ? prefill->workers * prefill->layout.gpus() + prefill->decode_workers * layout.gpus()
-               : layout.gpus();
-  }
-  double tok_s_per_user() const { return form.tpot_ms > 0 ? 1000 / form.tpot_ms : 0; }
-  double tok_s_per_gpu() const { return form.output_tok_s / gpus(); }
-  // Of `gpus` in all, the part that workers use.
-  double share_of(int gpus) const { return static_cast<double>(workers) * this->gpus() / gpus; }
-  // Of all GPUs, those that no worker uses included.
-  double tok_s_per_cluster_gpu(int gpus) const { return tok_s_per_gpu() * share_of(gpus); }
-};
-
-struct Rejected {
-  Engine engine = Engine::kSglang;
-  std::string layout;
-  std::string reason;
-};
-
 struct SweepResult {
   SweepInputs inputs;
   std::string model, system;
-  std::vector<Candidate>
-      candidates;  // the best of each engine and layout, by throughput; limits first
+  // The best of each engine and layout, by throughput; those within the limits first.
+  std::vector<Candidate> candidates;
   // Throughput a GPU against tokens a second a user, slowest user first: of all points, and of
   // those with and without workers of their own for prefill.
   std::vector<Candidate> pareto, aggregated_pareto, disaggregated_pareto;
@@ -89,15 +22,6 @@ struct SweepResult {
   int points = 0;  // operating points that were priced
   std::vector<std::string> warnings;
 };
-
-// Every layout of one engine on up to `gpus` GPUs, and on up to `largest` a worker.
-struct LayoutSearch {
-  int gpus = 8;
-  int largest = 16;
-  bool context_parallel = false;  // GLM, DeepSeek-V3 on SGLang: prompts split over ranks
-  bool two_stages = false;        // pipelines of two stages as well
-};
-std::vector<Layout> layouts(Engine engine, const ModelShape& shape, const LayoutSearch& search);
 
 // `open` gives the tables of an engine, from several threads at once; one that fails is left out,
 // with a warning. The answer does not depend on the number of threads.
