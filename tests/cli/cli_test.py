@@ -56,6 +56,13 @@ class CommandLineTest(unittest.TestCase):
     def test_a_misspelt_command_is_corrected(self):
         self.assert_usage_error(run("completoin", "bash"), "'completoin'", "'completion'")
 
+    def test_a_number_that_is_none_or_out_of_range_is_a_usage_error(self):
+        estimate = ("estimate", "deepseek-ai/DeepSeek-V3.2", "--isl", "4096", "--osl", "16")
+        self.assert_usage_error(run(*estimate, "--ep", "0"), "--ep: Value 0 not in range 1 to 1024")
+        self.assert_usage_error(run(*estimate, "--prefix-hit", "nan"), "--prefix-hit: nan is no number")
+        self.assert_usage_error(run("query", "--chunk", "0"), "--chunk: 0 is not above 0 ")
+        self.assert_usage_error(run("query", "--cached", "-1"), "--cached: -1 is less than 0 ")
+
     def test_version_is_one_line(self):
         self.assertRegex(run("--version").stdout, r"\Adsaperf \d+\.\d+\.\d+\n\Z")
 

@@ -6,8 +6,10 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace dsaperf::tool {
@@ -50,6 +52,19 @@ Command::Entry entry_of(const CLI::Option& option) {
   return entry;
 }
 
+// Says what is wrong with a value that is no number or not a `right` one.
+auto unless(bool (*right)(double), const char* wrong) {
+  return [right, wrong](const std::string& text) -> std::string {
+    double value = 0;
+    const bool is_read = CLI::detail::lexical_cast(text, value);
+    return is_read && right(value) ? "" : text + ' ' + (is_read ? wrong : "is no number");
+  };
+}
+
+bool is_number(double value) {
+  return !std::isnan(value);
+}
+
 }  // namespace
 
 Option Option::required() const {
@@ -64,7 +79,8 @@ Option Option::one_of(const std::vector<std::string>& words) const {
 
 template <class T>
 Option Option::between(T low, T high) const {
-  option_->check(CLI::Range(low, high));
+  option_->check(CLI::Range(low, high));  // lets NaN through
+  if constexpr (std::is_floating_point_v<T>) option_->check(unless(is_number, "is no number"));
   return *this;
 }
 template Option Option::between(int, int) const;
@@ -72,12 +88,12 @@ template Option Option::between(std::int64_t, std::int64_t) const;
 template Option Option::between(double, double) const;
 
 Option Option::positive() const {
-  option_->check(CLI::PositiveNumber);
+  option_->check(unless([](double value) { return value > 0; }, "is not above 0"), "POSITIVE");
   return *this;
 }
 
 Option Option::not_negative() const {
-  option_->check(CLI::NonNegativeNumber);
+  option_->check(unless([](double value) { return value >= 0; }, "is less than 0"), "NONNEGATIVE");
   return *this;
 }
 

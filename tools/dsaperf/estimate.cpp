@@ -28,20 +28,18 @@ struct EstimateOptions {
   std::string mode = "agg", method = "model", quirks = "all";
   int moe_tp = 0;  // 0: tp * dp / ep
   int prefill_moe_tp = 0, decode_moe_tp = 0;
-  double prefill_batch = 0;
-  double rate = 0, memory_fraction = 0, max_batch = 0, chunk = 0, prefix_hit = 0, concurrency = 1;
+  double prefix_hit = 0, concurrency = 1;
   bool json = false;
   bool backend_is_given = false;
   serving::EstimateInputs inputs;
 };
 
+constexpr int kMostGpus = 1024;
+constexpr int kMostContextParallel = 8;
+
 serving::Mode mode_of(const std::string& name) {
   if (name == "static") return serving::Mode::kStatic;
   return name == "disagg" ? serving::Mode::kDisaggregated : serving::Mode::kInFlight;
-}
-
-std::optional<double> given(double value) {
-  return value > 0 ? std::optional(value) : std::nullopt;
 }
 
 using Tree = std::shared_ptr<const perfdb::SystemsTree>;
@@ -88,12 +86,7 @@ Result<ExitCode> run_estimate(EstimateOptions options) {
     DSAPERF_TRY(
         fill_moe_tp(l, workers == &in.prefill ? options.prefill_moe_tp : options.decode_moe_tp));
   }
-  in.rate_per_s = given(options.rate);
   if (!in.rate_per_s && options.from.empty()) in.concurrency = options.concurrency;
-  in.memory_fraction = given(options.memory_fraction);
-  in.max_batch = given(options.max_batch);
-  in.chunk = given(options.chunk);
-  in.prefill.max_batch = given(options.prefill_batch);
   if (options.prefix_hit > 0) in.prefix = std::floor(in.isl * options.prefix_hit);
 
   DSAPERF_TRY_ASSIGN(const auto opened, predict::open_tables(options.systems_root, options.backend,
@@ -125,20 +118,24 @@ void add_deployment(Command& command, EstimateOptions& o) {
   command.add_option("--mode", o.mode, "agg: in-flight batching; static: one batch; disagg")
       .one_of({"agg", "static", "disagg"})
       .show_default();
-  command.add_option("--tp", l.tp, "Tensor-parallel size").show_default();
-  command.add_option("--pp", l.pp, "Pipeline stages").show_default();
-  command.add_option("--dp", l.dp, "Copies of the attention").show_default();
-  command.add_option("--ep", l.moe_ep, "Expert-parallel size").show_default();
-  command.add_option("--moe-tp", o.moe_tp,
-                     "Tensor-parallel size of the experts (default: tp * dp / ep)");
-  command.add_option("--cp", l.cp, "Context-parallel size of prefill (SGLang)").show_default();
+  const auto add_size = [&](const char* flag, int& size, const char* what) {
+    return command.add_option(flag, size, what).between(1, kMostGpus);
+  };
+  add_size("--tp", l.tp, "Tensor-parallel size").show_default();
+  add_size("--pp", l.pp, "Pipeline stages").show_default();
+  add_size("--dp", l.dp, "Copies of the attention").show_default();
+  add_size("--ep", l.moe_ep, "Expert-parallel size").show_default();
+  add_size("--moe-tp", o.moe_tp, "Tensor-parallel size of the experts (default: tp * dp / ep)");
+  command.add_option("--cp", l.cp, "Context-parallel size of prefill (SGLang)")
+      .between(1, kMostContextParallel)
+      .show_default();
   command.add_option("--kv", o.inputs.formats.kv,
                      "Cache: bfloat16 (or bf16), fp8 (default: the engine's)");
   command.add_option("--gemm", o.inputs.formats.gemm, "Projections (default: the checkpoint's)");
-  command.add_option("--mem-fraction", o.memory_fraction,
+  command.add_option("--mem-fraction", o.inputs.memory_fraction,
                      "mem_fraction_static, gpu_memory_utilization or free_gpu_memory_fraction");
-  command.add_option("--max-batch", o.max_batch, "Requests that decode together, a rank");
-  command.add_option("--chunk", o.chunk, "Prefill tokens of a step, a rank");
+  command.add_option("--max-batch", o.inputs.max_batch, "Requests that decode together, a rank");
+  command.add_option("--chunk", o.inputs.chunk, "Prefill tokens of a step, a rank");
   command.add_option("--host", o.inputs.host,
                      "Constants of the host that you measured, instead of ours (docs/serving.md): "
                      "launch_us=900,request_ms=60");
@@ -149,17 +146,16 @@ void add_workers(Command& command, const std::string& which, serving::Workers& w
   auto& l = workers.layout;
   l.tp = l.pp = l.dp = l.moe_ep = l.cp = 0;
   const std::string prefix = "--" + which + "-";
-  constexpr int kMost = 1024;
   const std::string as = " of a " + which + " worker (default: as without " + which + "-)";
   command.add_option(prefix + "workers", workers.count, "With --mode disagg: " + which + " workers")
-      .between(1, kMost)
+      .between(1, kMostGpus)
       .show_default();
-  command.add_option(prefix + "tp", l.tp, "Tensor-parallel size" + as).between(1, kMost);
-  command.add_option(prefix + "pp", l.pp, "Pipeline stages" + as).between(1, kMost);
-  command.add_option(prefix + "dp", l.dp, "Copies of the attention" + as).between(1, kMost);
-  command.add_option(prefix + "ep", l.moe_ep, "Expert-parallel size" + as).between(1, kMost);
+  command.add_option(prefix + "tp", l.tp, "Tensor-parallel size" + as).between(1, kMostGpus);
+  command.add_option(prefix + "pp", l.pp, "Pipeline stages" + as).between(1, kMostGpus);
+  command.add_option(prefix + "dp", l.dp, "Copies of the attention" + as).between(1, kMostGpus);
+  command.add_option(prefix + "ep", l.moe_ep, "Expert-parallel size" + as).between(1, kMostGpus);
   command.add_option(prefix + "moe-tp", moe_tp, "Tensor-parallel size of the experts" + as)
-      .between(1, kMost);
+      .between(1, kMostGpus);
 }
 
 void add_load(Command& command, EstimateOptions& o) {
@@ -173,7 +169,7 @@ void add_load(Command& command, EstimateOptions& o) {
       .excludes(prefix);
   const auto concurrency =
       command.add_option("--concurrency", o.concurrency, "Requests at any time").show_default();
-  command.add_option("--rate", o.rate, "Requests a second, arriving at random")
+  command.add_option("--rate", in.rate_per_s, "Requests a second, arriving at random")
       .excludes(concurrency);
   command
       .add_option("--length-ratio", in.length_ratio,
@@ -202,12 +198,12 @@ void declare_estimate(Command& command) {
   command
       .add_option("--prefill-cp", options->inputs.prefill.layout.cp,
                   "Context-parallel size of a prefill worker (default: --cp)")
-      .between(1, 8);
+      .between(1, kMostContextParallel);
   command
-      .add_option("--prefill-batch", options->prefill_batch,
+      .add_option("--prefill-batch", options->inputs.prefill.max_batch,
                   "Prompts that a prefill rank takes together (default: what its chunk holds; "
                   "--method compatible: 1)")
-      .between(1, 4096);
+      .between(1.0, 4096.0);
   add_workers(command, "decode", options->inputs.decode, options->decode_moe_tp);
   add_load(command, *options);
   command

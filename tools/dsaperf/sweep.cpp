@@ -82,9 +82,12 @@ void declare_sweep(Command& command) {
       .one_of({"sglang", "vllm", "trtllm"});
   command.add_option("--version", options->version,
                      "current, previous, next or a number (default: current)");
-  command.add_option("--ttft", options->ttft,
-                     "Longest time to the first token, ms (default: no limit)");
-  command.add_option("--tpot", options->tpot, "Longest time a token, ms (default: no limit)");
+  command
+      .add_option("--ttft", options->ttft,
+                  "Longest time to the first token, ms (default: no limit)")
+      .not_negative();
+  command.add_option("--tpot", options->tpot, "Longest time a token, ms (default: no limit)")
+      .not_negative();
   command.add_option("--kv", in.formats.kv,
                      "Cache: bfloat16 (or bf16), fp8 (default: the engine's)");
   command.add_option("--gemm", in.formats.gemm, "Projections (default: the checkpoint's)");
@@ -104,7 +107,7 @@ void declare_sweep(Command& command) {
   command.add_option("--threads", in.threads, "0: as many as the machine has")
       .between(0, 1024)
       .show_default();
-  command.add_option("--top", options->top, "Rows to print").show_default();
+  command.add_option("--top", options->top, "Rows to print").not_negative().show_default();
   add_quirks(command, options->quirks);
   command.add_option("--csv", options->csv,
                      "Also write the Pareto front (of --mode disagg the disaggregated one, else "

@@ -24,11 +24,8 @@ void add(PassTime& sum, const PassTime& pass, double count) {
 }
 
 Result<void> check(const Workload& work, double batch) {
-  if (work.isl < 1 || work.osl < 1 || batch < 1 || work.prefix < 0 || work.prefix >= work.isl)
-    return fail(Errc::kInvalidArgument,
-                "isl {}, osl {}, prefix {}, batch {}: sizes start at 1, and a prefix is "
-                "shorter than the prompt",
-                work.isl, work.osl, work.prefix, batch);
+  DSAPERF_TRY(check_workload(work));
+  if (!(batch >= 1)) return fail(Errc::kInvalidArgument, "batch {}: sizes start at 1", batch);
   return {};
 }
 
@@ -80,6 +77,19 @@ MemoryUse peak_memory(const PassModel& model, const perfdb::SystemFile& system,
 }
 
 }  // namespace
+
+Result<void> check_workload(const Workload& work) {
+  constexpr double kMost = 1 << 30;
+  const auto is_size = [](double tokens) { return tokens >= 1 && tokens <= kMost; };
+  // NaN is none of these.
+  const bool is_prefix = work.prefix >= 0 && work.prefix < work.isl;
+  if (!is_size(work.isl) || !is_size(work.osl) || !is_prefix)
+    return fail(Errc::kInvalidArgument,
+                "isl {}, osl {}, prefix {}: sizes are from 1 to {} tokens, and a prefix is "
+                "shorter than the prompt",
+                work.isl, work.osl, work.prefix, kMost);
+  return {};
+}
 
 double three_decimals(double value) {
   return std::nearbyint(value * 1000) / 1000;

@@ -15,6 +15,8 @@ struct Workload {
   double osl = 0;     // answer, the first token included
   double prefix = 0;  // tokens of the prompt that are cached already
 };
+// Fails, with the numbers, where they are not those of a request.
+Result<void> check_workload(const Workload& work);
 
 // Options of a worker; empty = the engine's default.
 struct EngineOptions {

@@ -34,6 +34,44 @@ auto in_words(const char* which) {
   return [which](Error error) { return std::move(error).with_context(which); };
 }
 
+constexpr double kMostTokens = 1 << 30;
+
+// `value` is what somebody chose; nothing is the engine's default, and right.
+Result<void> check_between(std::optional<double> value, double low, double high,
+                           std::string_view name) {
+  if (!value || (*value >= low && *value <= high)) return {};  // NaN is not
+  return fail(Errc::kInvalidArgument, "{} {}: from {} to {} is due", name, *value, low, high);
+}
+
+Result<void> check_inputs(const EstimateInputs& in) {
+  constexpr double kMostRequests = 1 << 20;
+  if (in.concurrency && in.rate_per_s)
+    return fail(Errc::kInvalidArgument, "a concurrency and a rate exclude each other");
+  if (in.rate_per_s && (in.method == Method::kCompatible || in.mode == Mode::kStatic))
+    return fail(
+        Errc::kInvalidArgument,
+        "a rate is simulated: neither the compatible method nor a static batch has arrivals");
+  DSAPERF_TRY(check_workload({.isl = in.isl, .osl = in.osl, .prefix = in.prefix}));
+  DSAPERF_TRY(check_between(in.concurrency, 1, kMostRequests, "concurrency"));
+  const double rate = in.rate_per_s.value_or(1);
+  const bool is_rate = rate > 0 && std::isfinite(rate);
+  if (!is_rate) return fail(Errc::kInvalidArgument, "rate {}: more than 0 a second is due", rate);
+  DSAPERF_TRY(check_between(in.length_ratio, 0.01, 1, "length ratio"));
+  DSAPERF_TRY(check_between(in.prompts, 0, kMostRequests, "prompts"));
+  constexpr double kMostDrafts = 64;
+  DSAPERF_TRY(check_between(in.draft_tokens, 0, kMostDrafts, "draft tokens"));
+  DSAPERF_TRY(check_between(in.draft_kept, 0, in.draft_tokens, "draft tokens kept"));
+  const auto check_engine = [](const auto& of) -> Result<void> {  // of one kind of workers
+    DSAPERF_TRY(check_between(of.memory_fraction, 0.01, 1, "memory fraction"));
+    DSAPERF_TRY(check_between(of.max_batch, 1, kMostTokens, "max batch"));
+    return check_between(of.chunk, 1, kMostTokens, "chunk");
+  };
+  DSAPERF_TRY(check_engine(in));
+  if (in.mode != Mode::kDisaggregated) return {};
+  DSAPERF_TRY(check_engine(in.prefill));
+  return check_engine(in.decode);
+}
+
 class Estimator {
  public:
   Estimator(const model::ModelSpec& spec, predict::compatible::OperatorSet& operators,
@@ -41,8 +79,7 @@ class Estimator {
       : spec_(spec), set_(operators), in_(inputs) {}
 
   Result<Estimate> run() {
-    if (in_.concurrency && in_.rate_per_s)
-      return fail(Errc::kInvalidArgument, "a concurrency and a rate exclude each other");
+    DSAPERF_TRY(check_inputs(in_));
     out_.inputs = in_;
     out_.model = spec_.name;
     out_.system = set_.system().name;

@@ -7,9 +7,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace dsaperf::serving {
 namespace {
+
+using ::testing::StartsWith;
 
 class EstimateTest : public ::testing::Test {
  protected:
@@ -90,6 +94,49 @@ TEST_F(EstimateTest, AContradictoryLayoutIsNamed) {
   EXPECT_THAT(ask(inputs).error().message(), ::testing::HasSubstr("must be equal"));
   inputs.layout = {.tp = 7, .moe_tp = 7};
   EXPECT_THAT(ask(inputs).error().message(), ::testing::HasSubstr("do not divide"));
+}
+
+TEST_F(EstimateTest, WhatNoDeploymentHasIsRefusedByItsName) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  const auto wrong = [&](auto change) {
+    auto inputs = tp8(1);
+    change(inputs);
+    const auto answer = ask(inputs);
+    return answer ? "an answer" : answer.error().message();
+  };
+  const auto refuses = [&](std::string_view name, auto member,
+                           std::initializer_list<double> values) {
+    for (const double value : values)
+      EXPECT_THAT(wrong([&](EstimateInputs& in) { in.*member = value; }), StartsWith(name))
+          << value;
+  };
+  refuses("isl ", &EstimateInputs::isl, {kNan, HUGE_VAL, -1, 0, 1e30});
+  refuses("isl 2048, osl ", &EstimateInputs::osl, {kNan, 0, 1e12});
+  refuses("isl 2048, osl 256, prefix ", &EstimateInputs::prefix, {kNan, -1, 2048});
+  refuses("concurrency ", &EstimateInputs::concurrency, {kNan, -1, 0, 1e30});
+  refuses("memory fraction ", &EstimateInputs::memory_fraction, {kNan, -1, 0, 1.5});
+  refuses("max batch ", &EstimateInputs::max_batch, {kNan, -1, 0, 1e30});
+  refuses("chunk ", &EstimateInputs::chunk, {kNan, -1, 0, 1e30});
+  refuses("draft tokens kept ", &EstimateInputs::draft_kept, {kNan, -1, 1});  // of none
+  EXPECT_THAT(wrong([](EstimateInputs& in) { in.draft_tokens = -1; }), StartsWith("draft tokens"));
+  EXPECT_THAT(wrong([](EstimateInputs& in) { in.prompts = -1; }), StartsWith("prompts"));
+  for (const double rate : {kNan, -1.0, 0.0, HUGE_VAL})
+    EXPECT_THAT(wrong([&](EstimateInputs& in) {
+                  in.concurrency = {};
+                  in.rate_per_s = rate;
+                }),
+                StartsWith("rate "));
+  EXPECT_THAT(wrong([](EstimateInputs& in) { in.host = "launch_us=nan"; }), StartsWith("host"));
+}
+
+TEST_F(EstimateTest, ARateIsOfASimulationAlone) {
+  auto inputs = tp8(1);
+  inputs.concurrency = {};
+  inputs.rate_per_s = 2;
+  inputs.mode = Mode::kStatic;
+  const auto answer = ask(inputs);
+  ASSERT_FALSE(answer);
+  EXPECT_THAT(answer.error().message(), StartsWith("a rate is simulated"));
 }
 
 TEST_F(EstimateTest, AFractionOfMemoryTakesRequestsAway) {

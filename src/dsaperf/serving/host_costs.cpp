@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -78,7 +79,8 @@ Result<HostCosts> with_changes(HostCosts costs, std::string_view changes) {
                   change.substr(0, equal));
     const auto value =
         equal == std::string_view::npos ? std::nullopt : parse_double(change.substr(equal + 1));
-    if (!value || *value < 0)
+    const bool is_time = value && *value >= 0 && std::isfinite(*value);
+    if (!is_time)
       return fail(Errc::kInvalidArgument, "host constant '{}': a number from 0 is due", change);
     costs.*field->value = *value;
   }

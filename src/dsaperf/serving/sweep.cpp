@@ -7,6 +7,8 @@
 #include "dsaperf/serving/simulated_candidate.hpp"
 #include "dsaperf/serving/swept_layout.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <atomic>
 #include <iterator>
@@ -63,6 +65,7 @@ class Sweeper {
   }
 
   Result<SweepResult> run(const std::vector<Engine>& engines, const OpenTables& open) {
+    DSAPERF_TRY(check_inputs());
     DSAPERF_TRY(open_engines(engines, open));
     price_all();
     for (const auto& swept : swept_)
@@ -75,6 +78,13 @@ class Sweeper {
   }
 
  private:
+  Result<void> check_inputs() const {
+    for (const double limit : {in_.ttft_limit_ms, in_.tpot_limit_ms})
+      if (!(limit > 0))
+        return fail(Errc::kInvalidArgument, "a limit of {} ms: limits are above 0", limit);
+    return check_workload({.isl = in_.isl, .osl = in_.osl, .prefix = in_.prefix});
+  }
+
   // Layouts point to their engine, so each stays where it is.
   Result<void> open_engines(const std::vector<Engine>& engines, const OpenTables& open) {
     std::vector<Result<std::unique_ptr<Swept>>> opened(engines.size());
@@ -96,7 +106,8 @@ class Sweeper {
         out_.warnings.push_back(
             fmt::format("{} is left out: {}", name(engines[i]), opened[i].error().message()));
     }
-    if (swept_.empty()) return fail(Errc::kNotFound, "no backend has tables for this system");
+    if (swept_.empty())
+      return fail(Errc::kNotFound, "no backend has tables: {}", fmt::join(out_.warnings, "; "));
     out_.system = swept_.front()->engine.set.system().name;
     for (const auto& swept : swept_) {
       DSAPERF_TRY_ASSIGN(swept->engine.host, host_costs(swept->engine.engine, out_.system));

@@ -10,10 +10,13 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <limits>
 #include <map>
 
 namespace dsaperf::serving {
 namespace {
+
+using ::testing::StartsWith;
 
 class SweepTest : public ::testing::Test {
  protected:
@@ -211,6 +214,27 @@ TEST_F(SweepTest, LimitsThatNothingMeetsLeaveReasons) {
       {.gpus = 8, .isl = 4096, .osl = 512, .ttft_limit_ms = 1, .tpot_limit_ms = 1, .formats = {}});
   EXPECT_TRUE(result.candidates.empty());
   EXPECT_FALSE(result.rejected.empty());
+}
+
+TEST_F(SweepTest, WhatIsNoLoadOrLimitIsRefused) {
+  const auto wrong = [&](double isl, double osl, double prefix, double ttft_limit_ms) {
+    SweepInputs inputs;
+    inputs.isl = isl;
+    inputs.osl = osl;
+    inputs.prefix = prefix;
+    inputs.ttft_limit_ms = ttft_limit_ms;
+    const auto open = [&](Engine) {
+      return predict::compatible::OperatorSet::open(tree, "h200_sxm", "sglang", "");
+    };
+    const auto result =
+        sweep(*model::load_model("zai-org/GLM-5-FP8"), {Engine::kSglang}, open, inputs);
+    return result ? "an answer" : result.error().message();
+  };
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THAT(wrong(kNan, 16, 0, 100), StartsWith("isl nan"));
+  EXPECT_THAT(wrong(4096, 0, 0, 100), StartsWith("isl 4096, osl 0"));
+  EXPECT_THAT(wrong(4096, 16, 4096, 100), StartsWith("isl 4096, osl 16, prefix 4096"));
+  EXPECT_THAT(wrong(4096, 16, 0, kNan), StartsWith("a limit of nan ms"));
 }
 
 TEST(LaunchCommandTest, NamesTheLayout) {
