@@ -118,7 +118,6 @@ class PassModel {
   double weight_bytes() const { return weight_bytes_; }
 
  private:
-  class Builder;
   PassSizes generation_sizes(double batch, double total) const;
   explicit PassModel(Inputs inputs) : inputs_(std::move(inputs)) {}
 
