@@ -4,6 +4,7 @@
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/perfdb/columns.hpp"
 #include "dsaperf/perfdb/row_key.hpp"
+#include "dsaperf/perfdb/yaml_file.hpp"
 
 #include <yaml-cpp/yaml.h>
 
@@ -16,7 +17,6 @@ namespace dsaperf::perfdb {
 namespace {
 
 constexpr std::string_view kFamily = "sparse_attention";
-constexpr Bytes kYamlLimit{16 << 20};
 
 std::string row_text(const DsaTable& table, const DsaRow& row) {
   const auto& slice = table.slices[static_cast<std::size_t>(row.slice)];
@@ -98,7 +98,7 @@ std::vector<NewColumn> columns_of(const DsaTable& table, const AicExport& what) 
 }
 
 Result<std::string> system_yaml(const std::filesystem::path& shipped, const std::string& data_dir) {
-  DSAPERF_TRY_ASSIGN(const auto text, read_file(shipped, kYamlLimit));
+  DSAPERF_TRY_ASSIGN(const auto text, read_file(shipped, kLongestYaml));
   try {
     auto document = YAML::Load(text);
     document["data_dir"] = data_dir;
@@ -189,7 +189,7 @@ Result<AicExportReport> export_to_aiconfigurator(const std::vector<DsaTable>& ta
   for (const char* shared : {"query_versions.yaml", "perf_data_reuse_manifest.yaml"}) {
     const auto source = installed.root() / shared;
     if (!std::filesystem::exists(source)) continue;
-    DSAPERF_TRY_ASSIGN(const auto text, read_file(source, kYamlLimit));
+    DSAPERF_TRY_ASSIGN(const auto text, read_file(source, kLongestYaml));
     DSAPERF_TRY(write(directory / shared, text));
   }
   // Last: without it AIConfigurator does not see the system at all.

@@ -142,4 +142,11 @@ std::weak_ordering Version::operator<=>(const Version& other) const {
   return local_.size() <=> other.local_.size();
 }
 
+bool version_less(const std::string& a, const std::string& b) {
+  const auto x = Version::parse(a);
+  const auto y = Version::parse(b);
+  if (x && y) return *x == *y ? a < b : *x < *y;
+  return x.has_value() == y.has_value() ? a < b : !x;
+}
+
 }  // namespace dsaperf::perfdb

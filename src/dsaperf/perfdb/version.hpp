@@ -29,4 +29,7 @@ class Version {
   std::vector<std::string> local_;
 };
 
+// Of names of folders: a name that is no version is less than all that are.
+bool version_less(const std::string& a, const std::string& b);
+
 }  // namespace dsaperf::perfdb
