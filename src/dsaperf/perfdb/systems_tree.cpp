@@ -138,6 +138,14 @@ std::vector<SystemsTree::VersionFolder> SystemsTree::version_folders(
   return known->second;
 }
 
+Result<void> SystemsTree::check_backend(std::string_view backend) {
+  const bool is_framework =
+      std::find(kFrameworks.begin(), kFrameworks.end(), backend) != kFrameworks.end();
+  if (is_framework || backend == kOwnBackend) return {};
+  return fail(Errc::kInvalidArgument, "no backend '{}' (have: {}, and {}: our own)", backend,
+              fmt::join(kFrameworks, ", "), kOwnBackend);
+}
+
 Result<std::vector<std::string>> SystemsTree::backends(std::string_view system_name) const {
   DSAPERF_TRY_ASSIGN(const auto file, system(system_name));
   std::vector<std::string> found;

@@ -66,6 +66,10 @@ class SystemsTree {
 
   const std::filesystem::path& root() const { return root_; }
 
+  // Fails, with those that there are, where no tree has a backend of this name: neither a
+  // framework's nor our own.
+  static Result<void> check_backend(std::string_view backend);
+
   // Names that have a YAML file, sorted.
   std::vector<std::string> systems() const;
   Result<SystemFile> system(std::string_view name) const;

@@ -3,6 +3,7 @@
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/cost/system_spec.hpp"
+#include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/predict/compatible/dsa_layer.hpp"
 
 #include <algorithm>
@@ -50,6 +51,7 @@ struct LayerPredictor::Known {
 
 struct LayerPredictor::State {
   std::shared_ptr<const perfdb::SystemsTree> tree;
+  std::shared_ptr<const perfdb::SystemsTree> own_tree;  // opened where it is asked for
   Method method = Method::kCompatible;
   std::unordered_map<std::string, Result<compatible::DsaTables>> tables;
   std::shared_ptr<stages::HyperparameterStore> store;
@@ -67,13 +69,24 @@ struct LayerPredictor::State {
     return *last;
   }
 
+  // Our own tables are in no tree of a framework's.
+  std::shared_ptr<const perfdb::SystemsTree> tree_of(const Tables& asked) {
+    if (asked.backend != perfdb::kOwnBackend || tree->is_shipped()) return tree;
+    if (!own_tree) {
+      auto shipped = perfdb::SystemsTree::shipped();
+      if (!shipped) return tree;  // has none of them, and says so
+      own_tree = std::make_shared<const perfdb::SystemsTree>(*std::move(shipped));
+    }
+    return own_tree;
+  }
+
   Result<compatible::DsaTables>& open(const Tables& asked) {
     auto name = name_of(asked);
     const auto found = tables.find(name);
     if (found != tables.end()) return found->second;
     return tables
-        .emplace(std::move(name),
-                 compatible::DsaTables::open(tree, asked.system, asked.backend, asked.version))
+        .emplace(std::move(name), compatible::DsaTables::open(tree_of(asked), asked.system,
+                                                              asked.backend, asked.version))
         .first->second;
   }
 
@@ -84,8 +97,8 @@ struct LayerPredictor::State {
     if (!store)
       store = std::make_shared<stages::HyperparameterStore>(stages::HyperparameterStore::open());
     return stage_tables
-        .emplace(std::move(name),
-                 stages::StageTables::open(tree, asked.system, asked.backend, asked.version, store))
+        .emplace(std::move(name), stages::StageTables::open(tree_of(asked), asked.system,
+                                                            asked.backend, asked.version, store))
         .first->second;
   }
 
@@ -163,10 +176,20 @@ struct LayerPredictor::State {
     return found;
   }
 
+  // A name that is in no table of anybody's is a mistake, not a question about what was not
+  // measured.
+  static Result<void> check_names(const Known& asked) {
+    DSAPERF_TRY(perfdb::SystemsTree::check_backend(asked.tables.backend));
+    for (const auto& dtype : {asked.kind.kv_dtype, asked.kind.gemm_dtype, asked.kind.fmha_dtype})
+      DSAPERF_TRY(compatible::dtype_traits(dtype));
+    return {};
+  }
+
   // What `ask` says of the rows asked, else of the first tables that can stand in for them.
   template <typename Answer, typename Ask>
   Result<Answer> by_stages(Known& asked, const Ask& ask) {
     if (asked.opened == nullptr) {
+      DSAPERF_TRY(check_names(asked));
       asked.opened = &open_stages(asked.tables);
       if (*asked.opened) asked.rows = &(*asked.opened)->kind(asked.kind);
     }

@@ -64,6 +64,34 @@ TEST_P(LayerPredictorTest, ALayerOfTablesThatAreNotThereFailsWhenAsked) {
   }
 }
 
+TEST_P(LayerPredictorTest, ANameThatIsInNobodysTablesIsNoQuestionForOthers) {
+  const auto misspelt =
+      predictor->at({.system = "h200_sxm", .backend = "sgl", .version = ""}, kFp8, kPrefill);
+  ASSERT_FALSE(misspelt);
+  for (const auto format : {&LayerKind::kv_dtype, &LayerKind::gemm_dtype, &LayerKind::fmha_dtype}) {
+    LayerKind kind = kFp8;
+    kind.*format = "int3";
+    for (int asked = 0; asked < 2; ++asked) EXPECT_FALSE(predictor->at(kTables, kind, kPrefill));
+  }
+}
+
+TEST(OwnTablesTest, AnswerBesideThoseOfFrameworks) {
+  auto tree = perfdb::SystemsTree::discover();
+  auto shipped = perfdb::SystemsTree::shipped();
+  if (!tree || !shipped) GTEST_SKIP() << "no tables";
+  const Tables ours{.system = "h200_sxm", .backend = "dsaperf", .version = ""};
+  const LayerShape measured{.heads = 16, .batch = 1, .new_tokens = 4096};
+  for (const auto method : {Method::kStages, Method::kCompatible}) {
+    LayerPredictor beside(std::make_shared<const perfdb::SystemsTree>(*tree), method);
+    LayerPredictor alone(std::make_shared<const perfdb::SystemsTree>(*shipped), method);
+    const auto found = beside.at(ours, kFp8, measured);
+    const auto due = alone.at(ours, kFp8, measured);
+    ASSERT_TRUE(found && due);
+    EXPECT_EQ(found->time.value, due->time.value);
+    EXPECT_EQ(found->source, Source::kMeasured);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Methods, LayerPredictorTest,
                          ::testing::Values(Method::kStages, Method::kCompatible),
                          [](const auto& method) { return std::string(name(method.param)); });

@@ -2,9 +2,12 @@
 
 #include "dsaperf/core/fail.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <ranges>
 
 namespace dsaperf::predict::compatible {
 namespace {
@@ -59,7 +62,8 @@ Result<DtypeTraits> dtype_traits(std::string_view dtype) {
     return traits.dtype == dtype;
   });
   if (found == kTraits.end())
-    return fail(Errc::kNotFound, "aiconfigurator has no dtype '{}'", dtype);
+    return fail(Errc::kNotFound, "aiconfigurator has no dtype '{}' (it has {})", dtype,
+                fmt::join(kTraits | std::views::transform(&NamedTraits::dtype), ", "));
   return DtypeTraits{.bytes = found->bytes, .rate = std::string(found->rate)};
 }
 
