@@ -62,6 +62,20 @@ class CommandLineTest(unittest.TestCase):
         self.assert_usage_error(run(*estimate, "--prefix-hit", "nan"), "--prefix-hit: nan is no number")
         self.assert_usage_error(run("query", "--chunk", "0"), "--chunk: 0 is not above 0 ")
         self.assert_usage_error(run("query", "--cached", "-1"), "--cached: -1 is less than 0 ")
+        self.assert_usage_error(run("db", "lint", "--rows", "-1"), "--rows: -1 is less than 0 ")
+        self.assert_usage_error(run("db", "diff", "a", "b", "--tolerance", "nan"), "--tolerance: nan is no number ")
+
+    def test_a_word_of_a_list_that_is_not_a_choice_is_a_usage_error(self):
+        collect = ("collect", "deepseek-ai/DeepSeek-V3.2", "-o", "rows")
+        self.assert_usage_error(run(*collect, "--kv", "bf16,int3"), "--kv: int3 not in {bf16,fp8}")
+
+    def test_bf16_is_bfloat16_in_every_command(self):
+        load = ("deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--isl", "4096", "--osl", "16", "--json")
+        for command in (("sweep", "--gpus", "16", "--simulate", "0"), ("estimate", "--tp", "16")):
+            for flag in ("--kv", "--gemm"):
+                short, long = (run(*command, *load, flag, name) for name in ("bf16", "bfloat16"))
+                self.assertEqual(short.returncode, 0, short.stderr)
+                self.assertEqual(short.stdout, long.stdout)
 
     def test_version_is_one_line(self):
         self.assertRegex(run("--version").stdout, r"\Adsaperf \d+\.\d+\.\d+\n\Z")

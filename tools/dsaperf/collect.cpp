@@ -436,19 +436,24 @@ void declare_collect(Command& command) {
       .show_default();
   command.add_option("--heads", flags->heads, "heads of one rank (default: the model's)")
       .delimiter(',');
-  command.add_option("--kv", flags->kv, "cache formats: bf16, fp8").delimiter(',').show_default();
-  command.add_option("--gemm", flags->gemm, "projection formats: fp8_block, bf16")
+  command.add_option("--kv", flags->kv, "cache formats")
+      .one_of({"bf16", "fp8"})
       .delimiter(',')
       .show_default();
-  command.add_option("--indexer", flags->roles, "layers: full, shared")
+  command.add_option("--gemm", flags->gemm, "projection formats")
+      .one_of({"fp8_block", "bf16"})
       .delimiter(',')
       .show_default();
-  command.add_option("--scores", flags->scores, "score distributions: model_like, flat, peaked")
+  command.add_option("--indexer", flags->roles, "layers")
+      .one_of({"full", "shared"})
       .delimiter(',')
       .show_default();
-  command
-      .add_option("--launch", flags->launches,
-                  "graph, eager (default: graph; with --timing cpu eager)")
+  command.add_option("--scores", flags->scores, "score distributions")
+      .one_of({"model_like", "flat", "peaked"})
+      .delimiter(',')
+      .show_default();
+  command.add_option("--launch", flags->launches, "default: graph; with --timing cpu eager")
+      .one_of({"graph", "eager"})
       .delimiter(',');
   command.add_option("--shard", flags->shard,
                      "i/n: this part of the plan (default: Slurm's variables)");

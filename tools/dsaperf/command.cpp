@@ -56,13 +56,9 @@ Command::Entry entry_of(const CLI::Option& option) {
 auto unless(bool (*right)(double), const char* wrong) {
   return [right, wrong](const std::string& text) -> std::string {
     double value = 0;
-    const bool is_read = CLI::detail::lexical_cast(text, value);
+    const bool is_read = CLI::detail::lexical_cast(text, value) && !std::isnan(value);
     return is_read && right(value) ? "" : text + ' ' + (is_read ? wrong : "is no number");
   };
-}
-
-bool is_number(double value) {
-  return !std::isnan(value);
 }
 
 }  // namespace
@@ -80,7 +76,8 @@ Option Option::one_of(const std::vector<std::string>& words) const {
 template <class T>
 Option Option::between(T low, T high) const {
   option_->check(CLI::Range(low, high));  // lets NaN through
-  if constexpr (std::is_floating_point_v<T>) option_->check(unless(is_number, "is no number"));
+  if constexpr (std::is_floating_point_v<T>)
+    option_->check(unless([](double) { return true; }, ""));
   return *this;
 }
 template Option Option::between(int, int) const;
@@ -174,7 +171,11 @@ void Command::footer(const std::string& text) {
 
 template <class T>
 Option Command::add_option(const std::string& names, T& value, const std::string& description) {
-  return Option(app_->add_option(names, value, description));
+  const Option option(app_->add_option(names, value, description));
+  // CLI11 takes -1 for the largest one.
+  if constexpr (std::is_unsigned_v<T>)
+    option.check(unless([](double number) { return number >= 0; }, "is less than 0"));
+  return option;
 }
 template Option Command::add_option(const std::string&, std::string&, const std::string&);
 template Option Command::add_option(const std::string&, int&, const std::string&);

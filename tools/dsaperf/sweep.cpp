@@ -118,6 +118,7 @@ void declare_sweep(Command& command) {
       "1024 --ttft 3000 --tpot 40");
   command.callback([options] {
     if (options->inputs.formats.kv == "bf16") options->inputs.formats.kv = "bfloat16";
+    if (options->inputs.formats.gemm == "bf16") options->inputs.formats.gemm = "bfloat16";
     return run_sweep(*options);
   });
 }
