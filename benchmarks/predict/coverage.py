@@ -15,14 +15,16 @@ import argparse
 import collections
 import concurrent.futures
 import csv
-import json
 import math
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import record  # noqa: E402
+
 CARDS = ("h200_sxm", "h100_sxm", "b200_sxm", "gb200", "b300_sxm", "gb300")
 TABLES = [f"{backend} current {phase}" for backend in ("sglang", "vllm", "trtllm") for phase in ("context", "generation")]
 KIND = ("system", "backend", "version", "phase", "population", "architecture", "kv_cache_dtype", "gemm_dtype")
@@ -121,15 +123,10 @@ def main():
     found = summary("all", [row for of_card in rows.values() for row in of_card])
     for card in CARDS:
         found += summary(card, rows[card])
-    document = {
+    record.write(arguments.output, {
         "format": "dsaperf.benchmark.coverage.1",
         "command": f"benchmarks/predict/coverage.py DSAPERF -o {arguments.output} --points {arguments.points}",
-        "tables": "current versions of aiconfigurator-core 0.12.0",
-        "commit": subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
-    }
-    lines = ",\n  ".join(map(json.dumps, found))
-    with open(arguments.output, "w") as f:
-        f.write(json.dumps(document, indent=1)[:-2] + ',\n "rows": [\n  ' + lines + "\n ]\n}\n")
+        "tables": "current versions of aiconfigurator-core 0.12.0"}, found)
     for r in found:
         if r["coverage90_pct"] + r["standard_error_pct"] < DUE[0] or r["coverage90_pct"] - r["standard_error_pct"] > DUE[1]:
             print(f"outside: {r['cards']} {r['table']} {r['regime']}, {r['left_out']} left out: {r['coverage90_pct']:.1f} +- "

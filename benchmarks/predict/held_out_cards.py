@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How well a card without DSA tables is modelled: its tables are hidden, and its rows asked for.
 
-    build/venv/bin/python3 benchmarks/predict/held_out_cards.py build/release/tools/dsaperf/dsaperf h100_sxm:h200_sxm b200_sxm:gb200
+    build/venv/bin/python3 benchmarks/predict/held_out_cards.py build/release/tools/dsaperf/dsaperf h100_sxm:h200_sxm b200_sxm:gb200 \\
+        --rows 200 -o benchmarks/results/host/held_out_cards.json
 
 TARGET:DONOR pairs. Of both cards' folders only the donor's DSA tables and the target's figures are left to be found, so that
 every answer is "modelled" from the donor's rows. DeepSeek-V3.2, fp8_block GEMMs, rows drawn at random (seed 1). Prints
@@ -19,6 +20,9 @@ import tempfile
 
 import aiconfigurator_core
 import pyarrow.parquet as parquet
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import record  # noqa: E402
 
 TOPK = 2048  # DeepSeek-V3.2's
 SYSTEMS = pathlib.Path(aiconfigurator_core.__file__).parent / "systems"
@@ -63,11 +67,17 @@ def ask(program, root, folder, target, backend, phase, rows):
     return answered
 
 
-def summary(answered):
-    """median / p90 of the absolute relative error in %, and how many rows in 100 lie in their interval."""
+def summary(card, donor, table, answered):
+    """Median and p90 of the absolute relative error in %, and how many rows in 100 lie in their interval."""
     errors = sorted(abs(float(r["predicted_ms"]) / float(r["measured_ms"]) - 1) * 100 for r in answered)
     covered = sum(float(r["predicted_low_ms"]) <= float(r["measured_ms"]) <= float(r["predicted_high_ms"]) for r in answered)
-    return f"{len(errors)} | {statistics.median(errors):.1f} / {errors[len(errors) * 9 // 10]:.1f} | {100 * covered / len(errors):.0f}"
+    return {"card": card, "rows_of": donor, "table": table, "n": len(errors), "median_pct": round(statistics.median(errors), 2),
+            "p90_pct": round(errors[len(errors) * 9 // 10], 2), "coverage90_pct": round(100 * covered / len(errors), 1)}
+
+
+def line(r):
+    return (f"| {r['card']} | {r['rows_of']} | {r['table']} | {r['n']} | {r['median_pct']:.1f} / {r['p90_pct']:.1f} | "
+            f"{r['coverage90_pct']:.0f} |")
 
 
 def main():
@@ -75,7 +85,9 @@ def main():
     parser.add_argument("program")
     parser.add_argument("pairs", nargs="+")
     parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("-o", "--output", help="also write a record")
     arguments = parser.parse_args()
+    found = []
     print("| card | rows of | table | n | median / p90 % | in 90 % |\n| --- | --- | --- | --- | --- | --- |")
     for pair in arguments.pairs:
         target, donor = pair.split(":")
@@ -91,10 +103,17 @@ def main():
                     answered = ask(arguments.program, root, folder, target, backend, phase, rows)
                     if not answered:
                         sys.exit(f"error: none of {len(rows)} {backend} {phase} rows of {target} was answered from {donor}")
-                    print(f"| {target} | {donor} | {backend} {phase} | {summary(answered)} |", flush=True)
+                    found.append(summary(target, donor, f"{backend} {phase}", answered))
+                    print(line(found[-1]), flush=True)
                     beyond = [r for r in answered if int(r["new_tokens_or_seq"]) + int(r["prefix"]) > TOPK]
                     if phase == "context" and beyond:
-                        print(f"| {target} | {donor} | {backend} {phase} beyond topk | {summary(beyond)} |", flush=True)
+                        found.append(summary(target, donor, f"{backend} {phase} beyond topk", beyond))
+                        print(line(found[-1]), flush=True)
+    if arguments.output:
+        record.write(arguments.output, {
+            "format": "dsaperf.benchmark.held_out_cards.1",
+            "command": f"benchmarks/predict/held_out_cards.py DSAPERF {' '.join(arguments.pairs)} --rows {arguments.rows} -o {arguments.output}",
+            "tables": "current versions of aiconfigurator-core 0.12.0"}, found)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,12 @@ import argparse
 import json
 import pathlib
 import subprocess
+import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import record  # noqa: E402
+
 KEYS = ("table", "method", "left_out", "n", "median_pct", "p90_pct", "coverage90_pct")
-
-
-def record(rows, command):
-    head = {
-        "format": "dsaperf.benchmark.left_out.1",
-        "command": "dsaperf " + " ".join(command),
-        "tables": "h200_sxm of aiconfigurator-core 0.12.0",
-        "peer": "method compatible: aiconfigurator 0.12's interpolation, equal to the package's engine to 4.4e-16 (docs/predict.md)",
-        "commit": subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True).stdout.strip(),
-    }
-    lines = [json.dumps({k: round(r[k], 3) if isinstance(r[k], float) else r[k] for k in KEYS}) for r in rows]
-    return json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
 
 
 def table(rows):
@@ -50,8 +41,12 @@ def main():
     command = ["db", "loo", "--points", str(arguments.points), "--seed", str(arguments.seed), "--csv", arguments.csv, "--json"]
     answer = subprocess.run([arguments.program, *command], check=True, capture_output=True, text=True)
     rows = json.loads(answer.stdout)["rows"]
-    with open(arguments.output, "w") as f:
-        f.write(record(rows, command))
+    record.write(arguments.output, {
+        "format": "dsaperf.benchmark.left_out.1",
+        "command": "dsaperf " + " ".join(command),
+        "tables": "h200_sxm of aiconfigurator-core 0.12.0",
+        "peer": "method compatible: aiconfigurator 0.12's interpolation, equal to the package's engine (docs/predict.md)",
+    }, [{k: round(r[k], 3) if isinstance(r[k], float) else r[k] for k in KEYS} for r in rows])
     print(table(rows))
 
 

@@ -2,13 +2,16 @@
 """Whether vLLM's rows of block-scaled GEMMs hold a kernel's time or its host's: the least time of each kernel, and what SGLang's
 kernel takes for the same shapes.
 
-  benchmarks/serving/gemm_floor.py [SYSTEMS]    SYSTEMS: AIConfigurator's systems folder (default: the installed package's)
+  build/venv/bin/python3 benchmarks/serving/gemm_floor.py [--systems DIR] [-o benchmarks/results/host/gemm_floor.json]
+
+DIR: AIConfigurator's systems folder (default: the installed package's).
 
 Prints a line a kernel: rows, 5th, 50th and 95th percentile in us of those that the model (data/serving/modelled.csv, h200_sxm) expects
 under 20 us, the share of rows within 1.2 times of the least time, SGLang's median on these; then the error of the model in the median, as
 it is, with that least time, and for rows of more than 1.5 times it.
 """
 
+import argparse
 import csv
 import importlib.util
 import pathlib
@@ -16,6 +19,9 @@ import sys
 
 import numpy
 import pyarrow.parquet
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import record  # noqa: E402
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
 BYTES_A_S, FLOP_A_S = 4.8e12, 1979e12  # h200_sxm, dense fp8
@@ -41,10 +47,12 @@ def least_us(kernel, m):
 
 
 def main():
-    if len(sys.argv) > 1:
-        systems = pathlib.Path(sys.argv[1])
-    else:
-        systems = pathlib.Path(importlib.util.find_spec("aiconfigurator_core").origin).parent / "systems"
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--systems", type=pathlib.Path)
+    parser.add_argument("-o", "--output", help="also write a record")
+    arguments = parser.parse_args()
+    systems = arguments.systems or pathlib.Path(importlib.util.find_spec("aiconfigurator_core").origin).parent / "systems"
+    found = []
     vllm, sglang = rows_of(systems, "vllm", "0.24.0"), rows_of(systems, "sglang", "0.5.14")
     model = modelled()
     for kernel in KERNELS:
@@ -58,6 +66,15 @@ def main():
         print(f"{kernel}: {len(rows)} rows; small ones", *numpy.percentile(small, (5, 50, 95)).round(), f"us; {len(near) / len(rows):.0%} near it; sglang",
               numpy.median(theirs).round(1) if theirs else "-", "us; error as it is, with it, of long rows:",
               *(f"{numpy.median(error):.0%}" for error in errors), f"({len(errors[2])} rows)")
+        found.append({"kernel": kernel, "rows": len(rows), "small_us": [float(us) for us in numpy.percentile(small, (5, 50, 95)).round(1)],
+                      "near_least_share": round(len(near) / len(rows), 3), "sglang_us": float(numpy.median(theirs).round(1)) if theirs else None,
+                      **{name: round(float(numpy.median(error)), 3) for name, error in zip(("error", "error_with_least", "error_of_long"), errors)},
+                      "long_rows": len(errors[2])})
+    if arguments.output:
+        record.write(arguments.output, {
+            "format": "dsaperf.benchmark.gemm_floor.1",
+            "command": f"benchmarks/serving/gemm_floor.py -o {arguments.output}",
+            "tables": "fp8_block of vllm 0.24.0 and sglang 0.5.14, h200_sxm of aiconfigurator-core 0.12.0"}, found)
 
 
 if __name__ == "__main__":
