@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 PROGRAM = os.environ["DSAPERF"]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run(*args):
@@ -68,6 +69,24 @@ class CommandLineTest(unittest.TestCase):
     def test_a_word_of_a_list_that_is_not_a_choice_is_a_usage_error(self):
         collect = ("collect", "deepseek-ai/DeepSeek-V3.2", "-o", "rows")
         self.assert_usage_error(run(*collect, "--kv", "bf16,int3"), "--kv: int3 not in {bf16,fp8}")
+
+    def test_what_a_config_says_and_nobody_reads_is_a_warning_of_every_number(self):
+        config = json.loads((ROOT / "data/configs/deepseek-ai--DeepSeek-V3.2.json").read_text()) | {"index_new_field": 7}
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "config.json")
+            path.write_text(json.dumps(config))
+            for command in (
+                ("analyze",),
+                ("query", "--heads", "16", "--new", "4096", "--systems", "none"),
+                ("query", "--stages", "--heads", "16"),
+                ("estimate", "--tp", "16", "--isl", "4096", "--osl", "16", "--systems", "none"),
+                ("sweep", "--gpus", "16", "--isl", "4096", "--osl", "16", "--simulate", "0", "--systems", "none"),
+                ("collect", "-o", folder, "--plan-only"),
+            ):
+                with self.subTest(command[0]):
+                    result = run(command[0], str(path), *command[1:], "--json")
+                    self.assertIn("warning: index_new_field = 7: looks like sparse attention", result.stderr)
+                    self.assertIn("index_new_field", " ".join(json.loads(result.stdout)["warnings"]))
 
     def test_bf16_is_bfloat16_in_every_command(self):
         load = ("deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--isl", "4096", "--osl", "16", "--json")

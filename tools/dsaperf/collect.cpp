@@ -378,6 +378,8 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
   DSAPERF_TRY_ASSIGN(const auto subject, load_subject(flags.source));
   DSAPERF_TRY_ASSIGN(const auto work, work_of(flags, subject));
   auto document = work_to_json(flags, subject, work);
+  document["warnings"] = subject.spec.warnings;
+  for (const auto& warning : subject.spec.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (flags.plan_only) {
     if (flags.json) {
       fmt::print("{}\n", document.dump(2));

@@ -33,6 +33,7 @@ struct QueryOptions {
   std::int64_t chunk = 0, cached = 0;
   std::string config;
   bool stages = false;
+  std::vector<std::string> warnings;  // of the model
   bool kv_is_given = false, backend_is_given = false;
   bool json = false;
 };
@@ -57,6 +58,7 @@ Result<ExitCode> answer_one(QueryOptions options, predict::LayerPredictor& predi
   } else {
     DSAPERF_TRY_ASSIGN(answer.latency, predictor.at(options.tables, options.kind, options.shape));
   }
+  for (const auto& warning : options.warnings) answer.latency.warnings.add(warning);
   // aiconfigurator has no bound of what it has no table for.
   const auto bound = predictor.peer_bound(options.tables, options.kind, options.shape);
   if (bound && plain) answer.peer_bound = *bound;
@@ -86,8 +88,10 @@ Result<ExitCode> answer_one(QueryOptions options, predict::LayerPredictor& predi
 
 // Architecture and sizes from a model's config; sizes only where aiconfigurator holds others or
 // none for the name.
-Result<void> take_model(const std::string& config, predict::LayerKind& kind) {
-  DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(config));
+Result<void> take_model(QueryOptions& options) {
+  predict::LayerKind& kind = options.kind;
+  DSAPERF_TRY_ASSIGN(const auto spec, model::load_model(options.config));
+  options.warnings = spec.warnings;
   DSAPERF_TRY_ASSIGN(const auto shape, serving::ModelShape::of(spec));
   const auto& layer = model::typical_layer(spec);
   if (!layer.indexer)
@@ -109,8 +113,7 @@ Result<void> take_model(const std::string& config, predict::LayerKind& kind) {
 }
 
 Result<ExitCode> query(QueryOptions options) {
-  if (!options.config.empty() && !options.stages)
-    DSAPERF_TRY(take_model(options.config, options.kind));
+  if (!options.config.empty() && !options.stages) DSAPERF_TRY(take_model(options));
   if (options.stages)
     return query_stages({.config = options.config,
                          .systems_root = options.systems_root,

@@ -65,9 +65,12 @@ Result<ExitCode> query_stages(const StagesQuestion& question) {
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
   report::LayerCostReport report;
   report.model = spec.name;
+  report.warnings = spec.warnings;
   DSAPERF_TRY_ASSIGN(report.system, cost::find_system(data, question.system));
   const auto& layer = model::typical_layer(spec);
   const int heads = question.heads > 0 ? question.heads : layer.geometry.heads;
+  if (!question.kv.empty() && question.kv != "bfloat16" && question.kv != "fp8")
+    return fail(Errc::kInvalidArgument, "--kv '{}': bfloat16 or fp8 is due", question.kv);
   const auto kv = question.kv == "bfloat16" ? model::KvFormat::kBf16 : model::KvFormat::kFp8;
   const bool context = question.phase == "context";
   report.shape = context ? cost::Shape::prefill(question.batch, question.new_tokens,

@@ -81,6 +81,7 @@ class Estimator {
   Result<Estimate> run() {
     DSAPERF_TRY(check_inputs(in_));
     out_.inputs = in_;
+    out_.warnings = spec_.warnings;
     out_.model = spec_.name;
     out_.system = set_.system().name;
     out_.version = set_.version();

@@ -67,6 +67,8 @@ class Sweeper {
   Result<SweepResult> run(const std::vector<Engine>& engines, const OpenTables& open) {
     DSAPERF_TRY(check_inputs());
     DSAPERF_TRY(open_engines(engines, open));
+    out_.warnings.insert(out_.warnings.begin(), task_.spec.warnings.begin(),
+                         task_.spec.warnings.end());
     price_all();
     for (const auto& swept : swept_)
       for (const auto& layout : swept->layouts) take(layout);
