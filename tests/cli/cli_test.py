@@ -49,7 +49,8 @@ class CommandLineTest(unittest.TestCase):
         self.assertIn(("completion",), list(every_command()))
 
     def test_no_command_is_a_usage_error(self):
-        self.assert_usage_error(run())
+        self.assert_usage_error(run(), "which command? dsaperf --help lists them")
+        self.assert_usage_error(run("db"), "which command? dsaperf db --help lists them")
 
     def test_an_unknown_command_is_named(self):
         self.assert_usage_error(run("nope"), "'nope'")
@@ -87,6 +88,13 @@ class CommandLineTest(unittest.TestCase):
                     result = run(command[0], str(path), *command[1:], "--json")
                     self.assertIn("warning: index_new_field = 7: looks like sparse attention", result.stderr)
                     self.assertIn("index_new_field", " ".join(json.loads(result.stdout)["warnings"]))
+
+    def test_what_a_recording_lacks_is_said_of_its_file(self):
+        layer = str(ROOT / "tests/golden/align/slower/mock.csv")
+        for command in (("trace", "show", layer), ("align", layer, layer)):
+            result = run(*command, "--range", "decode")
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(f'error: {layer}: no range named "decode"', result.stderr)
 
     def test_bf16_is_bfloat16_in_every_command(self):
         load = ("deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--isl", "4096", "--osl", "16", "--json")

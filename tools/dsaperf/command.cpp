@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -210,6 +211,8 @@ Result<const Command*> Command::parse(int argc, const char* const* argv) {
   try {
     app_->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (error.what() == std::string_view("A subcommand is required"))
+      return fail(Errc::kInvalidArgument, "which command? {} --help lists them", path_of(*app_));
     if (error.get_exit_code() != 0) return wrong_usage(error.what(), *app_);
     app_->exit(error);  // --help, --version
     return nullptr;

@@ -55,10 +55,6 @@ ExitCode execute(int argc, char** argv) {
     std::fprintf(stderr, "error: %s\n", wrong->c_str());
     return ExitCode::kUsage;
   }
-  if (words.empty()) {
-    std::fputs("error: which command? dsaperf --help lists them\n", stderr);
-    return ExitCode::kUsage;
-  }
   const auto command = app.parse(argc, argv);
   if (!command) {
     std::fprintf(stderr, "error: %s\n", command.error().message().c_str());

@@ -28,6 +28,17 @@ struct TraceOptions {
   bool json = false;
 };
 
+// What is asked of the timeline, without the rest.
+Result<void> cut(trace::Timeline& timeline, const TraceOptions& options) {
+  if (options.device) DSAPERF_TRY(trace::keep_device(timeline, *options.device));
+  if (!options.range.empty()) DSAPERF_TRY(trace::trim_to_range(timeline, options.range));
+  if (!options.from_ms && !options.to_ms) return {};
+  constexpr double kNsPerMs = 1e6;
+  return trace::trim_to_time(
+      timeline, options.from_ms.value_or(0) * kNsPerMs,
+      options.to_ms ? *options.to_ms * kNsPerMs : std::numeric_limits<double>::infinity());
+}
+
 Result<ExitCode> show(const TraceOptions& options) {
   std::optional<double> limit;
   if (!options.max_unclassified.empty()) {
@@ -35,14 +46,9 @@ Result<ExitCode> show(const TraceOptions& options) {
   }
   DSAPERF_TRY_ASSIGN(const auto rules, stage_rules(options.rules));
   DSAPERF_TRY_ASSIGN(auto timeline, trace::read_trace(options.file));
-  if (options.device) DSAPERF_TRY(trace::keep_device(timeline, *options.device));
-  if (!options.range.empty()) DSAPERF_TRY(trace::trim_to_range(timeline, options.range));
-  if (options.from_ms || options.to_ms) {
-    constexpr double kNsPerMs = 1e6;
-    DSAPERF_TRY(trace::trim_to_time(
-        timeline, options.from_ms.value_or(0) * kNsPerMs,
-        options.to_ms ? *options.to_ms * kNsPerMs : std::numeric_limits<double>::infinity()));
-  }
+  DSAPERF_TRY(cut(timeline, options).map_error([&](Error error) {
+    return std::move(error).with_context(options.file);
+  }));
   const auto classified = trace::classify(timeline, rules);
   const report::TraceReport report(options.file, timeline, classified);
   for (const auto& warning : timeline.warnings) {
