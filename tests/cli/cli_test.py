@@ -96,6 +96,15 @@ class CommandLineTest(unittest.TestCase):
             self.assertEqual(result.returncode, 1)
             self.assertIn(f'error: {layer}: no range named "decode"', result.stderr)
 
+    def test_integrate_starts_nothing_for_a_card_or_a_recording_that_is_not_there(self):
+        with tempfile.TemporaryDirectory() as folder:
+            report = ("integrate", "deepseek-ai/DeepSeek-V3.2", "-o", str(pathlib.Path(folder, "report")))
+            for flag, message in (("--system", "system absent: not among"), ("--reference", "absent: no such file")):
+                result = run(*report, flag, "absent")
+                self.assertEqual(result.returncode, 1)
+                self.assertIn(f"error: {message}", result.stderr)
+            self.assertEqual(os.listdir(folder), [])
+
     def test_bf16_is_bfloat16_in_every_command(self):
         load = ("deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--isl", "4096", "--osl", "16", "--json")
         for command in (("sweep", "--gpus", "16", "--simulate", "0"), ("estimate", "--tp", "16")):

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/cost/system_spec.hpp"
 #include "dsaperf/integrate/integration.hpp"
 #include "dsaperf/op/gpu_backend.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
@@ -61,6 +62,17 @@ std::string environment_of(const integrate::Options& options, const std::filesys
   return text;
 }
 
+// Of no card there would be an empty report.
+Result<void> check_systems(const integrate::Options& options) {
+  DSAPERF_TRY_ASSIGN(const auto data, data_dir());
+  const auto tree = perfdb::SystemsTree::discover(options.systems_root);
+  for (const auto& system : options.systems) {
+    if (tree && tree->system(system)) continue;
+    DSAPERF_TRY(cost::find_system(data, system));
+  }
+  return {};
+}
+
 Result<bool> use_gpu(const std::string& device) {
   if (device == "cpu") return false;
   const auto gpu = op::gpu_backend();
@@ -86,6 +98,7 @@ Result<ExitCode> run_integrate(Flags flags) {
     return fail(Errc::kInvalidArgument,
                 "standard input cannot be read by several commands; give a file");
   }
+  DSAPERF_TRY(check_systems(options));
   DSAPERF_TRY_ASSIGN(options.gpu, use_gpu(flags.device));
   options.skipped.insert(flags.skip.begin(), flags.skip.end());
   if (!flags.only.empty()) {

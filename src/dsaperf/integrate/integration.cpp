@@ -475,6 +475,10 @@ Result<Outcome> integrate(const Options& options, CommandRunner& runner, const W
                   fmt::join(kPhases, ", "));
     }
   }
+  // Hours of a collection, or a report that compares nothing, are a high price for a misspelt name.
+  for (const auto& recording : {options.reference, options.mock}) {
+    if (!recording.empty()) DSAPERF_TRY(check_data_file(recording));
+  }
   Workspace work(options, runner, watcher);
   DSAPERF_TRY(Integration(work).run());
   DSAPERF_TRY(write_report(work));

@@ -159,7 +159,7 @@ TEST_F(IntegrationTest, AFailureIsNamedAndRememberedAndTheRestGoesOn) {
   runner.failures["run"] = "no such layer";
   auto outcome = run();
   ASSERT_FALSE(outcome.failures.empty());
-  EXPECT_EQ(outcome.failures.front(), "run: run: no such layer");
+  EXPECT_EQ(outcome.failures.front(), "run: no such layer");
   EXPECT_TRUE(ran("sweep"));
   outcome = run();
   EXPECT_FALSE(ran("run"));
@@ -170,7 +170,21 @@ TEST_F(IntegrationTest, AModelThatCannotBeReadFailsTheWhole) {
   runner.failures["analyze"] = "config.json: not JSON";
   const auto outcome = integrate(options, runner, {});
   ASSERT_FALSE(outcome);
-  EXPECT_NE(outcome.error().message().find("not JSON"), std::string::npos);
+  EXPECT_EQ(outcome.error().message(), "analyze: config.json: not JSON");
+}
+
+TEST_F(IntegrationTest, AnEndlessConfigIsTheCommandsToRefuse) {
+  options.config = "/dev/zero";
+  runner.failures["analyze"] = "too long";
+  EXPECT_FALSE(integrate(options, runner, {}));
+}
+
+TEST_F(IntegrationTest, ARecordingThatIsNotThereIsAnErrorBeforeAnythingRuns) {
+  options.reference = (folder / "served.sqlite").native();
+  const auto outcome = integrate(options, runner, {});
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().message(), options.reference + ": no such file");
+  EXPECT_FALSE(ran("analyze"));
 }
 
 TEST_F(IntegrationTest, FreshForgets) {

@@ -40,6 +40,8 @@ Done done_from(const nlohmann::json& json) {
 }  // namespace
 
 std::string digest_of(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error)) return "none";  // a device may have no end
   std::ifstream in(file, std::ios::binary);
   if (!in) return "none";
   uLong crc = crc32_z(0, nullptr, 0);

@@ -102,7 +102,8 @@ Result<bool> Workspace::take(const Step& step, std::string_view state, double se
   if (!error.empty()) {
     phase["state"] = "failed";
     if (phase["reason"].get_ref<const std::string&>().empty()) phase["reason"] = error;
-    outcome_.failures.push_back(fmt::format("{}: {}: {}", name, step.name, error));
+    const auto where = name == step.name ? name : fmt::format("{}: {}", name, step.name);
+    outcome_.failures.push_back(fmt::format("{}: {}", where, error));
     return false;
   }
   const auto text = read_file(document_path(options_, step.name), kMostDocument);
