@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from dsaperf._program import ask
+from dsaperf._program import ask, listed
 from dsaperf.results import Collection
 
 __all__ = ["collect"]
@@ -46,9 +46,9 @@ def collect(
     if heads:
         command += ["--heads", ",".join(map(str, heads))]
     for flag, values in lists.items():
-        command += [flag, ",".join(values)]
+        command += [flag, listed(values)]
     if launch:
-        command += ["--launch", ",".join(launch)]
+        command += ["--launch", listed(launch)]
     if shard is not None:
         command += ["--shard", shard]
     flags = {"--plan-only": plan_only, "--resume": resume, "--retry-failed": retry_failed}
@@ -58,9 +58,7 @@ def collect(
         if line.startswith("{") and progress is not None:
             progress(json.loads(line))
 
-    document, messages = ask(command, each)
-    collected = dict(document)
-    collected.setdefault("warnings", [line.removeprefix("warning: ") for line in messages if line.startswith("warning: ")])
+    collected, _ = ask(command, each)
     summary = f"{len(collected['cases'])} cases of {collected['model']} on {collected['system']}"
     if "report" in collected:
         report = collected["report"]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from dsaperf._program import ask
+from dsaperf._program import ask, listed
 from dsaperf.results import Integration, LayerRun
 
 __all__ = ["integrate", "run"]
@@ -68,14 +68,14 @@ def integrate(
     What is there and still holds is reused, unless ``fresh``. ``reference`` is a recording of the served model to align with,
     ``mock`` one of the layer alone. ``progress`` is called from another thread with a line for each command.
     """
-    command = ["integrate", os.fspath(config), "-o", os.fspath(output), "--system", ",".join(systems)]
+    command = ["integrate", os.fspath(config), "-o", os.fspath(output), "--system", listed(systems)]
     command += ["--gpus", str(gpus), "--isl", str(isl), "--osl", str(osl), "--ttft", str(ttft_ms), "--tpot", str(tpot_ms)]
     command += ["--device", device, "--collect", collect]
     for flag, file in (("--reference", reference), ("--mock", mock)):
         if file is not None:
             command += [flag, os.fspath(file)]
     if skip:
-        command += ["--skip", ",".join(skip)]
+        command += ["--skip", listed(skip)]
     if fresh:
         command.append("--fresh")
     document, _ = ask(command, progress)

@@ -24,6 +24,11 @@ def program() -> str:
     raise Error(f"no dsaperf program: no {own}, not in $DSAPERF, not on PATH", "not_found")
 
 
+def listed(values: Sequence[str]) -> str:
+    """Several values in one word. A string is one of them, not its letters."""
+    return values if isinstance(values, str) else ",".join(values)
+
+
 def ask(arguments: Sequence[str], progress: Callable[[str], None] | None = None) -> tuple[Mapping[str, Any], list[str]]:
     """The JSON document of a command, and the lines that it wrote beside it, which ``progress`` gets as they come.
 

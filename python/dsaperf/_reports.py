@@ -43,7 +43,8 @@ def _config(config: Config) -> str:
 
 
 def _paths(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
-    return [os.fspath(path) for path in paths]
+    """A path is one of them, not its letters."""
+    return [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
 
 
 def _systems(given: str | os.PathLike[str] | None) -> str:

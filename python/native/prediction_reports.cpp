@@ -68,12 +68,12 @@ struct Deployment {
 
 serving::Layout layout_of(const Workers& workers, int cp) {
   const int width = workers.tp * workers.dp * cp;
-  if (workers.ep < 1 || (workers.moe_tp <= 0 && width % workers.ep != 0))
+  if (workers.ep < 1 || (workers.moe_tp == 0 && width % workers.ep != 0))
     refuse("tp * dp * cp = {} does not divide by ep {}", width, workers.ep);
   return {.tp = workers.tp,
           .pp = workers.pp,
           .dp = workers.dp,
-          .moe_tp = workers.moe_tp > 0 ? workers.moe_tp : width / workers.ep,
+          .moe_tp = workers.moe_tp != 0 ? workers.moe_tp : width / workers.ep,
           .moe_ep = workers.ep,
           .cp = cp};
 }

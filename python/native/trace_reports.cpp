@@ -23,9 +23,7 @@ trace::RuleSet rules_of(const std::vector<std::string>& files) {
 }
 
 trace::Timeline read(const std::string& file, const std::string& range) {
-  auto timeline = take(trace::read_trace(file));
-  if (!range.empty()) take(trace::trim_to_range(timeline, range));
-  return timeline;
+  return take(trace::read_trace(file, range));
 }
 
 nb::tuple show(const std::string& file, const std::vector<std::string>& rule_files,

@@ -96,6 +96,14 @@ class CommandLineTest(unittest.TestCase):
             self.assertEqual(result.returncode, 1)
             self.assertIn(f'error: {layer}: no range named "decode"', result.stderr)
 
+    def test_cases_that_failed_are_in_the_document_as_in_the_text(self):
+        with tempfile.TemporaryDirectory() as folder:
+            fake = ("--timing", "fake", "--heads", "128", "--fake-fails-on", "context/8x")
+            result = run("collect", "deepseek-ai/DeepSeek-V3.2", "-o", folder, *fake, "--json")
+            told = re.findall(r"^warning: (.*)$", result.stderr, re.MULTILINE)
+            self.assertTrue(told)
+            self.assertEqual(json.loads(result.stdout)["warnings"], told)
+
     def test_integrate_starts_nothing_for_a_card_or_a_recording_that_is_not_there(self):
         with tempfile.TemporaryDirectory() as folder:
             report = ("integrate", "deepseek-ai/DeepSeek-V3.2", "-o", str(pathlib.Path(folder, "report")))

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -209,12 +210,29 @@ class ErrorTest(unittest.TestCase):
             lambda: dsaperf.analyze(V32, tp=0),
             lambda: dsaperf.estimate(V32, isl=1, osl=1, mode="lunch"),
             lambda: dsaperf.estimate(V32, isl=1, osl=1, rate=1, concurrency=1),
+            lambda: dsaperf.estimate(V32, isl=float("nan"), osl=1),
+            lambda: dsaperf.estimate(V32, isl=1, osl=1, moe_tp=-1),
             lambda: dsaperf.sweep(V32, isl=1, osl=1, gpus=0),
+            lambda: dsaperf.sweep(V32, isl=float("nan"), osl=1),
             lambda: dsaperf.query(heads=16, phase="lunch"),
         ):
             with self.assertRaises(dsaperf.Error) as raised:
                 call()
             self.assertEqual(raised.exception.code, "invalid_argument")
+
+    def test_a_name_alone_is_a_list_of_one(self):
+        rules = str(pathlib.Path(REFERENCE).with_name("absent.yaml"))
+        for call, name in (
+            (lambda: dsaperf.trace(REFERENCE, rules=rules), rules),
+            (lambda: dsaperf.integrate(V32, "/nowhere", systems="absent"), "absent"),
+            (lambda: dsaperf.collect(V32, "/nowhere", plan_only=True, kv="fp5"), "fp5"),
+        ):
+            with self.assertRaisesRegex(dsaperf.Error, name):
+                call()
+
+    def test_a_range_that_a_recording_lacks_is_said_of_its_file(self):
+        with self.assertRaisesRegex(dsaperf.Error, f"{re.escape(str(MOCK))}: no range named"):
+            dsaperf.align(MOCK, REFERENCE, range="absent")
 
     def test_a_failed_collection_says_what_the_program_said(self):
         with self.assertRaises(dsaperf.Error) as raised:

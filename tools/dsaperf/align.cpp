@@ -47,15 +47,6 @@ void warn_of(const trace::Timeline& timeline, const trace::LayerProfile& profile
   }
 }
 
-Result<trace::Timeline> read_range(const std::string& file, const std::string& range) {
-  DSAPERF_TRY_ASSIGN(auto timeline, trace::read_trace(file));
-  if (range.empty()) return timeline;
-  DSAPERF_TRY(trace::trim_to_range(timeline, range).map_error([&](Error error) {
-    return std::move(error).with_context(file);
-  }));
-  return timeline;
-}
-
 Result<ExitCode> align(const AlignOptions& options) {
   if (!(options.max_ratio >= 1)) {
     return fail(Errc::kInvalidArgument, "--max-ratio {}: a ratio below 1 holds for nothing",
@@ -66,8 +57,8 @@ Result<ExitCode> align(const AlignOptions& options) {
     DSAPERF_TRY_ASSIGN(limit, parse_share(options.max_unclassified));
   }
   DSAPERF_TRY_ASSIGN(const auto rules, stage_rules(options.rules));
-  DSAPERF_TRY_ASSIGN(const auto mock, read_range(options.mock, options.range));
-  DSAPERF_TRY_ASSIGN(const auto reference, read_range(options.reference, options.range));
+  DSAPERF_TRY_ASSIGN(const auto mock, trace::read_trace(options.mock, options.range));
+  DSAPERF_TRY_ASSIGN(const auto reference, trace::read_trace(options.reference, options.range));
   const auto mock_classified = trace::classify(mock, rules);
   const auto reference_classified = trace::classify(reference, rules);
   const trace::Phase phase = options.phase == "auto"

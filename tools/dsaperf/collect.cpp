@@ -412,6 +412,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
     document["table"] = written.table.string();
     if (!written.gemms.empty()) document["gemm_table"] = written.gemms.string();
     document["report"] = report_to_json(report);
+    for (const auto& failure : report.failures) document["warnings"].push_back(failure);
     fmt::print("{}\n", document.dump(2));
   } else {
     print_report(report, journal);

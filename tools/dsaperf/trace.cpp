@@ -31,7 +31,6 @@ struct TraceOptions {
 // What is asked of the timeline, without the rest.
 Result<void> cut(trace::Timeline& timeline, const TraceOptions& options) {
   if (options.device) DSAPERF_TRY(trace::keep_device(timeline, *options.device));
-  if (!options.range.empty()) DSAPERF_TRY(trace::trim_to_range(timeline, options.range));
   if (!options.from_ms && !options.to_ms) return {};
   constexpr double kNsPerMs = 1e6;
   return trace::trim_to_time(
@@ -45,7 +44,7 @@ Result<ExitCode> show(const TraceOptions& options) {
     DSAPERF_TRY_ASSIGN(limit, parse_share(options.max_unclassified));
   }
   DSAPERF_TRY_ASSIGN(const auto rules, stage_rules(options.rules));
-  DSAPERF_TRY_ASSIGN(auto timeline, trace::read_trace(options.file));
+  DSAPERF_TRY_ASSIGN(auto timeline, trace::read_trace(options.file, options.range));
   DSAPERF_TRY(cut(timeline, options).map_error([&](Error error) {
     return std::move(error).with_context(options.file);
   }));

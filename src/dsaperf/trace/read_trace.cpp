@@ -85,4 +85,13 @@ Result<Timeline> read_trace(const std::filesystem::path& path) {
   return timeline;
 }
 
+Result<Timeline> read_trace(const std::filesystem::path& path, std::string_view range) {
+  auto timeline = read_trace(path);
+  if (!timeline || range.empty()) return timeline;
+  DSAPERF_TRY(trim_to_range(*timeline, range).map_error([&](Error error) {
+    return std::move(error).with_context(path.native());
+  }));
+  return timeline;
+}
+
 }  // namespace dsaperf::trace
