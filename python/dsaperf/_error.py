@@ -23,3 +23,10 @@ class Error(Exception):
 
 class AssumptionWarning(UserWarning):
     """Something was assumed, substituted or extrapolated; the result's ``warnings`` say the same."""
+
+
+def is_chosen(word: str, chosen: str, other: str, name: str) -> bool:
+    """Whether a word that may be one of two is the first of them."""
+    if word not in (chosen, other):
+        raise Error(f"{name} {word!r} is none of {other}, {chosen}", "invalid_argument")
+    return word == chosen

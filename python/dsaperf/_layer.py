@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from dsaperf import _arrays, _native
+from dsaperf._error import is_chosen
 
 __all__ = ["DsaCache", "DsaLayer"]
 
@@ -46,7 +47,7 @@ class DsaLayer:
             seed,
             -1 if layer is None else layer,
             heads,
-            projections == "fp8_block",
+            is_chosen(projections, "fp8_block", "bf16", "projections"),
             device,
             threads,
             0 if stream is None else _arrays.stream_number(stream),
@@ -113,7 +114,7 @@ class DsaCache:
     """Paged caches of latent rows and index keys, in the layouts that FlashMLA and DeepGEMM read."""
 
     def __init__(self, layer: DsaLayer, pages: int, kv: Literal["bf16", "fp8"] = "bf16") -> None:
-        self._native = _native.Cache(layer._native, pages, kv == "fp8")
+        self._native = _native.Cache(layer._native, pages, is_chosen(kv, "fp8", "bf16", "kv"))
 
     def add_request(self) -> int:
         """A new, empty request; its number."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from dsaperf import _arrays, _native
+from dsaperf._error import is_chosen
 
 __all__ = [
     "fp8_gemm",
@@ -69,6 +70,10 @@ def _result(
     return made
 
 
+def _f32_scales(scale_format: str) -> bool:
+    return is_chosen(scale_format, "f32", "ue8m0", "scale_format")
+
+
 def _groups(size: int) -> int:
     return -(-size // _GROUP)
 
@@ -102,11 +107,13 @@ def gemm(
 ) -> Tensor:
     """``x @ w.T`` of bf16 with f32 sums: x ``[m, k]``, w ``[n, k]`` (``in_out``: ``[k, n]``); both may have a batch in front."""
     e, options = _arrays.exportable, _options(x, stream, reference, threads)
+    transposed = is_chosen(w_layout, "in_out", "out_in", "w_layout")
+    is_f32 = is_chosen(out_dtype, "f32", "bf16", "out_dtype")
 
     def fill(y: Tensor) -> None:
-        _native.gemm(e(x), e(w), y, w_layout == "in_out", out_dtype == "f32", options)
+        _native.gemm(e(x), e(w), y, transposed, is_f32, options)
 
-    return _result(out, x, stream, lambda: (*x.shape[:-1], w.shape[-1 if w_layout == "in_out" else -2]), out_dtype, fill)
+    return _result(out, x, stream, lambda: (*x.shape[:-1], w.shape[-1 if transposed else -2]), out_dtype, fill)
 
 
 def fp8_gemm(
@@ -141,7 +148,7 @@ def quantise_groups(
     values = _arrays.empty(x, x.shape, "e4m3", stream)
     scales = _arrays.empty(x, (x.shape[0], _groups(x.shape[1])), "f32", stream)
     e = _arrays.exportable
-    _native.quantise_groups(e(x), e(values), e(scales), scale_format == "f32", _options(x, stream, reference, threads))
+    _native.quantise_groups(e(x), e(values), e(scales), _f32_scales(scale_format), _options(x, stream, reference, threads))
     return values, scales
 
 
@@ -173,7 +180,8 @@ def rope(
 ) -> Tensor:
     """Rotates ``x`` ``[tokens, heads, dim]`` in place. ``cos_sin`` ``[positions, dim]``: dim/2 cosines, dim/2 sines; i32 positions."""
     e, turned = _arrays.exportable, _arrays.own(x)
-    _native.rope(e(turned), e(cos_sin), e(positions), pairs == "half_split", _options(x, stream, reference, threads))
+    half_split = is_chosen(pairs, "half_split", "interleaved", "pairs")
+    _native.rope(e(turned), e(cos_sin), e(positions), half_split, _options(x, stream, reference, threads))
     return turned
 
 
@@ -194,7 +202,7 @@ def indexer_quantise(
     weights_out = None if weights is None else _arrays.empty(x, (x.shape[0],), "f32", stream)
     e = _arrays.exportable
     options = _options(x, stream, reference, threads)
-    _native.indexer_quantise(e(x), e(values), e(scales), e(weights), e(weights_out), weight_factor, scale_format == "f32", options)
+    _native.indexer_quantise(e(x), e(values), e(scales), e(weights), e(weights_out), weight_factor, _f32_scales(scale_format), options)
     return values, scales, weights_out
 
 
@@ -214,7 +222,8 @@ def kv_cache_write(
     bytes, ``[rows, ...]`` or ``[pages, 64, 1, ...]``. Returns the cache."""
     e, written = _arrays.exportable, _arrays.own(cache)
     options = _options(latent, stream, reference, threads)
-    _native.kv_cache_write(e(latent), e(rope), e(slots), e(written), kv == "fp8", scale_format == "f32", options)
+    fp8 = is_chosen(kv, "fp8", "bf16", "kv")
+    _native.kv_cache_write(e(latent), e(rope), e(slots), e(written), fp8, _f32_scales(scale_format), options)
     return written
 
 
@@ -271,7 +280,7 @@ def indexer_scores(
     q e4m3 ``[tokens, heads, 128]``, weights f32 ``[tokens, heads]``, k e4m3 ``[keys, 128]``; start and end i32.
     """
     e, options = _arrays.exportable, _options(weights, stream, reference, threads)
-    fills = outside == "minus_infinity"
+    fills = is_chosen(outside, "minus_infinity", "untouched", "outside")
 
     def fill(scores: Tensor) -> None:
         _native.indexer_scores(e(q), e(weights), e(k), e(k_scales), e(start), e(end), scores, fills, options)
@@ -296,7 +305,7 @@ def paged_indexer_scores(
     """The same from pages, for decode: q e4m3 ``[batch, q_len, heads, 128]``, weights f32 ``[batch, q_len, heads]``, block_table
     i32 ``[batch, pages]``, context_length i32 ``[batch]`` with the new tokens; result ``[batch * q_len, max_context]``."""
     e, options = _arrays.exportable, _options(weights, stream, reference, threads)
-    fills = outside == "minus_infinity"
+    fills = is_chosen(outside, "minus_infinity", "untouched", "outside")
 
     def fill(scores: Tensor) -> None:
         _native.paged_indexer_scores(e(q), e(weights), e(pages), e(block_table), e(context_length), scores, fills, options)
@@ -377,7 +386,7 @@ def sparse_mla(
         e(topk_length),
         e(result) if out is None else _arrays.writable(out, "out"),
         e(sums) if lse is None else _arrays.writable(lse, "lse"),
-        kv_format == "fp8",
+        is_chosen(kv_format, "fp8", "bf16", "kv_format"),
         decode,
         _options(q, stream, reference, threads),
     )

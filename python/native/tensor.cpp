@@ -4,6 +4,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string_view>
 
 namespace nb = nanobind;
@@ -164,9 +165,10 @@ Tensor::Tensor(nb::handle object, const char* name, Element element, int dimensi
   sizes_.assign(tensor->shape, tensor->shape + tensor->dimensions);
   strides_.resize(sizes_.size());
   std::int64_t packed = 1;
+  const bool is_empty = std::find(sizes_.begin(), sizes_.end(), 0) != sizes_.end();
   for (int d = tensor->dimensions - 1; d >= 0; --d) {
-    // Where there is nothing to step over, a library may give any stride.
-    const bool given = tensor->strides != nullptr && sizes_[d] > 1;
+    // Where there is nothing to step over, a library may give any stride; numpy gives 0.
+    const bool given = tensor->strides != nullptr && sizes_[d] > 1 && !is_empty;
     strides_[d] = given ? tensor->strides[d] : packed;
     packed = strides_[d] * std::max<std::int64_t>(sizes_[d], 1);
   }

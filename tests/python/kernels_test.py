@@ -257,7 +257,26 @@ class KernelsTest(unittest.TestCase):
         self.assertTrue(np.isinf(k.from_bf16(bits)[6]))
 
 
+class EmptyTest(unittest.TestCase):
+    def test_a_batch_of_nothing_has_a_result_of_nothing(self):
+        rng = np.random.default_rng(SEED)
+        none = np.empty((0, 256), np.uint16)
+        self.assertEqual(k.gemm(none, bf16(rng, 8, 256)).shape, (0, 8))
+        self.assertEqual(k.norm(none, np.ones(256, np.float32)).shape, (0, 256))
+        self.assertEqual(k.topk(np.empty((0, 4096), np.float32), 2048).shape, (0, 2048))
+        self.assertEqual(k.quantise_groups(none)[1].shape, (0, 2))
+
+
 class RefusalTest(unittest.TestCase):
+    def test_a_word_that_is_no_choice_is_refused_with_those_that_are(self):
+        rng = np.random.default_rng(SEED)
+        x, w = bf16(rng, 2, 256), bf16(rng, 8, 256)
+        q, kv, rows = bf16(rng, 1, 8, 576), bf16(rng, 64, 576), np.zeros((1, 2048), np.int32)
+        self.refused(lambda: k.gemm(x, w, w_layout="in"), "w_layout 'in' is none of out_in, in_out")
+        self.refused(lambda: k.gemm(x, w, out_dtype="fp32"), "out_dtype 'fp32' is none of bf16, f32")
+        self.refused(lambda: k.quantise_groups(x, scale_format="e8m0"), "scale_format 'e8m0' is none of ue8m0, f32")
+        self.refused(lambda: k.sparse_mla(q, kv, rows, 1.0, kv_format="FP8"), "kv_format 'FP8' is none of bf16, fp8")
+
     def setUp(self):
         self.scores = np.zeros((4, 16), np.float32)
 

@@ -80,6 +80,8 @@ class LayerTest(unittest.TestCase):
         self.assertIn("no/such", self.refused("not_found", lambda: dsaperf.DsaLayer("no/such")))
         self.refused("invalid_argument", lambda: dsaperf.DsaLayer(V32, layer=99))
         self.refused("invalid_argument", lambda: dsaperf.DsaLayer(V32, device="tpu"))
+        self.refused("invalid_argument", lambda: dsaperf.DsaLayer(V32, projections="fp8"))
+        self.refused("invalid_argument", lambda: self.layer.cache(pages=1, kv="FP8"))
         self.refused("invalid_argument", lambda: dsaperf.DsaLayer(V32, heads=7))
 
     def test_a_gpu_is_an_error_where_there_is_none(self):
