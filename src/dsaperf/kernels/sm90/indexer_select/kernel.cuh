@@ -202,14 +202,14 @@ __global__ void __launch_bounds__(kSelectThreads, 1)
                     static_cast<std::uint32_t>(topk) - above};
   const std::uint32_t competing = above + range.active;
   if (competing > kSelectListed) {  // ties, or scores close to each other
-    select_and_write<kSelectThreads>(kept, static_cast<std::uint32_t>(length), range, bitmap, out,
-                                     shared.topk);
+    select_and_write<kSelectThreads>(kept, static_cast<std::uint32_t>(length), range, list, bitmap,
+                                     out, shared.topk);
     return;
   }
   list_from(kept, least, list, shared.topk);
   __syncthreads();
   select_and_write<kSelectThreads>(ListedCandidates{list.entries, static_cast<int>(competing)},
-                                   static_cast<std::uint32_t>(length), range, bitmap, out,
+                                   static_cast<std::uint32_t>(length), range, list, bitmap, out,
                                    shared.topk);
 }
 

@@ -53,7 +53,7 @@ __device__ inline std::int32_t* write_bits(const uint4& bits, std::uint32_t posi
 }
 
 // Each warp takes a run of neighbouring units, 32 a step, so that shared memory is read without
-// bank conflicts and the output is written by neighbouring lanes.
+// bank conflicts and what is written stands together.
 template <int kThreads, class Unit>
 __device__ std::uint32_t write_units(const Bitmap& bitmap, std::uint32_t bits, std::int32_t* out,
                                      TopkShared& shared) {
@@ -86,15 +86,27 @@ __device__ std::uint32_t write_units(const Bitmap& bitmap, std::uint32_t bits, s
   return total;
 }
 
+// Copies positions that all threads have put into shared memory. One block barrier before.
+template <int kThreads>
+__device__ void write_staged(const std::int32_t* staged, std::uint32_t count, std::int32_t* out) {
+  __syncthreads();
+  for (std::uint32_t i = threadIdx.x; i < count; i += kThreads) out[i] = staged[i];
+}
+
 // Writes the positions of the set bits among the first `bits`, ascending, and clears them; returns
-// how many. Two block barriers, the first before anything is read; the caller's next barrier comes
-// before it sets bits again.
+// how many. Lanes find them one by one, so they go through `staged`, shared memory for as many that
+// is free after the first barrier; null, or many words: straight away. Two or three block barriers,
+// the first before anything is read; the caller's next barrier comes before it sets bits again.
 template <int kThreads>
 __device__ std::uint32_t write_positions(const Bitmap& bitmap, std::uint32_t bits,
-                                         std::int32_t* out, TopkShared& shared) {
+                                         std::int32_t* staged, std::int32_t* out,
+                                         TopkShared& shared) {
   __syncthreads();
-  if (bits <= 64 * kThreads) return write_units<kThreads, std::uint32_t>(bitmap, bits, out, shared);
-  return write_units<kThreads, uint4>(bitmap, bits, out, shared);
+  if (staged == nullptr || bits > 128 * kThreads)
+    return write_units<kThreads, uint4>(bitmap, bits, out, shared);
+  const std::uint32_t total = write_units<kThreads, std::uint32_t>(bitmap, bits, staged, shared);
+  write_staged<kThreads>(staged, total, out);
+  return total;
 }
 
 }  // namespace dsaperf::kernels::sm90

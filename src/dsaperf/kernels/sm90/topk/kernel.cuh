@@ -40,8 +40,10 @@ struct CandidateList {
   Candidate* entries;
   std::uint32_t capacity;
 
-  // The same memory before there are candidates: keys of a sample or of a whole row.
+  // The same memory before there are candidates: keys of a sample or of a whole row; and when they
+  // have been looked at: positions of the result.
   __device__ std::uint32_t* keys() const { return reinterpret_cast<std::uint32_t*>(entries); }
+  __device__ std::int32_t* positions() const { return reinterpret_cast<std::int32_t*>(entries); }
 };
 
 // Where elements come from; for_each visits those of this thread.
@@ -52,8 +54,10 @@ struct KeysInOrder {  // of a whole row, or of a sample
   __device__ std::uint32_t key(int i) const { return keys[i]; }
 };
 
+// Not __restrict__: the scores may be written while the grid that reads them runs, before it does
+// (indexer_select/kernel.cuh), so the read-only path is not for them.
 struct RowInMemory {
-  const float* __restrict__ scores;
+  const float* scores;
   int count;
 
   __device__ std::uint32_t key(int i) const { return key_of(scores[i]); }
@@ -100,16 +104,19 @@ __device__ void mark_taken(const ListedCandidates& source, const Threshold& thre
 }
 
 // Selects and writes positions in ascending order. `all` is where keys can be and how many are
-// wanted; `length` bounds positions.
+// wanted; `length` bounds positions. The source may stand in the list, whose memory is free after.
 template <int kThreads, class Source>
 __device__ void select_and_write(const Source& source, std::uint32_t length, const Range& all,
-                                 Bitmap bitmap, std::int32_t* out, TopkShared& shared) {
+                                 const CandidateList& list, Bitmap bitmap, std::int32_t* out,
+                                 TopkShared& shared) {
+  // The source is looked at once for each window.
+  std::int32_t* staged = length <= bitmap.window ? list.positions() : nullptr;
   const Threshold threshold = find_threshold<kThreads>(
       all, length, shared, [&](auto visit) { for_each<kThreads>(source, visit); });
   while (true) {
     mark_taken<kThreads>(source, threshold, bitmap);
-    out +=
-        write_positions<kThreads>(bitmap, min(bitmap.window, length - bitmap.first), out, shared);
+    out += write_positions<kThreads>(bitmap, min(bitmap.window, length - bitmap.first), staged, out,
+                                     shared);
     if (length - bitmap.first <= bitmap.window) return;
     bitmap.first += bitmap.window;
     __syncthreads();
@@ -325,21 +332,21 @@ __device__ void finish_row(const float* __restrict__ scores, std::uint32_t lengt
     const std::uint32_t lo = key_of(pivot) + 1;
     const std::uint32_t largest = keys_of_candidates<kThreads>(list, found, shared);
     select_and_write<kThreads>(ListedCandidates{list.entries, static_cast<int>(found)}, length,
-                               {lo, largest - lo, found, topk}, bitmap, out, shared);
+                               {lo, largest - lo, found, topk}, list, bitmap, out, shared);
     return;
   }
   if (complete && length <= bitmap.window) {
     if (take_tied<kThreads>(scores, static_cast<int>(length), pivot, topk - found, bitmap,
                             shared)) {
       for (std::uint32_t i = threadIdx.x; i < found; i += kThreads) bitmap.set(list.entries[i].y);
-      write_positions<kThreads>(bitmap, length, out, shared);
+      write_positions<kThreads>(bitmap, length, list.positions(), out, shared);
       return;
     }
     for (std::uint32_t i = threadIdx.x; i < (length + 31) / 32; i += kThreads) bitmap.words[i] = 0;
   }
   __syncthreads();
   select_and_write<kThreads>(RowInMemory{scores, static_cast<int>(length)}, length,
-                             {0, ~0u, length, topk}, bitmap, out, shared);
+                             {0, ~0u, length, topk}, list, bitmap, out, shared);
 }
 
 template <int kThreads>
@@ -393,8 +400,8 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads)
     __syncthreads();
     select_and_write<kThreads>(
         KeysInOrder{list.keys(), length}, static_cast<std::uint32_t>(length),
-        {0, ~0u, static_cast<std::uint32_t>(length), static_cast<std::uint32_t>(a.topk)}, bitmap,
-        out_of_row(), shared);
+        {0, ~0u, static_cast<std::uint32_t>(length), static_cast<std::uint32_t>(a.topk)}, list,
+        bitmap, out_of_row(), shared);
     return;
   }
 

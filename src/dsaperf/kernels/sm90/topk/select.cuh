@@ -179,11 +179,13 @@ struct Threshold {
 };
 
 // The places.need largest of the elements within `keys` and `places`, places.active and at most
-// kTopkFinalists, each ranked against each. for_each(f) calls f(key, position) for elements of this
-// thread. shared.finalist_count must be zero. Two block barriers.
-template <class ForEach>
+// kTopkFinalists, each ranked against each by neighbouring lanes. for_each(f) calls f(key,
+// position) for elements of this thread. shared.finalist_count must be zero. Two block barriers.
+template <int kThreads, class ForEach>
 __device__ Threshold threshold_of_few(const Range& keys, const Range& places, TopkShared& shared,
                                       ForEach for_each) {
+  constexpr int kLanes = kThreads / kTopkFinalists;
+  static_assert(kLanes >= 1 && kLanes <= 32 && (kLanes & (kLanes - 1)) == 0);
   for_each([&](std::uint32_t key, std::uint32_t position) {
     if (keys.holds(key) && places.holds(~position)) {
       const std::uint32_t slot = atomicAdd(&shared.finalist_count, 1u);
@@ -191,13 +193,14 @@ __device__ Threshold threshold_of_few(const Range& keys, const Range& places, To
     }
   });
   __syncthreads();
-  if (threadIdx.x < places.active) {
-    const std::uint64_t own = shared.finalists[threadIdx.x];
-    std::uint32_t rank = 0;
+  const std::uint64_t own = shared.finalists[threadIdx.x / kLanes];
+  std::uint32_t rank = 0;
 #pragma unroll 4
-    for (std::uint32_t i = 0; i < places.active; ++i) rank += shared.finalists[i] > own ? 1 : 0;
-    if (rank == places.need - 1) shared.threshold = own;
-  }
+  for (std::uint32_t i = threadIdx.x % kLanes; i < places.active; i += kLanes)
+    rank += shared.finalists[i] > own ? 1 : 0;
+#pragma unroll
+  for (int step = 1; step < kLanes; step *= 2) rank += __shfl_xor_sync(~0u, rank, step);
+  if (threadIdx.x / kLanes < places.active && rank == places.need - 1) shared.threshold = own;
   __syncthreads();
   return {static_cast<std::uint32_t>(shared.threshold >> 32),
           static_cast<std::uint32_t>(shared.threshold)};
@@ -221,7 +224,7 @@ __device__ Threshold find_threshold(Range keys, std::uint32_t length, TopkShared
     });
     if (places.active == places.need) return {keys.lo, places.lo};
   }
-  return threshold_of_few(keys, places, shared, for_each);
+  return threshold_of_few<kThreads>(keys, places, shared, for_each);
 }
 
 }  // namespace dsaperf::kernels::sm90
