@@ -187,7 +187,7 @@ TEST(PagedIndexerSelectGpuTest, SelectsAsTheUnfusedKernelsDoForSeveralNewTokens)
 
 // Contexts and what their scores are like: `scale_of` is multiplied with what random queries and
 // keys give, or stands alone where all keys are one.
-struct FusedCase {
+struct OnePassCase {
   std::string name;
   std::vector<std::int32_t> lengths;
   int heads = 64;
@@ -197,7 +197,7 @@ struct FusedCase {
 };
 
 // Calls in turn on one workspace and without a stop between them, as a decode loop makes them.
-void expect_fused_selects_as_two_kernels(const FusedCase& c) {
+void expect_one_pass_selects_as_two_kernels(const OnePassCase& c) {
   SCOPED_TRACE(c.name);
   std::mt19937 engine(43);
   const std::int64_t batch = std::ssize(c.lengths);
@@ -258,22 +258,24 @@ void expect_fused_selects_as_two_kernels(const FusedCase& c) {
   };
   run(Variant::kDefault, 0, workspace_of(Variant::kDefault, kIndexerSelectWorkspace));
   const std::size_t of_one = 20U << 20;  // a few requests at a time, where contexts are long
-  for (const std::size_t budget : {kIndexerSelectWorkspace, of_one}) {
-    const auto workspace = workspace_of(Variant::kFused, budget);
-    for (int repeat = 0; repeat < 2; ++repeat) {
-      run(Variant::kFused, kCalls, workspace);
-      const auto host = value_of(indices.to_host());
-      const auto half = host.begin() + kCalls * batch * c.topk;
-      const auto [at, wanted] = std::mismatch(half, host.end(), host.begin());
-      ASSERT_TRUE(at == host.end())
-          << "call " << (at - half) / (batch * c.topk) << ", request "
-          << (at - half) % (batch * c.topk) / c.topk << ", entry " << (at - half) % c.topk << " is "
-          << *at << ", expected " << *wanted;
+  for (const Variant variant : {Variant::kFused, Variant::kCounted}) {
+    for (const std::size_t budget : {kIndexerSelectWorkspace, of_one}) {
+      const auto workspace = workspace_of(variant, budget);
+      for (int repeat = 0; repeat < 2; ++repeat) {
+        run(variant, kCalls, workspace);
+        const auto host = value_of(indices.to_host());
+        const auto half = host.begin() + kCalls * batch * c.topk;
+        const auto [at, wanted] = std::mismatch(half, host.end(), host.begin());
+        ASSERT_TRUE(at == host.end())
+            << name(variant) << ", call " << (at - half) / (batch * c.topk) << ", request "
+            << (at - half) % (batch * c.topk) / c.topk << ", entry " << (at - half) % c.topk
+            << " is " << *at << ", expected " << *wanted;
+      }
     }
   }
 }
 
-TEST(PagedIndexerSelectGpuTest, FusedSelectsAsTheTwoKernelsDo) {
+TEST(PagedIndexerSelectGpuTest, SelectsInOnePassAsTheTwoKernelsDo) {
   DSAPERF_REQUIRE_GPU();
   std::vector<std::int32_t> many(130), ragged(40);
   for (std::size_t i = 0; i < many.size(); ++i) many[i] = static_cast<std::int32_t>(9000 + 64 * i);
@@ -285,7 +287,7 @@ TEST(PagedIndexerSelectGpuTest, FusedSelectsAsTheTwoKernelsDo) {
     constexpr float kValues[] = {1, 1e30f, 1e-30f, HUGE_VALF, 0, 3, 2, -1, -HUGE_VALF, NAN};
     return kValues[position * 7 % 10];
   };
-  for (const auto& c : std::vector<FusedCase>{
+  for (const auto& c : std::vector<OnePassCase>{
            {.name = "one", .lengths = {131072}},
            {.name = "many", .lengths = many},
            {.name = "many of 32 heads", .lengths = many, .heads = 32},
@@ -295,7 +297,7 @@ TEST(PagedIndexerSelectGpuTest, FusedSelectsAsTheTwoKernelsDo) {
            {.name = "ascending", .lengths = two, .one_key = true, .scale_of = ascending},
            {.name = "all equal", .lengths = two, .topk = 4096, .one_key = true},
            {.name = "wild", .lengths = two, .scale_of = wild}}) {
-    expect_fused_selects_as_two_kernels(c);
+    expect_one_pass_selects_as_two_kernels(c);
   }
 }
 

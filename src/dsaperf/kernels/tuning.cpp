@@ -43,7 +43,8 @@ constexpr std::array kVariantNames = {
     std::pair{Variant::kSpread1024x8, std::string_view("spread_1024x8")},
     std::pair{Variant::kSpread1024x16, std::string_view("spread_1024x16")},
     std::pair{Variant::kSegments, std::string_view("segments")},
-    std::pair{Variant::kFused, std::string_view("fused")}};
+    std::pair{Variant::kFused, std::string_view("fused")},
+    std::pair{Variant::kCounted, std::string_view("counted")}};
 
 template <class Names, class Value>
 std::string_view name_in(const Names& names, Value value) {
@@ -222,8 +223,10 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
       break;
     case TunedKernel::kPagedSelect:
       if ((shape.heads == 32 || shape.heads == 64) && shape.q_len == 1 &&
-          shape.rows <= kMostEarlyRequests)
+          shape.rows <= kMostEarlyRequests) {
         variants.push_back(Variant::kFused);
+        variants.push_back(Variant::kCounted);
+      }
       break;
     case TunedKernel::kPagedScores: {
       const int columns = shape.heads * shape.q_len;

@@ -40,6 +40,7 @@ enum class Variant {
   kSpread1024x16,
   kSegments,  // the topk of each segment of a row, then of what they leave
   kFused,     // scores keep what may be selected and are not written (paged select)
+  kCounted,   // scores are counted by size; a request is selected from when it ends (paged select)
 };
 
 std::string_view name(TunedKernel kernel);

@@ -244,7 +244,8 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
       ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyTwo));
   TunedShape select{
       .kernel = TunedKernel::kPagedSelect, .heads = 64, .rows = 256, .columns = 32768};
-  EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault, Variant::kFused));
+  EXPECT_THAT(variants_of(select, 132),
+              ElementsAre(Variant::kDefault, Variant::kFused, Variant::kCounted));
   select.q_len = 2;
   EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault));
   select.q_len = 1;
@@ -263,7 +264,7 @@ TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
         Variant::kFewHeads, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour,
         Variant::kEarlyTwo, Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
-        Variant::kSpread1024x8, Variant::kFused})
+        Variant::kSpread1024x8, Variant::kFused, Variant::kCounted})
     EXPECT_EQ(variant_from_name(name(variant)), variant);
   EXPECT_EQ(variant_from_name("?"), std::nullopt);
 }

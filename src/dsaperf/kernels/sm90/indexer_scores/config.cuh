@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
+#include "dsaperf/kernels/sm90/indexer_select/count.cuh"
 #include "dsaperf/kernels/sm90/indexer_select/keep.cuh"
 
 #include <cstdint>
@@ -8,25 +9,33 @@
 
 namespace dsaperf::kernels::sm90 {
 
+// What a CTA leaves.
+enum class Leaves {
+  kScores,
+  kKept,    // in place of scores what a top-k may take (indexer_select/keep.cuh)
+  kCounted  // scores and how many there are of each size (indexer_select/count.cuh)
+};
+
 // One variant of the score kernel.
 //   kColumns  columns (query rows x heads) of one accumulator: N of the product
 //   kShares   all math warpgroups share each tile of keys and own different columns; else they take
 //             tiles in turn
 //   kEarly    starts while the grid before it ends (programmatic dependent launch), and in decode
 //             lets the producer alone find its work: no block barrier before the first page
-//   kKeeps    decode of one new token: keeps what a top-k may take and does not write scores
+//   kLeaves   what a CTA leaves for a selection; but for scores, in decode of one new token
 //   kLean     weights are read from shared memory for each tile, which frees the registers for a
 //             fourth math warpgroup where there are 128 columns
 //   kCtas     CTAs of an SM: of two smaller ones, one reads while the other begins or ends
 template <int kIndexHeads, int kProductColumns, bool kShares, bool kPagedKeys,
-          bool kStartsEarly = false, bool kKeepsCandidates = false, bool kReadsWeights = false,
+          bool kStartsEarly = false, Leaves kLeaves = Leaves::kScores, bool kReadsWeights = false,
           int kCtasOfSm = 1>
 struct ScoresConfig {
   static constexpr int kHeads = kIndexHeads;
   static constexpr int kColumns = kProductColumns;
   static constexpr bool kPaged = kPagedKeys;
   static constexpr bool kEarly = kStartsEarly;
-  static constexpr bool kKeeps = kKeepsCandidates;
+  static constexpr bool kKeeps = kLeaves == Leaves::kKept;
+  static constexpr bool kCounts = kLeaves == Leaves::kCounted;
   static constexpr bool kLean = kReadsWeights;
   static constexpr int kCtas = kCtasOfSm;
 
@@ -67,10 +76,11 @@ struct ScoresConfig {
   static constexpr int kScaleTileBytes = kTileKeys * 4;
   static constexpr int kMaxSharedBytes = (228 / kCtas - 1) * 1024;
   static constexpr int kPerGroupBytes = kGroupColumns * (kDim + 4) + kGroupRows * 8 + 16;
-  static constexpr int kKeptBytes =
-      kKeeps ? kQueryStages * static_cast<int>(sizeof(KeptSegment)) : 0;
+  static constexpr int kLeftBytes = kKeeps    ? kQueryStages * static_cast<int>(sizeof(KeptSegment))
+                                    : kCounts ? static_cast<int>(sizeof(ScoreHistogram))
+                                              : 0;
   static constexpr int kFit =
-      (kMaxSharedBytes - 2048 - kKeptBytes - kQueryStages * kPerGroupBytes) /
+      (kMaxSharedBytes - 2048 - kLeftBytes - kQueryStages * kPerGroupBytes) /
       (kKeyTileBytes + kScaleTileBytes + 16);
   // Prefill needs its latency covered, about 4 tiles; decode keeps as many bytes in flight as fit.
   // A stage always comes to the same load warp and the same team, however far the others run ahead
@@ -83,7 +93,7 @@ struct ScoresConfig {
 
   static_assert(kColumns == 64 || kColumns == 128 || kColumns == 256);
   static_assert(kColumns % kHeads == 0 && kKeyStages >= 4 && kKeyStages >= kLoadWarps);
-  static_assert(!kKeeps || (kPaged && kEarly && kWays == 1));
+  static_assert(kLeaves == Leaves::kScores || (kPaged && kEarly && kWays == 1));
 };
 
 // The rows a group has in a CTA and the keys it shall score there.
@@ -101,6 +111,7 @@ struct RowLimits {
 };
 
 struct NoSegments {};
+struct NoHistogram {};
 
 template <class Config>
 struct KeptSegments {
@@ -120,6 +131,7 @@ struct ScoresShared {
   std::uint64_t k_full[Config::kKeyStages];
   std::uint64_t k_empty[Config::kKeyStages];
   std::conditional_t<Config::kKeeps, KeptSegments<Config>, NoSegments> kept;
+  std::conditional_t<Config::kCounts, ScoreHistogram, NoHistogram> histogram;
 };
 
 }  // namespace dsaperf::kernels::sm90

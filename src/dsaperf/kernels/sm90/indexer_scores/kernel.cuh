@@ -32,7 +32,8 @@
 // Where elements are kept in place of scores (kKeeps, indexer_select/keep.cuh), another warp
 // beside those that load raises the pivot of the segment while it is scored, and writes its counts
 // when the math warps are done: these arrive at the segment's own barrier, and that warp alone at
-// q_empty.
+// q_empty. Where scores are counted too (kCounts, indexer_select/count.cuh), the math warps come
+// together at the end of each request here, write its counts and say that it is there.
 //
 // Per 64 x 512 columns and SM: tensor 1024 cycles, 512 instructions of FP32 for each of the four
 // partitions, shared memory 640 to 768 cycles. See docs/kernels/indexer_scores.md.
@@ -204,6 +205,7 @@ struct Epilogue {
   // Of the request, where elements are kept in place of scores.
   KeptSegment* segment;
   KeptElement* elements;
+  ScoreHistogram* histogram;  // where scores are counted
 
   __device__ int row_in_chunk() const { return lane % kChunkRows; }
 
@@ -238,6 +240,7 @@ struct Epilogue {
       elements = a.kept.elements + shared.work[slot].first_row * a.kept.stride +
                  shared.work[slot].first_key;
     }
+    if constexpr (Config::kCounts) histogram = &shared.histogram;
     row_stride = a.scores_stride;
     const GroupWork& work = shared.work[slot];
     key = work.first_key + first_tile * Config::kTileKeys + key_in_tile;
@@ -289,7 +292,9 @@ struct Epilogue {
     if constexpr (Config::kKeeps) {
       keep(*segment, elements, visible, static_cast<std::uint32_t>(key), (0.5f * sum) * scale);
     } else if (visible) {
-      out[chunk * kChunkRows * row_stride + further] = (0.5f * sum) * scale;
+      const float score = (0.5f * sum) * scale;
+      out[chunk * kChunkRows * row_stride + further] = score;
+      if constexpr (Config::kCounts) histogram->count(score);
     }
   }
 
@@ -374,12 +379,15 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
       }
     }
     next -= tiles;
+    [[maybe_unused]] const int request = shared.work[slot].first_row;  // where q_len is 1
     // Every thread has read the slot, and says so itself.
     if constexpr (Config::kKeeps) {
       ptx::mbarrier_arrive(ptx::shared_address(&shared.kept.slots[slot].scored));
     } else {
       ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
     }
+    if constexpr (Config::kCounts)
+      end_segment<128 * Config::kMathWarpgroups>(a.counts, shared.histogram, request, 1);
     if (last) break;
   }
 }
@@ -447,10 +455,14 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
   if constexpr (Config::kKeeps) {
     for (KeptSegment& segment : shared.kept.slots) clear_segment(segment, thread, Config::kThreads);
   }
+  if constexpr (Config::kCounts) shared.histogram.clear(thread, Config::kThreads);
   if constexpr (Config::kEarly) {
-    ptx::launch_next_grid();
+    if constexpr (!Config::kCounts) ptx::launch_next_grid();
     if constexpr (Config::kPaged) __syncthreads();  // barriers are initialised
     ptx::wait_for_previous_grid();                  // every thread reads or writes global memory
+    if constexpr (Config::kCounts) {
+      if (thread == 0) begin_progress(a.counts);
+    }
   }
   // Few requests' lengths are read by each load warp, all else by the CTA.
   constexpr bool kFromLengths = Config::kPaged && Config::kEarly;

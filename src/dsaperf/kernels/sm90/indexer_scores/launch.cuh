@@ -60,22 +60,30 @@ cudaError_t launch_early_paged_scores(const ScoresArguments& arguments, int sm_c
 template <int kHeads>
 cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_count,
                                      cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, 128, false, true, true, false, true>>(arguments,
-                                                                                  sm_count, stream);
+  return launch_scores<ScoresConfig<kHeads, 128, false, true, true, Leaves::kScores, true>>(
+      arguments, sm_count, stream);
 }
 
 template <int kHeads>
 cudaError_t launch_two_paged_scores(const ScoresArguments& arguments, int sm_count,
                                     cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, 64, false, true, true, false, false, 2>>(
+  return launch_scores<ScoresConfig<kHeads, 64, false, true, true, Leaves::kScores, false, 2>>(
       arguments, sm_count, stream);
 }
 
 template <int kHeads>
 cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count,
                                cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, 64, false, true, true, true>>(arguments, sm_count,
-                                                                          stream);
+  return launch_scores<ScoresConfig<kHeads, 64, false, true, true, Leaves::kKept>>(
+      arguments, sm_count, stream);
+}
+
+template <int kHeads>
+cudaError_t launch_counted_scores(const ScoresArguments& arguments, int sm_count,
+                                  cudaStream_t stream) {
+  return launch_scores<
+      ScoresConfig<kHeads, 64, false, true, true, Leaves::kCounted, false, kCountingCtas>>(
+      arguments, sm_count, stream);
 }
 
 }  // namespace dsaperf::kernels::sm90

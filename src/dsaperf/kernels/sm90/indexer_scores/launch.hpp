@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/sm90/indexer_select/candidates.hpp"
+#include "dsaperf/kernels/sm90/indexer_select/score_counts.hpp"
 
 #include <cuda.h>
 #include <cuda_runtime_api.h>
@@ -32,6 +33,7 @@ struct ScoresArguments {
   std::int32_t columns = 0;  // of scores, to be filled outside what a row sees
   bool keys_once = false;    // decode: L2 gives up keys before anything else
   KeptLists kept{};          // in place of scores
+  ScoreCounts counts{};      // beside scores
 };
 
 // Rows of one group of the prefill variant, and columns (rows x heads) of one box of q.
@@ -79,6 +81,15 @@ cudaError_t launch_two_paged_scores(const ScoresArguments& arguments, int sm_cou
 // Decode of one new token whose scores go to arguments.kept; 32 or 64 heads, kMaxEarlyGroups.
 template <int kHeads>
 cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count, cudaStream_t stream);
+
+// CTAs of an SM that count.
+constexpr int kCountingCtas = 2;
+
+// Decode of one new token that leaves arguments.counts too, for launch_select_counted right after
+// it on the stream; 32 or 64 heads, kMaxEarlyGroups.
+template <int kHeads>
+cudaError_t launch_counted_scores(const ScoresArguments& arguments, int sm_count,
+                                  cudaStream_t stream);
 
 // Writes -inf to what a row does not see of its columns.
 cudaError_t launch_fill_outside(const ScoresArguments& arguments, bool paged, cudaStream_t stream);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "dsaperf/kernels/sm90/indexer_select/segments.hpp"
+
 #include <cstdint>
 
 // What the scores of decode leave for the selection where they are not written whole: of each
@@ -12,13 +14,9 @@ struct alignas(8) KeptElement {
   std::uint32_t position;
 };
 
-inline constexpr int kKeptBins = 2048;
-
-// A segment is the part of a request that one CTA scores. Its number is request + CTA: along the
-// line of tiles one of the two grows from each segment to the next, so no two share a number.
 struct KeptLists {
   KeptElement* elements = nullptr;      // [requests, stride]; a segment's from its first key on
-  std::uint32_t* histograms = nullptr;  // [segments, kKeptBins]
+  std::uint32_t* histograms = nullptr;  // [segments, kScoreBins] (segments.hpp)
   std::uint32_t* counts = nullptr;      // [segments]: elements kept
   std::int64_t stride = 0;
   std::int32_t topk = 0;

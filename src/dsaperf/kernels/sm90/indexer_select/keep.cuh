@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/sm90/indexer_select/candidates.hpp"
+#include "dsaperf/kernels/sm90/indexer_select/score_bins.cuh"
 #include "dsaperf/kernels/sm90/topk/select.cuh"
 
 #include <cstdint>
@@ -13,33 +14,9 @@
 // bin right, however the warps took turns. Nothing is ever dropped for lack of room.
 namespace dsaperf::kernels::sm90 {
 
-// Bins are 1/32 octave wide between 2^-16 and 2^16 of either sign; the outermost and innermost ones
-// hold the rest.
-inline constexpr int kKeptShift = 18;                // of a float's bits: 5 of its mantissa stay
-inline constexpr int kKeptLowest = (127 - 16) << 5;  // magnitude of bin kKeptBins / 2
-inline constexpr int kKeptHalf = kKeptBins / 2;      // bins of one sign
-
-__device__ inline int kept_bin(std::uint32_t key) {
-  const bool positive = key >= kKeyOfZero;
-  const std::uint32_t magnitude = (positive ? key : ~key) & 0x7fffffffu;
-  const int step = static_cast<int>(magnitude >> kKeptShift) - kKeptLowest;
-  const int bin = min(max(step, 0), kKeptHalf - 1);
-  return positive ? kKeptHalf + bin : kKeptHalf - 1 - bin;
-}
-
-// The lowest key of a bin.
-__device__ inline std::uint32_t first_key_of_kept_bin(int bin) {
-  const int step = bin - kKeptHalf;
-  if (step == -kKeptHalf) return 0;
-  if (step == 0) return kKeyOfZero;
-  const auto magnitude = static_cast<std::uint32_t>(kKeptLowest + (step > 0 ? step : -step))
-                         << kKeptShift;
-  return step > 0 ? kKeyOfZero + magnitude : kKeyOfZero - magnitude;
-}
-
 // Of one segment, while it is scored.
 struct alignas(16) KeptSegment {
-  std::uint32_t histogram[kKeptBins];
+  std::uint32_t histogram[kScoreBins];
   std::uint32_t count;
   std::uint32_t pivot;   // a key; lower ones are dropped
   std::uint64_t scored;  // barrier: all math threads are done with it
@@ -57,7 +34,7 @@ __device__ inline void keep(KeptSegment& segment, KeptElement* elements, bool vi
   if (lane == 0) at = atomicAdd(&segment.count, static_cast<std::uint32_t>(__popc(lanes)));
   at = __shfl_sync(~0u, at, 0);
   if (!kept) return;
-  atomicAdd(&segment.histogram[kept_bin(key)], 1u);
+  atomicAdd(&segment.histogram[score_bin(key)], 1u);
   elements[at + static_cast<std::uint32_t>(__popc(lanes & ((1u << lane) - 1)))] = {key, position};
 }
 
@@ -67,7 +44,7 @@ __device__ inline void raise_pivot(KeptSegment& segment, std::uint32_t topk) {
   const std::uint32_t lane = threadIdx.x % 32;
   const auto* fours = reinterpret_cast<const uint4*>(segment.histogram);
   std::uint32_t above = 0;
-  for (int step = kKeptBins / 128 - 1; step >= 0; --step) {
+  for (int step = kScoreBins / 128 - 1; step >= 0; --step) {
     const uint4 four = fours[step * 32 + lane];
     const std::uint32_t own = four.x + four.y + four.z + four.w;
     const std::uint32_t total = __reduce_add_sync(~0u, own);
@@ -86,14 +63,14 @@ __device__ inline void raise_pivot(KeptSegment& segment, std::uint32_t topk) {
         if (sum < topk) bin = step * 128 + 4 * static_cast<int>(lane) + i;
         sum += counts[i];
       }
-      segment.pivot = max(segment.pivot, first_key_of_kept_bin(bin));
+      segment.pivot = max(segment.pivot, first_key_of_score_bin(bin));
     }
     return;
   }
 }
 
 __device__ inline void clear_segment(KeptSegment& segment, int thread, int threads) {
-  for (int i = thread; i < kKeptBins / 4; i += threads)
+  for (int i = thread; i < kScoreBins / 4; i += threads)
     reinterpret_cast<uint4*>(segment.histogram)[i] = uint4{};
   if (thread == 0) {
     segment.count = 0;
@@ -104,10 +81,10 @@ __device__ inline void clear_segment(KeptSegment& segment, int thread, int threa
 // Writes out what a segment has counted, and clears it for another. One warp calls it.
 __device__ inline void put_away(KeptSegment& segment, const KeptLists& lists, std::int64_t number) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  auto* to = reinterpret_cast<uint4*>(lists.histograms + number * kKeptBins);
+  auto* to = reinterpret_cast<uint4*>(lists.histograms + number * kScoreBins);
   const auto* from = reinterpret_cast<const uint4*>(segment.histogram);
 #pragma unroll 4
-  for (int i = lane; i < kKeptBins / 4; i += 32) to[i] = from[i];
+  for (int i = lane; i < kScoreBins / 4; i += 32) to[i] = from[i];
   if (lane == 0) lists.counts[number] = segment.count;
   __syncwarp();
   clear_segment(segment, lane, 32);

@@ -100,6 +100,18 @@ __device__ inline void launch_next_grid() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
+// A word that CTAs of any grid tell each other something by: what the storing thread wrote, and saw
+// others of its CTA write (through a barrier), is seen by who loads the word and by those whom that
+// thread meets at a barrier. PTX ISA 8.8 "release and acquire patterns".
+__device__ inline void store_release(std::uint32_t* word, std::uint32_t value) {
+  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
+}
+__device__ inline std::uint32_t load_acquire(const std::uint32_t* word) {
+  std::uint32_t value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
+  return value;
+}
+
 // Four 8x8 matrices of 16-bit values: lane l gives the address of row l % 8 of matrix l / 8, and
 // holds of each matrix row l / 4, columns 2 * (l % 4) and the next. PTX ISA 9.7.14.5.16.
 __device__ inline void stmatrix_x4(std::uint32_t address, std::uint32_t a, std::uint32_t b,

@@ -2,6 +2,8 @@
 
 #include "emulated_cuda.hpp"
 
+#include <atomic>
+
 // The instructions of the file of this name under src, on emulated CTAs.
 namespace dsaperf::kernels::sm90::ptx {
 
@@ -40,6 +42,12 @@ inline void store_cluster_f32x2(std::uint32_t address, float a, float b) {
 inline void wait_for_previous_grid() {
 }
 inline void launch_next_grid() {
+}
+inline void store_release(std::uint32_t* word, std::uint32_t value) {
+  std::atomic_ref(*word).store(value, std::memory_order_release);
+}
+inline std::uint32_t load_acquire(const std::uint32_t* word) {
+  return std::atomic_ref(*const_cast<std::uint32_t*>(word)).load(std::memory_order_acquire);
 }
 inline float exp2_approximate(float x) {
   return std::exp2(x);

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "dsaperf/kernels/sm90/indexer_scores/schedule.cuh"
 #include "dsaperf/kernels/sm90/indexer_select/keep.cuh"
 #include "dsaperf/kernels/sm90/indexer_select/launch.hpp"
+#include "dsaperf/kernels/sm90/indexer_select/place.cuh"
 #include "dsaperf/kernels/sm90/ptx/control.cuh"
 #include "dsaperf/kernels/sm90/topk/kernel.cuh"
 
@@ -16,7 +16,7 @@
 //   smem      64 KB of elements, 8 KB of bins, 1 bit a position
 namespace dsaperf::kernels::sm90 {
 
-inline constexpr int kSelectThreads = 1024;
+inline constexpr int kSelectKeptThreads = 1024;
 
 // What one CTA has kept of the request.
 struct KeptPart {
@@ -25,7 +25,7 @@ struct KeptPart {
   std::uint32_t before;  // elements of the parts before it
 };
 
-struct alignas(16) SelectShared {
+struct alignas(16) KeptShared {
   TopkShared topk;
   KeptPart parts[kMostScoringCtas + 1];  // one beyond the last: before = all
 };
@@ -75,39 +75,12 @@ __device__ void mark_taken(const KeptRequest& source, const Threshold& threshold
   });
 }
 
-// The line of tiles as the CTAs that scored have cut it; a request's place in it.
-struct RequestPlace {
-  int total;
-  int tiles_at;
-  int tiles;
-};
-
-// All lanes of a warp call it.
-template <class Config>
-__device__ RequestPlace place_of_request(const SelectKeptArguments& a, int request) {
-  int total = 0;
-  int before = 0;
-  int tiles = 0;
-  for (int r = static_cast<int>(threadIdx.x) % 32; r < a.requests; r += 32) {
-    const int of_request = tile_count<Config>({0, max(min(a.context_length[r], a.keys), 0)});
-    total += cost_of<Config>(of_request);
-    if (r < request) before += cost_of<Config>(of_request);
-    if (r == request) tiles = of_request;
-  }
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) {
-    total += __shfl_xor_sync(~0u, total, step);
-    before += __shfl_xor_sync(~0u, before, step);
-    tiles += __shfl_xor_sync(~0u, tiles, step);
-  }
-  return {total, before + Config::kGroupCost, tiles};
-}
-
 // Finds the parts of a request that has tiles, and adds up their bins into shared.topk.histogram;
 // returns how many parts. Two block barriers.
 template <class Config>
-__device__ int gather_parts(const SelectKeptArguments& a, int request, SelectShared& shared) {
-  const RequestPlace place = place_of_request<Config>(a, request);
+__device__ int gather_parts(const SelectKeptArguments& a, int request, KeptShared& shared) {
+  const RequestPlace place =
+      place_of_request<Config>(a.context_length, a.requests, a.keys, request);
   const auto ctas = static_cast<std::uint32_t>(a.ctas);
   const int first_cta = part_with(place.tiles_at, place.total, ctas);
   const int last_cta = part_with(place.tiles_at + place.tiles - 1, place.total, ctas);
@@ -123,18 +96,18 @@ __device__ int gather_parts(const SelectKeptArguments& a, int request, SelectSha
     shared.parts[thread].first_key = begin * Config::kTileKeys;
     shared.parts[thread].count = count;
   }
-  constexpr int kBinsOfThread = kKeptBins / kSelectThreads;
-  static_assert(kBinsOfThread == 2 && kKeptBins == kTopkBins);
+  constexpr int kBinsOfThread = kScoreBins / kSelectKeptThreads;
+  static_assert(kBinsOfThread == 2 && kScoreBins == kTopkBins);
   const auto* bins = reinterpret_cast<const uint2*>(
-      a.kept.histograms + (std::int64_t{request} + first_cta) * kKeptBins);
-  const BlockSum sum = block_sum<kSelectThreads>(count, shared.topk.warp_sum);
+      a.kept.histograms + (std::int64_t{request} + first_cta) * kScoreBins);
+  const BlockSum sum = block_sum<kSelectKeptThreads>(count, shared.topk.warp_sum);
   if (thread < parts) shared.parts[thread].before = sum.before;
   if (thread == 0) shared.parts[parts].before = sum.total;
   uint2 own{};
 #pragma unroll 4
   for (int part = 0; part < parts; ++part) {
     if (shared.parts[part].count == 0) continue;
-    const uint2 of_part = bins[part * (kKeptBins / 2) + thread];
+    const uint2 of_part = bins[part * (kScoreBins / 2) + thread];
     own.x += of_part.x;
     own.y += of_part.y;
   }
@@ -147,7 +120,7 @@ __device__ int gather_parts(const SelectKeptArguments& a, int request, SelectSha
 __device__ inline void list_from(const KeptRequest& source, std::uint32_t least,
                                  const CandidateList& list, TopkShared& shared) {
   const std::uint32_t lane = threadIdx.x % 32;
-  for_each_in_warps<kSelectThreads>(
+  for_each_in_warps<kSelectKeptThreads>(
       source, [&](bool valid, std::uint32_t key, std::uint32_t position) {
         const bool listed = valid && key >= least;
         const std::uint32_t lanes = __ballot_sync(~0u, listed);
@@ -163,17 +136,17 @@ __device__ inline void list_from(const KeptRequest& source, std::uint32_t least,
 }
 
 template <class Config>
-__global__ void __launch_bounds__(kSelectThreads, 1)
+__global__ void __launch_bounds__(kSelectKeptThreads, 1)
     select_kept_kernel(const __grid_constant__ SelectKeptArguments a) {
   extern __shared__ __align__(16) std::uint8_t dynamic_shared[];
-  auto& shared = *reinterpret_cast<SelectShared*>(dynamic_shared);
-  const CandidateList list{reinterpret_cast<Candidate*>(dynamic_shared + sizeof(SelectShared)),
+  auto& shared = *reinterpret_cast<KeptShared*>(dynamic_shared);
+  const CandidateList list{reinterpret_cast<Candidate*>(dynamic_shared + sizeof(KeptShared)),
                            kSelectListed};
   const Bitmap bitmap{reinterpret_cast<std::uint32_t*>(list.entries + kSelectListed), 0,
                       static_cast<std::uint32_t>(a.window)};
   const int request = static_cast<int>(blockIdx.x);
   const int thread = static_cast<int>(threadIdx.x);
-  for (int i = thread; i < a.window / 128; i += kSelectThreads)
+  for (int i = thread; i < a.window / 128; i += kSelectKeptThreads)
     reinterpret_cast<uint4*>(bitmap.words)[i] = uint4{};
   if (thread == 0) {
     shared.topk.candidates = 0;
@@ -186,31 +159,31 @@ __global__ void __launch_bounds__(kSelectThreads, 1)
   const int topk = a.kept.topk;
   std::int32_t* out = a.indices + request * a.indices_stride;
   if (length <= topk) {
-    for (int i = thread; i < topk; i += kSelectThreads) out[i] = i < length ? i : -1;
+    for (int i = thread; i < topk; i += kSelectKeptThreads) out[i] = i < length ? i : -1;
     return;
   }
   const int parts = gather_parts<Config>(a, request, shared);
   const KeptRequest kept{a.kept.elements + request * a.kept.stride, shared.parts,
                          static_cast<int>(shared.parts[parts].before)};
-  find_bin<kSelectThreads, true>(shared.topk.histogram, static_cast<std::uint32_t>(topk),
-                                 shared.topk);
+  find_bin<kSelectKeptThreads, true>(shared.topk.histogram, static_cast<std::uint32_t>(topk),
+                                     shared.topk);
   const auto bin = static_cast<int>(shared.topk.found_bin);
   const std::uint32_t above = shared.topk.found_above;
-  const std::uint32_t least = first_key_of_kept_bin(bin);
-  const std::uint32_t beyond = bin == kKeptBins - 1 ? 0 : first_key_of_kept_bin(bin + 1);
+  const std::uint32_t least = first_key_of_score_bin(bin);
+  const std::uint32_t beyond = bin == kScoreBins - 1 ? 0 : first_key_of_score_bin(bin + 1);
   const Range range{least, beyond - 1 - least, shared.topk.found_count,
                     static_cast<std::uint32_t>(topk) - above};
   const std::uint32_t competing = above + range.active;
   if (competing > kSelectListed) {  // ties, or scores close to each other
-    select_and_write<kSelectThreads>(kept, static_cast<std::uint32_t>(length), range, list, bitmap,
-                                     out, shared.topk);
+    select_and_write<kSelectKeptThreads>(kept, static_cast<std::uint32_t>(length), range, list,
+                                         bitmap, out, shared.topk);
     return;
   }
   list_from(kept, least, list, shared.topk);
   __syncthreads();
-  select_and_write<kSelectThreads>(ListedCandidates{list.entries, static_cast<int>(competing)},
-                                   static_cast<std::uint32_t>(length), range, list, bitmap, out,
-                                   shared.topk);
+  select_and_write<kSelectKeptThreads>(ListedCandidates{list.entries, static_cast<int>(competing)},
+                                       static_cast<std::uint32_t>(length), range, list, bitmap, out,
+                                       shared.topk);
 }
 
 }  // namespace dsaperf::kernels::sm90
