@@ -67,6 +67,17 @@ class CommandLineTest(unittest.TestCase):
         self.assert_usage_error(run("db", "lint", "--rows", "-1"), "--rows: -1 is less than 0 ")
         self.assert_usage_error(run("db", "diff", "a", "b", "--tolerance", "nan"), "--tolerance: nan is no number ")
 
+    def test_a_flag_that_would_change_nothing_is_a_usage_error(self):
+        model = "deepseek-ai/DeepSeek-V3.2"
+        self.assert_usage_error(run("query", model, "--stages", "--vary", "topk=1024"), "--stages has no use for --vary")
+        self.assert_usage_error(
+            run("query", "--from", "a.csv", "-o", "b.csv", "--heads", "8"), "--from has no use for --heads"
+        )
+        load = ("--tp", "8", "--isl", "4096", "--osl", "16")
+        self.assert_usage_error(
+            run("estimate", model, *load, "--decode-tp", "4"), "--mode agg has no use for --decode-tp"
+        )
+
     def test_a_word_of_a_list_that_is_not_a_choice_is_a_usage_error(self):
         collect = ("collect", "deepseek-ai/DeepSeek-V3.2", "-o", "rows")
         self.assert_usage_error(run(*collect, "--kv", "bf16,int3"), "--kv: int3 not in {bf16,fp8}")

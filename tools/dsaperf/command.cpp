@@ -199,6 +199,14 @@ Option Command::option(const std::string& name) const {
   return Option(app_->get_option(name));
 }
 
+Result<void> Command::check_none_given(const std::string& flag,
+                                       const std::vector<std::string>& names) const {
+  for (const auto& name : names)
+    if (option(name).given())
+      return fail(Errc::kInvalidArgument, "{} has no use for {}", flag, name);
+  return {};
+}
+
 void Command::check(std::function<Result<void>()> check) {
   check_ = std::move(check);
 }

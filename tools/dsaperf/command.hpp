@@ -100,6 +100,10 @@ class Command {
   // One that was added.
   Option option(const std::string& name) const;
 
+  // Those of `names` that are given contradict `flag`, which has no use for them.
+  Result<void> check_none_given(const std::string& flag,
+                                const std::vector<std::string>& names) const;
+
   // What is wrong with the flags together; asked once all of them are read.
   void check(std::function<Result<void>()> check);
   void callback(Run run);

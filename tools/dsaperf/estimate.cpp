@@ -181,6 +181,14 @@ void add_load(Command& command, EstimateOptions& o) {
       .show_default();
 }
 
+std::vector<std::string> disaggregated_flags() {
+  std::vector<std::string> flags = {"--prefill-cp", "--prefill-batch"};
+  for (const char* which : {"prefill", "decode"})
+    for (const char* size : {"workers", "tp", "pp", "dp", "ep", "moe-tp"})
+      flags.push_back(fmt::format("--{}-{}", which, size));
+  return flags;
+}
+
 void declare_estimate(Command& command) {
   auto options = std::make_shared<EstimateOptions>();
   const auto config = command.add_option("CONFIG", options->config,
@@ -223,8 +231,10 @@ void declare_estimate(Command& command) {
       "--decode-tp 2 --isl 8192 --osl 1024 --concurrency 64");
   const auto isl = command.option("--isl");
   const auto osl = command.option("--osl");
-  command.check([config, from, isl, osl]() -> Result<void> {
+  command.check([&command, options, config, from, isl, osl]() -> Result<void> {
     if (from.given()) return {};
+    if (options->mode != "disagg")
+      DSAPERF_TRY(command.check_none_given("--mode " + options->mode, disaggregated_flags()));
     if (!config.given()) return missing("CONFIG (or --from)");
     if (!isl.given()) return missing("--isl");
     if (!osl.given()) return missing("--osl");

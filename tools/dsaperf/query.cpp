@@ -172,6 +172,7 @@ void declare_query(Command& command) {
                   "Part of the layers that run their own indexer")
       .show_default();
   command.add_option("--cp", options->shape.context_parallel, "Context-parallel ranks (prefill)")
+      .between(1, 1024)
       .show_default();
   command
       .add_option("--method", options->method,
@@ -215,8 +216,21 @@ void declare_query(Command& command) {
       "  dsaperf query --from operators.csv.gz -o answers.csv\n"
       "  dsaperf query deepseek-ai/DeepSeek-V3.2 --stages --heads 16 --new 4096");
   const auto kv = command.option("--kv");
-  command.check([options, heads, from]() -> Result<void> {
-    if (from.given() || heads.given() || options->stages) return {};
+  command.check([&command, options, heads, from]() -> Result<void> {
+    // Rows say it themselves; stages are counted, whatever a table holds.
+    std::vector<std::string> unused = {"--version",       "--arch",  "--gemm", "--fmha",
+                                       "--full-fraction", "--cp",    "--vary", "--chunk",
+                                       "--requests",      "--cached"};
+    if (options->stages) {
+      unused.insert(unused.end(), {"--backend", "--method", "--from"});
+      return command.check_none_given("--stages", unused);
+    }
+    if (from.given()) {
+      unused.insert(unused.end(), {"CONFIG", "--system", "--phase", "--heads", "--batch", "--new",
+                                   "--past", "--kv"});
+      return command.check_none_given("--from", unused);
+    }
+    if (heads.given()) return {};
     return missing("--heads (or --from)");
   });
   command.callback([options, kv, backend] {
