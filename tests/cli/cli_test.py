@@ -100,6 +100,12 @@ class CommandLineTest(unittest.TestCase):
                     self.assertIn("warning: index_new_field = 7: looks like sparse attention", result.stderr)
                     self.assertIn("index_new_field", " ".join(json.loads(result.stdout)["warnings"]))
 
+    def test_an_output_that_is_full_is_a_failure_of_every_command(self):
+        for command in (("--help",), ("db", "ls", "--systems", "none"), ("analyze", "deepseek-ai/DeepSeek-V3.2")):
+            with open("/dev/full", "w") as full:
+                result = subprocess.run([PROGRAM, *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+            self.assertEqual((result.returncode, result.stderr), (1, "error: standard output: could not be written\n"))
+
     def test_what_a_recording_lacks_is_said_of_its_file(self):
         layer = str(ROOT / "tests/golden/align/slower/mock.csv")
         for command in (("trace", "show", layer), ("align", layer, layer)):

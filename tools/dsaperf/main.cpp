@@ -27,6 +27,8 @@ namespace {
 using dsaperf::tool::Command;
 using dsaperf::tool::ExitCode;
 
+constexpr const char* kUnwritten = "standard output: could not be written";
+
 ExitCode execute(int argc, char** argv) {
   Command app("dsaperf", "Analyse, run, profile, predict and measure DeepSeek Sparse Attention",
               "dsaperf " DSAPERF_VERSION);
@@ -60,15 +62,14 @@ ExitCode execute(int argc, char** argv) {
     std::fprintf(stderr, "error: %s\n", command.error().message().c_str());
     return ExitCode::kUsage;
   }
-  if (*command == nullptr) return ExitCode::kDone;  // --help, --version
-
-  const auto outcome = (*command)->run();
+  const bool is_answered = *command == nullptr;  // --help, --version
+  const auto outcome = is_answered ? ExitCode::kDone : (*command)->run();
   if (!outcome) {
     std::fprintf(stderr, "error: %s\n", outcome.error().message().c_str());
     return ExitCode::kFailed;
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    std::fprintf(stderr, "error: standard output: could not be written\n");
+    std::fprintf(stderr, "error: %s\n", kUnwritten);
     return ExitCode::kFailed;
   }
   return *outcome;
@@ -86,8 +87,9 @@ int main(int argc, char** argv) {
   try {
     return static_cast<int>(execute(argc, argv));
   } catch (const std::exception& error) {
-    // The library does not throw; what comes here is the standard library out of memory.
-    std::fprintf(stderr, "error: %s\n", error.what());
+    // The library does not throw; what comes here is the standard library out of memory, or fmt
+    // that could not print.
+    std::fprintf(stderr, "error: %s\n", std::ferror(stdout) != 0 ? kUnwritten : error.what());
     return static_cast<int>(ExitCode::kFailed);
   }
 }

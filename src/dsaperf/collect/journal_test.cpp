@@ -77,6 +77,14 @@ TEST_F(JournalTest, DamageBeforeTheEndIsAnErrorWithItsLine) {
       << again.error().message();
 }
 
+TEST_F(JournalTest, AFileThatIsNoJournalIsSaidInWords) {
+  std::filesystem::create_directories(directory);
+  std::ofstream(file()) << R"({"id": "a case, where the header is due"})" << "\n";
+  const auto opened = open(true);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().message(), file().native() + ": line 1: key 'format' not found");
+}
+
 TEST_F(JournalTest, ASecondWriterIsRefused) {
   const auto first = open(false);
   ASSERT_TRUE(first);

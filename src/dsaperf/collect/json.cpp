@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dsaperf::collect {
@@ -19,7 +20,8 @@ auto reading(const Read& read) -> Result<decltype(read())> {
   try {
     return read();
   } catch (const json::exception& error) {
-    return fail(Errc::kParse, "{}", error.what());
+    const std::string_view what = error.what();  // "[json.exception.out_of_range.403] key ..."
+    return fail(Errc::kParse, "{}", what.substr(what.find("] ") + 2));
   }
 }
 
