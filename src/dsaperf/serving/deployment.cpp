@@ -24,6 +24,9 @@ Result<void> check_layout(const model::ModelSpec& spec, const Layout& layout) {
     return fail(Errc::kInvalidArgument,
                 "layout {}: tp * dp * cp = {} and moe-tp * ep = {} must be equal", layout.text(),
                 layout.tp * layout.dp * layout.cp, layout.moe_tp * layout.moe_ep);
+  if (layout.pp > spec.main_layers)
+    return fail(Errc::kInvalidArgument, "layout {}: pp {} is more than the model's {} layers",
+                layout.text(), layout.pp, spec.main_layers);
   if (spec.heads % layout.tp != 0)
     return fail(Errc::kInvalidArgument, "layout {}: {} attention heads do not divide by tp {}",
                 layout.text(), spec.heads, layout.tp);

@@ -94,6 +94,9 @@ TEST_F(EstimateTest, AContradictoryLayoutIsNamed) {
   EXPECT_THAT(ask(inputs).error().message(), ::testing::HasSubstr("must be equal"));
   inputs.layout = {.tp = 7, .moe_tp = 7};
   EXPECT_THAT(ask(inputs).error().message(), ::testing::HasSubstr("do not divide"));
+  inputs.layout = {.tp = 8, .pp = 79, .moe_tp = 8};
+  EXPECT_THAT(ask(inputs).error().message(),
+              ::testing::HasSubstr("pp 79 is more than the model's 78 layers"));
 }
 
 TEST_F(EstimateTest, WhatNoDeploymentHasIsRefusedByItsName) {
