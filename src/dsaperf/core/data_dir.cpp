@@ -35,7 +35,7 @@ bool is_data_dir(const std::filesystem::path& path) {
 Result<std::filesystem::path> data_dir() {
   if (const char* named = std::getenv("DSAPERF_DATA"); named != nullptr && *named != '\0') {
     if (is_data_dir(named)) return named;
-    return fail(Errc::kNotFound, "DSAPERF_DATA or --data: {} has no folder configs", named);
+    return fail(Errc::kNotFound, "DSAPERF_DATA: {} has no folder configs", named);
   }
   const auto start = own_folder();
   for (auto folder = start; !folder.empty(); folder = folder.parent_path()) {
@@ -45,8 +45,7 @@ Result<std::filesystem::path> data_dir() {
     if (folder == folder.parent_path()) break;
   }
   return fail(Errc::kNotFound,
-              "no data folder (share/dsaperf or data) in or above {}; name one with --data or "
-              "DSAPERF_DATA",
+              "no data folder (share/dsaperf or data) in or above {}; DSAPERF_DATA names one",
               start.native());
 }
 
