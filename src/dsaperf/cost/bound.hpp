@@ -16,8 +16,8 @@ std::string_view name(Binding binding);
 struct Bound {
   Micros math;
   Micros memory;
-  bool math_known =
-      true;  // false: a rate it needs is not stated for the system, and `math` lacks it
+  // false: a rate it needs is not stated for the system, and `math` lacks it.
+  bool math_known = true;
 
   Micros time() const { return math > memory ? math : memory; }
   Binding binds() const { return math > memory ? Binding::kMath : Binding::kMemory; }

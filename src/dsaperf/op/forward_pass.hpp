@@ -36,18 +36,21 @@ struct PassOptions {
 // tensor of the stages. Made by DsaLayer::prepare, which also makes room in the caches; running it
 // again computes the same. Tensors by name, all packed, tokens first:
 //
-//   x y                                [tokens, hidden] bf16
-//   qkv_a                              [tokens, LayerSpec::QkvAColumns] bf16: W_qa x, W_ik x, W_kva
-//   x q_r                                [tokens, q_lora] bf16, after the norm q_r_e4m3 q_r_scales
-//   [tokens, q_lora], one scale per 128: of fp8 projections only latent k_rope [tokens, 512],
-//   [tokens, 64] bf16 q query                            [tokens, heads, nope + 64], [tokens,
-//   heads, 576] bf16 index_key                          [tokens, 128] bf16: after LayerNorm and
-//   rope index_key_e4m3 index_key_scale     [tokens, 128], [tokens] index_query index_query_e4m3
-//   [tokens, index_heads, 128] bf16 after rope, e4m3 head_weight head_weight_scaled     [tokens,
-//   index_heads] f32: W_w x; with q scale and factors selection selection_rows           [tokens,
-//   selected] i32: positions; rows that attention reads latent_out lse                     [tokens,
-//   heads, 512] bf16, [tokens, heads] f32 v_out                              [tokens, heads, v]
-//   bf16
+//   x, y                             [tokens, hidden] bf16
+//   x_e4m3, x_scales                 [tokens, widest], a scale per 128: of fp8 projections only; x,
+//                                    then v_out
+//   qkv_a                            [tokens, LayerSpec::QkvAColumns] bf16: W_qa x, W_ik x, W_kva x
+//   q_r                              [tokens, q_lora] bf16, after the norm
+//   q_r_e4m3, q_r_scales             [tokens, q_lora], a scale per 128: of fp8 projections only
+//   latent, k_rope                   [tokens, 512], [tokens, 64] bf16
+//   q, query                         [tokens, heads, nope + 64], [tokens, heads, 576] bf16
+//   index_key                        [tokens, 128] bf16, after LayerNorm and rope
+//   index_key_e4m3, index_key_scale  [tokens, 128], [tokens]
+//   index_query, index_query_e4m3    [tokens, index_heads, 128] bf16, after rope; e4m3
+//   head_weight, head_weight_scaled  [tokens, index_heads] f32: W_w x; with q scale and factors
+//   selection, selection_rows        [tokens, selected] i32: positions; rows that attention reads
+//   latent_out, lse                  [tokens, heads, 512] bf16, [tokens, heads] f32
+//   v_out                            [tokens, heads, v] bf16
 struct ForwardPass {
   struct Request {
     RequestId request = 0;
@@ -77,8 +80,8 @@ struct ForwardPass {
   bool lengths_change = false;  // advance() is allowed
   bool dense = false;           // every request is at most topk long: no selection
   int selected = 0;             // width of the lists: topk, or the longest context if that is less
-  int uniform_q_len =
-      0;  // new tokens of every request if equal and at most 8, else 0: paged scores
+  // New tokens of every request if equal and at most 8, else 0: paged scores.
+  int uniform_q_len = 0;
   std::vector<model::Stage> stages;  // what runs, in order
   std::vector<AttentionPart> attention_parts;
 

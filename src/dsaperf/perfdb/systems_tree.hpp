@@ -39,12 +39,13 @@ inline constexpr std::string_view kNoTree = "none";
 // A `systems` folder as AIConfigurator 0.12 ships it and users lay it out
 // (docs/formats/systems-tree.md):
 //
-//   <system>.yaml                                     figures of the card, data_dir
-//   <data_dir>/<family>/<backend>/<version>/<table>   tables; collection_meta.yaml, reuse.yaml
-//   beside them <data_dir>/<backend>/<version>/<table>            the older flat layout
-//   query_versions.yaml                               versions that may be asked for; all, where it
-//   is absent perf_data_reuse_manifest.yaml                     rows that one backend may take from
-//   another
+//   <system>.yaml                                    figures of the card, data_dir
+//   <data_dir>/<family>/<backend>/<version>/<table>  tables, beside them collection_meta.yaml
+//                                                    and reuse.yaml
+//   <data_dir>/<backend>/<version>/<table>           the older flat layout
+//   query_versions.yaml                              versions that may be asked for; all, where
+//                                                    it is absent
+//   perf_data_reuse_manifest.yaml                    rows that one backend may take from another
 //
 // or, of shipped(), our own tables. Nothing is read before it is asked for. Safe to use from
 // several threads.

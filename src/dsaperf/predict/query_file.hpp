@@ -28,10 +28,10 @@ struct QueryFileSummary {
 // empty ("", bfloat16, 0, 1, 1). All columns pass through; order and number of rows stay. Columns
 // added, or replaced where they are there:
 //
-//   predicted_ms, predicted_low_ms, predicted_high_ms   empty where there is no answer or no
-//   interval predicted_source                                    measured, interpolated,
-//   extrapolated, modelled, bound predicted_error                                     why there is
-//   no answer
+//   predicted_ms                         empty where there is no answer
+//   predicted_low_ms, predicted_high_ms  empty where there is no interval
+//   predicted_source                     measured, interpolated, extrapolated, modelled, bound
+//   predicted_error                      why there is no answer
 //
 // A row that cannot be answered is no failure of the file. Fails where the file cannot be read,
 // lacks a column, or the output cannot be written.

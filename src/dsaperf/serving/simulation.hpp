@@ -56,9 +56,8 @@ struct SimulationResult {
 
 // One scheduler of an engine, step by step: what arrives, what is admitted, what a step holds.
 //
-//   SGLang        prefill goes first and alone; a prompt longer than the chunk takes several steps;
-//   decode
-//                 goes on when nothing waits that may be admitted
+//   SGLang        prefill goes first and alone; a prompt longer than the chunk takes several
+//                 steps; decode goes on when nothing waits that may be admitted
 //   vLLM          every step holds all decode tokens, and prefill up to the chunk beside them
 //   TensorRT-LLM  as vLLM, but a prompt is admitted only with room for its whole answer
 //

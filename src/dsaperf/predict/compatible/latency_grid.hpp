@@ -34,13 +34,11 @@ struct GridAnswer {
 // on a grid of 1 to 4 axes that need not be full.
 //
 //   on the grid      the measurement itself
-//   inside           linear between the bracketing values of each axis in turn; where one side has
-//   no
-//                    row at the point, the other one, scaled by the ratio of the bounds
-//   outside          held: the bound divided by the utilisation (bound / latency) of the nearest
-//   rows in
-//                    log2 of the coordinates; of 1 axis the last row, of more the 4 nearest,
-//                    weighted so that the answer is continuous
+//   inside           linear between the bracketing values of each axis in turn; where one side
+//                    has no row at the point, the other one, scaled by the ratio of the bounds
+//   outside          held: the bound divided by the utilisation (bound / latency) of the
+//                    nearest rows in log2 of the coordinates; of 1 axis the last row, of more
+//                    the 4 nearest, weighted so that the answer is continuous
 class LatencyGrid {
  public:
   struct Sample {

@@ -8,9 +8,8 @@ namespace dsaperf::trace {
 // Kernel tables as comma-separated text. What a file is follows from the names of its columns, in
 // any order, letter case and unit ("Total Time (ns)", "duration_us", "TotalDurationNs"):
 //
-//   summary    name, calls, total or average time     nsys cuda_gpu_kern_sum and its older and
-//   wider
-//                                                     relatives, nvprof, rocprof kernel stats
+//   summary    name, calls, total or average time     nsys cuda_gpu_kern_sum and its relatives,
+//                                                     nvprof, rocprof kernel stats
 //   timeline   name, start, duration or end           nsys cuda_gpu_trace, rocprof kernel trace
 //   ncu        kernel name, metric name and value     one row a metric (--page details)
 //   ncu raw    kernel name, one column a metric       --page raw; units in the second row
