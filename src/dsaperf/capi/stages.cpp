@@ -5,6 +5,7 @@
 #include "dsaperf/kernels/cpu/cpu.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/norm.hpp"
+#include "dsaperf/op/layer_spec.hpp"
 
 // The stages of the C interface: each C struct becomes the parameters of kernels/, after its sizes
 // were found sane. The kernels check the rest.
@@ -12,10 +13,6 @@ namespace dsaperf::capi {
 namespace {
 
 using kernels::kIndexDim;
-
-std::int64_t groups(std::int64_t size) {
-  return (size + kernels::kQuantGroup - 1) / kernels::kQuantGroup;
-}
 
 // Stages without a quicker path of their own on the host run the reference on one thread.
 template <auto kReference>
@@ -80,7 +77,7 @@ Result<kernels::QuantiseGroupsParams> quantise_groups(const dsaperf_quantise_gro
   DSAPERF_TRY(check_extents("quantise_groups", {{p.rows, p.x_stride},
                                                 {p.rows, p.values_stride},
                                                 {p.rows, p.scales_stride},
-                                                {groups(p.dim)}}));
+                                                {op::scale_groups(p.dim)}}));
   DSAPERF_TRY_ASSIGN(const auto format,
                      enumerator<kernels::ScaleFormat>(p.scale_format, 2, "scale_format"));
   return kernels::QuantiseGroupsParams{.x = p.x,

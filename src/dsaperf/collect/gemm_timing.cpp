@@ -25,10 +25,6 @@ std::int64_t copies_of(std::int64_t bytes) {
   return std::clamp((kCopiesBytes + bytes - 1) / bytes, std::int64_t{1}, kMostCopies);
 }
 
-std::int64_t blocks(std::int64_t size) {
-  return (size + kernels::kQuantGroup - 1) / kernels::kQuantGroup;
-}
-
 // Rows that are drawn of a matrix: whole blocks of scales, or all of them.
 std::int64_t drawn_rows(std::int64_t rows, std::int64_t columns) {
   const auto whole = kDrawn / columns / kernels::kQuantGroup * kernels::kQuantGroup;
@@ -77,7 +73,8 @@ Result<GemmWeights> GemmWeights::make(op::Backend& backend, std::int64_t n, std:
       continue;
     }
     DSAPERF_TRY_ASSIGN(copy.values, repeated(backend, piece.fp8, n * k));
-    DSAPERF_TRY_ASSIGN(copy.scales, repeated(backend, piece.scales, blocks(n) * blocks(k)));
+    DSAPERF_TRY_ASSIGN(copy.scales,
+                       repeated(backend, piece.scales, op::scale_groups(n) * op::scale_groups(k)));
   }
   return weights;
 }
@@ -100,7 +97,7 @@ Result<std::unique_ptr<GemmTimer>> GemmTimer::create(op::Backend& backend,
   DSAPERF_TRY_ASSIGN(timer->x_, repeated(backend, piece, m * weights.k));
   if (weights.format == model::WeightFormat::kFp8Block) {
     const auto values = static_cast<std::size_t>(m * weights.k);
-    const auto scales = static_cast<std::size_t>(m * blocks(weights.k)) * sizeof(float);
+    const auto scales = static_cast<std::size_t>(m * op::scale_groups(weights.k)) * sizeof(float);
     DSAPERF_TRY_ASSIGN(timer->x_values_, backend.allocate(values));
     DSAPERF_TRY_ASSIGN(timer->x_scales_, backend.allocate(scales));
   }
@@ -135,7 +132,7 @@ Result<void> GemmTimer::launch(const GemmWeights::Copy& weights) {
                                         .dim = static_cast<int>(k),
                                         .x_stride = k,
                                         .values_stride = k,
-                                        .scales_stride = blocks(k)}));
+                                        .scales_stride = op::scale_groups(k)}));
   return backend_.fp8_gemm({.x = x_values_.as<std::uint8_t>(),
                             .x_scales = x_scales_.as<float>(),
                             .w = weights.values.as<std::uint8_t>(),
@@ -145,9 +142,9 @@ Result<void> GemmTimer::launch(const GemmWeights::Copy& weights) {
                             .n = n,
                             .k = k,
                             .x_stride = k,
-                            .x_scales_stride = blocks(k),
+                            .x_scales_stride = op::scale_groups(k),
                             .w_stride = k,
-                            .w_scales_stride = blocks(k),
+                            .w_scales_stride = op::scale_groups(k),
                             .y_stride = n});
 }
 

@@ -8,18 +8,9 @@ using kernels::kLatentDim;
 using kernels::kRopeDim;
 
 Result<void> StageRunner::cache_write() {
-  const auto rows = cache_.kv_rows();
-  return backend_.kv_cache_write({.latent = pass_.at("latent").buffer.data(),
-                                  .rope = pass_.at("k_rope").buffer.data(),
-                                  .slots = pass_.at("slots").i64(),
-                                  .cache = const_cast<void*>(rows.data),
-                                  .tokens = n_,
-                                  .rows = rows.rows,
-                                  .latent_stride = kLatentDim,
-                                  .rope_stride = kRopeDim,
-                                  .row_stride_bytes = rows.row_stride_bytes,
-                                  .format = rows.format,
-                                  .scale_format = cache_.options().kv_scales});
+  return backend_.kv_cache_write(cache_.kv_write(pass_.at("latent").buffer.data(),
+                                                 pass_.at("k_rope").buffer.data(),
+                                                 pass_.at("slots").i64(), n_));
 }
 
 Result<void> StageRunner::selection_rows(std::int64_t first, std::int64_t count) {

@@ -53,4 +53,34 @@ KvRows CacheManager::kv_rows() const {
           .row_stride_bytes = row_bytes(options_.kv)};
 }
 
+kernels::KvCacheWriteParams CacheManager::kv_write(const void* latent, const void* rope,
+                                                   const std::int64_t* slots,
+                                                   std::int64_t tokens) const {
+  const auto rows = kv_rows();
+  return {.latent = latent,
+          .rope = rope,
+          .slots = slots,
+          .cache = kv_.data(),
+          .tokens = tokens,
+          .rows = rows.rows,
+          .latent_stride = kernels::kLatentDim,
+          .rope_stride = kernels::kRopeDim,
+          .row_stride_bytes = rows.row_stride_bytes,
+          .format = rows.format,
+          .scale_format = options_.kv_scales};
+}
+
+kernels::IndexKeyCacheWriteParams CacheManager::index_key_write(const std::uint8_t* values,
+                                                                const float* scales,
+                                                                const std::int64_t* slots,
+                                                                std::int64_t tokens) const {
+  return {.values = values,
+          .scales = scales,
+          .slots = slots,
+          .pages = index_pages(),
+          .tokens = tokens,
+          .page_count = pool_.pages(),
+          .page_stride_bytes = kernels::kIndexPageBytes};
+}
+
 }  // namespace dsaperf::op

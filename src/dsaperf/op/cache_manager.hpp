@@ -54,6 +54,14 @@ class CacheManager {
   // The latent cache as attention reads it: row page * 64 + offset.
   kernels::KvRows kv_rows() const;
   std::uint8_t* index_pages() const { return index_.as<std::uint8_t>(); }
+
+  // Rows of `tokens` new tokens, packed in the backend's memory, into the slots that append()
+  // returned.
+  kernels::KvCacheWriteParams kv_write(const void* latent, const void* rope,
+                                       const std::int64_t* slots, std::int64_t tokens) const;
+  kernels::IndexKeyCacheWriteParams index_key_write(const std::uint8_t* values, const float* scales,
+                                                    const std::int64_t* slots,
+                                                    std::int64_t tokens) const;
   Bytes bytes() const { return {static_cast<std::int64_t>(kv_.bytes() + index_.bytes())}; }
 
  private:

@@ -64,11 +64,10 @@ class Checkpoint {
     Matrix matrix{.rows = rows, .columns = columns};
     matrix.bf16.resize(rows * columns);
     std::vector<float> scales;
-    const std::int64_t scale_columns = (tensor.shape[1] + kQuantGroup - 1) / kQuantGroup;
+    const std::int64_t scale_columns = scale_groups(tensor.shape[1]);
     if (tensor.type == DType::kE4m3) {
       DSAPERF_TRY_ASSIGN(const auto stored, read(weight + "_scale_inv"));
-      if (stored.type != DType::kF32 ||
-          stored.elements() < (rows + kQuantGroup - 1) / kQuantGroup * scale_columns)
+      if (stored.type != DType::kF32 || stored.elements() < scale_groups(rows) * scale_columns)
         return fail(Errc::kInvalidArgument, "'{}_scale_inv' has no f32 scale for each block",
                     weight);
       scales.resize(stored.bytes.size() / 4);
@@ -96,7 +95,7 @@ class Checkpoint {
       quantise_blocks(matrix);
       return matrix;
     }
-    const std::int64_t kept_columns = (columns + kQuantGroup - 1) / kQuantGroup;
+    const std::int64_t kept_columns = scale_groups(columns);
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto row = tensor.bytes.begin() + r * tensor.shape[1];
       matrix.fp8.insert(matrix.fp8.end(), row, row + columns);

@@ -30,10 +30,6 @@ Result<Buffer> uploaded(Backend& backend, const std::vector<T>& values) {
   return buffer;
 }
 
-std::int64_t groups_of(std::int64_t size) {
-  return (size + kQuantGroup - 1) / kQuantGroup;
-}
-
 Result<void> check_matrix(const char* name, const Matrix& matrix, std::int64_t rows,
                           std::int64_t columns) {
   if (matrix.rows != rows || matrix.columns != columns ||
@@ -42,7 +38,7 @@ Result<void> check_matrix(const char* name, const Matrix& matrix, std::int64_t r
                 matrix.rows, matrix.columns, rows, columns);
   if (matrix.fp8.empty()) return {};
   if (matrix.fp8.size() != matrix.bf16.size() ||
-      static_cast<std::int64_t>(matrix.scales.size()) != groups_of(rows) * groups_of(columns))
+      static_cast<std::int64_t>(matrix.scales.size()) != scale_groups(rows) * scale_groups(columns))
     return fail(Errc::kInvalidArgument, "weights: {}: fp8 values or scales are incomplete", name);
   return {};
 }
@@ -65,7 +61,7 @@ Matrix stacked(std::span<const Matrix* const> matrices) {
   const bool fp8 =
       std::ranges::none_of(matrices, [](const Matrix* matrix) { return matrix->fp8.empty(); });
   for (const Matrix* const matrix : matrices) {
-    const std::int64_t first = groups_of(all.rows) * kQuantGroup;
+    const std::int64_t first = scale_groups(all.rows) * kQuantGroup;
     all.rows = first + matrix->rows;
     all.bf16.resize(first * all.columns, 0);
     all.bf16.insert(all.bf16.end(), matrix->bf16.begin(), matrix->bf16.end());
@@ -238,8 +234,7 @@ Result<void> add_activations(Backend& backend, ForwardPass& pass, bool fp8,
     const auto quantised = [&](const char* values, const char* scales,
                                std::int64_t columns) -> Result<void> {
       DSAPERF_TRY(add(backend, pass, values, DType::kE4m3, {n, columns}));
-      return add(backend, pass, scales, DType::kF32,
-                 {n, (columns + kQuantGroup - 1) / kQuantGroup});
+      return add(backend, pass, scales, DType::kF32, {n, scale_groups(columns)});
     };
     const std::int64_t widest = std::max(spec.hidden, spec.heads * spec.v);
     DSAPERF_TRY(quantised("x_e4m3", "x_scales", widest));

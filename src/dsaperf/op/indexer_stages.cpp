@@ -56,13 +56,9 @@ Result<void> StageRunner::indexer_quantise() {
 }
 
 Result<void> StageRunner::index_cache_write() {
-  const kernels::IndexKeyCacheWriteParams write = {.values = pass_.at("index_key_e4m3").e4m3(),
-                                                   .scales = pass_.at("index_key_scale").f32(),
-                                                   .slots = pass_.at("slots").i64(),
-                                                   .pages = cache_.index_pages(),
-                                                   .tokens = n_,
-                                                   .page_count = cache_.pool().pages(),
-                                                   .page_stride_bytes = kernels::kIndexPageBytes};
+  const auto write =
+      cache_.index_key_write(pass_.at("index_key_e4m3").e4m3(), pass_.at("index_key_scale").f32(),
+                             pass_.at("slots").i64(), n_);
   if (!pass_.dense) return backend_.index_key_cache_write(write);
   // The indexer's own stages do not run; later passes need the key all the same.
   return backend_.index_key_write({.norm = index_key_norm(),

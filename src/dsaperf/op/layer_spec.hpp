@@ -12,6 +12,11 @@ namespace dsaperf::op {
 // as, as serving frameworks do.
 enum class Projections { kBf16, kFp8Block };
 
+// Groups of values (or of rows) that share a scale of e4m3, the last of which may be short.
+constexpr std::int64_t scale_groups(std::int64_t size) {
+  return (size + kernels::kQuantGroup - 1) / kernels::kQuantGroup;
+}
+
 // What one rank computes of one DSA attention layer: the sizes, and the constants of its stages.
 // Latent and rope are fixed to 512 and 64, the index dimension to 128, as the caches are.
 struct LayerSpec {
@@ -40,8 +45,7 @@ struct LayerSpec {
     int all = 0;
   };
   QkvAColumns qkv_a_columns() const {
-    const int index_key =
-        (q_lora + kernels::kQuantGroup - 1) / kernels::kQuantGroup * kernels::kQuantGroup;
+    const auto index_key = static_cast<int>(scale_groups(q_lora) * kernels::kQuantGroup);
     const int kv = index_key + (has_indexer ? kernels::kIndexDim : 0);
     return {.index_key = index_key, .kv = kv, .all = kv + kernels::kKeyDim};
   }

@@ -52,8 +52,8 @@ std::optional<ScoreDistribution> score_distribution_from_name(std::string_view n
 }
 
 void quantise_blocks(Matrix& matrix) {
-  const std::int64_t block_rows = (matrix.rows + kQuantGroup - 1) / kQuantGroup;
-  const std::int64_t block_columns = (matrix.columns + kQuantGroup - 1) / kQuantGroup;
+  const std::int64_t block_rows = scale_groups(matrix.rows);
+  const std::int64_t block_columns = scale_groups(matrix.columns);
   matrix.fp8.resize(matrix.bf16.size());
   matrix.scales.resize(block_rows * block_columns);
   kernels::cpu::parallel_for(

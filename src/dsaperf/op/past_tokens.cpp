@@ -49,18 +49,8 @@ Result<void> fill_latents(Backend& backend, CacheManager& cache, const Chunk& ch
                    count * kRopeDim, 1, rope.data());
   DSAPERF_TRY(backend.upload(latent.data(), latent.size() * 2, chunk.latent.data()));
   DSAPERF_TRY(backend.upload(rope.data(), rope.size() * 2, chunk.rope.data()));
-  const auto rows = cache.kv_rows();
-  return backend.kv_cache_write({.latent = chunk.latent.data(),
-                                 .rope = chunk.rope.data(),
-                                 .slots = chunk.slots.as<std::int64_t>(),
-                                 .cache = const_cast<void*>(rows.data),
-                                 .tokens = count,
-                                 .rows = rows.rows,
-                                 .latent_stride = kLatentDim,
-                                 .rope_stride = kRopeDim,
-                                 .row_stride_bytes = rows.row_stride_bytes,
-                                 .format = rows.format,
-                                 .scale_format = cache.options().kv_scales});
+  return backend.kv_cache_write(cache.kv_write(chunk.latent.data(), chunk.rope.data(),
+                                               chunk.slots.as<std::int64_t>(), count));
 }
 
 Result<void> fill_index_keys(Backend& backend, CacheManager& cache, const Chunk& chunk,
@@ -72,13 +62,9 @@ Result<void> fill_index_keys(Backend& backend, CacheManager& cache, const Chunk&
                                         .scales = chunk.scales.as<float>(),
                                         .rows = count,
                                         .x_stride = kIndexDim}));
-  return backend.index_key_cache_write({.values = chunk.values.as<std::uint8_t>(),
-                                        .scales = chunk.scales.as<float>(),
-                                        .slots = chunk.slots.as<std::int64_t>(),
-                                        .pages = cache.index_pages(),
-                                        .tokens = count,
-                                        .page_count = cache.pool().pages(),
-                                        .page_stride_bytes = kernels::kIndexPageBytes});
+  return backend.index_key_cache_write(
+      cache.index_key_write(chunk.values.as<std::uint8_t>(), chunk.scales.as<float>(),
+                            chunk.slots.as<std::int64_t>(), count));
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ kernels::QuantiseGroupsParams StageRunner::quantised(const Tensor& x, std::int64
           .dim = static_cast<int>(columns),
           .x_stride = columns,
           .values_stride = columns,
-          .scales_stride = groups(columns)};
+          .scales_stride = scale_groups(columns)};
 }
 
 Result<void> StageRunner::quantise(const Tensor& x, std::int64_t columns) {
@@ -37,9 +37,9 @@ Result<void> StageRunner::project(const Tensor& x, const DsaLayer::Projection& w
                               .n = w.rows,
                               .k = w.columns,
                               .x_stride = w.columns,
-                              .x_scales_stride = groups(w.columns),
+                              .x_scales_stride = scale_groups(w.columns),
                               .w_stride = w.columns,
-                              .w_scales_stride = groups(w.columns),
+                              .w_scales_stride = scale_groups(w.columns),
                               .y_stride = w.rows});
   return backend_.gemm(
       {.x = x.buffer.data(),

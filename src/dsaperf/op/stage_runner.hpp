@@ -58,9 +58,6 @@ class StageRunner {
   static constexpr Quantised kOfX = {"x_e4m3", "x_scales"};
   static constexpr Quantised kOfQueryLatent = {"q_r_e4m3", "q_r_scales"};
 
-  static std::int64_t groups(std::int64_t size) {
-    return (size + kernels::kQuantGroup - 1) / kernels::kQuantGroup;
-  }
   // Activations of the projections that follow; without values for bf16 weights.
   kernels::QuantiseGroupsParams quantised(const Tensor& x, std::int64_t columns,
                                           const Quantised& into);
