@@ -170,7 +170,7 @@ Result<AicExportReport> export_to_aiconfigurator(const std::vector<DsaTable>& ta
   DSAPERF_TRY_ASSIGN(const auto version,
                      installed.resolve_version(what.system, what.backend, "current"));
 
-  report.system = what.system + "_dsaperf";
+  report.system = own_system(what.system);
   const auto data = directory / "data" / report.system;
   const auto folder = data / kFamily / what.backend / version;
   const auto write = [&](const std::filesystem::path& path,

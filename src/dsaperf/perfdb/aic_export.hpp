@@ -24,8 +24,14 @@ struct AicExport {
 Result<void> write_dsa_file(const std::filesystem::path& path, const DsaTable& table,
                             const AicExport& what);
 
+// A card's system of ours beside AIConfigurator's own: h200_sxm_dsaperf.
+inline constexpr std::string_view kOwnSystemSuffix = "_dsaperf";
+inline std::string own_system(std::string_view card) {
+  return std::string(card).append(kOwnSystemSuffix);
+}
+
 struct AicExportReport {
-  std::string system;                        // "h200_sxm_dsaperf"
+  std::string system;                        // own_system of the card
   std::vector<std::filesystem::path> files;  // written
   std::vector<std::string> warnings;         // questions that the tables will not answer
 };

@@ -4,7 +4,9 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/cost/bound.hpp"
 #include "dsaperf/model/load_model.hpp"
+#include "dsaperf/perfdb/aic_export.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
+#include "dsaperf/predict/stages/setting.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -22,13 +24,6 @@ using perfdb::LintFinding;
 
 // topk of every published DSA model so far; used where a slice names a model that is not bundled.
 constexpr int kUsualTopk = 2048;
-
-model::WeightFormat gemm_format(const std::string& dtype) {
-  if (dtype == "fp8_block") return model::WeightFormat::kFp8Block;
-  if (dtype == "fp8") return model::WeightFormat::kFp8;
-  if (dtype == "nvfp4") return model::WeightFormat::kNvfp4;
-  return model::WeightFormat::kBf16;
-}
 
 Result<perfdb::DsaTable> read_table(const std::filesystem::path& path, perfdb::Phase phase) {
   if (!is_own_table(path)) return perfdb::read_dsa_file(path, phase);
@@ -48,7 +43,7 @@ std::optional<model::LayerPlan> layer_of(const DsaSlice& slice) {
   if (!spec) return std::nullopt;
   auto layer = model::typical_layer(*spec);
   if (slice.shares_selection) layer.indexer_role = model::IndexerRole::kShared;
-  const auto format = gemm_format(slice.gemm_dtype);
+  const auto format = predict::stages::weight_format(slice.gemm_dtype);
   layer.formats = {format, format, format, format, format, format};
   return layer;
 }
@@ -57,8 +52,9 @@ std::optional<std::string> card_of(const std::filesystem::path& file,
                                    const std::vector<std::string>& known) {
   for (auto folder = file.parent_path(); folder.has_filename(); folder = folder.parent_path()) {
     auto name = folder.filename().string();
-    // Our own tables stand beside AIConfigurator's under h200_sxm_dsaperf.
-    if (name.ends_with("_dsaperf")) name.resize(name.size() - std::string_view("_dsaperf").size());
+    // As our own tables stand beside AIConfigurator's.
+    if (name.ends_with(perfdb::kOwnSystemSuffix))
+      name.resize(name.size() - perfdb::kOwnSystemSuffix.size());
     if (std::find(known.begin(), known.end(), name) != known.end()) return name;
   }
   return std::nullopt;
@@ -88,9 +84,12 @@ Result<void> compare_with_siblings(LintedTable& linted, const cost::SystemSpec& 
     std::filesystem::path sibling;
     for (const auto& part : path) {
       const auto text = part.string();
-      sibling /= text == card.name                ? name
-                 : text == card.name + "_dsaperf" ? name + "_dsaperf"
-                                                  : text;
+      if (text == card.name)
+        sibling /= name;
+      else if (text == perfdb::own_system(card.name))
+        sibling /= perfdb::own_system(name);
+      else
+        sibling /= text;
     }
     if (sibling == path || !std::filesystem::exists(sibling)) continue;
     DSAPERF_TRY_ASSIGN(const auto other, cost::find_system(data, name));

@@ -1,6 +1,7 @@
 #include "dsaperf/serving/disaggregated.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/serving/request_statistics.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -250,31 +251,22 @@ class Simulator {
   }
 
   DisaggregatedResult summary() const {
-    std::vector<double> ttft, tpot, latency, prefill_wait, decode_wait;
-    double tokens = 0;
-    double waited = 0;
+    RequestStatistics statistics;
+    std::vector<double> prefill_wait, decode_wait;
     for (const Request& request : requests_) {
-      ttft.push_back(request.first_ms - request.arrival_ms);
-      latency.push_back(request.last_ms - request.arrival_ms);
-      if (request.answer > 1)
-        tpot.push_back((request.last_ms - request.first_ms) / (request.answer - 1));
+      statistics.add({.arrival_ms = request.arrival_ms,
+                      .first_ms = request.first_ms,
+                      .last_ms = request.last_ms,
+                      .answer = request.answer,
+                      .waited = request.waited});
       prefill_wait.push_back(request.prefill_wait_ms);
       decode_wait.push_back(request.decode_wait_ms);
-      waited += request.waited ? 1 : 0;
-      tokens += request.answer;
     }
-    const auto n = static_cast<double>(requests_.size());
+    auto requests = statistics.result(now_);
+    requests.gap_ms = percentiles(gaps_);
+    requests.mean_batch = batch_time_ / now_ / in_.decode.ranks;
     const auto share = [&](double busy, int ranks) { return busy / now_ / ranks; };
-    return {.requests = {.ttft_ms = percentiles(std::move(ttft)),
-                         .tpot_ms = percentiles(std::move(tpot)),
-                         .gap_ms = percentiles(gaps_),
-                         .request_ms = percentiles(std::move(latency)),
-                         .output_tok_s = tokens / now_ * 1000,
-                         .requests_s = n / now_ * 1000,
-                         .mean_batch = batch_time_ / now_ / in_.decode.ranks,
-                         .waiting_share = waited / n,
-                         .preempted = 0,
-                         .requests = static_cast<int>(requests_.size())},
+    return {.requests = requests,
             .prefill_wait_ms = percentiles(std::move(prefill_wait)),
             .transfer_wait_ms = percentiles(std::move(decode_wait)),
             .prefill_busy = share(prefill_busy_ms_, in_.prefill.ranks),

@@ -10,14 +10,14 @@ namespace {
 
 namespace compatible = predict::compatible;
 
-// Sizes of DeepSeek-V3's MLA that its operator list is written with.
-constexpr int kMlaDown = 2112;  // q_lora + kv_lora + rope
-constexpr int kMlaQLora = 1536;
-constexpr int kMlaKvLora = 512;
-constexpr int kMlaRope = 64;
-constexpr int kMlaQueryDim = 192;
-constexpr int kMlaKeyValueDim = 256;
-constexpr int kMlaValueDim = 128;
+using compatible::mla_sizes::kKvLora;
+using compatible::mla_sizes::kLatent;
+using compatible::mla_sizes::kNope;
+using compatible::mla_sizes::kQLora;
+using compatible::mla_sizes::kQuery;
+using compatible::mla_sizes::kValue;
+
+constexpr int kDown = kQLora + kLatent;  // columns of the first projection
 
 Result<void> write_dsa(PassWriter& pass) {
   const auto& formats = pass.in.formats;
@@ -93,7 +93,7 @@ class MlaWriter {
   // With `ranks` that share the tokens.
   Result<void> write_first_projection(std::string_view what, int ranks) {
     DSAPERF_TRY_ASSIGN(auto down,
-                       pass_.held_gemm(what, pass_.layers, dtype_, kMlaDown, pass_.shape.hidden));
+                       pass_.held_gemm(what, pass_.layers, dtype_, kDown, pass_.shape.hidden));
     std::get<GemmUse>(down.kind).ranks = ranks;
     pass_.add_line(std::move(down));
     return {};
@@ -108,10 +108,10 @@ class MlaWriter {
   }
 
   void hold_weights() {
-    const double values = static_cast<double>(pass_.shape.hidden) * kMlaDown +
-                          static_cast<double>(kMlaQLora) * kMlaQueryDim * heads_ +
-                          static_cast<double>(kMlaKvLora) * kMlaKeyValueDim * heads_ +
-                          static_cast<double>(pass_.shape.hidden) * kMlaValueDim * heads_;
+    const double values = static_cast<double>(pass_.shape.hidden) * kDown +
+                          static_cast<double>(kQLora) * kQuery * heads_ +
+                          static_cast<double>(kKvLora) * (kNope + kValue) * heads_ +
+                          static_cast<double>(pass_.shape.hidden) * kValue * heads_;
     pass_.hold(pass_.layers * values * bytes_of(dtype_));
   }
 
@@ -142,17 +142,17 @@ class MlaWriter {
       operators.push_back(std::move(op));
       return {};
     };
-    DSAPERF_TRY(add(projection("downscale_gemm", kMlaDown, hidden)));
-    DSAPERF_TRY(add(projection("q_b_proj_gemm", heads_ * kMlaQueryDim, kMlaQLora)));
+    DSAPERF_TRY(add(projection("downscale_gemm", kDown, hidden)));
+    DSAPERF_TRY(add(projection("q_b_proj_gemm", heads_ * kQuery, kQLora)));
     if (pass_.is_context()) {
-      DSAPERF_TRY(add(projection("kv_b_proj_gemm", heads_ * kMlaKeyValueDim, kMlaKvLora)));
+      DSAPERF_TRY(add(projection("kv_b_proj_gemm", heads_ * (kNope + kValue), kKvLora)));
       DSAPERF_TRY(add(attends()));
     } else {
       DSAPERF_TRY(add(absorbed("bmm_pre", Side::kBefore)));
       DSAPERF_TRY(add(attends()));
       DSAPERF_TRY(add(absorbed("bmm_post", Side::kAfter)));
     }
-    DSAPERF_TRY(add(projection("proj_gemm", hidden, heads_ * kMlaValueDim)));
+    DSAPERF_TRY(add(projection("proj_gemm", hidden, heads_ * kValue)));
     return operators;
   }
 
@@ -189,15 +189,14 @@ class MlaWriter {
       if (op.name == pass_.named("attention")) {
         pass_.add_attention(std::move(op));
       } else if (op.name == pass_.named("bmm_pre")) {
-        pass_.add_overlap("bmm_rope_overlap", {std::move(op)},
-                          {pass_.memory("rope_kvcache", pass_.layers,
-                                        kActivationBytes * 2 * (kMlaKvLora + kMlaRope))});
+        pass_.add_overlap(
+            "bmm_rope_overlap", {std::move(op)},
+            {pass_.memory("rope_kvcache", pass_.layers, kActivationBytes * 2 * kLatent)});
       } else {
         pass_.add_line(std::move(op));
       }
       if (std::exchange(is_first, false))
-        pass_.add_line(
-            pass_.memory("q_a_layernorm", pass_.layers, kActivationBytes * 2 * kMlaQLora));
+        pass_.add_line(pass_.memory("q_a_layernorm", pass_.layers, kActivationBytes * 2 * kQLora));
     }
     return {};
   }
@@ -207,9 +206,8 @@ class MlaWriter {
     if (pass_.mla_prompt_ranks() == 1) return {};
     constexpr double kCommBytes = 2;
     DSAPERF_TRY_ASSIGN(auto gather, pass_.set.collective("all_gather", pass_.layout.cp));
-    pass_.add_line(
-        pass_.comm("cp_all_gather", pass_.layers, std::move(gather),
-                   (kMlaKvLora + kMlaRope) * bytes_of(pass_.in.formats.kv) / kCommBytes));
+    pass_.add_line(pass_.comm("cp_all_gather", pass_.layers, std::move(gather),
+                              kLatent * bytes_of(pass_.in.formats.kv) / kCommBytes));
     return {};
   }
 

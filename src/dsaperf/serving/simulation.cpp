@@ -1,6 +1,7 @@
 #include "dsaperf/serving/simulation.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/serving/request_statistics.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -251,28 +252,19 @@ class Scheduler {
   }
 
   SimulationResult summary() const {
-    std::vector<double> ttft, tpot, latency;
-    double tokens = 0;
-    double waited = 0;
+    RequestStatistics statistics;
     for (const Request& request : finished_) {
-      ttft.push_back(request.first_ms - request.arrival_ms);
-      latency.push_back(request.last_ms - request.arrival_ms);
-      const double answer = request.answer + request.kept;
-      if (answer > 1) tpot.push_back((request.last_ms - request.first_ms) / (answer - 1));
-      tokens += answer;
-      waited += request.waited ? 1 : 0;
+      statistics.add({.arrival_ms = request.arrival_ms,
+                      .first_ms = request.first_ms,
+                      .last_ms = request.last_ms,
+                      .answer = request.answer + request.kept,
+                      .waited = request.waited});
     }
-    const auto n = static_cast<double>(finished_.size());
-    return {.ttft_ms = percentiles(std::move(ttft)),
-            .tpot_ms = percentiles(std::move(tpot)),
-            .gap_ms = percentiles(gaps_),
-            .request_ms = percentiles(std::move(latency)),
-            .output_tok_s = tokens / now_ * 1000,
-            .requests_s = n / now_ * 1000,
-            .mean_batch = batch_time_ / now_,
-            .waiting_share = waited / n,
-            .preempted = preempted_,
-            .requests = static_cast<int>(finished_.size())};
+    auto result = statistics.result(now_);
+    result.gap_ms = percentiles(gaps_);
+    result.mean_batch = batch_time_ / now_;
+    result.preempted = preempted_;
+    return result;
   }
 
   const SimulationInputs& in_;

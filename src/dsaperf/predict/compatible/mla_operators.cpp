@@ -10,16 +10,15 @@
 namespace dsaperf::predict::compatible {
 namespace {
 
-// Sizes that aiconfigurator writes into its MLA formulas: DeepSeek-V3's.
-constexpr double kExpanded = 320;   // key 192 and value 128 of a head
-constexpr double kAbsorbed = 1088;  // key 576 and value 512 of a head
-constexpr double kLatent = 576;
-constexpr double kNope = 128;
-constexpr double kValue = 128;
-constexpr double kKvLora = 512;
-constexpr double kQLora = 1536;
-constexpr double kQuery = 192;  // nope and rope of a head
-constexpr double kHidden = 7168;
+using mla_sizes::kAbsorbed;
+using mla_sizes::kExpanded;
+using mla_sizes::kHidden;
+using mla_sizes::kKvLora;
+using mla_sizes::kLatent;
+using mla_sizes::kNope;
+using mla_sizes::kQLora;
+using mla_sizes::kQuery;
+using mla_sizes::kValue;
 
 struct Rates {
   double fmha = 0, kv = 0, gemm = 0, bf16 = 0;  // FLOP/s

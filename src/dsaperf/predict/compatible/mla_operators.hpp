@@ -11,6 +11,21 @@
 
 namespace dsaperf::predict::compatible {
 
+// Sizes that aiconfigurator writes into what it has of MLA: DeepSeek-V3's. Of a head, but for the
+// first four.
+namespace mla_sizes {
+inline constexpr int kHidden = 7168;
+inline constexpr int kQLora = 1536;
+inline constexpr int kKvLora = 512;
+inline constexpr int kLatent = 576;  // kKvLora and rope: a row of the cache
+inline constexpr int kRope = 64;
+inline constexpr int kNope = 128;
+inline constexpr int kValue = 128;
+inline constexpr int kQuery = kNope + kRope;
+inline constexpr int kExpanded = kQuery + kValue;    // key and value
+inline constexpr int kAbsorbed = kLatent + kKvLora;  // the same of the latent
+}  // namespace mla_sizes
+
 // Attention of an MLA model without selection (DeepSeek-V3), as its own kernel, as a whole module
 // with projections, or as SGLang runs it beside DeepEP's exchanges: with all projections but the
 // first. Three pairs of tables of the same axes.

@@ -14,9 +14,11 @@ using perfdb::Phase;
 constexpr double kPerMilli = 1e-3;
 constexpr double kBf16Bytes = 2;
 
-// By what aiconfigurator calls them; fp8 "static" and int8 "sq" name how they were made.
+}  // namespace
+
 model::WeightFormat weight_format(std::string_view dtype) {
   using model::WeightFormat;
+  // fp8 "static" and int8 "sq" name how they were made.
   constexpr std::array<std::pair<std::string_view, WeightFormat>, 9> kFormats = {
       {{"fp8_block", WeightFormat::kFp8Block},
        {"fp8", WeightFormat::kFp8},
@@ -32,8 +34,6 @@ model::WeightFormat weight_format(std::string_view dtype) {
                                          [&](const auto& f) { return f.first == dtype; });
   return found == kFormats.end() ? WeightFormat::kBf16 : found->second;
 }
-
-}  // namespace
 
 std::string_view name(Regime regime) {
   return regime == Regime::kDense ? "dense" : "sparse";

@@ -97,6 +97,9 @@ struct Setting {
   bool operator==(const Setting&) const = default;
 };
 
+// Of projections, by what aiconfigurator calls them in its tables; bf16 for a name that it has not.
+model::WeightFormat weight_format(std::string_view dtype);
+
 // Fails where the system's file lacks a rate that the kind needs.
 Result<Setting> make_setting(const perfdb::SystemFile& system, const LayerKind& kind,
                              perfdb::Phase phase, Regime regime, bool own_indexer);
