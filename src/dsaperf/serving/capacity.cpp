@@ -68,6 +68,12 @@ std::string shortfall(const Capacity& capacity, const PassModel::Inputs& in, dou
 
 }  // namespace
 
+double default_chunk(Engine engine, const Layout& layout, double card_bytes) {
+  if (engine != Engine::kSglang) return 8192;
+  const double whole = card_bytes >= 160 * kGibi ? 16384 : 8192;
+  return std::floor(whole / layout.dp);
+}
+
 std::string default_kv(Engine engine, int sm_version, std::string_view architecture) {
   switch (engine) {
     // Its rows of 656 bytes are the default of DeepSeek-V3.2 alone.

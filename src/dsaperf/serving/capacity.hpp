@@ -33,6 +33,10 @@ Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,
                   const perfdb::SystemFile& system, const std::string& version,
                   const CapacityLoad& load, std::optional<double> memory_fraction);
 
+// The prefill tokens of a step that an engine takes where nobody says: 8192, SGLang on cards of 160
+// GiB and more 16384, shared by its copies of the attention.
+double default_chunk(Engine engine, const Layout& layout, double card_bytes);
+
 // The cache an engine takes where nobody says: SGLang bf16 on Hopper and fp8 on Blackwell, vLLM
 // fp8 for DeepSeek-V3.2 and bf16 for others, TensorRT-LLM bf16 on Hopper (its kernel has no other).
 std::string default_kv(Engine engine, int sm_version, std::string_view architecture);

@@ -1,7 +1,6 @@
 #include "dsaperf/serving/disaggregated_candidates.hpp"
 
 #include "dsaperf/core/fail.hpp"
-#include "dsaperf/serving/operating_points.hpp"
 
 #include <algorithm>
 #include <map>
@@ -51,7 +50,7 @@ Candidate candidate_of(const DisaggregatedPlan& plan, const SweptLayout& prefill
       .layout = decode.layout,
       .formats = decode.model->inputs().formats,
       .batch = plan.batch,
-      .chunk = prefill_chunk(prefill.engine->engine, prefill.layout),
+      .chunk = prefill_chunk(prefill),
       .workers = in.gpus / plan.gpus,
       .form = {},
       .meets_limits = true,

@@ -11,12 +11,6 @@ namespace {
 
 constexpr double kGibi = 1 << 30;
 
-double default_chunk(Engine engine, const Layout& layout, double card_bytes) {
-  if (engine != Engine::kSglang) return 8192;
-  const double whole = card_bytes >= 160 * kGibi ? 16384 : 8192;
-  return std::floor(whole / layout.dp);  // its data-parallel ranks share the chunk
-}
-
 double default_max_batch(Engine engine) {
   return engine == Engine::kVllm ? 1024 : 2048;
 }

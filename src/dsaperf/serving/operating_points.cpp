@@ -55,9 +55,8 @@ class PointPricing {
         model_(*swept.model),
         task_(task),
         in_(task.in),
-        chunks_(task.compatible()
-                    ? chunks(task.in.isl)
-                    : std::vector<double>{prefill_chunk(engine_.engine, swept.layout)}) {}
+        chunks_(task.compatible() ? chunks(task.in.isl)
+                                  : std::vector<double>{prefill_chunk(swept)}) {}
 
   Result<void> run() {
     if (!task_.compatible()) {
@@ -197,10 +196,6 @@ void price_phases(SweptLayout& swept, const SweepTask& task) {
 }
 
 }  // namespace
-
-double prefill_chunk(Engine engine, const Layout& layout) {
-  return engine == Engine::kSglang ? std::max(std::floor(8192.0 / layout.dp), 1.0) : 8192;
-}
 
 void price(SweptLayout& layout, const SweepTask& task) {
   if (task.compatible() && task.in.disaggregated) price_phases(layout, task);

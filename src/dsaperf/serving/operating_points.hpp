@@ -4,9 +4,6 @@
 
 namespace dsaperf::serving {
 
-// Prefill tokens of a step that a sweep counts with.
-double prefill_chunk(Engine engine, const Layout& layout);
-
 // All operating points of a layout that fit, and what it can do as a worker of one phase; or why
 // it is rejected. Safe to call for several layouts at once.
 void price(SweptLayout& layout, const SweepTask& task);

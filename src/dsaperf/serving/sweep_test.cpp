@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <initializer_list>
 #include <limits>
 #include <map>
@@ -26,11 +27,11 @@ class SweepTest : public ::testing::Test {
     tree = std::make_shared<const perfdb::SystemsTree>(*perfdb::SystemsTree::open(*systems));
   }
   SweepResult run(const std::string& model, const std::vector<Engine>& engines,
-                  const SweepInputs& inputs) {
+                  const SweepInputs& inputs, const std::string& system = "h200_sxm") {
     auto result = sweep(
         *model::load_model(model), engines,
         [&](Engine engine) {
-          return predict::compatible::OperatorSet::open(tree, "h200_sxm", std::string(name(engine)),
+          return predict::compatible::OperatorSet::open(tree, system, std::string(name(engine)),
                                                         "");
         },
         inputs);
@@ -74,6 +75,20 @@ TEST_F(SweepTest, TheFrontIsThePackages) {
     EXPECT_NEAR(point.tok_s_per_cluster_gpu(8), number("tokens/s/gpu_cluster"), kRounding) << at;
   }
   EXPECT_EQ(at, result.aggregated_pareto.size());
+}
+
+TEST_F(SweepTest, PrefillsInTheChunksOfTheEngineOnTheCard) {
+  const std::map<std::string, double> chunks = {{"h200_sxm", 8192}, {"b200_sxm", 16384}};
+  for (const auto& [system, chunk] : chunks) {
+    const auto result =
+        run("zai-org/GLM-5-FP8", {Engine::kSglang},
+            {.gpus = 8, .isl = 4096, .osl = 512, .formats = {}, .simulate = 0}, system);
+    ASSERT_FALSE(result.candidates.empty());
+    for (const auto& candidate : result.candidates) {
+      const auto& prefills = candidate.prefill ? candidate.prefill->layout : candidate.layout;
+      EXPECT_EQ(candidate.chunk, std::floor(chunk / prefills.dp)) << system;
+    }
+  }
 }
 
 TEST_F(SweepTest, CandidatesMeetTheLimitsAndAreRanked) {

@@ -50,6 +50,11 @@ struct SweptLayout {
   bool memory_ends = false;  // the list of points
 };
 
+// Prefill tokens of a step; method model.
+inline double prefill_chunk(const SweptLayout& swept) {
+  return default_chunk(swept.engine->engine, swept.layout, swept.engine->set.system().mem_capacity);
+}
+
 // The layouts of an engine with their passes, nothing priced. Method compatible: notes how large
 // the engine's workers may be. They refer to the engine.
 std::vector<SweptLayout> swept_layouts(const SweepTask& task, SweptEngine& engine);
