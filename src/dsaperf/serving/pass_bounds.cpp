@@ -16,7 +16,7 @@ Bounded larger(const Parts& parts) {
                                          : Bounded{parts.memory_ms, Limit::kMemory};
 }
 
-struct Ask {
+struct BoundOf {
   const PassSizes& sizes;
 
   Bounded operator()(const MemoryOperator& use) const {
@@ -59,7 +59,7 @@ LineBound sum_of(const std::vector<PassOperator>& operators, const PassSizes& si
                  double line_ms) {
   LineBound sum;
   for (const PassOperator& op : operators) {
-    add(sum, std::visit(Ask{sizes}, op.kind), op.count);
+    add(sum, std::visit(BoundOf{sizes}, op.kind), op.count);
     if (const auto* dsa = std::get_if<DsaUse>(&op.kind))
       add_stages(sum, *dsa, sizes, op.count, line_ms);
   }

@@ -51,7 +51,7 @@ double split(double tokens, int ranks) {
   return ranks == 1 ? tokens : std::ceil(tokens / ranks);
 }
 
-struct Ask {
+struct TimeOf {
   const PassSizes& sizes;
 
   Result<OperatorTime> operator()(const MemoryOperator& use) const {
@@ -148,7 +148,7 @@ predict::LayerShape DsaUse::shape(const PassSizes& sizes) const {
 }
 
 Result<OperatorTime> time_of(const PassOperator& op, const PassSizes& sizes) {
-  auto time = std::visit(Ask{sizes}, op.kind);
+  auto time = std::visit(TimeOf{sizes}, op.kind);
   if (!time) return fail(time.error().code(), "{}: {}", op.name, time.error().message());
   time->ms *= op.count;
   return time;
