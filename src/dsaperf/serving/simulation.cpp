@@ -32,7 +32,8 @@ struct Request : Arrival {
   double kept = 0;       // of the answer, from before its cache was taken
   double first_ms = -1;  // not yet
   double last_ms = 0;
-  bool waited = false;
+  bool waited = false;        // for room in the cache
+  std::int64_t refusals = 0;  // of anybody, before it came to wait
 
   double length() const { return prefilled + produced; }
   bool decodes() const { return prefilled >= prompt; }
@@ -85,6 +86,7 @@ class Scheduler {
 
   void arrive() {
     while (!pending_.empty() && pending_.front().seen_ms <= sight_) {
+      pending_.front().refusals = refusals_;
       waiting_.push_back(pending_.front());
       pending_.pop_front();
     }
@@ -127,10 +129,11 @@ class Scheduler {
       Request& next = waiting_.front();
       const double asks = running_.empty() ? reserved(next) : asked(next);
       if (held + asks > in_.cache_tokens) {
-        for (Request& request : waiting_) request.waited = true;
+        ++refusals_;  // all who wait were refused
         return;
       }
       held += asks;
+      next.waited = next.waited || refusals_ > next.refusals;
       next.prefilled = std::max(next.prefilled, next.cached);
       budget -= next.prompt - next.prefilled;
       running_.push_back(next);
@@ -204,6 +207,7 @@ class Scheduler {
       victim.answer = std::max(victim.answer - victim.produced, 1.0);
       victim.kept += victim.produced;
       victim.produced = victim.prefilled = 0;
+      victim.refusals = refusals_;
       ++preempted_;
       waiting_.push_front(victim);
       double produced = 0;
@@ -275,6 +279,7 @@ class Scheduler {
   double sight_ = 0;  // arrivals up to here are known to the step that is decided next
   double ratio_ = kFirstRatio;
   std::deque<Request> pending_;   // not arrived yet, by time
+  std::int64_t refusals_ = 0;     // of the first in the queue
   std::deque<Request> waiting_;   // not admitted yet
   std::vector<Request> running_;  // in order of admission
   std::vector<Request> finished_;
