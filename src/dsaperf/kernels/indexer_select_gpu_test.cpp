@@ -197,7 +197,7 @@ struct OnePassCase {
 };
 
 // Calls in turn on one workspace and without a stop between them, as a decode loop makes them.
-void expect_one_pass_selects_as_two_kernels(const OnePassCase& c) {
+void expect_one_pass_selects_as_two_kernels(Variant variant, const OnePassCase& c) {
   SCOPED_TRACE(c.name);
   std::mt19937 engine(43);
   const std::int64_t batch = std::ssize(c.lengths);
@@ -240,42 +240,52 @@ void expect_one_pass_selects_as_two_kernels(const OnePassCase& c) {
                                     .topk = c.topk,
                                     .indices_stride = c.topk};
   };
-  const auto workspace_of = [&](Variant variant, std::size_t budget) {
+  const auto workspace_of = [&](Variant by, std::size_t budget) {
     const std::size_t size =
-        value_of(paged_indexer_select_variant_workspace(params_of(0), variant, budget));
+        value_of(paged_indexer_select_variant_workspace(params_of(0), by, budget));
     EXPECT_LE(size, budget);
     return value_of(gpu::DeviceArray<std::uint8_t>::filled_with_byte(size, 0xcd));
   };
-  const auto run = [&](Variant variant, int first,
-                       const gpu::DeviceArray<std::uint8_t>& workspace) {
+  const auto run = [&](Variant by, int first, const gpu::DeviceArray<std::uint8_t>& workspace) {
     for (int call = 0; call < kCalls; ++call) {
       auto params = params_of(call);
       params.indices += first * batch * c.topk;
-      ASSERT_TRUE(paged_indexer_select_variant(params, variant, workspace.data(), workspace.size(),
+      ASSERT_TRUE(paged_indexer_select_variant(params, by, workspace.data(), workspace.size(),
                                                stream.get()));
     }
     ASSERT_TRUE(stream.synchronize());
   };
   run(Variant::kDefault, 0, workspace_of(Variant::kDefault, kIndexerSelectWorkspace));
   const std::size_t of_one = 20U << 20;  // a few requests at a time, where contexts are long
-  for (const Variant variant : {Variant::kFused, Variant::kCounted}) {
-    for (const std::size_t budget : {kIndexerSelectWorkspace, of_one}) {
-      const auto workspace = workspace_of(variant, budget);
-      for (int repeat = 0; repeat < 2; ++repeat) {
-        run(variant, kCalls, workspace);
-        const auto host = value_of(indices.to_host());
-        const auto half = host.begin() + kCalls * batch * c.topk;
-        const auto [at, wanted] = std::mismatch(half, host.end(), host.begin());
-        ASSERT_TRUE(at == host.end())
-            << name(variant) << ", call " << (at - half) / (batch * c.topk) << ", request "
-            << (at - half) % (batch * c.topk) / c.topk << ", entry " << (at - half) % c.topk
-            << " is " << *at << ", expected " << *wanted;
-      }
+  for (const std::size_t budget : {kIndexerSelectWorkspace, of_one}) {
+    const auto workspace = workspace_of(variant, budget);
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      run(variant, kCalls, workspace);
+      const auto host = value_of(indices.to_host());
+      const auto half = host.begin() + kCalls * batch * c.topk;
+      const auto [at, wanted] = std::mismatch(half, host.end(), host.begin());
+      ASSERT_TRUE(at == host.end())
+          << "call " << (at - half) / (batch * c.topk) << ", request "
+          << (at - half) % (batch * c.topk) / c.topk << ", entry " << (at - half) % c.topk << " is "
+          << *at << ", expected " << *wanted;
     }
   }
 }
 
-TEST(PagedIndexerSelectGpuTest, SelectsInOnePassAsTheTwoKernelsDo) {
+class OnePassSelectGpuTest : public ::testing::TestWithParam<Variant> {};
+
+INSTANTIATE_TEST_SUITE_P(InOnePass, OnePassSelectGpuTest,
+                         ::testing::Values(Variant::kFused, Variant::kCounted),
+                         [](const auto& test) { return std::string(name(test.param)); });
+
+// As small as sanitizers want it: an end within a page, none at all, more CTAs than pages.
+TEST_P(OnePassSelectGpuTest, SelectsOfFewShortRequests) {
+  DSAPERF_REQUIRE_GPU();
+  expect_one_pass_selects_as_two_kernels(
+      GetParam(), {.name = "few", .lengths = {700, 0, 1500, 65}, .topk = 64});
+}
+
+TEST_P(OnePassSelectGpuTest, SelectsAsTheTwoKernelsDo) {
   DSAPERF_REQUIRE_GPU();
   std::vector<std::int32_t> many(130), ragged(40);
   for (std::size_t i = 0; i < many.size(); ++i) many[i] = static_cast<std::int32_t>(9000 + 64 * i);
@@ -297,7 +307,7 @@ TEST(PagedIndexerSelectGpuTest, SelectsInOnePassAsTheTwoKernelsDo) {
            {.name = "ascending", .lengths = two, .one_key = true, .scale_of = ascending},
            {.name = "all equal", .lengths = two, .topk = 4096, .one_key = true},
            {.name = "wild", .lengths = two, .scale_of = wild}}) {
-    expect_one_pass_selects_as_two_kernels(c);
+    expect_one_pass_selects_as_two_kernels(GetParam(), c);
   }
 }
 
