@@ -112,7 +112,8 @@ Result<Journal> Journal::open(const std::filesystem::path& directory, const Jour
       };
       if (!resume) {
         return fail(Errc::kInvalidArgument,
-                    "{}: holds {} results already; collect --resume goes on with them, or choose another folder",
+                    "{}: holds {} results already; collect --resume goes on with them, or choose "
+                    "another folder",
                     path.native(), content.entries.size());
       }
       DSAPERF_TRY(same_subject(content.header, header).map_error(in_file));
