@@ -107,7 +107,7 @@ Result<void> select_by_two_kernels(const PagedIndexerSelectParams& params, void*
 // request its lists or its scores, of each of its segments the counts.
 constexpr std::size_t kHistogramBytes = sm90::kScoreBins * sizeof(std::uint32_t);
 
-// Lists of all requests, then bins and counts of their segments.
+// Lists of all requests, then the counts of their segments, then how long their lists are.
 std::size_t kept_bytes(std::int64_t requests, std::int64_t columns, int sm_count) {
   return static_cast<std::size_t>(requests * padded_columns(columns)) * sizeof(sm90::KeptElement) +
          static_cast<std::size_t>(requests + sm_count) * (kHistogramBytes + sizeof(std::uint32_t));
@@ -143,7 +143,7 @@ Result<std::int64_t> requests_of_variant_at_once(const PagedIndexerSelectParams&
 
 constexpr int kBoxColumns = 64;  // of q, where a request has one new token
 
-// Scores of a part, by the kernel that leaves what `arguments` have room for, then the selection.
+// Of a part, what may be selected in place of its scores, then the selection from it.
 Result<void> select_kept(const PagedIndexerSelectParams& params,
                          const PagedIndexerScoresParams& part, const TopkParams& selection,
                          int ctas, CUstream_st* stream) {
@@ -182,6 +182,7 @@ int select_cluster(std::int64_t requests, std::int64_t columns, int sm_count) {
   return cluster;
 }
 
+// Scores of a part and their counts, and the selection from each request when it ends.
 Result<void> select_counted(const PagedIndexerSelectParams& params,
                             const PagedIndexerScoresParams& part, const TopkParams& selection,
                             int sm_count, CUstream_st* stream) {
