@@ -38,7 +38,8 @@ def collect(
     ``plan_only`` measures nothing and returns the cases, with the minutes and the memory they would take. ``timing`` ``"fake"``
     takes times from the bound, for trials without a GPU, ``"cpu"`` measures on this machine's cores. ``launch`` is graph where
     there is a GPU, else eager. ``progress`` is called from another thread with one mapping a
-    case: ``event`` (found, measured, failed, repeated), ``id`` and perhaps ``error``.
+    case: ``event`` (found, measured, failed, repeated), ``id`` and perhaps ``error``. Where every case failed that is an
+    :class:`Error`; where some did, a warning for each.
     """
     command = ["collect", os.fspath(config), "-o", os.fspath(output), "--json-progress"]
     command += ["--grid", os.fspath(grid), "--system", system, "--timing", timing, "--devices", devices]

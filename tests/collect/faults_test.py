@@ -143,6 +143,34 @@ class FaultsTest(unittest.TestCase):
         self.assertNotIn("fake failure", retried.stderr)
         self.check_complete()
 
+    def test_a_run_without_a_single_row_is_a_failure(self):
+        for more in ((), ("--by", "stage")):
+            with self.subTest(more=more):
+                self.folder += "".join(more)
+                journal = os.path.join(self.folder, "rows.jsonl")
+                for resume in (), ("--resume",):
+                    failed = self.run_to_end(*more, *resume, "--json", "--fake-fails-on", "/")
+                    self.assertEqual(failed.returncode, 1, failed.stderr)
+                    self.assertEqual(json.loads(failed.stdout)["report"]["rows"], 0)
+                    self.assertRegex(failed.stderr.splitlines()[-1],
+                                     f"^error: {journal}: all {CASES} cases failed, with the reason of each .*--retry-failed")
+                self.assertEqual(self.run_to_end(*more, "--resume", "--retry-failed").returncode, 0)
+
+    def test_a_plan_without_a_case_that_fits_the_card_is_a_failure(self):
+        with open(self.grid, "w") as grid:
+            grid.write("generation: [{batch: [4096], past: [1000000]}]")
+        self.assertEqual(self.run_to_end("--plan-only").returncode, 0)
+        failed = self.run_to_end()
+        self.assertEqual(failed.returncode, 1, failed.stderr)
+        self.assertRegex(failed.stderr, "^error: no case of the plan fits .*needs")
+        self.assertFalse(os.path.exists(self.folder))
+
+    def test_a_shard_for_which_no_case_is_left_is_done(self):
+        with open(self.grid, "w") as grid:
+            grid.write("generation: [{batch: [1], past: [1023]}]")
+        codes = [self.run_to_end("--shard", f"{i}/2").returncode for i in range(2)]
+        self.assertEqual(codes, [0, 0])
+
     def test_an_unfinished_folder_is_not_overwritten(self):
         self.assertEqual(self.run_to_end().returncode, 0)
         again = self.run_to_end()

@@ -114,6 +114,7 @@ Result<collect::Shard> shard_of(const CollectFlags& flags) {
 // What this run is to do: its shard of the plan.
 struct Work {
   collect::Shard shard;
+  std::size_t in_all_shards = 0;             // cases
   std::vector<collect::Case> cases;          // layers that get a row
   std::optional<collect::StagePlan> stages;  // with --by stage
   std::vector<collect::LeftOut> left_out;
@@ -147,6 +148,7 @@ Result<collect::Plan> plan_of(const CollectFlags& flags, const Subject& subject)
 Result<Work> work_of(const CollectFlags& flags, const Subject& subject) {
   DSAPERF_TRY_ASSIGN(auto plan, plan_of(flags, subject));
   Work work;
+  work.in_all_shards = plan.cases.size();
   work.left_out = std::move(plan.left_out);
   work.peak_memory = plan.peak_memory;
   DSAPERF_TRY_ASSIGN(work.shard, shard_of(flags));
@@ -307,6 +309,7 @@ ordered_json report_to_json(const collect::CollectReport& report) {
           {"found", report.found},
           {"measured", report.measured},
           {"failed", report.failed},
+          {"rows", report.rows},
           {"disturbed", report.disturbed},
           {"repeated", report.repeated},
           {"repeat_spread", report.repeat_spread},
@@ -389,6 +392,11 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
     return ExitCode::kDone;
   }
 
+  if (work.in_all_shards == 0) {
+    const auto& first = work.left_out.front();
+    return fail(Errc::kInvalidArgument, "no case of the plan fits {}: {}: {}", subject.system.name,
+                first.which.id(), first.reason);
+  }
   DSAPERF_TRY_ASSIGN(const auto sources, sources_of(flags, work));
   const collect::JournalHeader header{.model = subject.spec.name,
                                       .architecture = subject.spec.architecture,
@@ -426,6 +434,12 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
     }
   }
   for (const auto& failure : report.failures) fmt::print(stderr, "warning: {}\n", failure);
+  if (!work.cases.empty() && report.rows == 0) {
+    return fail(Errc::kNotFound,
+                "{}: all {} cases failed, with the reason of each recorded there; --resume "
+                "--retry-failed measures them again",
+                journal.path().string(), work.cases.size());
+  }
   return ExitCode::kDone;
 }
 
@@ -483,6 +497,8 @@ void declare_collect(Command& command) {
   command.add_flag("--json", flags->json, "one JSON document on stdout");
   command.add_flag("--json-progress", flags->json_progress, "one JSON object a case on stderr");
   command.footer(
+      "Exit code 1 where no case has a result at the end; where some failed 0, with a warning for "
+      "each.\n"
       "Example:\n  dsaperf collect deepseek-ai/DeepSeek-V3.2 -o rows --heads 16,128 --plan-only");
   command.callback([flags] { return run_collect(*flags); });
 }

@@ -174,6 +174,13 @@ std::vector<Entry> to_measure(std::span<const Case> cases, const Journal& journa
   return todo;
 }
 
+std::size_t rows_of(std::span<const Case> cases, const Journal& journal) {
+  return static_cast<std::size_t>(std::ranges::count_if(cases, [&](const Case& what) {
+    const auto found = journal.entries().find(what.id());
+    return found != journal.entries().end() && found->second.error.empty();
+  }));
+}
+
 // What the journal says of `cases` once all is done.
 void sum_up(std::span<const Case> cases, const Journal& journal, CollectReport& report) {
   std::vector<double> deviations;
@@ -268,6 +275,7 @@ Result<CollectReport> collect(std::span<const Case> cases,
   Run run(journal, options, watcher);
   DSAPERF_TRY(measure(cases, sources, journal, options, watcher, run));
   sum_up(cases, journal, run.report);
+  run.report.rows = rows_of(cases, journal);
   return run.report;
 }
 
@@ -288,6 +296,7 @@ Result<CollectReport> collect_by_stage(std::span<const Case> cases, const model:
   auto all = plan.stage_cases;
   all.insert(all.end(), cases.begin(), cases.end());
   sum_up(all, journal, run.report);
+  run.report.rows = rows_of(cases, journal);
   return run.report;
 }
 

@@ -30,6 +30,7 @@ struct CollectReport {
   std::size_t found = 0;     // in the journal already
   std::size_t measured = 0;  // now
   std::size_t failed = 0;    // now, or still from before
+  std::size_t rows = 0;      // cases asked for that have a result, from now or from before
   int disturbed = 0;         // measurements thrown away now
   std::size_t repeated = 0;
   double repeat_spread = 0;   // median of |second / first - 1|; 0 without repeats
