@@ -1,5 +1,6 @@
 #include "dsaperf/core/file.hpp"
 
+#include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
 
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <system_error>
 
 namespace dsaperf {
@@ -87,6 +89,37 @@ Result<void> write_in_place(const std::filesystem::path& path, std::string_view 
   return {};
 }
 
+// What `path` leads to where that is a descriptor of this process: /dev/stdout, /dev/fd/3, a link
+// to them. Behind such a path may be a file, of which the shell holds the descriptor: renamed over,
+// it would lose what others write there.
+std::optional<int> descriptor_behind(const std::filesystem::path& written) {
+  constexpr int kMostLinks = 40;  // as many as the kernel follows
+  std::error_code error;
+  auto path = std::filesystem::absolute(written, error);
+  const auto descriptors = std::filesystem::canonical("/proc/self/fd", error);
+  for (int i = 0; !error && i < kMostLinks; ++i) {
+    const auto folder = std::filesystem::canonical(path.parent_path(), error);
+    if (folder == descriptors) {
+      const auto number = parse_int(path.filename().native());
+      return number ? std::optional(static_cast<int>(*number)) : std::nullopt;
+    }
+    if (!std::filesystem::is_symlink(path, error)) break;
+    path = folder / std::filesystem::read_symlink(path, error);
+  }
+  return std::nullopt;
+}
+
+Result<void> write_into(int descriptor, std::string_view content) {
+  bool written = std::fflush(stdout) == 0;
+  while (written && !content.empty()) {
+    const auto count = ::write(descriptor, content.data(), content.size());
+    if (count > 0) content.remove_prefix(static_cast<std::size_t>(count));
+    written = count > 0 || (count < 0 && errno == EINTR);
+  }
+  if (!written) return fail(Errc::kIo, "cannot be written: {}", std::strerror(errno));
+  return {};
+}
+
 Result<void> write_renamed(const std::filesystem::path& path, std::string_view content) {
   std::error_code error;
   // The process id keeps two writers of one target apart.
@@ -107,6 +140,7 @@ Result<void> write_renamed(const std::filesystem::path& path, std::string_view c
 }
 
 Result<void> write_whole(const std::filesystem::path& path, std::string_view content) {
+  if (const auto descriptor = descriptor_behind(path)) return write_into(*descriptor, content);
   std::error_code error;
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
   if (error) {

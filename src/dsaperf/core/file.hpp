@@ -26,7 +26,8 @@ Result<void> check_content(std::string_view start);
 
 // Writes through a temporary file beside it and renames, so that a reader sees the old content or
 // the new one, never a part. Missing folders above are made. A link stays, and what it leads to is
-// written; a device or a pipe is written as it is.
+// written; a device or a pipe is written as it is, and what leads to an open descriptor of this
+// process (/dev/stdout, /dev/fd/3) into that descriptor, behind what was printed, whatever it is.
 Result<void> write_file(const std::filesystem::path& path, std::string_view content);
 
 }  // namespace dsaperf

@@ -69,6 +69,22 @@ TEST_F(FileTest, WritesIntoAPipeAndReplacesNoDevice) {
   EXPECT_THAT(written.error().message(), HasSubstr("No space left on device"));
 }
 
+TEST_F(FileTest, WritesIntoADescriptorThatThePathLeadsTo) {
+  const auto path = write("log", "");
+  const int log = ::open(path.c_str(), O_WRONLY);
+  ASSERT_EQ(::write(log, "before,", 7), 7);
+  const auto number = std::to_string(log);
+  ASSERT_TRUE(write_file("/proc/self/fd/" + number, "itself,"));
+  std::filesystem::create_symlink("/dev/fd/" + number, folder / "link");
+  ASSERT_TRUE(write_file(folder / "link", "by a link,"));
+  ASSERT_EQ(::write(log, "after", 5), 5);
+  ::close(log);
+  EXPECT_EQ(read_file(path, {50}).value(), "before,itself,by a link,after");
+  const auto closed = write_file("/dev/fd/" + number, "x");
+  ASSERT_FALSE(closed);
+  EXPECT_THAT(closed.error().message(), HasSubstr("Bad file descriptor"));
+}
+
 TEST_F(FileTest, NamesThePathAndWhatIsWrong) {
   EXPECT_EQ(error_of(folder / "absent"), (folder / "absent").native() + ": no such file");
   EXPECT_THAT(error_of(folder), HasSubstr("is a folder"));
