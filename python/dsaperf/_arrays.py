@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from dsaperf._error import Error
 
 # What a kernel calls its elements -> numpy, CuPy; torch; JAX. numpy and CuPy have no bfloat16 and no float8: bits.
 _PLAIN = {"bf16": "uint16", "e4m3": "uint8", "f32": "float32", "i32": "int32", "i64": "int64", "byte": "uint8"}
 _NAMED = {"bf16": "bfloat16", "e4m3": "float8_e4m3fn", "f32": "float32", "i32": "int32", "i64": "int64", "byte": "uint8"}
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+def takes_tensors(function: Callable[_Arguments, _Answer]) -> Callable[_Arguments, _Answer]:
+    """A function that says of a keyword which it lacks what it has instead."""
+    parameters = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def checked(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Answer:
+        for name in keywords:
+            if name not in parameters:
+                raise TypeError(f"{function.__name__}() has no {name!r}; it has {', '.join(parameters)}")
+        return function(*arguments, **keywords)
+
+    return checked
 
 
 def library(array: Any) -> str:

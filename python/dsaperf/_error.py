@@ -27,6 +27,6 @@ class AssumptionWarning(UserWarning):
 
 def is_chosen(word: str, chosen: str, other: str, name: str) -> bool:
     """Whether a word that may be one of two is the first of them."""
-    if word not in (chosen, other):
+    if not isinstance(word, str) or word not in (chosen, other):
         raise Error(f"{name} {word!r} is none of {other}, {chosen}", "invalid_argument")
     return word == chosen

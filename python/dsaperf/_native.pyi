@@ -180,7 +180,7 @@ def topk(scores: Any, start: Any, end: Any, out: Any, options: Options, /) -> No
 def selection_rows(positions: Any, request: Any, block_table: Any, out: Any, options: Options, /) -> None: ...
 def sparse_mla(
     q: Any,
-    kv: Any,
+    cache: Any,
     indices: Any,
     scale: float,
     topk_length: Any,

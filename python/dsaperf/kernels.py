@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from dsaperf import _arrays, _native
+from dsaperf._arrays import takes_tensors
 from dsaperf._error import is_chosen
 
 __all__ = [
@@ -94,6 +95,7 @@ def from_bf16(bits: Tensor) -> Tensor:
     return (numpy.asarray(bits).astype(numpy.uint32) << 16).view(numpy.float32)
 
 
+@takes_tensors
 def gemm(
     x: Tensor,
     w: Tensor,
@@ -116,6 +118,7 @@ def gemm(
     return _result(out, x, stream, lambda: (*x.shape[:-1], w.shape[-1 if transposed else -2]), out_dtype, fill)
 
 
+@takes_tensors
 def fp8_gemm(
     x: Tensor,
     x_scales: Tensor,
@@ -136,6 +139,7 @@ def fp8_gemm(
     return _result(out, x_scales, stream, lambda: (x.shape[0], w.shape[0]), "bf16", fill)
 
 
+@takes_tensors
 def quantise_groups(
     x: Tensor,
     *,
@@ -152,6 +156,7 @@ def quantise_groups(
     return values, scales
 
 
+@takes_tensors
 def norm(
     x: Tensor,
     weight: Tensor,
@@ -168,6 +173,7 @@ def norm(
     return _result(out, x, stream, lambda: x.shape, "bf16", lambda y: _native.norm(e(x), e(weight), e(bias), eps, y, options))
 
 
+@takes_tensors
 def rope(
     x: Tensor,
     cos_sin: Tensor,
@@ -185,6 +191,7 @@ def rope(
     return turned
 
 
+@takes_tensors
 def indexer_quantise(
     x: Tensor,
     weights: Tensor | None = None,
@@ -206,6 +213,7 @@ def indexer_quantise(
     return values, scales, weights_out
 
 
+@takes_tensors
 def kv_cache_write(
     latent: Tensor,
     rope: Tensor,
@@ -227,6 +235,7 @@ def kv_cache_write(
     return written
 
 
+@takes_tensors
 def index_key_cache_write(
     values: Tensor,
     scales: Tensor,
@@ -243,6 +252,7 @@ def index_key_cache_write(
     return written
 
 
+@takes_tensors
 def gather_index_keys(
     pages: Tensor,
     block_table: Tensor,
@@ -261,6 +271,7 @@ def gather_index_keys(
     return values, scales
 
 
+@takes_tensors
 def indexer_scores(
     q: Tensor,
     weights: Tensor,
@@ -288,6 +299,7 @@ def indexer_scores(
     return _result(out, weights, stream, lambda: (q.shape[0], k.shape[0]), "f32", fill)
 
 
+@takes_tensors
 def paged_indexer_scores(
     q: Tensor,
     weights: Tensor,
@@ -313,6 +325,7 @@ def paged_indexer_scores(
     return _result(out, weights, stream, lambda: (q.shape[0] * q.shape[1], max_context), "f32", fill)
 
 
+@takes_tensors
 def topk(
     scores: Tensor,
     k: int,
@@ -336,6 +349,7 @@ def topk(
     return _result(out, scores, stream, lambda: (scores.shape[0], k), "i32", fill)
 
 
+@takes_tensors
 def selection_rows(
     positions: Tensor,
     request: Tensor,
@@ -355,14 +369,15 @@ def selection_rows(
     return _result(out, positions, stream, lambda: positions.shape, "i32", fill)
 
 
+@takes_tensors
 def sparse_mla(
     q: Tensor,
-    kv: Tensor,
+    cache: Tensor,
     indices: Tensor,
     scale: float,
     *,
     topk_length: Tensor | None = None,
-    kv_format: Literal["bf16", "fp8"] = "bf16",
+    kv: Literal["bf16", "fp8"] = "bf16",
     decode: bool = False,
     out: Tensor | None = None,
     lse: Tensor | None = None,
@@ -372,7 +387,7 @@ def sparse_mla(
 ) -> tuple[Tensor, Tensor]:
     """Attention of each query ``[tokens, heads, 576]`` bf16 over the cache rows that ``indices`` i32 ``[tokens, topk]`` names.
 
-    Heads are 8, 16, 32, 64 or 128. ``kv`` is a cache as :func:`kv_cache_write` fills it. Returns ``[tokens, heads, 512]`` bf16
+    Heads are 8, 16, 32, 64 or 128. ``cache`` and its format ``kv`` are those of :func:`kv_cache_write`. Returns ``[tokens, heads, 512]`` bf16
     and the natural logarithm of the sum, f32 ``[tokens, heads]``. ``decode``: few tokens, lists may be split over SMs.
     """
     result = _arrays.empty(q, (*q.shape[:2], 512), "bf16", stream) if out is None else out
@@ -380,13 +395,13 @@ def sparse_mla(
     e = _arrays.exportable
     _native.sparse_mla(
         e(q),
-        e(kv),
+        e(cache),
         e(indices),
         scale,
         e(topk_length),
         e(result) if out is None else _arrays.writable(out, "out"),
         e(sums) if lse is None else _arrays.writable(lse, "lse"),
-        is_chosen(kv_format, "fp8", "bf16", "kv_format"),
+        is_chosen(kv, "fp8", "bf16", "kv"),
         decode,
         _options(q, stream, reference, threads),
     )

@@ -418,12 +418,12 @@ void selection_rows(nb::handle positions_given, nb::handle request_given,
   call.run(p, dsaperf_selection_rows, dsaperf_selection_rows_workspace);
 }
 
-void sparse_mla(nb::handle q_given, nb::handle kv_given, nb::handle indices_given, double scale,
+void sparse_mla(nb::handle q_given, nb::handle cache_given, nb::handle indices_given, double scale,
                 nb::handle topk_length_given, nb::handle out_given, nb::handle lse_given, bool fp8,
                 bool decode, const Options& o) {
   Call call(o);
   const auto q = call.tensor(q_given, "q", Element::kBf16, 3);
-  const LatentCache kv(call, kv_given, "kv", fp8, false);
+  const LatentCache cache(call, cache_given, "cache", fp8, false);
   const auto indices = call.tensor(indices_given, "indices", Element::kI32, 2);
   const auto topk_length = call.optional(topk_length_given, "topk_length", Element::kI32, 1);
   const auto out = call.tensor(out_given, "out", Element::kBf16, 3).writable();
@@ -440,10 +440,10 @@ void sparse_mla(nb::handle q_given, nb::handle kv_given, nb::handle indices_give
   lse.expect(0, p.tokens);
   lse.expect(1, p.heads);
   p.q = q.data<std::uint16_t>();
-  p.kv = kv.data;
-  p.kv_rows = kv.rows;
-  p.kv_row_stride_bytes = kv.row_stride_bytes;
-  p.kv_format = kv.format;
+  p.kv = cache.data;
+  p.kv_rows = cache.rows;
+  p.kv_row_stride_bytes = cache.row_stride_bytes;
+  p.kv_format = cache.format;
   p.indices = indices.data<std::int32_t>();
   p.topk_length = data<std::int32_t>(topk_length);
   p.out = out.data<std::uint16_t>();

@@ -210,7 +210,7 @@ def cases():
         # Probabilities are rounded to bf16 and added in f32; lse differs by the roundings of scores of 576 products.
         "sparse_mla": [
             ((bf16(3, 16, 576), bf16(256, 576), rows(256, 3, 64)), {"scale": 0.07}, 1e-3),
-            ((bf16(3, 64, 576), Given(packed, "byte"), rows(256, 3, 64)), {"scale": 0.07, "kv_format": "fp8", "topk_length": i32(64, 1, 30)}, 1e-3),
+            ((bf16(3, 64, 576), Given(packed, "byte"), rows(256, 3, 64)), {"scale": 0.07, "kv": "fp8", "topk_length": i32(64, 1, 30)}, 1e-3),
             ((bf16(2, 16, 576), bf16(4096, 576), rows(4096, 2, 2048)), {"scale": 0.07, "decode": True}, 1e-3),
         ],
     }  # fmt: skip

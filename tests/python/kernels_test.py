@@ -246,7 +246,7 @@ class KernelsTest(unittest.TestCase):
         k.kv_cache_write(latent, rope, slots, packed, kv="fp8")
         q, indices = bf16(self.rng, 2, 8, 576, scale=0.2), self.rng.integers(0, 64, (2, 16)).astype(np.int32)
         exact, _ = k.sparse_mla(q, plain, indices, 0.1)
-        rounded, _ = k.sparse_mla(q, packed, indices, 0.1, kv_format="fp8")
+        rounded, _ = k.sparse_mla(q, packed, indices, 0.1, kv="fp8")
         close(as_double(rounded), as_double(exact), 2.0**-4)  # e4m3's rounding
 
     def test_rounding_to_bf16_is_to_nearest_even(self):
@@ -275,7 +275,12 @@ class RefusalTest(unittest.TestCase):
         self.refused(lambda: k.gemm(x, w, w_layout="in"), "w_layout 'in' is none of out_in, in_out")
         self.refused(lambda: k.gemm(x, w, out_dtype="fp32"), "out_dtype 'fp32' is none of bf16, f32")
         self.refused(lambda: k.quantise_groups(x, scale_format="e8m0"), "scale_format 'e8m0' is none of ue8m0, f32")
-        self.refused(lambda: k.sparse_mla(q, kv, rows, 1.0, kv_format="FP8"), "kv_format 'FP8' is none of bf16, fp8")
+        self.refused(lambda: k.sparse_mla(q, kv, rows, 1.0, kv="FP8"), "kv 'FP8' is none of bf16, fp8")
+
+    def test_a_keyword_that_a_kernel_lacks_is_refused_with_those_that_it_has(self):
+        with self.assertRaisesRegex(TypeError, r"^sparse_mla\(\) has no 'kv_format'; it has .*, kv, "):
+            k.sparse_mla(self.scores, self.scores, self.scores, 1.0, kv_format="fp8")
+        self.refused(lambda: k.sparse_mla(self.scores, self.scores, self.scores, 1.0, kv=self.scores), "kv array", "is none of bf16, fp8")
 
     def setUp(self):
         self.scores = np.zeros((4, 16), np.float32)
@@ -302,7 +307,7 @@ class RefusalTest(unittest.TestCase):
     def test_limits_are_the_librarys(self):
         q, kv = np.zeros((1, 7, 576), np.uint16), np.zeros((64, 576), np.uint16)
         self.refused(lambda: k.sparse_mla(q, kv, np.zeros((1, 4), np.int32), 1.0), "heads")
-        self.refused(lambda: k.sparse_mla(np.zeros((1, 8, 576), np.uint16), kv[:, :512], np.zeros((1, 4), np.int32), 1.0), "kv")
+        self.refused(lambda: k.sparse_mla(np.zeros((1, 8, 576), np.uint16), kv[:, :512], np.zeros((1, 4), np.int32), 1.0), "cache")
 
     def test_a_stream_that_is_none_is_refused(self):
         self.refused(lambda: k.topk(self.scores, 2, stream="fast"), "stream", "str")
