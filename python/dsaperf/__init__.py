@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dsaperf import kernels as kernels
     from dsaperf._collect import collect as collect
-    from dsaperf._error import AssumptionWarning as AssumptionWarning, Error as Error
+    from dsaperf._error import AssumptionWarning as AssumptionWarning, Error as Error, NoTensorError as NoTensorError
     from dsaperf._layer import DsaCache as DsaCache, DsaLayer as DsaLayer
     from dsaperf._native import __version__ as __version__
     from dsaperf._phases import integrate as integrate, run as run
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 # here are classes of dsaperf.results.
 _PLACES = {
     "dsaperf._collect": ("collect",),
-    "dsaperf._error": ("AssumptionWarning", "Error"),
+    "dsaperf._error": ("AssumptionWarning", "Error", "NoTensorError"),
     "dsaperf._layer": ("DsaCache", "DsaLayer"),
     "dsaperf._native": ("__version__",),
     "dsaperf._phases": ("integrate", "run"),
@@ -62,6 +62,7 @@ __all__ = [
     "DsaCache",
     "DsaLayer",
     "Error",
+    "NoTensorError",
     "Estimate",
     "Integration",
     "LayerRun",

@@ -8,25 +8,38 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from dsaperf._error import Error
+from dsaperf._error import Error, NoTensorError
 
 # What a kernel calls its elements -> numpy, CuPy; torch; JAX. numpy and CuPy have no bfloat16 and no float8: bits.
 _PLAIN = {"bf16": "uint16", "e4m3": "uint8", "f32": "float32", "i32": "int32", "i64": "int64", "byte": "uint8"}
 _NAMED = {"bf16": "bfloat16", "e4m3": "float8_e4m3fn", "f32": "float32", "i32": "int32", "i64": "int64", "byte": "uint8"}
 
+Tensor = Any
+"""A tensor of any library with ``__dlpack__``."""
+
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
+_ABSENT = object()
 
 
 def takes_tensors(function: Callable[_Arguments, _Answer]) -> Callable[_Arguments, _Answer]:
-    """A function that says of a keyword which it lacks what it has instead."""
+    """A function that refuses, by the argument's name, what is no tensor where ``Tensor`` is annotated. Of a keyword which it
+    lacks it says what it has instead."""
     parameters = inspect.signature(function).parameters
+    kinds = ("Tensor", "Tensor | None")
+    tensors = [(i, p.name, p.annotation == kinds[1]) for i, p in enumerate(parameters.values()) if p.annotation in kinds]
 
     @functools.wraps(function)
     def checked(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Answer:
         for name in keywords:
             if name not in parameters:
                 raise TypeError(f"{function.__name__}() has no {name!r}; it has {', '.join(parameters)}")
+        for at, name, optional in tensors:
+            given = arguments[at] if at < len(arguments) else keywords.get(name, _ABSENT)
+            if hasattr(given, "__dlpack__") or given is _ABSENT or (optional and given is None):
+                continue
+            what = "None" if given is None else f"a {type(given).__name__}"
+            raise NoTensorError(f"{name}: {what} is no tensor; pass a torch, CuPy, JAX or numpy array", "invalid_argument")
         return function(*arguments, **keywords)
 
     return checked

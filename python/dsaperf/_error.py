@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AssumptionWarning", "Error"]
+__all__ = ["AssumptionWarning", "Error", "NoTensorError"]
 
 
 class Error(Exception):
@@ -18,7 +18,11 @@ class Error(Exception):
         self.code = code
 
     def __reduce__(self) -> tuple[type[Error], tuple[str, str]]:
-        return (Error, (str(self), self.code))
+        return (type(self), (str(self), self.code))
+
+
+class NoTensorError(Error, TypeError):
+    """An argument that should be a tensor is something else; a ``TypeError`` too."""
 
 
 class AssumptionWarning(UserWarning):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from dsaperf import _arrays, _native
+from dsaperf._arrays import Tensor, takes_tensors
 from dsaperf._error import is_chosen
 
 __all__ = ["DsaCache", "DsaLayer"]
@@ -83,17 +84,18 @@ class DsaLayer:
         """A cache of ``pages`` pages of 64 tokens."""
         return DsaCache(self, pages, kv)
 
+    @takes_tensors
     def forward(
         self,
         cache: DsaCache,
         requests: Sequence[int],
         new_tokens: Sequence[int],
-        x: Any,
+        x: Tensor,
         *,
-        selection: Any = None,
-        selection_out: Any = None,
-        out: Any = None,
-    ) -> Any:
+        selection: Tensor | None = None,
+        selection_out: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
         """One pass over a ragged batch: ``x`` bf16 ``[tokens, hidden]``, request after request; returns the same shape.
 
         New tokens are appended to the cache, all or none. Tensors are on the host on every device. ``selection`` i32

@@ -11,16 +11,18 @@ JAX arrays are immutable and its streams its own: results are new arrays, also o
 (``rope``, the cache writes: keep a cache in torch or CuPy, which JAX arrays may be mixed with); a call on a GPU ends when its
 work is done; inside ``jax.jit`` there is none. int64 slots need ``jax.enable_x64``.
 
-Wrong shapes, types or values raise :class:`dsaperf.Error` with code ``invalid_argument``.
+Wrong shapes, types or values raise :class:`dsaperf.Error` with code ``invalid_argument``; what is no tensor at all raises a
+:class:`dsaperf.NoTensorError`, which is a ``TypeError`` too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from dsaperf import _arrays, _native
-from dsaperf._arrays import takes_tensors
+from dsaperf._arrays import Tensor, takes_tensors
 from dsaperf._error import is_chosen
 
 __all__ = [
@@ -41,9 +43,6 @@ __all__ = [
     "to_bf16",
     "topk",
 ]
-
-Tensor = Any
-"""A tensor of any library with ``__dlpack__``."""
 
 _GROUP = 128
 
@@ -115,7 +114,7 @@ def gemm(
     def fill(y: Tensor) -> None:
         _native.gemm(e(x), e(w), y, transposed, is_f32, options)
 
-    return _result(out, x, stream, lambda: (*x.shape[:-1], w.shape[-1 if transposed else -2]), out_dtype, fill)
+    return _result(out, x, stream, lambda: (*x.shape[:-1], *(w.shape[-1:] if transposed else w.shape[-2:-1])), out_dtype, fill)
 
 
 @takes_tensors
@@ -136,7 +135,7 @@ def fp8_gemm(
     def fill(y: Tensor) -> None:
         _native.fp8_gemm(e(x), e(x_scales), e(w), e(w_scales), y, options)
 
-    return _result(out, x_scales, stream, lambda: (x.shape[0], w.shape[0]), "bf16", fill)
+    return _result(out, x_scales, stream, lambda: (*x.shape[:1], *w.shape[:1]), "bf16", fill)
 
 
 @takes_tensors
@@ -150,7 +149,7 @@ def quantise_groups(
 ) -> tuple[Tensor, Tensor]:
     """bf16 rows ``[rows, dim]`` to e4m3 values and f32 scales ``[rows, dim/128]``."""
     values = _arrays.empty(x, x.shape, "e4m3", stream)
-    scales = _arrays.empty(x, (x.shape[0], _groups(x.shape[1])), "f32", stream)
+    scales = _arrays.empty(x, (*x.shape[:1], *map(_groups, x.shape[1:2])), "f32", stream)
     e = _arrays.exportable
     _native.quantise_groups(e(x), e(values), e(scales), _f32_scales(scale_format), _options(x, stream, reference, threads))
     return values, scales
@@ -205,8 +204,8 @@ def indexer_quantise(
     """Hadamard rotation of bf16 rows ``[rows, 128]``, then e4m3 values and one f32 scale a row. With ``weights`` ``[rows]``
     also weights * scale * weight_factor, else None."""
     values = _arrays.empty(x, x.shape, "e4m3", stream)
-    scales = _arrays.empty(x, (x.shape[0],), "f32", stream)
-    weights_out = None if weights is None else _arrays.empty(x, (x.shape[0],), "f32", stream)
+    scales = _arrays.empty(x, x.shape[:1], "f32", stream)
+    weights_out = None if weights is None else _arrays.empty(x, x.shape[:1], "f32", stream)
     e = _arrays.exportable
     options = _options(x, stream, reference, threads)
     _native.indexer_quantise(e(x), e(values), e(scales), e(weights), e(weights_out), weight_factor, _f32_scales(scale_format), options)
@@ -296,7 +295,7 @@ def indexer_scores(
     def fill(scores: Tensor) -> None:
         _native.indexer_scores(e(q), e(weights), e(k), e(k_scales), e(start), e(end), scores, fills, options)
 
-    return _result(out, weights, stream, lambda: (q.shape[0], k.shape[0]), "f32", fill)
+    return _result(out, weights, stream, lambda: (*q.shape[:1], *k.shape[:1]), "f32", fill)
 
 
 @takes_tensors
@@ -322,7 +321,7 @@ def paged_indexer_scores(
     def fill(scores: Tensor) -> None:
         _native.paged_indexer_scores(e(q), e(weights), e(pages), e(block_table), e(context_length), scores, fills, options)
 
-    return _result(out, weights, stream, lambda: (q.shape[0] * q.shape[1], max_context), "f32", fill)
+    return _result(out, weights, stream, lambda: (math.prod(q.shape[:2]), max_context), "f32", fill)
 
 
 @takes_tensors
@@ -346,7 +345,7 @@ def topk(
     def fill(selected: Tensor) -> None:
         _native.topk(e(scores), e(start), e(end), selected, options)
 
-    return _result(out, scores, stream, lambda: (scores.shape[0], k), "i32", fill)
+    return _result(out, scores, stream, lambda: (*scores.shape[:1], k), "i32", fill)
 
 
 @takes_tensors

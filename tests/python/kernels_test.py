@@ -1,5 +1,6 @@
 """Each stage on numpy arrays against formulas in double precision; the same on torch and JAX where they are installed."""
 
+import inspect
 import unittest
 
 import dsaperf
@@ -291,6 +292,33 @@ class RefusalTest(unittest.TestCase):
         self.assertEqual(raised.exception.code, "invalid_argument")
         for word in words:
             self.assertIn(word, str(raised.exception))
+
+    def test_what_is_no_tensor_is_a_type_error_that_names_the_argument(self):
+        for name in set(k.__all__) - {"to_bf16", "from_bf16"}:  # which take what numpy takes
+            function = getattr(k, name)
+            required = {p.name: p.annotation for p in inspect.signature(function).parameters.values() if p.default is p.empty}
+            good = {each: self.scores if kind == "Tensor" else 1 for each, kind in required.items()}
+            for each in (each for each, kind in required.items() if kind == "Tensor"):
+                for wrong, word in (([[1.0]], "a list"), (None, "None"), (2.5, "a float")):
+                    with self.subTest(name=name, argument=each), self.assertRaises(TypeError) as raised:
+                        function(**good | {each: wrong})
+                    self.assertEqual(str(raised.exception), f"{each}: {word} is no tensor; pass a torch, CuPy, JAX or numpy array")
+                    self.assertIsInstance(raised.exception, dsaperf.Error)
+        with self.assertRaisesRegex(TypeError, "^end: a list is no tensor"):
+            k.topk(self.scores, 2, end=[4, 4])
+        with self.assertRaisesRegex(TypeError, "^out: a list is no tensor"):
+            k.topk(self.scores, 2, out=[])
+
+    def test_too_few_dimensions_are_refused(self):
+        flat, bits = np.zeros(128, np.float32), np.zeros(128, np.uint16)
+        self.refused(lambda: k.topk(np.zeros((), np.float32), 2), "scores", "dimensions")
+        self.refused(lambda: k.topk(flat, 2), "scores", "dimensions")
+        self.refused(lambda: k.gemm(np.zeros((2, 128), np.uint16), bits), "w", "dimensions")
+        self.refused(lambda: k.quantise_groups(bits), "x", "dimensions")
+        self.refused(lambda: k.indexer_quantise(bits), "x", "dimensions")
+        self.refused(lambda: k.norm(bits, flat), "x", "dimensions")
+        self.refused(lambda: k.sparse_mla(bits, bits, flat, 1.0), "q", "dimensions")
+        self.refused(lambda: k.selection_rows(flat.astype(np.int32), flat, flat), "positions", "dimensions")
 
     def test_wrong_tensors_are_named(self):
         self.refused(lambda: k.topk(self.scores.astype(np.float64), 2), "scores", "float64", "float32")

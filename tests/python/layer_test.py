@@ -75,6 +75,9 @@ class LayerTest(unittest.TestCase):
         self.assertEqual(cache.length(request), 0)
         self.refused("invalid_argument", lambda: self.layer.forward(cache, [request], [2], self.tokens(1)))
         self.refused("invalid_argument", lambda: self.layer.forward(cache, [request], [], self.tokens(1)))
+        for wrong in ({"x": [[1.0]]}, {"x": None}, {"x": self.tokens(1), "selection": [[0]]}):
+            with self.assertRaisesRegex(TypeError, f"^{list(wrong)[-1]}: .* is no tensor"):
+                self.layer.forward(cache, [request], [1], **wrong)
 
     def test_unknown_models_layers_and_devices_are_refused(self):
         self.assertIn("no/such", self.refused("not_found", lambda: dsaperf.DsaLayer("no/such")))
