@@ -48,7 +48,9 @@ PassOperator PassWriter::memory(std::string_view what, double count, double byte
 Result<PassOperator> PassWriter::gemm(std::string_view what, double count, const std::string& dtype,
                                       int n, int k) {
   PassOperator op{.name = named(what), .count = count, .kind = MemoryOperator{}};
-  auto made = set.gemm(dtype, n, k);
+  auto made = set.gemm(dtype, n, k,
+                       quirk(Quirk::kHostTimeInGemms) ? compatible::GemmTimes::kAsMeasured
+                                                      : compatible::GemmTimes::kOfKernels);
   if (!made) return tl::unexpected(std::move(made).error().with_context(op.name));
   op.kind = GemmUse{.gemm = *std::move(made), .prompt_ranks = mla_prompt_ranks()};
   return op;

@@ -56,6 +56,8 @@ constexpr std::array<Entry, kQuirkCount> kEntries = {{
     {Quirk::kAggregatedByCollectives, "aggregated_by_collectives",
      "estimate, aggregated: experts over several nodes get their tokens by collectives, not by "
      "DeepEP's exchanges"},
+    {Quirk::kHostTimeInGemms, "host_time_in_gemms",
+     "vLLM's rows of block-scaled GEMMs count although they hold the host's time to launch them"},
 }};
 
 constexpr auto kAll = [] {

@@ -14,6 +14,33 @@ constexpr std::size_t kNeighbours = 4;
 constexpr std::size_t kTail = 3;
 constexpr double kSoftening = 1e-12;
 
+// A kernel's rows hold the host's time where nearly all that should take less than kShort take more
+// than twice that. All rows up to kNearHost times the most of them do: longer ones are the
+// kernel's.
+constexpr double kShort = 0.02;  // ms
+constexpr std::size_t kFewRows = 30;
+constexpr double kNearHost = 1.2;
+
+// By kind: up to which time its rows are the host's, in ms; 0 where they are the kernel's.
+std::vector<double> host_times(const perfdb::GemmTable& table, std::string_view dtype,
+                               const GemmBound& bound, const modelled::OperatorCost& cost) {
+  std::vector<std::vector<double>> of_short(table.kinds.size());
+  for (const auto& row : table.rows)
+    if (table.kinds[static_cast<std::size_t>(row.kind)].gemm_dtype == dtype &&
+        cost.ms(bound.parts(row.m, row.n, row.k)) < kShort)
+      of_short[static_cast<std::size_t>(row.kind)].push_back(row.latency.millis());
+  std::vector<double> result;
+  for (auto& times : of_short) {
+    std::ranges::sort(times);
+    const auto at = [&](double part) {
+      return times[static_cast<std::size_t>(part * static_cast<double>(times.size() - 1))];
+    };
+    const bool is_host = times.size() >= kFewRows && at(0.05) > 2 * kShort;
+    result.push_back(is_host ? kNearHost * at(0.95) : 0);
+  }
+  return result;
+}
+
 }  // namespace
 
 Result<GemmBound> GemmBound::make(const perfdb::SystemFile& system, std::string_view dtype) {
@@ -23,8 +50,9 @@ Result<GemmBound> GemmBound::make(const perfdb::SystemFile& system, std::string_
       .flop_per_s = rate, .bytes_per_s = system.mem_bw, .bytes_per_value = traits.bytes};
 }
 
-GemmSites::GemmSites(const perfdb::GemmTable& table, std::string_view dtype, GemmBound bound)
-    : bound_(bound) {
+template <typename PointOf>
+void GemmSites::add_rows(const perfdb::GemmTable& table, std::string_view dtype,
+                         const PointOf& point_of) {
   std::vector<bool> wanted;
   for (const auto& kind : table.kinds) wanted.push_back(kind.gemm_dtype == dtype);
   std::unordered_map<std::uint64_t, std::size_t> index;
@@ -39,12 +67,37 @@ GemmSites::GemmSites(const perfdb::GemmTable& table, std::string_view dtype, Gem
           {.n = static_cast<double>(row.n), .k = static_cast<double>(row.k), .over_m = {}});
       points.emplace_back();
     }
-    points[entry->second].push_back(
-        {.size = static_cast<double>(row.m),
-         .ms = std::max(row.latency.millis(), bound_.ms(row.m, row.n, row.k))});
+    points[entry->second].push_back(point_of(row));
   }
   for (std::size_t i = 0; i < sites_.size(); ++i)
     sites_[i].over_m = LatencyCurve::from_points(std::move(points[i]));
+}
+
+GemmSites::GemmSites(const perfdb::GemmTable& table, std::string_view dtype, GemmBound bound)
+    : bound_(bound) {
+  add_rows(table, dtype, [&](const perfdb::GemmRow& row) {
+    return LatencyCurve::Point{
+        .size = static_cast<double>(row.m),
+        .ms = std::max(row.latency.millis(), bound_.ms(row.m, row.n, row.k))};
+  });
+}
+
+GemmSites GemmSites::of_kernels(const perfdb::GemmTable& table, std::string_view dtype,
+                                GemmBound bound, const modelled::OperatorCost& cost) {
+  GemmSites sites(bound);
+  const auto host = host_times(table, dtype, bound, cost);
+  sites.add_rows(table, dtype, [&](const perfdb::GemmRow& row) {
+    const auto parts = bound.parts(row.m, row.n, row.k);
+    LatencyCurve::Point point{.size = static_cast<double>(row.m),
+                              .ms = std::max(row.latency.millis(), parts.ms())};
+    const double kernel = cost.ms(parts);
+    if (point.ms <= host[static_cast<std::size_t>(row.kind)] && kernel < point.ms) {
+      point.ms = kernel;
+      point.is_modelled = true;
+    }
+    return point;
+  });
+  return sites;
 }
 
 GemmSites GemmSites::modelled(const modelled::OperatorCost& cost, GemmBound bound, double n,
@@ -125,7 +178,8 @@ double GemmOperator::neighbours_ms(double m) const {
 
 CurveRegion GemmOperator::region(double m) const {
   if (own_ != nullptr) return own_->over_m.region(m);
-  return neighbours_.front().site->over_m.covers(m) ? CurveRegion::kInside : CurveRegion::kOutside;
+  const auto region = neighbours_.front().site->over_m.region(m);
+  return region == CurveRegion::kExact ? CurveRegion::kInside : region;
 }
 
 }  // namespace dsaperf::predict::compatible

@@ -36,6 +36,11 @@ class GemmSites {
   };
 
   GemmSites(const perfdb::GemmTable& table, std::string_view dtype, GemmBound bound);
+  // Without the host's time: some kernels' rows are how long it takes to launch them one by one
+  // (vLLM's block-scaled ones, 57 to 500 us whatever the shape; docs/serving.md), which a pass
+  // replayed from a graph does not wait for. What such rows hide is modelled.
+  static GemmSites of_kernels(const perfdb::GemmTable& table, std::string_view dtype,
+                              GemmBound bound, const modelled::OperatorCost& cost);
   // One shape without rows.
   static GemmSites modelled(const modelled::OperatorCost& cost, GemmBound bound, double n,
                             double k);
@@ -45,6 +50,8 @@ class GemmSites {
 
  private:
   explicit GemmSites(GemmBound bound) : bound_(bound) {}
+  template <typename PointOf>  // of a row
+  void add_rows(const perfdb::GemmTable& table, std::string_view dtype, const PointOf& point_of);
 
   GemmBound bound_;
   std::vector<Site> sites_;

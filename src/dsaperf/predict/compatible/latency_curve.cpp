@@ -21,7 +21,9 @@ CurveRegion LatencyCurve::region(double size) const {
   const auto at =
       std::lower_bound(points_.begin(), points_.end(), size,
                        [](const Point& point, double value) { return point.size < value; });
-  return at->size == size ? CurveRegion::kExact : CurveRegion::kInside;
+  const bool is_exact = at->size == size;
+  if (at->is_modelled || (!is_exact && std::prev(at)->is_modelled)) return CurveRegion::kModelled;
+  return is_exact ? CurveRegion::kExact : CurveRegion::kInside;
 }
 
 double LatencyCurve::inside(double size) const {

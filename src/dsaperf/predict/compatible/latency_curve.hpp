@@ -22,6 +22,7 @@ class LatencyCurve {
   struct Point {
     double size = 0;
     double ms = 0;
+    bool is_modelled = false;  // no row says so
   };
 
   LatencyCurve() = default;

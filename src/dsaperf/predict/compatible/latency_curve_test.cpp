@@ -16,6 +16,15 @@ TEST(LatencyCurveTest, IsExactAtPointsAndLinearBetween) {
   EXPECT_EQ(curve.region(5), CurveRegion::kInside);
 }
 
+TEST(LatencyCurveTest, SaysWherePointsAreModelled) {
+  const auto curve = LatencyCurve::from_points(
+      {{.size = 2, .ms = 1, .is_modelled = true}, {.size = 4, .ms = 2}, {.size = 8, .ms = 3}});
+  EXPECT_EQ(curve.region(2), CurveRegion::kModelled);
+  EXPECT_EQ(curve.region(3), CurveRegion::kModelled);
+  EXPECT_EQ(curve.region(4), CurveRegion::kExact);
+  EXPECT_EQ(curve.region(6), CurveRegion::kInside);
+}
+
 TEST(LatencyCurveTest, TheFirstOfEqualPointsCounts) {
   const auto curve = LatencyCurve::from_points({{.size = 4, .ms = 2}, {.size = 4, .ms = 3}});
   EXPECT_EQ(curve.at(4, 1, kSize), 2);

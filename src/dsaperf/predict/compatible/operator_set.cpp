@@ -34,7 +34,7 @@ struct OperatorSet::State {
   std::optional<modelled::OperatorCosts> costs;  // of the rest, where it is modelled
   bool own_gemms = false;  // measured ones are taken although the rest is modelled
   std::optional<perfdb::GemmTable> gemm;
-  std::map<std::string, std::shared_ptr<const GemmSites>, std::less<>> gemm_sites;
+  std::map<std::pair<std::string, GemmTimes>, std::shared_ptr<const GemmSites>> gemm_sites;
   RowsAsAsked<perfdb::MoeTable, perfdb::MoeChoice> moe;
   std::optional<perfdb::CommTable> all_reduce;
   std::optional<perfdb::CommTable> collectives;
@@ -54,17 +54,23 @@ struct OperatorSet::State {
     return &*table;
   }
 
-  Result<GemmOperator> measured_gemm(std::string_view dtype, int n, int k) {
-    auto found = gemm_sites.find(dtype);
+  Result<GemmSites> sites_of(const perfdb::GemmTable& table, std::string_view dtype,
+                             GemmTimes times) const {
+    DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(system, dtype));
+    if (times == GemmTimes::kAsMeasured) return GemmSites(table, dtype, bound);
+    DSAPERF_TRY_ASSIGN(const auto shipped, modelled::OperatorCosts::shipped());
+    return GemmSites::of_kernels(table, dtype, bound, shipped.of("gemm", dtype));
+  }
+
+  Result<GemmOperator> measured_gemm(std::string_view dtype, int n, int k, GemmTimes times) {
+    const std::pair key(std::string(dtype), times);
+    auto found = gemm_sites.find(key);
     if (found == gemm_sites.end()) {
       DSAPERF_TRY_ASSIGN(const auto* table, once(gemm, [&] {
                            return perfdb::load_gemm_table(*tree, system.name, backend, version);
                          }));
-      DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(system, dtype));
-      found =
-          gemm_sites
-              .emplace(std::string(dtype), std::make_shared<const GemmSites>(*table, dtype, bound))
-              .first;
+      DSAPERF_TRY_ASSIGN(auto sites, sites_of(*table, dtype, times));
+      found = gemm_sites.emplace(key, std::make_shared<const GemmSites>(std::move(sites))).first;
     }
     return GemmOperator::make(found->second, n, k).map_error([&](Error error) {
       return std::move(error).with_context(dtype);
@@ -144,11 +150,11 @@ Result<DsaLayer> OperatorSet::dsa(const LayerKind& kind, perfdb::Phase phase) {
   return s.dsa->layer(kind, phase);
 }
 
-Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k) {
+Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k, GemmTimes times) {
   auto& s = *state_;
-  if (!s.costs) return s.measured_gemm(dtype, n, k);
+  if (!s.costs) return s.measured_gemm(dtype, n, k, times);
   if (s.own_gemms) {
-    if (auto measured = s.measured_gemm(dtype, n, k)) return measured;
+    if (auto measured = s.measured_gemm(dtype, n, k, times)) return measured;
   }
   DSAPERF_TRY_ASSIGN(const auto bound, GemmBound::make(s.system, dtype));
   return GemmOperator::make(std::make_shared<const GemmSites>(

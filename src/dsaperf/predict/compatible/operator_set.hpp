@@ -15,6 +15,10 @@
 
 namespace dsaperf::predict::compatible {
 
+// Of GEMMs whose rows hold the host's time: as they are, or their kernels'
+// (GemmSites::of_kernels).
+enum class GemmTimes { kAsMeasured, kOfKernels };
+
 // Every operator of one system, backend and version as aiconfigurator 0.12 answers it. A table is
 // read when the first operator asks for it. Operators that were made stay valid on their own.
 //
@@ -41,7 +45,8 @@ class OperatorSet {
   const std::string& version() const;  // resolved
 
   Result<DsaLayer> dsa(const LayerKind& kind, perfdb::Phase phase);
-  Result<GemmOperator> gemm(std::string_view dtype, int n, int k);
+  Result<GemmOperator> gemm(std::string_view dtype, int n, int k,
+                            GemmTimes times = GemmTimes::kAsMeasured);
   Result<MoeOperator> moe(const MoeShape& shape);
   Result<CommOperator> all_reduce(int gpus);
   Result<CommOperator> collective(std::string_view operation, int gpus);
