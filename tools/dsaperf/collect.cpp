@@ -29,6 +29,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dsaperf::tool {
@@ -123,6 +124,13 @@ struct Work {
   Bytes peak_memory;
 };
 
+// Of what takes seconds for millions of cases, and is not seen for a grid of hundreds.
+Progress progress_of(const char* what, std::size_t cases) {
+  constexpr std::size_t kMany = 100'000;
+  return Progress({.what = what, .total = static_cast<std::int64_t>(cases), .unit = "cases"},
+                  cases < kMany ? Progress::Sink() : terminal_sink());
+}
+
 Result<collect::Plan> plan_of(const CollectFlags& flags, const Subject& subject) {
   DSAPERF_TRY_ASSIGN(const auto axes, axes_of(flags, subject.layer));
   if (flags.of_gemms()) {
@@ -142,7 +150,9 @@ Result<collect::Plan> plan_of(const CollectFlags& flags, const Subject& subject)
         subject.system);
   }
   DSAPERF_TRY_ASSIGN(const auto grid, grid_of(flags, subject.layer));
-  return collect::make_plan(grid, axes, subject.layer, subject.system);
+  auto progress = progress_of("plan", grid.size() * axes.combinations());
+  return collect::make_plan(grid, axes, subject.layer, subject.system,
+                            [&] { progress.advance(1); });
 }
 
 Result<Work> work_of(const CollectFlags& flags, const Subject& subject) {
@@ -169,9 +179,9 @@ Result<Work> work_of(const CollectFlags& flags, const Subject& subject) {
   return work;
 }
 
+constexpr const char* kCasesKey = "cases";
+
 ordered_json work_to_json(const CollectFlags& flags, const Subject& subject, const Work& work) {
-  ordered_json cases = ordered_json::array();
-  for (const auto& what : work.cases) cases.push_back(collect::case_to_json(what));
   ordered_json left_out = ordered_json::array();
   for (const auto& [which, reason] : work.left_out) {
     left_out.push_back({{"id", which.id()}, {"reason", reason}});
@@ -190,7 +200,7 @@ ordered_json work_to_json(const CollectFlags& flags, const Subject& subject, con
                              {"passes_s", work.estimated.passes_s},
                              {"host_s", work.estimated.host_s}}},
                            {"peak_memory_gib", work.peak_memory.gib()},
-                           {"cases", std::move(cases)},
+                           {kCasesKey, ordered_json::array()},  // print_document has them
                            {"left_out", std::move(left_out)}};
   if (work.stages) {
     ordered_json stage_cases = ordered_json::array();
@@ -200,7 +210,38 @@ ordered_json work_to_json(const CollectFlags& flags, const Subject& subject, con
     document["stage_cases"] = std::move(stage_cases);
     document["measured_whole"] = std::move(checks);
   }
+  document["warnings"] = subject.spec.warnings;
   return document;
+}
+
+// As a value of nlohmann's dump(2) stands `by` columns deep.
+std::string indented(const ordered_json& value, std::size_t by) {
+  auto text = value.dump(2);
+  for (auto at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1)) {
+    text.insert(at + 1, by, ' ');
+  }
+  return text;
+}
+
+// The cases go out one by one: of millions the document would take gigabytes.
+void print_document(const ordered_json& document, const std::vector<collect::Case>& cases) {
+  auto progress = progress_of("list", cases.size());
+  const char* separator = "{";
+  for (const auto& [key, value] : document.items()) {
+    fmt::print("{}\n  {}: ", std::exchange(separator, ","), ordered_json(key).dump());
+    if (key != kCasesKey || cases.empty()) {
+      fmt::print("{}", indented(value, 2));
+      continue;
+    }
+    const char* before = "[";
+    for (const auto& what : cases) {
+      fmt::print("{}\n    {}", std::exchange(before, ","),
+                 indented(collect::case_to_json(what), 4));
+      progress.advance(1);
+    }
+    fmt::print("\n  ]");
+  }
+  fmt::print("\n}}\n");
 }
 
 void print_work(const Subject& subject, const Work& work) {
@@ -209,7 +250,9 @@ void print_work(const Subject& subject, const Work& work) {
                    {"new tokens", TextTable::Align::kRight},
                    {"context tokens", TextTable::Align::kRight},
                    {"case"}});
+  auto progress = progress_of("list", work.cases.size());
   for (const auto& what : work.cases) {
+    progress.advance(1);
     if (what.product) continue;  // its id says all
     table.add_row({std::string(perfdb::name(what.phase)), fmt::format("{}", what.batch()),
                    fmt::format("{}", what.new_tokens()), fmt::format("{}", what.context_tokens()),
@@ -380,12 +423,10 @@ Result<WrittenTables> write_tables(const collect::JournalHeader& header,
 Result<ExitCode> run_collect(const CollectFlags& flags) {
   DSAPERF_TRY_ASSIGN(const auto subject, load_subject(flags.source));
   DSAPERF_TRY_ASSIGN(const auto work, work_of(flags, subject));
-  auto document = work_to_json(flags, subject, work);
-  document["warnings"] = subject.spec.warnings;
   for (const auto& warning : subject.spec.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (flags.plan_only) {
     if (flags.json) {
-      fmt::print("{}\n", document.dump(2));
+      print_document(work_to_json(flags, subject, work), work.cases);
     } else {
       print_work(subject, work);
     }
@@ -414,6 +455,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
   DSAPERF_TRY_ASSIGN(const auto written, write_tables(header, journal, subject.layer));
 
   if (flags.json) {
+    auto document = work_to_json(flags, subject, work);
     document["device"] = header.source.device;
     document["journal"] = journal.path().string();
     document["csv"] = written.csv.string();
@@ -421,7 +463,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
     if (!written.gemms.empty()) document["gemm_table"] = written.gemms.string();
     document["report"] = report_to_json(report);
     for (const auto& failure : report.failures) document["warnings"].push_back(failure);
-    fmt::print("{}\n", document.dump(2));
+    print_document(document, work.cases);
   } else {
     print_report(report, journal);
     if (!flags.of_gemms()) fmt::print("{}: {} rows\n", written.csv.string(), written.csv_rows);

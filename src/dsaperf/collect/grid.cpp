@@ -5,6 +5,9 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <unordered_set>
+#include <utility>
 
 namespace dsaperf::collect {
 namespace {
@@ -15,21 +18,76 @@ constexpr std::int64_t kStandardLengths[] = {1,    16,   32,    64,    128,   25
                                              512,  1024, 1536,  2048,  3072,  4096,
                                              6144, 8192, 10240, 12288, 16384, 32768};
 constexpr std::int64_t kContextTokens = 65536;
+// Of a file: lists of a megabyte multiply into more than any memory holds.
+constexpr std::size_t kMostPoints = 10'000'000;
 constexpr std::int64_t kCachedTokens = std::int64_t{1024} * 4096 * 2 * 2;
 
 GridPoint uniform(Phase phase, std::int64_t batch, std::int64_t new_tokens, std::int64_t past) {
   return {phase, {{.count = batch, .new_tokens = new_tokens, .past_tokens = past}}};
 }
 
-void add_unique(std::vector<GridPoint>& grid, GridPoint point) {
-  const auto same = [&](const GridPoint& other) {
-    return other.phase == point.phase &&
-           std::ranges::equal(other.requests, point.requests, [](const auto& a, const auto& b) {
-             return a.count == b.count && a.new_tokens == b.new_tokens &&
-                    a.past_tokens == b.past_tokens;
-           });
+// Points in the order of their first addition.
+class DistinctPoints {
+ public:
+  DistinctPoints() : places_(0, Hash{&points_}, Same{&points_}) {}
+  DistinctPoints(const DistinctPoints&) = delete;  // the set looks into its own list
+  DistinctPoints& operator=(const DistinctPoints&) = delete;
+  ~DistinctPoints() = default;
+
+  void add(GridPoint point) {
+    points_.push_back(std::move(point));
+    if (!places_.insert(points_.size() - 1).second) points_.pop_back();
+  }
+  std::size_t size() const { return points_.size(); }
+  std::vector<GridPoint> take() && { return std::move(points_); }
+
+ private:
+  struct Hash {
+    const std::vector<GridPoint>* points;
+    std::size_t operator()(std::size_t place) const {
+      const auto& point = (*points)[place];
+      auto hash = static_cast<std::size_t>(point.phase);
+      constexpr std::size_t kOdd = 0x9e3779b97f4a7c15;  // 2^64 by the golden ratio
+      const auto mix = [&](std::int64_t value) {
+        hash = (hash ^ static_cast<std::size_t>(value)) * kOdd;
+        hash ^= hash >> 32U;
+      };
+      for (const auto& group : point.requests) {
+        mix(group.count);
+        mix(group.new_tokens);
+        mix(group.past_tokens);
+      }
+      return hash;
+    }
   };
-  if (std::ranges::none_of(grid, same)) grid.push_back(std::move(point));
+  struct Same {
+    const std::vector<GridPoint>* points;
+    bool operator()(std::size_t left, std::size_t right) const {
+      const auto& one = (*points)[left];
+      const auto& other = (*points)[right];
+      return one.phase == other.phase &&
+             std::ranges::equal(one.requests, other.requests, [](const auto& a, const auto& b) {
+               return a.count == b.count && a.new_tokens == b.new_tokens &&
+                      a.past_tokens == b.past_tokens;
+             });
+    }
+  };
+
+  std::vector<GridPoint> points_;
+  std::unordered_set<std::size_t, Hash, Same> places_;
+};
+
+void add_standard(DistinctPoints& grid) {
+  for (std::int64_t batch = 1; batch <= 256; batch *= 2) {
+    for (const auto length : kStandardLengths) {
+      if (batch * length <= kContextTokens) grid.add(uniform(Phase::kContext, batch, length, 0));
+    }
+  }
+  for (std::int64_t batch = 1; batch <= 1024; batch *= 2) {
+    for (std::int64_t past = 1; past <= 131071; past = 2 * past + 1) {
+      if (batch * past <= kCachedTokens) grid.add(uniform(Phase::kGeneration, batch, 1, past));
+    }
+  }
 }
 
 std::string at(const YAML::Node& node, std::string_view what) {
@@ -72,7 +130,7 @@ Result<void> refuse_unknown_keys(const YAML::Node& map,
   return {};
 }
 
-Result<void> add_products(std::vector<GridPoint>& grid, const YAML::Node& list, Phase phase) {
+Result<void> add_products(DistinctPoints& grid, const YAML::Node& list, Phase phase) {
   const bool context = phase == Phase::kContext;
   if (!list.IsSequence()) return fail(Errc::kParse, "{}", at(list, "expected a list of maps"));
   for (const auto& entry : list) {
@@ -84,16 +142,22 @@ Result<void> add_products(std::vector<GridPoint>& grid, const YAML::Node& list, 
                        context ? integers(entry, "new", 1, {}) : integers(entry, "q_len", 1, {1}));
     DSAPERF_TRY_ASSIGN(const auto pasts,
                        context ? integers(entry, "past", 0, {0}) : integers(entry, "past", 0, {}));
+    const auto points = batches.size() * lengths.size() * pasts.size();
+    if (grid.size() + points > kMostPoints) {
+      return fail(Errc::kUnsupported, "{}",
+                  at(entry, fmt::format("the grid would have {} points; at most {} are planned",
+                                        grid.size() + points, kMostPoints)));
+    }
     for (const auto batch : batches) {
       for (const auto length : lengths) {
-        for (const auto past : pasts) add_unique(grid, uniform(phase, batch, length, past));
+        for (const auto past : pasts) grid.add(uniform(phase, batch, length, past));
       }
     }
   }
   return {};
 }
 
-Result<void> add_ragged(std::vector<GridPoint>& grid, const YAML::Node& list) {
+Result<void> add_ragged(DistinctPoints& grid, const YAML::Node& list) {
   if (!list.IsSequence()) return fail(Errc::kParse, "{}", at(list, "expected a list of maps"));
   for (const auto& entry : list) {
     if (!entry.IsMap()) return fail(Errc::kParse, "{}", at(entry, "expected a map"));
@@ -116,7 +180,7 @@ Result<void> add_ragged(std::vector<GridPoint>& grid, const YAML::Node& list) {
       return fail(Errc::kParse, "{}",
                   at(requests, fmt::format("'{}' is not count x new + past", groups)));
     }
-    add_unique(grid, {*phase, parsed->requests});
+    grid.add({*phase, parsed->requests});
   }
   return {};
 }
@@ -124,59 +188,46 @@ Result<void> add_ragged(std::vector<GridPoint>& grid, const YAML::Node& list) {
 }  // namespace
 
 std::vector<GridPoint> standard_grid() {
-  std::vector<GridPoint> grid;
-  for (std::int64_t batch = 1; batch <= 256; batch *= 2) {
-    for (const auto length : kStandardLengths) {
-      if (batch * length <= kContextTokens) {
-        grid.push_back(uniform(Phase::kContext, batch, length, 0));
-      }
-    }
-  }
-  for (std::int64_t batch = 1; batch <= 1024; batch *= 2) {
-    for (std::int64_t past = 1; past <= 131071; past = 2 * past + 1) {
-      if (batch * past <= kCachedTokens) {
-        grid.push_back(uniform(Phase::kGeneration, batch, 1, past));
-      }
-    }
-  }
-  return grid;
+  DistinctPoints grid;
+  add_standard(grid);
+  return std::move(grid).take();
 }
 
 std::vector<GridPoint> deep_grid(int topk) {
-  auto grid = standard_grid();
+  DistinctPoints grid;
+  add_standard(grid);
   const std::int64_t k = topk;
   const std::int64_t prefixes[] = {1,     1024,  k - 1, k,      k + 1,  4096,   8192,
                                    16384, 32768, 65536, 131072, 262144, 1048576};
   for (const auto past : prefixes) {
     for (const std::int64_t length : {1, 64, 512, 2048, 4096, 8192}) {
-      add_unique(grid, uniform(Phase::kContext, 1, length, past));
+      grid.add(uniform(Phase::kContext, 1, length, past));
     }
-    add_unique(grid, uniform(Phase::kContext, 8, 1024, past));
+    grid.add(uniform(Phase::kContext, 8, 1024, past));
   }
   for (const auto total : {k - 1, k, k + 1}) {
     for (const std::int64_t batch : {1, 4, 16}) {
-      add_unique(grid, uniform(Phase::kContext, batch, total, 0));
-      add_unique(grid, uniform(Phase::kGeneration, batch, 1, total - 1));
+      grid.add(uniform(Phase::kContext, batch, total, 0));
+      grid.add(uniform(Phase::kGeneration, batch, 1, total - 1));
     }
   }
   for (const std::int64_t q_len : {2, 3, 4}) {
     for (const std::int64_t batch : {1, 8, 32, 128}) {
       for (const std::int64_t past :
            {k - 1, std::int64_t{4095}, std::int64_t{32767}, std::int64_t{131071}}) {
-        add_unique(grid, uniform(Phase::kGeneration, batch, q_len, past));
+        grid.add(uniform(Phase::kGeneration, batch, q_len, past));
       }
     }
   }
   // Ragged: lengths spread around a mean. Mixed: a prefill chunk beside running decodes.
-  grid.push_back({Phase::kContext, {{1, 512, 0}, {1, 1024, 0}, {1, 2048, 0}, {1, 4608, 0}}});
-  grid.push_back({Phase::kContext, {{1, 4096, 28672}, {2, 1024, 0}, {1, 2048, 8192}}});
-  grid.push_back(
-      {Phase::kGeneration, {{16, 1, 1023}, {8, 1, 8191}, {4, 1, 32767}, {1, 1, 131071}}});
+  grid.add({Phase::kContext, {{1, 512, 0}, {1, 1024, 0}, {1, 2048, 0}, {1, 4608, 0}}});
+  grid.add({Phase::kContext, {{1, 4096, 28672}, {2, 1024, 0}, {1, 2048, 8192}}});
+  grid.add({Phase::kGeneration, {{16, 1, 1023}, {8, 1, 8191}, {4, 1, 32767}, {1, 1, 131071}}});
   for (const std::int64_t decodes : {8, 32, 128}) {
-    grid.push_back({Phase::kContext, {{1, 2048, 0}, {decodes, 1, 4095}}});
-    grid.push_back({Phase::kContext, {{1, 8192 - decodes, 8192}, {decodes, 1, 32767}}});
+    grid.add({Phase::kContext, {{1, 2048, 0}, {decodes, 1, 4095}}});
+    grid.add({Phase::kContext, {{1, 8192 - decodes, 8192}, {decodes, 1, 32767}}});
   }
-  return grid;
+  return std::move(grid).take();
 }
 
 Result<std::vector<GridPoint>> parse_grid(const std::string& yaml) {
@@ -186,12 +237,12 @@ Result<std::vector<GridPoint>> parse_grid(const std::string& yaml) {
       return fail(Errc::kParse, "a grid is a map with context, generation or ragged");
     }
     DSAPERF_TRY(refuse_unknown_keys(root, {"context", "generation", "ragged"}));
-    std::vector<GridPoint> grid;
+    DistinctPoints grid;
     if (root["context"]) DSAPERF_TRY(add_products(grid, root["context"], Phase::kContext));
     if (root["generation"]) DSAPERF_TRY(add_products(grid, root["generation"], Phase::kGeneration));
     if (root["ragged"]) DSAPERF_TRY(add_ragged(grid, root["ragged"]));
-    if (grid.empty()) return fail(Errc::kParse, "the grid has no point");
-    return grid;
+    if (grid.size() == 0) return fail(Errc::kParse, "the grid has no point");
+    return std::move(grid).take();
   } catch (const YAML::Exception& error) {
     return fail(Errc::kParse, "line {}: {}", error.mark.line + 1, error.msg);
   }

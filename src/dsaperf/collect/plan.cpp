@@ -50,6 +50,10 @@ std::vector<Case> layers_of(const Axes& axes) {
 
 }  // namespace
 
+std::size_t Axes::combinations() const {
+  return heads.size() * kv.size() * gemm.size() * roles.size() * scores.size() * launches.size();
+}
+
 std::string too_large(Bytes memory, const cost::SystemSpec& system) {
   return fmt::format("needs {:.1f} GiB; {:.1f} GiB of {} can be used", memory.gib(),
                      kUsableShare * system.hbm_capacity.gib(), system.name);
@@ -87,12 +91,14 @@ Result<Bytes> memory_of(const Case& measured, const model::LayerPlan& layer) {
 }
 
 Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
-                       const model::LayerPlan& layer, const cost::SystemSpec& system) {
+                       const model::LayerPlan& layer, const cost::SystemSpec& system,
+                       const PlanWatcher& watcher) {
   DSAPERF_TRY(check(axes, layer));
   Plan plan;
   const double usable = kUsableShare * static_cast<double>(system.hbm_capacity.value);
   std::set<std::string> ids;  // a value that an axis names twice is one case
   const auto add = [&](Case candidate) -> Result<void> {
+    if (watcher) watcher();
     if (!ids.insert(candidate.id()).second) return {};
     DSAPERF_TRY_ASSIGN(const auto memory, memory_of(candidate, layer));
     if (static_cast<double>(memory.value) > usable) {

@@ -6,7 +6,9 @@
 #include "dsaperf/cost/system_spec.hpp"
 #include "dsaperf/model/layer_plan.hpp"
 
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +39,8 @@ Result<std::vector<GridPoint>> read_grid(const std::filesystem::path& path);
 
 // What multiplies a grid. A list with one entry is an axis that does not vary.
 struct Axes {
+  std::size_t combinations() const;
+
   std::vector<int> heads;
   std::vector<model::KvFormat> kv;
   std::vector<model::WeightFormat> gemm;
@@ -74,9 +78,12 @@ Result<Bytes> memory_of(const Case& measured, const model::LayerPlan& layer);
 
 // Grid times axes, less what does not fit `system`, in the order of kLayersTogether. The formats of
 // the layer's projections are the case's. Fails with kInvalidArgument where an axis contradicts the
-// layer (heads that do not divide its own, a shared layer of a model that has none).
+// layer (heads that do not divide its own, a shared layer of a model that has none). `watcher`, if
+// not empty, hears of each case, kept or not: millions take seconds.
+using PlanWatcher = std::function<void()>;
 Result<Plan> make_plan(const std::vector<GridPoint>& grid, const Axes& axes,
-                       const model::LayerPlan& layer, const cost::SystemSpec& system);
+                       const model::LayerPlan& layer, const cost::SystemSpec& system,
+                       const PlanWatcher& watcher = {});
 
 // The layer that a case measures: `layer` with the case's role and weight formats.
 model::LayerPlan layer_of(const Case& measured, const model::LayerPlan& layer);

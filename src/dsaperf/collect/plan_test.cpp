@@ -3,10 +3,14 @@
 #include "dsaperf/cost/testing_card.hpp"
 #include "dsaperf/cost/testing_layers.hpp"
 
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
+#include <string>
+#include <vector>
 
 namespace dsaperf::collect {
 namespace {
@@ -62,6 +66,29 @@ TEST(GridTest, ReadsAUsersFile) {
   ASSERT_EQ(grid->size(), 7U);
   EXPECT_EQ(grid->back().requests.size(), 2U);
   EXPECT_EQ(grid->back().requests.back().past_tokens, 8192);
+}
+
+// "[1, 2, ..., n]"
+std::string numbers(int n) {
+  std::vector<int> all(static_cast<std::size_t>(n));
+  std::iota(all.begin(), all.end(), 1);
+  return fmt::format("[{}]", fmt::join(all, ", "));
+}
+
+// Each point beside every other took minutes.
+TEST(GridTest, ReadsHundredsOfThousandsOfPointsInASecondAndEachOnce) {
+  const auto list = fmt::format("{{batch: {}, past: {}}}", numbers(200), numbers(2000));
+  const auto grid = parse_grid(fmt::format("generation: [{0}, {0}]", list));
+  ASSERT_TRUE(grid) << grid.error().message();
+  EXPECT_EQ(grid->size(), 400'000U);
+}
+
+TEST(GridTest, RefusesMoreThanMemoryHolds) {
+  const auto grid =
+      parse_grid(fmt::format("context:\n  - {{batch: {0}, new: {0}, past: {0}}}", numbers(2000)));
+  ASSERT_FALSE(grid);
+  EXPECT_EQ(grid.error().message(),
+            "line 2: the grid would have 8000000000 points; at most 10000000 are planned");
 }
 
 TEST(GridTest, NamesTheLineAndKeyThatIsWrong) {
