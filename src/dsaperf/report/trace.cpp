@@ -111,28 +111,6 @@ Json stage_rows(const std::vector<trace::StageTime>& rows, bool with_title) {
   return list;
 }
 
-struct NamedRanges {
-  std::size_t count = 0;
-  double total_ns = 0;
-};
-
-std::vector<std::pair<std::string, NamedRanges>> ranges_by_time(const Timeline& timeline) {
-  std::vector<NamedRanges> by_name(timeline.names.size());
-  for (const auto& range : timeline.ranges) {
-    auto& entry = by_name[range.name];
-    ++entry.count;
-    entry.total_ns += range.end_ns - range.start_ns;
-  }
-  std::vector<std::pair<std::string, NamedRanges>> list;
-  for (std::uint32_t id = 0; id < by_name.size(); ++id) {
-    if (by_name[id].count > 0) list.emplace_back(timeline.names[id], by_name[id]);
-  }
-  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
-    return a.second.total_ns > b.second.total_ns;
-  });
-  return list;
-}
-
 std::string time_text(double ns) {
   if (std::isnan(ns)) return "";
   if (ns >= 1e9) return fmt::format("{:.3f} s", ns / 1e9);
@@ -326,9 +304,10 @@ std::string trace_json(const TraceReport& report) {
          {"gaps", gaps.gaps}});
   }
   json["ranges"] = Json::array();
-  for (const auto& [name, entry] : ranges_by_time(timeline)) {
-    json["ranges"].push_back(
-        {{"name", name}, {"count", entry.count}, {"time_ns", nanoseconds(entry.total_ns)}});
+  for (const auto& range : trace::ranges_by_time(timeline)) {
+    json["ranges"].push_back({{"name", timeline.names[range.name]},
+                              {"count", range.count},
+                              {"time_ns", nanoseconds(range.total_ns)}});
   }
   json["warnings"] = timeline.warnings;
   // Names come from foreign files: bytes that are no UTF-8 are replaced, not refused.

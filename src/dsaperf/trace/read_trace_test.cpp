@@ -76,6 +76,22 @@ TEST(ReadTraceTest, SqliteGivesKernelsRangesAndLaunchTimes) {
   EXPECT_TRUE(timeline->warnings.empty());
 }
 
+TEST(ReadTraceTest, ARangeThatIsNotThereIsRefusedWithThoseThatAre) {
+  Timeline timeline;
+  timeline.launches.push_back({.duration_ns = 1, .name = timeline.names.intern("kernel")});
+  const auto refusal = [&timeline] { return trim_to_range(timeline, "step").error().message(); };
+  EXPECT_THAT(refusal(),
+              HasSubstr("no range named \"step\", nor any other: ranges are in an nsys"));
+  for (int i = 0; i < 7; ++i) {
+    const auto name = timeline.names.intern("layer " + std::to_string(i));
+    timeline.ranges.push_back({.name = name, .start_ns = 0, .end_ns = 10.0 + i});
+  }
+  EXPECT_EQ(
+      refusal(),
+      "no range named \"step\"; there are \"layer 6\", \"layer 5\", \"layer 4\", \"layer 3\", "
+      "\"layer 2\" and 2 more (trace show --json)");
+}
+
 TEST(ReadTraceTest, SqliteTakesTheWholeNameWhateverItsColumnIsCalled) {
   auto statements = minimal_export();
   statements.insert(statements.end(),

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
+#include <span>
 #include <tuple>
 
 namespace dsaperf::trace {
@@ -123,7 +125,40 @@ std::vector<KernelSum> kernel_sums(const Timeline& timeline) {
   return sums;
 }
 
+std::vector<NamedRanges> ranges_by_time(const Timeline& timeline) {
+  std::vector<NamedRanges> by_name(timeline.names.size());
+  for (const auto& range : timeline.ranges) {
+    auto& entry = by_name[range.name];
+    entry.name = range.name;
+    ++entry.count;
+    entry.total_ns += range.end_ns - range.start_ns;
+  }
+  std::erase_if(by_name, [](const NamedRanges& entry) { return entry.count == 0; });
+  std::ranges::stable_sort(by_name, std::greater<>(), &NamedRanges::total_ns);
+  return by_name;
+}
+
 namespace {
+
+tl::unexpected<Error> no_range(const Timeline& timeline, std::string_view range) {
+  const auto there = ranges_by_time(timeline);
+  if (there.empty()) {
+    return fail(Errc::kNotFound,
+                "no range named \"{}\", nor any other: ranges are in an nsys database (nsys export "
+                "--type sqlite), a trace of torch and one of dsaperf profile",
+                range);
+  }
+  constexpr std::size_t kShown = 5;
+  std::vector<std::string> names;
+  for (const auto& entry : std::span(there).first(std::min(kShown, there.size()))) {
+    names.push_back(fmt::format("\"{}\"", timeline.names[entry.name]));
+  }
+  const auto more = there.size() > kShown
+                        ? fmt::format(" and {} more (trace show --json)", there.size() - kShown)
+                        : std::string();
+  return fail(Errc::kNotFound, "no range named \"{}\"; there are {}{}", range,
+              fmt::join(names, ", "), more);
+}
 
 template <typename Keep>
 Result<void> trim(Timeline& timeline, std::string_view what, Keep keep) {
@@ -154,9 +189,7 @@ Result<void> trim_to_range(Timeline& timeline, std::string_view range) {
   for (const auto& candidate : timeline.ranges) {
     if (timeline.names[candidate.name] == range) wanted.push_back(candidate);
   }
-  if (wanted.empty()) {
-    return fail(Errc::kNotFound, "no range named \"{}\"; trace show lists the ranges", range);
-  }
+  if (wanted.empty()) return no_range(timeline, range);
   return trim(timeline, fmt::format("in the range \"{}\"", range), [&](const Launch& launch) {
     const double at = std::isnan(launch.launched_ns) ? launch.start_ns : launch.launched_ns;
     return std::any_of(wanted.begin(), wanted.end(), [&](const Range& candidate) {

@@ -124,8 +124,17 @@ Totals totals(const Timeline& timeline);
 // One entry a name, most time first (of equal times in the file's order of names).
 std::vector<KernelSum> kernel_sums(const Timeline& timeline);
 
+// The ranges of one name together, most time first.
+struct NamedRanges {
+  std::uint32_t name = 0;
+  std::size_t count = 0;
+  double total_ns = 0;
+};
+std::vector<NamedRanges> ranges_by_time(const Timeline& timeline);
+
 // Keeps the launches that start in [from, to) after the first one, or that were launched inside a
-// range whose name is `range`. Fails where nothing is left.
+// range whose name is `range`. Fails where nothing is left; of a range that is not there with those
+// that are.
 Result<void> trim_to_time(Timeline& timeline, double from_ns, double to_ns);
 Result<void> trim_to_range(Timeline& timeline, std::string_view range);
 Result<void> keep_device(Timeline& timeline, std::int32_t device);
