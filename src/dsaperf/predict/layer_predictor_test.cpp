@@ -75,6 +75,22 @@ TEST_P(LayerPredictorTest, ANameThatIsInNobodysTablesIsNoQuestionForOthers) {
   }
 }
 
+// 16 tokens more of a long conversation: their scores grow with it, and nothing else (SGLang's
+// rows, which go to 160,000 cached tokens, take 1.5 to 2 ms).
+TEST(LongPrefixTest, TakesAFewTokensNoLongerThanItsScores) {
+  auto tree = perfdb::SystemsTree::discover();
+  if (!tree) GTEST_SKIP() << tree.error().message();
+  LayerPredictor predictor(std::make_shared<const perfdb::SystemsTree>(*std::move(tree)),
+                           Method::kStages);
+  for (const auto* backend : {"sglang", "vllm"}) {
+    const auto answer =
+        predictor.at({.system = "h200_sxm", .backend = backend, .version = ""}, kFp8,
+                     {.heads = 16, .batch = 1, .new_tokens = 16, .past_tokens = 100000});
+    ASSERT_TRUE(answer) << answer.error().message();
+    EXPECT_LT(answer->time.millis(), 3) << backend;
+  }
+}
+
 TEST(OwnTablesTest, AnswerBesideThoseOfFrameworks) {
   auto tree = perfdb::SystemsTree::discover();
   auto shipped = perfdb::SystemsTree::shipped();

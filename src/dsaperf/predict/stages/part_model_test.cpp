@@ -365,6 +365,32 @@ TEST(HostTimeTest, FindsTheFloorOfRowsWhoseKernelsAreShort) {
 
 // A host that takes twice as long changes what waits for it, and nothing else: the answers are
 // compared with the table of such a host.
+// vLLM's tables of prefill have 0 and 128 cached tokens: a host whose work grows with the new ones
+// looks as if it grew with all that are cached.
+TEST(HostTimeTest, GrowsNotWithPrefixesThatATableHasNot) {
+  const auto setting = *make_setting(card(), {.architecture = "DeepseekV32ForCausalLM"},
+                                     perfdb::Phase::kContext, Regime::kSparse, true);
+  std::vector<Observation> rows;
+  for (const double heads : {8, 32, 128}) {
+    for (const double batch : {1, 2, 4}) {
+      for (double fresh = 2048; fresh <= 16384; fresh *= 2) {
+        for (const double past : {0, 128}) {
+          const Sizes sizes{
+              .heads = heads, .batch = batch, .new_tokens = fresh, .past_tokens = past};
+          const double kernels = term_values(setting, sizes)[17] * 1.5;
+          rows.push_back(
+              {.sizes = sizes, .latency_ms = with_host_time(1.5 + 5e-4 * sizes.tokens(), kernels)});
+        }
+      }
+    }
+  }
+  const auto weights = fit_weights(setting, rows, 1.5);
+  const Sizes turn{.heads = 32, .batch = 1, .new_tokens = 16, .past_tokens = 100000};
+  EXPECT_LT(with_host_time(weights.host_ms(setting, turn, 1.5),
+                           weights.kernels_ms(term_values(setting, turn))),
+            3);
+}
+
 TEST(HostTimeTest, MovesRowsToAnotherHost) {
   const auto setting = *make_setting(card(), {.architecture = "DeepseekV32ForCausalLM"},
                                      perfdb::Phase::kContext, Regime::kSparse, true);

@@ -13,7 +13,11 @@ namespace {
 constexpr double kMisfit = 0.05;  // relative error that halves what a row counts
 // The pull to the usual weights: a small part of what each column has to say.
 constexpr double kUsualPull = 2e-3;
+constexpr double kHiddenPull = 0.1;  // of what rows say nothing of
 constexpr Eigen::Index kHostTerms = 2;
+// Some sum of lengths has to be so many times the new tokens for what grows with one to be told
+// from what grows with the other.
+constexpr double kTellingLengths = 2;
 
 double trust(double error) {
   return 1 / (1 + error * error / (kMisfit * kMisfit));
@@ -47,10 +51,14 @@ struct Rows {
   Eigen::VectorXd latency;  // the same
   Eigen::Matrix<double, Eigen::Dynamic, kHostTerms> host;  // score_pieces_ms, contexts_ms
   Eigen::VectorXd said;                                    // by each term, of relative errors
+  // What grows with the sum of lengths cannot be told from something else: the host's work for
+  // them, or in a table of short prefixes what grows with the new tokens.
+  bool hide_contexts = false;
 };
 
 Rows rows_of(const Setting& setting, const std::vector<Observation>& observations,
-             std::span<const TermValues> values, const std::function<bool(std::size_t)>& left_out) {
+             std::span<const TermValues> values, const std::function<bool(std::size_t)>& left_out,
+             bool has_host) {
   const auto count = static_cast<Eigen::Index>(terms(setting.phase, setting.regime).size());
   std::vector<std::size_t> kept;
   kept.reserve(values.size());
@@ -62,17 +70,26 @@ Rows rows_of(const Setting& setting, const std::vector<Observation>& observation
             .latency = Eigen::VectorXd(size),
             .host = {size, kHostTerms},
             .said = Eigen::VectorXd::Constant(count, 1e-12)};
+  bool tell_contexts = false;
   for (Eigen::Index r = 0; r < size; ++r) {
     const auto i = kept[static_cast<std::size_t>(r)];
     rows.latency[r] = observations[i].latency_ms;
     rows.host(r, 0) = score_pieces_ms(setting, observations[i].sizes);
     rows.host(r, 1) = contexts_ms(setting, observations[i].sizes);
+    const auto& sizes = observations[i].sizes;
+    tell_contexts |= sizes.batch * sizes.total() > kTellingLengths * sizes.tokens();
     for (Eigen::Index c = 0; c < count; ++c) {
       const double value = values[i][static_cast<std::size_t>(c)];
       rows.terms(r, c) = value;
       rows.said[c] += value * value / (rows.latency[r] * rows.latency[r]);
     }
   }
+  // Where all that is cached are a few tokens (vLLM's tables have 0 and 128), the host's work for
+  // each of them would stand for what kernels do for each new one, and long prefixes would take a
+  // hundred times as long.
+  const bool have_contexts = rows.host.col(1).any();
+  rows.hide_contexts = have_contexts && (!tell_contexts || has_host);
+  if (!tell_contexts) rows.host.col(1).setZero();
   return rows;
 }
 
@@ -86,7 +103,9 @@ StageWeights fit_kernels(const Rows& rows, std::span<const Term> list) {
   const auto solve = [&](const Eigen::VectorXd& weights) {
     equations.set(relative, ones, weights);
     for (Eigen::Index c = 0; c < count; ++c) {
-      equations.pull(c, kUsualPull * rows.said[c], list[static_cast<std::size_t>(c)].usual);
+      const auto& term = list[static_cast<std::size_t>(c)];
+      const bool hidden = term.by_contexts && rows.hide_contexts;
+      equations.pull(c, (hidden ? kHiddenPull : kUsualPull) * rows.said[c], term.usual);
     }
     return equations.solve();
   };
@@ -120,14 +139,12 @@ StageWeights fit_with_host(const Rows& rows, std::span<const Term> list, double 
   constexpr int kTrustingSteps = 2;
   constexpr double kMostError = 1;  // in log: farther away slopes say nothing
   constexpr double kHostPull = 2e-4;
-  constexpr double kHiddenPull = 0.1;
   const auto count = rows.terms.cols();
   const auto size = rows.latency.size();
   Eigen::VectorXd x = start_of(list, start);
   const Eigen::RowVectorXd host_said =
       (rows.latency.cwiseInverse().asDiagonal() * rows.host).colwise().squaredNorm().array() +
       1e-12;
-  const bool has_contexts = rows.host.col(1).any();
   Eigen::MatrixXd slopes(size, count + kHostTerms);
   Eigen::VectorXd right(size);
   Eigen::VectorXd weights(size);
@@ -150,7 +167,7 @@ StageWeights fit_with_host(const Rows& rows, std::span<const Term> list, double 
       const auto& term = list[static_cast<std::size_t>(c)];
       // What does not grow with the tokens lies under the floor, and what grows as the host's own
       // work does cannot be told from it: rows say nothing of either.
-      const bool hidden = term.hidden || (term.by_contexts && has_contexts);
+      const bool hidden = term.hidden || (term.by_contexts && rows.hide_contexts);
       equations.pull(c, (hidden ? kHiddenPull : kUsualPull) * rows.said[c],
                      term.hidden.value_or(term.usual));
     }
@@ -188,7 +205,7 @@ StageWeights fit_weights(const Setting& setting, const std::vector<Observation>&
                          std::span<const TermValues> values, double floor,
                          const std::function<bool(std::size_t)>& left_out,
                          const StageWeights* start) {
-  const auto rows = rows_of(setting, observations, values, left_out);
+  const auto rows = rows_of(setting, observations, values, left_out, floor > 0);
   const auto list = terms(setting.phase, setting.regime);
   return floor > 0 ? fit_with_host(rows, list, floor, start) : fit_kernels(rows, list);
 }
