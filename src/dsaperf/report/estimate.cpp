@@ -10,8 +10,7 @@ namespace {
 
 using Align = TextTable::Align;
 using nlohmann::ordered_json;
-
-constexpr double kGibi = 1 << 30;
+using serving::kGibi;
 
 ordered_json or_null(const std::optional<double>& value) {
   return value ? ordered_json(*value) : ordered_json(nullptr);

@@ -18,8 +18,7 @@ namespace {
 using Align = TextTable::Align;
 using nlohmann::ordered_json;
 using serving::Candidate;
-
-constexpr double kGibi = 1 << 30;
+using serving::kGibi;
 
 ordered_json limit_json(double limit) {
   return std::isfinite(limit) ? ordered_json(limit) : ordered_json(nullptr);

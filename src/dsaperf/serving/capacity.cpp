@@ -10,7 +10,6 @@
 namespace dsaperf::serving {
 namespace {
 
-constexpr double kGibi = 1 << 30;
 constexpr double kHalf = 2;
 // Engines split the queries of a chunk where their scores would need more.
 constexpr double kScoreBufferLimit = 2 * kGibi;

@@ -128,7 +128,6 @@ TEST(ClosedFormTest, PassesMemoryAndTimesAreThePackages) {
          "tokens/s/gpu");
     same(result->concurrency, number("concurrency"), "concurrency");
     const auto memory = nlohmann::json::parse(text("memory_gib_json"));
-    constexpr double kGibi = 1 << 30;
     same(result->memory.weights / kGibi, memory["weights"], "weights");
     same(result->memory.activations / kGibi, memory["activations"], "activations");
     same(result->memory.kv_cache / kGibi, memory["kvcache"], "kvcache");

@@ -11,17 +11,11 @@
 namespace dsaperf::serving {
 namespace {
 
-constexpr double kStride = 32;
-
-struct Request : Arrival {
-  double transferred_ms = 0;  // its cache is at the decode worker
-  double first_ms = 0;
-  double last_ms = 0;
+// Its cache is the decode worker's, where it waits for room.
+struct TransferredRequest : ServedRequest {
+  double transferred_ms = 0;  // its cache is there
   double prefill_wait_ms = 0;
   double decode_wait_ms = 0;
-  double prefilled = 0;  // of the prompt, cached tokens included
-  double produced = 0;   // of the answer
-  bool waited = false;   // for room in a decode worker's cache
 
   double length() const { return prompt + produced; }
 };
@@ -81,7 +75,7 @@ class Simulator {
 
  private:
   void expect(const Arrival& arrival) {
-    Request request{arrival};
+    TransferredRequest request{arrival};
     request.prefilled = request.cached;
     events_.push({.at_ms = request.seen_ms, .kind = EventKind::kSeen, .index = requests_.size()});
     requests_.push_back(request);
@@ -116,7 +110,7 @@ class Simulator {
         budget -= requests_[index].prompt - requests_[index].prefilled;
       while (budget > 0 && !queue_.empty() &&
              static_cast<int>(rank.running.size()) < in_.prefill.max_batch) {
-        Request& next = requests_[queue_.front()];
+        TransferredRequest& next = requests_[queue_.front()];
         next.prefill_wait_ms = now_ - next.seen_ms;
         budget -= next.prompt - next.prefilled;
         rank.running.push_back(queue_.front());
@@ -127,7 +121,7 @@ class Simulator {
       rank.parts.clear();
       budget = in_.prefill.chunk;
       for (const std::size_t index : rank.running) {
-        const Request& request = requests_[index];
+        const TransferredRequest& request = requests_[index];
         const double part = std::min(budget, request.prompt - request.prefilled);
         if (part <= 0) break;
         chunks.push_back({.new_tokens = part, .past = request.prefilled});
@@ -146,7 +140,7 @@ class Simulator {
     rank.busy = false;
     std::vector<std::size_t> rest;
     for (std::size_t i = 0; i < rank.running.size(); ++i) {
-      Request& request = requests_[rank.running[i]];
+      TransferredRequest& request = requests_[rank.running[i]];
       if (i < rank.parts.size()) request.prefilled += rank.parts[i];
       if (request.prefilled < request.prompt) {
         rest.push_back(rank.running[i]);
@@ -161,7 +155,7 @@ class Simulator {
   }
 
   Result<void> join(std::size_t index) {
-    Request& request = requests_[index];
+    TransferredRequest& request = requests_[index];
     request.transferred_ms = request.first_ms = request.last_ms = now_;
     request.produced = 1;
     DecodeRank& rank = *std::min_element(
@@ -192,7 +186,7 @@ class Simulator {
     batch_time_ += ms * static_cast<double>(rank.running.size());
     std::vector<std::size_t> rest;
     for (const std::size_t index : rank.running) {
-      Request& request = requests_[index];
+      TransferredRequest& request = requests_[index];
       const double before = request.produced;
       request.produced = std::min(request.answer, before + steps * in_.tokens_a_step);
       gaps_.push_back((now_ - request.last_ms) / std::max(request.produced - before, 1.0));
@@ -206,7 +200,7 @@ class Simulator {
     rank.busy = false;
   }
 
-  void end(Request& request) {
+  void end(TransferredRequest& request) {
     request.last_ms = now_;
     ++finished_;
     if (const auto next = arrivals_.after(now_)) expect(*next);
@@ -218,7 +212,7 @@ class Simulator {
       held += requests_[index].prompt + requests_[index].answer;
     while (!rank.waiting.empty() && static_cast<int>(rank.running.size()) < in_.decode.max_batch) {
       const std::size_t index = rank.waiting.front();
-      Request& request = requests_[index];
+      TransferredRequest& request = requests_[index];
       if (held + request.prompt + request.answer > in_.decode.cache_tokens) {
         for (const std::size_t other : rank.waiting) requests_[other].waited = true;
         break;
@@ -236,7 +230,7 @@ class Simulator {
     double steps = kStride;
     double length = 0;
     for (const std::size_t index : rank.running) {
-      const Request& request = requests_[index];
+      const TransferredRequest& request = requests_[index];
       steps = std::min(steps, std::ceil((request.answer - request.produced) / in_.tokens_a_step));
       length += request.length();
     }
@@ -253,12 +247,8 @@ class Simulator {
   DisaggregatedResult summary() const {
     RequestStatistics statistics;
     std::vector<double> prefill_wait, decode_wait;
-    for (const Request& request : requests_) {
-      statistics.add({.arrival_ms = request.arrival_ms,
-                      .first_ms = request.first_ms,
-                      .last_ms = request.last_ms,
-                      .answer = request.answer,
-                      .waited = request.waited});
+    for (const TransferredRequest& request : requests_) {
+      statistics.add(request);
       prefill_wait.push_back(request.prefill_wait_ms);
       decode_wait.push_back(request.decode_wait_ms);
     }
@@ -277,7 +267,7 @@ class Simulator {
   const StepTimes& prefill_times_;
   const StepTimes& decode_times_;
   Arrivals arrivals_;
-  std::vector<Request> requests_;
+  std::vector<TransferredRequest> requests_;
   std::deque<std::size_t> queue_;  // for prefill
   std::vector<PrefillRank> prefill_;
   std::vector<DecodeRank> decode_;

@@ -9,8 +9,6 @@
 namespace dsaperf::serving {
 namespace {
 
-constexpr double kGibi = 1 << 30;
-
 double default_max_batch(Engine engine) {
   return engine == Engine::kVllm ? 1024 : 2048;
 }

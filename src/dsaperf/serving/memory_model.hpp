@@ -8,6 +8,8 @@
 
 namespace dsaperf::serving {
 
+inline constexpr double kGibi = 1 << 30;  // bytes of a GiB
+
 // Memory of one GPU by part, bytes.
 struct MemoryUse {
   double weights = 0;

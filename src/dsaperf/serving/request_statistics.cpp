@@ -2,7 +2,7 @@
 
 namespace dsaperf::serving {
 
-void RequestStatistics::add(const RequestTimes& request) {
+void RequestStatistics::add(const ServedRequest& request) {
   ttft_ms_.push_back(request.first_ms - request.arrival_ms);
   request_ms_.push_back(request.last_ms - request.arrival_ms);
   if (request.answer > 1)

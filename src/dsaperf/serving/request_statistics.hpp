@@ -6,19 +6,20 @@
 
 namespace dsaperf::serving {
 
-// A request that is done.
-struct RequestTimes {
-  double arrival_ms = 0;
-  double first_ms = 0;  // its first token
+// A request on its way through an engine.
+struct ServedRequest : Arrival {
+  double prefilled = 0;  // of the prompt, cached tokens included
+  double produced = 0;   // of the answer
+  double first_ms = -1;  // its first token; not yet
   double last_ms = 0;
-  double answer = 0;    // tokens
   bool waited = false;  // for room in the cache
 };
 
 // What the requests of a simulation took: the one place that says what TTFT and TPOT are.
 class RequestStatistics {
  public:
-  void add(const RequestTimes& request);
+  // One that is done.
+  void add(const ServedRequest& request);
   // Of a simulation that ended at `end_ms`. Gaps, mean batch and preemptions are the engine's to
   // tell.
   SimulationResult result(double end_ms) const;

@@ -12,8 +12,6 @@
 namespace dsaperf::serving {
 namespace {
 
-constexpr double kStride = 32;
-
 // SGLang's new_token_ratio: the part of its answers that the running requests are expected to take.
 constexpr double kFirstRatio = 0.7;
 constexpr double kLeastRatio = 0.7 * 0.14;
@@ -25,14 +23,9 @@ constexpr double kLongestAnswerCounted = 4096;
 // of equal requests on vLLM (docs/serving.md) fall out of step as they do with 0.25 to 0.4.
 constexpr double kKeptSpread = 0.35;
 
-struct Request : Arrival {
-  double prefilled = 0;  // of the prompt, cached tokens included
-  double produced = 0;   // of the answer
-  double pace = 1;       // tokens a decode step adds
-  double kept = 0;       // of the answer, from before its cache was taken
-  double first_ms = -1;  // not yet
-  double last_ms = 0;
-  bool waited = false;        // for room in the cache
+struct ScheduledRequest : ServedRequest {
+  double pace = 1;            // tokens a decode step adds
+  double kept = 0;            // of the answer, from before its cache was taken
   std::int64_t refusals = 0;  // of anybody, before it came to wait
 
   double length() const { return prefilled + produced; }
@@ -68,11 +61,11 @@ class Scheduler {
 
  private:
   void expect(const Arrival& arrival) {
-    Request request{arrival};
+    ScheduledRequest request{arrival};
     request.pace = pace();
-    const auto later =
-        std::upper_bound(pending_.begin(), pending_.end(), request.seen_ms,
-                         [](double seen, const Request& other) { return seen < other.seen_ms; });
+    const auto later = std::upper_bound(
+        pending_.begin(), pending_.end(), request.seen_ms,
+        [](double seen, const ScheduledRequest& other) { return seen < other.seen_ms; });
     pending_.insert(later, request);
   }
 
@@ -95,11 +88,11 @@ class Scheduler {
   double held_tokens() const {
     return std::accumulate(
         running_.begin(), running_.end(), 0.0,
-        [&](double sum, const Request& request) { return sum + reserved(request); });
+        [&](double sum, const ScheduledRequest& request) { return sum + reserved(request); });
   }
 
   // What a request takes of the cache in the eyes of the engine that admits the next one.
-  double reserved(const Request& request) const {
+  double reserved(const ScheduledRequest& request) const {
     const double now = std::max(request.prompt, request.length());
     const double to_come = std::max(request.answer - request.produced, 0.0);
     switch (in_.engine) {
@@ -114,7 +107,7 @@ class Scheduler {
   }
 
   // What it must find free itself.
-  double asked(const Request& request) const {
+  double asked(const ScheduledRequest& request) const {
     return in_.engine == Engine::kSglang
                ? request.prompt + std::min(request.answer, kLongestAnswerCounted)
                : reserved(request);
@@ -123,10 +116,10 @@ class Scheduler {
   void admit() {
     double held = held_tokens();
     double budget = in_.chunk;
-    for (const Request& request : running_)
+    for (const ScheduledRequest& request : running_)
       if (!request.decodes()) budget -= request.prompt - request.prefilled;
     while (!waiting_.empty() && static_cast<int>(running_.size()) < in_.max_batch && budget > 0) {
-      Request& next = waiting_.front();
+      ScheduledRequest& next = waiting_.front();
       const double asks = running_.empty() ? reserved(next) : asked(next);
       if (held + asks > in_.cache_tokens) {
         ++refusals_;  // all who wait were refused
@@ -143,14 +136,14 @@ class Scheduler {
 
   Result<void> step() {
     std::vector<Chunk> chunks;
-    std::vector<Request*> filling;
-    std::vector<Request*> decoding;
+    std::vector<ScheduledRequest*> filling;
+    std::vector<ScheduledRequest*> decoding;
     double budget = in_.chunk;
-    for (Request& request : running_)
+    for (ScheduledRequest& request : running_)
       if (request.decodes()) decoding.push_back(&request);
     if (in_.engine != Engine::kSglang)
       budget = std::max(budget - static_cast<double>(decoding.size()), 1.0);
-    for (Request& request : running_) {
+    for (ScheduledRequest& request : running_) {
       if (request.decodes() || budget <= 0) continue;
       const double part = std::min(budget, request.prompt - request.prefilled);
       chunks.push_back({.new_tokens = part, .past = request.prefilled});
@@ -176,9 +169,9 @@ class Scheduler {
     return {};
   }
 
-  Result<void> decode(const std::vector<Request*>& decoding) {
+  Result<void> decode(const std::vector<ScheduledRequest*>& decoding) {
     double steps = kStride;
-    for (const Request* request : decoding)
+    for (const ScheduledRequest* request : decoding)
       steps = std::min(steps, std::ceil((request->answer - request->produced) / request->pace));
     steps = std::max(steps, 1.0);
     const double middle = mean_length(decoding) + (steps + 1) / 2 * in_.tokens_a_step;
@@ -198,9 +191,9 @@ class Scheduler {
   // The cache is full although every request was admitted with room: the youngest starts again.
   Result<void> preempt() {
     double used = 0;
-    for (const Request& request : running_) used += request.length();
+    for (const ScheduledRequest& request : running_) used += request.length();
     while (used > in_.cache_tokens && running_.size() > 1) {
-      Request victim = running_.back();
+      ScheduledRequest victim = running_.back();
       running_.pop_back();
       used -= victim.length();
       victim.prompt += victim.produced;  // what it had produced is prefilled again
@@ -212,7 +205,7 @@ class Scheduler {
       waiting_.push_front(victim);
       double produced = 0;
       double answers = 1;
-      for (const Request& request : running_) {
+      for (const ScheduledRequest& request : running_) {
         produced += request.produced + kStepsAfterRetraction;
         answers += request.answer;
       }
@@ -221,8 +214,8 @@ class Scheduler {
     return {};
   }
 
-  void progress(const std::vector<Request*>& decoding, double steps) {
-    for (Request* request : decoding) {
+  void progress(const std::vector<ScheduledRequest*>& decoding, double steps) {
+    for (ScheduledRequest* request : decoding) {
       request->produced = std::min(request->answer, request->produced + steps * request->pace);
       gaps_.push_back((now_ - request->last_ms) / (steps * request->pace));
       request->last_ms = now_;
@@ -236,7 +229,7 @@ class Scheduler {
 
   void leave() {
     for (std::size_t i = 0; i < running_.size();) {
-      Request& request = running_[i];
+      ScheduledRequest& request = running_[i];
       if (request.decodes() && request.produced >= request.answer) {
         request.last_ms = now_;
         finished_.push_back(request);
@@ -248,21 +241,18 @@ class Scheduler {
     }
   }
 
-  static double mean_length(const std::vector<Request*>& requests) {
+  static double mean_length(const std::vector<ScheduledRequest*>& requests) {
     if (requests.empty()) return 0;
     double sum = 0;
-    for (const Request* request : requests) sum += request->length();
+    for (const ScheduledRequest* request : requests) sum += request->length();
     return sum / static_cast<double>(requests.size());
   }
 
   SimulationResult summary() const {
     RequestStatistics statistics;
-    for (const Request& request : finished_) {
-      statistics.add({.arrival_ms = request.arrival_ms,
-                      .first_ms = request.first_ms,
-                      .last_ms = request.last_ms,
-                      .answer = request.answer + request.kept,
-                      .waited = request.waited});
+    for (ScheduledRequest request : finished_) {
+      request.answer += request.kept;
+      statistics.add(request);
     }
     auto result = statistics.result(now_);
     result.gap_ms = percentiles(gaps_);
@@ -278,11 +268,11 @@ class Scheduler {
   double now_ = 0;
   double sight_ = 0;  // arrivals up to here are known to the step that is decided next
   double ratio_ = kFirstRatio;
-  std::deque<Request> pending_;   // not arrived yet, by time
-  std::int64_t refusals_ = 0;     // of the first in the queue
-  std::deque<Request> waiting_;   // not admitted yet
-  std::vector<Request> running_;  // in order of admission
-  std::vector<Request> finished_;
+  std::deque<ScheduledRequest> pending_;   // not arrived yet, by time
+  std::int64_t refusals_ = 0;              // of the first in the queue
+  std::deque<ScheduledRequest> waiting_;   // not admitted yet
+  std::vector<ScheduledRequest> running_;  // in order of admission
+  std::vector<ScheduledRequest> finished_;
   std::vector<double> gaps_;
   double batch_time_ = 0;
   double preempted_ = 0;

@@ -27,6 +27,9 @@ class StepTimes {
   virtual Result<double> decode_ms(double decoding, double total) const = 0;
 };
 
+// Steps of decode at most that are priced as one stretch, at the lengths of its middle.
+inline constexpr double kStride = 32;
+
 struct SimulationInputs {
   Engine engine = Engine::kSglang;
   Traffic traffic;
@@ -65,8 +68,8 @@ struct SimulationResult {
 // the next one as well. SGLang sets aside a part of the answers still to come, which it lowers from
 // 0.7 to 0.098 over 600 steps of decode (its new_token_ratio), and raises when that was too little.
 //
-// Stretches of decode between two events are taken in one stride of up to 32 steps. Deterministic
-// for a seed. Fails where a prompt never fits.
+// Stretches of decode between two events are taken in strides of kStride. Deterministic for a seed.
+// Fails where a prompt never fits.
 Result<SimulationResult> simulate(const SimulationInputs& inputs, const StepTimes& times);
 
 }  // namespace dsaperf::serving

@@ -71,7 +71,7 @@ TEST_F(SweepTest, TheFrontIsThePackages) {
     EXPECT_NEAR(point.form.ttft_ms, number("ttft"), kRounding) << at;
     EXPECT_NEAR(point.form.tpot_ms, number("tpot"), kRounding) << at;
     EXPECT_NEAR(point.tok_s_per_gpu(), number("tokens/s/gpu"), kRounding) << at;
-    EXPECT_NEAR(point.form.memory.total() / (1 << 30), number("memory"), kRounding) << at;
+    EXPECT_NEAR(point.form.memory.total() / kGibi, number("memory"), kRounding) << at;
     EXPECT_NEAR(point.tok_s_per_cluster_gpu(8), number("tokens/s/gpu_cluster"), kRounding) << at;
   }
   EXPECT_EQ(at, result.aggregated_pareto.size());
