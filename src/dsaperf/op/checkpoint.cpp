@@ -111,6 +111,8 @@ class Checkpoint {
     DSAPERF_TRY_ASSIGN(const auto tensor, read(full));
     if (tensor.shape != std::vector<std::int64_t>{size})
       return fail(Errc::kInvalidArgument, "'{}' does not have {} values", full, size);
+    if (tensor.type == DType::kE4m3)
+      return fail(Errc::kUnsupported, "'{}' is fp8; a vector is read as bf16 or f32", full);
     std::vector<float> values(size);
     for (std::int64_t i = 0; i < size; ++i) {
       if (tensor.type == DType::kF32) {

@@ -145,6 +145,17 @@ TEST_F(CheckpointTest, NamesTheTensorThatIsMissingOrHasAnotherShape) {
   EXPECT_THAT(read_weights(directory, wider).error().message(), HasSubstr("needs 64 x 96"));
 }
 
+TEST_F(CheckpointTest, RefusesAVectorInFp8) {
+  const LayerSpec spec = small_spec();
+  auto all = tensors(random_weights(spec, 1, ScoreDistribution::kNormal), "");
+  const std::vector<std::uint8_t> ones(spec.q_lora, 0x38);
+  all[8] = tensor("q_a_layernorm.weight", DType::kE4m3, {spec.q_lora}, ones);
+  ASSERT_TRUE(write_safetensors(directory / "model.safetensors", all));
+  const auto read = read_weights(directory, spec);
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().message(), HasSubstr("'q_a_layernorm.weight' is fp8"));
+}
+
 TEST(SafetensorsHeaderTest, RefusesWhatContradictsItself) {
   const auto refused = [](std::string_view json) { return !check_safetensors_header(json, 100); };
   EXPECT_FALSE(refused(R"({})"));
