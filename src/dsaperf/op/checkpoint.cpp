@@ -1,14 +1,10 @@
 #include "dsaperf/op/checkpoint.hpp"
 
 #include "dsaperf/core/fail.hpp"
-#include "dsaperf/core/file.hpp"
 #include "dsaperf/kernels/formats.hpp"
-#include "dsaperf/op/safetensors.hpp"
-
-#include <nlohmann/json.hpp>
+#include "dsaperf/op/layer_tensors.hpp"
 
 #include <cstring>
-#include <map>
 
 namespace dsaperf::op {
 namespace {
@@ -18,97 +14,59 @@ using kernels::kKeyDim;
 using kernels::kLatentDim;
 using kernels::kQuantGroup;
 
-// Tensors of a layer by their names within it, wherever their files are.
+// A stored projection, [rows, columns].
+struct Stored {
+  NamedTensor tensor;
+  std::vector<float> scales;  // of fp8: one a block of kQuantGroup x kQuantGroup
+
+  std::int64_t columns() const { return tensor.shape[1]; }
+  std::int64_t scale_columns() const { return scale_groups(columns()); }
+
+  std::uint16_t bf16_at(std::int64_t row, std::int64_t column) const {
+    const std::int64_t at = row * columns() + column;
+    if (tensor.type == DType::kBf16) {
+      std::uint16_t bits = 0;
+      std::memcpy(&bits, &tensor.bytes[2 * at], 2);
+      return bits;
+    }
+    if (tensor.type == DType::kF32) {
+      float wide = 0;
+      std::memcpy(&wide, &tensor.bytes[4 * at], 4);
+      return kernels::bf16_from_float(wide);
+    }
+    return kernels::bf16_from_float(
+        kernels::e4m3_to_float(tensor.bytes[at]) *
+        scales[row / kQuantGroup * scale_columns() + column / kQuantGroup]);
+  }
+};
+
 class Checkpoint {
  public:
-  static Result<Checkpoint> open(const std::filesystem::path& path, int layer) {
-    Checkpoint checkpoint;
-    checkpoint.prefix_ = fmt::format("model.layers.{}.self_attn.", layer);
-    std::error_code ignored;
-    const bool folder = std::filesystem::is_directory(path, ignored);
-    const auto index = path / "model.safetensors.index.json";
-    if (!folder || !std::filesystem::exists(index, ignored)) {
-      DSAPERF_TRY(checkpoint.add(folder ? path / "model.safetensors" : path));
-      const SafetensorsFile& only = checkpoint.files_.begin()->second;
-      if (!only.has(checkpoint.prefix_ + "q_a_proj.weight") && only.has("q_a_proj.weight"))
-        checkpoint.prefix_.clear();
-      return checkpoint;
-    }
-    DSAPERF_TRY_ASSIGN(const auto text, read_file(index, Bytes{std::int64_t{64} << 20}));
-    const auto document = nlohmann::json::parse(text, nullptr, false);
-    if (!document.is_object() || !document.contains("weight_map") ||
-        !document["weight_map"].is_object())
-      return fail(Errc::kParse, "{}: no weight_map", index.native());
-    for (const auto& [name, file] : document["weight_map"].items()) {
-      if (!name.starts_with(checkpoint.prefix_) || !file.is_string()) continue;
-      // Only a name of a file beside the index, not a way out of the folder.
-      const std::filesystem::path shard = file.get<std::string>();
-      if (shard != shard.filename())
-        return fail(Errc::kParse, "{}: '{}' is not a file beside it", index.native(),
-                    shard.native());
-      DSAPERF_TRY(checkpoint.add(path / shard));
-    }
-    if (checkpoint.files_.empty())
-      return fail(Errc::kNotFound, "{}: no tensor of layer {}", index.native(), layer);
-    return checkpoint;
-  }
+  explicit Checkpoint(LayerTensors tensors) : tensors_(std::move(tensors)) {}
 
   // Rows [0, rows) and columns [0, columns) of a projection that is stored with at least as many.
   Result<Matrix> matrix(std::string_view name, std::int64_t rows, std::int64_t columns,
                         bool keep_fp8) {
-    const std::string weight = fmt::format("{}{}.weight", prefix_, name);
-    DSAPERF_TRY_ASSIGN(const auto tensor, read(weight));
-    if (tensor.shape.size() != 2 || tensor.shape[0] < rows || tensor.shape[1] < columns)
-      return fail(Errc::kInvalidArgument, "'{}' is {}, the layer needs {} x {}", weight,
-                  fmt::format("{}", fmt::join(tensor.shape, " x ")), rows, columns);
+    DSAPERF_TRY_ASSIGN(const auto stored, projection(name, rows, columns));
     Matrix matrix{.rows = rows, .columns = columns};
     matrix.bf16.resize(rows * columns);
-    std::vector<float> scales;
-    const std::int64_t scale_columns = scale_groups(tensor.shape[1]);
-    if (tensor.type == DType::kE4m3) {
-      DSAPERF_TRY_ASSIGN(const auto stored, read(weight + "_scale_inv"));
-      if (stored.type != DType::kF32 || stored.elements() < scale_groups(rows) * scale_columns)
-        return fail(Errc::kInvalidArgument, "'{}_scale_inv' has no f32 scale for each block",
-                    weight);
-      scales.resize(stored.bytes.size() / 4);
-      std::memcpy(scales.data(), stored.bytes.data(), scales.size() * 4);
-    }
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t c = 0; c < columns; ++c) {
-        const std::int64_t at = r * tensor.shape[1] + c;
-        std::uint16_t& value = matrix.bf16[r * columns + c];
-        if (tensor.type == DType::kBf16) {
-          std::memcpy(&value, &tensor.bytes[2 * at], 2);
-        } else if (tensor.type == DType::kF32) {
-          float wide = 0;
-          std::memcpy(&wide, &tensor.bytes[4 * at], 4);
-          value = kernels::bf16_from_float(wide);
-        } else {
-          value =
-              kernels::bf16_from_float(kernels::e4m3_to_float(tensor.bytes[at]) *
-                                       scales[r / kQuantGroup * scale_columns + c / kQuantGroup]);
-        }
+        matrix.bf16[r * columns + c] = stored.bf16_at(r, c);
       }
     }
     if (!keep_fp8) return matrix;
-    if (tensor.type != DType::kE4m3) {
+    if (stored.tensor.type == DType::kE4m3) {
+      keep_blocks(stored, matrix);
+    } else {
       quantise_blocks(matrix);
-      return matrix;
-    }
-    const std::int64_t kept_columns = scale_groups(columns);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const auto row = tensor.bytes.begin() + r * tensor.shape[1];
-      matrix.fp8.insert(matrix.fp8.end(), row, row + columns);
-      if (r % kQuantGroup != 0) continue;
-      const auto row_scales = scales.begin() + r / kQuantGroup * scale_columns;
-      matrix.scales.insert(matrix.scales.end(), row_scales, row_scales + kept_columns);
     }
     return matrix;
   }
 
   Result<std::vector<float>> vector(std::string_view name, std::int64_t size) {
-    const std::string full = fmt::format("{}{}", prefix_, name);
-    DSAPERF_TRY_ASSIGN(const auto tensor, read(full));
+    const std::string full = tensors_.full_name(name);
+    DSAPERF_TRY_ASSIGN(const auto tensor, tensors_.read(full));
     if (tensor.shape != std::vector<std::int64_t>{size})
       return fail(Errc::kInvalidArgument, "'{}' does not have {} values", full, size);
     if (tensor.type == DType::kE4m3)
@@ -127,40 +85,43 @@ class Checkpoint {
   }
 
  private:
-  struct Read : NamedTensor {
-    explicit Read(NamedTensor tensor) : NamedTensor(std::move(tensor)) {}
-    std::int64_t elements() const {
-      return static_cast<std::int64_t>(bytes.size()) / size_of(type);
-    }
-  };
-
-  Result<void> add(const std::filesystem::path& path) {
-    if (files_.contains(path)) return {};
-    DSAPERF_TRY_ASSIGN(auto file, SafetensorsFile::open(path));
-    files_.emplace(path, std::move(file));
-    return {};
+  Result<Stored> projection(std::string_view name, std::int64_t rows, std::int64_t columns) {
+    const std::string weight = tensors_.full_name(name) + ".weight";
+    DSAPERF_TRY_ASSIGN(auto tensor, tensors_.read(weight));
+    if (tensor.shape.size() != 2 || tensor.shape[0] < rows || tensor.shape[1] < columns)
+      return fail(Errc::kInvalidArgument, "'{}' is {}, the layer needs {} x {}", weight,
+                  fmt::format("{}", fmt::join(tensor.shape, " x ")), rows, columns);
+    Stored stored{.tensor = std::move(tensor), .scales = {}};
+    if (stored.tensor.type != DType::kE4m3) return stored;
+    DSAPERF_TRY_ASSIGN(const auto scales, tensors_.read(weight + "_scale_inv"));
+    const auto count = static_cast<std::int64_t>(scales.bytes.size()) / size_of(DType::kF32);
+    if (scales.type != DType::kF32 || count < scale_groups(rows) * stored.scale_columns())
+      return fail(Errc::kInvalidArgument, "'{}_scale_inv' has no f32 scale for each block", weight);
+    stored.scales.resize(count);
+    std::memcpy(stored.scales.data(), scales.bytes.data(), scales.bytes.size());
+    return stored;
   }
 
-  // bf16, f32 or e4m3.
-  Result<Read> read(const std::string& name) {
-    for (auto& [path, file] : files_) {
-      if (!file.has(name)) continue;
-      DSAPERF_TRY_ASSIGN(auto tensor, file.read(name));
-      if (tensor.type == DType::kI32 || tensor.type == DType::kI64)
-        return fail(Errc::kUnsupported, "{}: '{}' holds integers", path.native(), name);
-      return Read(std::move(tensor));
+  // The stored bytes and scales of the matrix's part.
+  static void keep_blocks(const Stored& stored, Matrix& matrix) {
+    const std::int64_t kept_columns = scale_groups(matrix.columns);
+    for (std::int64_t r = 0; r < matrix.rows; ++r) {
+      const auto row = stored.tensor.bytes.begin() + r * stored.columns();
+      matrix.fp8.insert(matrix.fp8.end(), row, row + matrix.columns);
+      if (r % kQuantGroup != 0) continue;
+      const auto scales = stored.scales.begin() + r / kQuantGroup * stored.scale_columns();
+      matrix.scales.insert(matrix.scales.end(), scales, scales + kept_columns);
     }
-    return fail(Errc::kNotFound, "{}: no tensor '{}'", files_.begin()->first.native(), name);
   }
 
-  std::string prefix_;
-  std::map<std::filesystem::path, SafetensorsFile> files_;
+  LayerTensors tensors_;
 };
 
 }  // namespace
 
 Result<LayerWeights> read_weights(const std::filesystem::path& path, const LayerSpec& spec) {
-  DSAPERF_TRY_ASSIGN(auto checkpoint, Checkpoint::open(path, spec.layer));
+  DSAPERF_TRY_ASSIGN(auto tensors, LayerTensors::open(path, spec.layer));
+  Checkpoint checkpoint(std::move(tensors));
   const bool fp8 = spec.projections == Projections::kFp8Block;
   const std::int64_t heads = spec.heads;
   LayerWeights w;
