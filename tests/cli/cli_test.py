@@ -106,6 +106,27 @@ class CommandLineTest(unittest.TestCase):
                 result = subprocess.run([PROGRAM, *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
             self.assertEqual((result.returncode, result.stderr), (1, "error: standard output: could not be written\n"))
 
+    def test_a_size_or_a_word_that_no_pass_has_is_refused(self):
+        query = ("query", "--systems", "none", "--backend", "dsaperf", "--heads", "128", "--new")
+        sweep = ("sweep", "deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--gpus", "8", "--isl", "1024", "--osl", "16", "--simulate", "0")
+        for command, words in (
+            ((*query, "4096", "--batch", "99999999999999999999"), "sizes are from 1 to 1073741824"),
+            ((*query, "4096", "--past", "1073741825"), "past 1073741825"),
+            ((*query, "4096", "--cached", "5000"), "--cached 5000: of --new 4096 tokens"),
+            ((*query, "1000000", "--chunk", "1"), "1000000 chunks, more than 65536"),
+            ((*sweep, "--kv", "fp5"), "no dtype 'fp5'"),
+            ((*sweep, "--gemm", "fp5"), "no dtype 'fp5'"),
+        ):
+            with self.subTest(" ".join(command)):
+                result = run(*command)
+                self.assertEqual((result.returncode, result.stdout), (1, ""))
+                self.assertRegex(result.stderr, f"^error: .*{re.escape(words)}[^\n]*\n$")
+
+    def test_a_sweep_whose_rows_are_not_shown_says_nothing_of_limits(self):
+        sweep = ("sweep", "deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--gpus", "8", "--isl", "1024", "--osl", "16", "--simulate", "0")
+        self.assertNotIn("No layout", run(*sweep, "--top", "0").stdout)
+        self.assertIn("No layout is left.", run(*sweep, "--tpot", "0.001").stdout)
+
     def test_what_a_recording_lacks_is_said_of_its_file(self):
         layer = str(ROOT / "tests/golden/align/slower/mock.csv")
         for command in (("trace", "show", layer), ("align", layer, layer)):

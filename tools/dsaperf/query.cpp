@@ -42,6 +42,11 @@ Result<ExitCode> answer_one(QueryOptions options, predict::LayerPredictor& predi
                             predict::Method method) {
   options.shape.phase =
       options.phase == "context" ? perfdb::Phase::kContext : perfdb::Phase::kGeneration;
+  DSAPERF_TRY(predict::check_shape(options.shape));
+  if (options.cached > options.shape.new_tokens) {
+    return fail(Errc::kInvalidArgument, "--cached {}: of --new {} tokens", options.cached,
+                options.shape.new_tokens);
+  }
   options.shape = predict::after_cache_hit(options.shape, options.cached);
   report::LayerAnswer answer{
       .tables = options.tables, .kind = options.kind, .shape = options.shape, .method = method};

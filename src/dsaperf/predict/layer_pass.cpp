@@ -85,6 +85,13 @@ Result<ChunkedPrefill> at_chunks(LayerPredictor& predictor, const Tables& tables
     return fail(Errc::kInvalidArgument, "chunks of {} tokens: a prefill's, of at least one token",
                 chunk_tokens);
   }
+  DSAPERF_TRY(check_shape(shape));
+  constexpr std::int64_t kMostChunks = 1 << 16;
+  const auto chunks = (shape.new_tokens - 1) / chunk_tokens + 1;
+  if (chunks > kMostChunks) {
+    return fail(Errc::kInvalidArgument, "{} tokens in chunks of {} are {} chunks, more than {}",
+                shape.new_tokens, chunk_tokens, chunks, kMostChunks);
+  }
   const auto layer = predictor.layer(tables, kind);
   ChunkedPrefill out;
   for (std::int64_t done = 0; done < shape.new_tokens;) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -72,6 +74,20 @@ TEST_P(LayerPredictorTest, ANameThatIsInNobodysTablesIsNoQuestionForOthers) {
     LayerKind kind = kFp8;
     kind.*format = "int3";
     for (int asked = 0; asked < 2; ++asked) EXPECT_FALSE(predictor->at(kTables, kind, kPrefill));
+  }
+}
+
+TEST_P(LayerPredictorTest, SizesThatNoPassHasAreRefused) {
+  for (const auto field : {&LayerShape::heads, &LayerShape::batch, &LayerShape::new_tokens,
+                           &LayerShape::past_tokens}) {
+    for (const std::int64_t size : {std::int64_t{-1}, (std::int64_t{1} << 30) + 1,
+                                    std::numeric_limits<std::int64_t>::max()}) {
+      LayerShape shape = kPrefill;
+      shape.*field = size;
+      const auto answer = predictor->at(kTables, kFp8, shape);
+      ASSERT_FALSE(answer) << size;
+      EXPECT_EQ(answer.error().code(), Errc::kInvalidArgument);
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 #include "dsaperf/predict/layer_query.hpp"
 
+#include "dsaperf/core/fail.hpp"
 #include "dsaperf/predict/compatible/dsa_bound.hpp"
 
 #include <algorithm>
@@ -21,6 +22,29 @@ std::string_view name(Source source) {
       break;
   }
   return "bound";
+}
+
+Result<void> check_shape(const LayerShape& shape) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  const auto is_size = [](std::int64_t value, std::int64_t least) {
+    return value >= least && value <= kMost;
+  };
+  const bool are_sizes = is_size(shape.heads, 1) && is_size(shape.batch, 1) &&
+                         is_size(shape.new_tokens, 1) && is_size(shape.past_tokens, 0) &&
+                         is_size(shape.context_parallel, 1);
+  if (!are_sizes) {
+    return fail(
+        Errc::kInvalidArgument,
+        "sizes are from 1 to {} (past: from 0): heads {}, batch {}, new {}, past {}, ranks {}",
+        kMost, shape.heads, shape.batch, shape.new_tokens, shape.past_tokens,
+        shape.context_parallel);
+  }
+  const bool is_share = shape.full_layer_share >= 0 && shape.full_layer_share <= 1;  // NaN is none
+  if (!is_share) {
+    return fail(Errc::kInvalidArgument, "share of full layers {} is not between 0 and 1",
+                shape.full_layer_share);
+  }
+  return {};
 }
 
 void Warnings::add(std::string text) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/core/error.hpp"
 #include "dsaperf/core/units.hpp"
 #include "dsaperf/perfdb/dsa_table.hpp"
 
@@ -64,6 +65,10 @@ struct LayerShape {
   // requests: kernels are chosen for all of them. 0: this one's own.
   std::int64_t longest_total = 0;
 };
+
+// Fails with kInvalidArgument for sizes that no pass has: below 1 (past_tokens: 0), beyond 2^30, a
+// share that is none.
+Result<void> check_shape(const LayerShape& shape);
 
 // Sentences for people, each once. Copies share them: an answer that comes with the same ones as
 // the answer before allocates nothing.

@@ -217,7 +217,8 @@ std::string text(const serving::SweepResult& result, int top, const TextStyle& s
                    c.simulation ? fmt::format("{:.1f}", c.simulation->tpot_ms.p99) : "",
                    fmt::format("{:.1f}", c.tok_s_per_cluster_gpu(in.gpus)), c.binds});
   }
-  out += table.empty() ? std::string("No layout meets the limits.\n") : table.str(style);
+  if (result.candidates.empty()) out += "No layout is left.\n";
+  if (!table.empty()) out += table.str(style);
   if (!result.candidates.empty())
     out += fmt::format("\nStart the first:\n  {}\n", indented_launch(result, style));
   if (!result.rejected.empty()) {

@@ -1,6 +1,7 @@
 #include "dsaperf/serving/sweep.hpp"
 
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/predict/compatible/dsa_bound.hpp"
 #include "dsaperf/serving/disaggregated_candidates.hpp"
 #include "dsaperf/serving/operating_points.hpp"
 #include "dsaperf/serving/pareto.hpp"
@@ -84,6 +85,8 @@ class Sweeper {
     for (const double limit : {in_.ttft_limit_ms, in_.tpot_limit_ms})
       if (!(limit > 0))
         return fail(Errc::kInvalidArgument, "a limit of {} ms: limits are above 0", limit);
+    for (const auto& format : {in_.formats.kv, in_.formats.gemm})
+      if (!format.empty()) DSAPERF_TRY(predict::compatible::dtype_traits(format));
     return check_workload({.isl = in_.isl, .osl = in_.osl, .prefix = in_.prefix});
   }
 

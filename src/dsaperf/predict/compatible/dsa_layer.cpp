@@ -291,26 +291,10 @@ Result<GridAnswer> ask(const LatencyGrid& grid, const Point& point) {
   return *answer;
 }
 
-Result<void> check(const LayerShape& shape) {
-  if (shape.heads < 1 || shape.batch < 1 || shape.new_tokens < 1 || shape.past_tokens < 0 ||
-      shape.context_parallel < 1) {
-    return fail(Errc::kInvalidArgument,
-                "sizes must be positive: heads {}, batch {}, new {}, past {}, ranks {}",
-                shape.heads, shape.batch, shape.new_tokens, shape.past_tokens,
-                shape.context_parallel);
-  }
-  const bool is_share = shape.full_layer_share >= 0 && shape.full_layer_share <= 1;  // NaN is none
-  if (!is_share) {
-    return fail(Errc::kInvalidArgument, "share of full layers {} is not between 0 and 1",
-                shape.full_layer_share);
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<LayerLatency> DsaLayer::at(const LayerShape& shape) const {
-  DSAPERF_TRY(check(shape));
+  DSAPERF_TRY(check_shape(shape));
   if (shape.topk > 0 || shape.index_heads > 0) {
     return fail(Errc::kUnsupported,
                 "aiconfigurator knows no other topk or index heads: --method stages does");

@@ -22,20 +22,6 @@ constexpr double kContradiction = 4;
 // Beyond this share of the prior's variance nothing near was measured.
 constexpr double kUnknown = 0.5;
 
-Result<void> check(const LayerShape& shape) {
-  if (shape.heads < 1 || shape.batch < 1 || shape.new_tokens < 1 || shape.past_tokens < 0) {
-    return fail(Errc::kInvalidArgument,
-                "sizes must be positive: heads {}, batch {}, new {}, past {}", shape.heads,
-                shape.batch, shape.new_tokens, shape.past_tokens);
-  }
-  const bool is_share = shape.full_layer_share >= 0 && shape.full_layer_share <= 1;  // NaN is none
-  if (!is_share) {
-    return fail(Errc::kInvalidArgument, "share of full layers {} is not between 0 and 1",
-                shape.full_layer_share);
-  }
-  return {};
-}
-
 struct Answer {
   double ms = 0, low_ms = 0, high_ms = 0;
   Source source = Source::kInterpolated;
@@ -258,7 +244,7 @@ StageTables::Kind& StageTables::kind(const LayerKind& kind) {
 }
 
 Result<LayerLatency> StageTables::at(Kind& kind, const LayerShape& shape, const Move* move) {
-  DSAPERF_TRY(check(shape));
+  DSAPERF_TRY(check_shape(shape));
   auto question = state_->question(kind, shape, move);
   LayerLatency out;
   DSAPERF_TRY_ASSIGN(auto answer, state_->answer(kind, question, out.warnings));
@@ -278,7 +264,7 @@ Result<LayerLatency> StageTables::at(Kind& kind, const LayerShape& shape, const 
 }
 
 Result<Explanation> StageTables::explain(Kind& kind, const LayerShape& shape, const Move* move) {
-  DSAPERF_TRY(check(shape));
+  DSAPERF_TRY(check_shape(shape));
   const auto question = state_->question(kind, shape, move);
   DSAPERF_TRY_ASSIGN(const auto located, state_->locate(kind, question));
   Warnings of_answer;  // which an explanation does not repeat
