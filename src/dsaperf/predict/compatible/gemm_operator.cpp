@@ -15,28 +15,36 @@ constexpr std::size_t kTail = 3;
 constexpr double kSoftening = 1e-12;
 
 // A kernel's rows hold the host's time where nearly all that should take less than kShort take more
-// than twice that. All rows up to kNearHost times the most of them do: longer ones are the
-// kernel's.
+// than twice that. All rows up to kNearHost times the most of them do, and those of products that
+// should take less than half of the least: a busy host took longer.
 constexpr double kShort = 0.02;  // ms
 constexpr std::size_t kFewRows = 30;
 constexpr double kNearHost = 1.2;
 
-// By kind: up to which time its rows are the host's, in ms; 0 where they are the kernel's.
-std::vector<double> host_times(const perfdb::GemmTable& table, std::string_view dtype,
-                               const GemmBound& bound, const modelled::OperatorCost& cost) {
+// What the host takes, in ms; 0 where rows are the kernel's.
+struct HostTimes {
+  double least = 0, most = 0;
+  bool are(double measured, double kernel) const {
+    return measured <= kNearHost * most || 2 * kernel < least;
+  }
+};
+
+// By kind.
+std::vector<HostTimes> host_times(const perfdb::GemmTable& table, std::string_view dtype,
+                                  const GemmBound& bound, const modelled::OperatorCost& cost) {
   std::vector<std::vector<double>> of_short(table.kinds.size());
   for (const auto& row : table.rows)
     if (table.kinds[static_cast<std::size_t>(row.kind)].gemm_dtype == dtype &&
         cost.ms(bound.parts(row.m, row.n, row.k)) < kShort)
       of_short[static_cast<std::size_t>(row.kind)].push_back(row.latency.millis());
-  std::vector<double> result;
+  std::vector<HostTimes> result;
   for (auto& times : of_short) {
     std::ranges::sort(times);
     const auto at = [&](double part) {
       return times[static_cast<std::size_t>(part * static_cast<double>(times.size() - 1))];
     };
     const bool is_host = times.size() >= kFewRows && at(0.05) > 2 * kShort;
-    result.push_back(is_host ? kNearHost * at(0.95) : 0);
+    result.push_back(is_host ? HostTimes{.least = at(0.05), .most = at(0.95)} : HostTimes{});
   }
   return result;
 }
@@ -91,7 +99,7 @@ GemmSites GemmSites::of_kernels(const perfdb::GemmTable& table, std::string_view
     LatencyCurve::Point point{.size = static_cast<double>(row.m),
                               .ms = std::max(row.latency.millis(), parts.ms())};
     const double kernel = cost.ms(parts);
-    if (point.ms <= host[static_cast<std::size_t>(row.kind)] && kernel < point.ms) {
+    if (kernel < point.ms && host[static_cast<std::size_t>(row.kind)].are(point.ms, kernel)) {
       point.ms = kernel;
       point.is_modelled = true;
     }

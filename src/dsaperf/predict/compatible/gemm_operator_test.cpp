@@ -25,9 +25,13 @@ GemmOperator kernels(const Ms& ms) {
 }
 
 TEST(GemmOperatorTest, RowsThatHoldTheHostsTimeAreModelled) {
-  const auto gemm = kernels([](double kernel) { return std::max(kernel, 0.15); });
-  EXPECT_DOUBLE_EQ(gemm.ms(2), kCost.ms(kBound.parts(2, 1000, 1000)));
-  EXPECT_EQ(gemm.region(2), CurveRegion::kModelled);
+  const double busy = kCost.ms(kBound.parts(3, 1000, 1000));
+  const auto gemm =
+      kernels([&](double kernel) { return kernel == busy ? 0.4 : std::max(kernel, 0.15); });
+  for (const double m : {2, 3}) {
+    EXPECT_DOUBLE_EQ(gemm.ms(m), kCost.ms(kBound.parts(m, 1000, 1000)));
+    EXPECT_EQ(gemm.region(m), CurveRegion::kModelled);
+  }
   // What takes longer than the host is the kernel's own.
   EXPECT_EQ(gemm.region(900), CurveRegion::kExact);
 }
