@@ -75,6 +75,24 @@ TEST_F(EstimateTest, MoreAtATimeIsSlowerForEachAndFasterForAll) {
   EXPECT_GT(*many->output_tok_s_per_gpu, *few->output_tok_s_per_gpu);
 }
 
+// SGLang's rows of decode end at some 2^18 cached tokens. TensorRT-LLM's, of like kernels, grow by
+// a fifth from 64 requests of 4096 tokens to 128 of 8192.
+TEST_F(EstimateTest, DecodeBeyondTheTablesIsNoJump) {
+  const auto attention_ms = [&](double batch, double isl) {
+    auto inputs = tp8(batch);
+    inputs.mode = Mode::kStatic;
+    inputs.isl = isl;
+    inputs.osl = 2;
+    const auto answer = ask(inputs, "zai-org/GLM-5-FP8", "b200_sxm");
+    EXPECT_TRUE(answer && answer->fits);
+    return answer->generation.attention_ms;
+  };
+  const double within = attention_ms(64, 4096);
+  const double beyond = attention_ms(128, 8192);
+  EXPECT_GT(beyond, within);
+  EXPECT_LT(beyond, 1.5 * within);
+}
+
 // Rows of vLLM's block-scaled GEMMs hold the time to launch them, longest on the fastest card;
 // decode replays a graph.
 TEST_F(EstimateTest, DecodeDoesNotWaitForTheHostToLaunchItsGemms) {
@@ -223,6 +241,11 @@ TEST_F(EstimateTest, EachQuirkSwitchedOffChangesWhatItSaysAndInItsDirection) {
        .layout = {.dp = 16, .moe_ep = 16},
        .engine = Engine::kVllm,
        .concurrency = 16},
+      {.quirk = Quirk::kInterpolatedAttention,
+       .smaller_without = true,
+       .what = tpot,
+       .layout = {.tp = 8, .moe_tp = 8},
+       .concurrency = 128},
       {.quirk = Quirk::kHostTimeInGemms,
        .smaller_without = true,
        .what = tpot,

@@ -19,6 +19,23 @@ using compatible::mla_sizes::kValue;
 
 constexpr int kDown = kQLora + kLatent;  // columns of the first projection
 
+// What the stage model would carry over from rows of another kind is an error here, as without it.
+bool has_rows(const predict::SharedLayer& layer, perfdb::Phase phase, int heads) {
+  const auto answer = layer.at({.phase = phase, .heads = heads, .past_tokens = 1});
+  return answer && answer->source != predict::Source::kModelled;
+}
+
+using DsaAnswers = decltype(DsaUse::layer);
+
+Result<DsaAnswers> dsa_layer(PassWriter& pass, const predict::LayerKind& kind, int heads) {
+  if (!pass.quirk(Quirk::kInterpolatedAttention)) {
+    auto layer = pass.set.dsa_by_stages(kind);
+    if (has_rows(layer, pass.phase, heads)) return layer;
+  }
+  DSAPERF_TRY_ASSIGN(auto layer, pass.set.dsa(kind, pass.phase));
+  return layer;
+}
+
 Result<void> write_dsa(PassWriter& pass) {
   const auto& formats = pass.in.formats;
   const int heads = pass.shape.heads / pass.layout.tp;
@@ -27,7 +44,7 @@ Result<void> write_dsa(PassWriter& pass) {
                                 .kv_dtype = formats.kv,
                                 .fmha_dtype = formats.fmha,
                                 .gemm_dtype = formats.attention};
-  auto layer = pass.set.dsa(kind, pass.phase);
+  auto layer = dsa_layer(pass, kind, heads);
   if (!layer) return tl::unexpected(std::move(layer).error().with_context(op.name));
   std::shared_ptr<const predict::stages::UsualLayer> stages;
   if (auto usual = predict::stages::UsualLayer::make(pass.set.system(), kind, pass.phase))

@@ -81,7 +81,9 @@ struct TimeOf {
     return sum;
   }
   Result<OperatorTime> operator()(const DsaUse& use) const {
-    DSAPERF_TRY_ASSIGN(const auto latency, use.layer.at(use.shape(sizes)));
+    const auto shape = use.shape(sizes);
+    DSAPERF_TRY_ASSIGN(const auto latency,
+                       std::visit([&](const auto& of) { return of.at(shape); }, use.layer));
     return OperatorTime{.ms = latency.time.millis(), .source = latency.source};
   }
   Result<OperatorTime> operator()(const MlaContextUse& use) const {

@@ -3,6 +3,7 @@
 #include "dsaperf/core/error.hpp"
 #include "dsaperf/predict/compatible/operator_set.hpp"
 #include "dsaperf/predict/layer_query.hpp"
+#include "dsaperf/predict/shared_layer.hpp"
 #include "dsaperf/predict/stages/usual_layer.hpp"
 
 #include <memory>
@@ -62,7 +63,7 @@ struct CommUse {
   std::vector<Step> steps;
 };
 struct DsaUse {
-  predict::compatible::DsaLayer layer;
+  std::variant<predict::compatible::DsaLayer, predict::SharedLayer> layer;
   perfdb::Phase phase = perfdb::Phase::kContext;
   int heads = 0;
   double full_layer_share = 1;

@@ -56,6 +56,9 @@ constexpr std::array<Entry, kQuirkCount> kEntries = {{
     {Quirk::kAggregatedByCollectives, "aggregated_by_collectives",
      "estimate, aggregated: experts over several nodes get their tokens by collectives, not by "
      "DeepEP's exchanges"},
+    {Quirk::kInterpolatedAttention, "interpolated_attention",
+     "sparse attention is linear between rows, also where kernels change at topk, and beyond them "
+     "keeps the utilisation of the nearest"},
     {Quirk::kHostTimeInGemms, "host_time_in_gemms",
      "vLLM's rows of block-scaled GEMMs count although they hold the host's time to launch them"},
 }};

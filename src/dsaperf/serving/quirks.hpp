@@ -31,9 +31,10 @@ enum class Quirk {
   kExchangesOfOneNode,    // DeepEP's exchanges over nodes without rows take as long as in one node
   kDecodeDiscount,        // TensorRT-LLM's decode layers take 0.9 of their time beside DeepEP
   kAggregatedByCollectives,  // an aggregated estimate has no exchanges between nodes
+  kInterpolatedAttention,    // sparse attention is interpolated over kernels, held beyond the rows
   kHostTimeInGemms,          // rows that hold the host's time to launch a GEMM count as they are
 };
-inline constexpr int kQuirkCount = 20;
+inline constexpr int kQuirkCount = 21;
 
 // Stable snake_case name, and one sentence on what it does.
 std::string_view name(Quirk quirk);

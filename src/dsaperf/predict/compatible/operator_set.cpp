@@ -31,6 +31,7 @@ struct OperatorSet::State {
   std::string backend;
   std::string version;
   std::optional<DsaTables> dsa;
+  std::shared_ptr<SharedLayer::Predictor> by_stages;
   std::optional<modelled::OperatorCosts> costs;  // of the rest, where it is modelled
   bool own_gemms = false;  // measured ones are taken although the rest is modelled
   std::optional<perfdb::GemmTable> gemm;
@@ -148,6 +149,16 @@ Result<DsaLayer> OperatorSet::dsa(const LayerKind& kind, perfdb::Phase phase) {
     s.dsa = std::move(opened);
   }
   return s.dsa->layer(kind, phase);
+}
+
+SharedLayer OperatorSet::dsa_by_stages(const LayerKind& kind) {
+  auto& s = *state_;
+  if (!s.by_stages)
+    s.by_stages = std::make_shared<SharedLayer::Predictor>(
+        LayerPredictor(s.tree, Method::kStages));
+  return {s.by_stages,
+          {.system = s.system.name, .backend = s.backend, .version = s.version},
+          kind};
 }
 
 Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k, GemmTimes times) {

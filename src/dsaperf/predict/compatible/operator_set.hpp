@@ -8,6 +8,7 @@
 #include "dsaperf/predict/compatible/gemm_operator.hpp"
 #include "dsaperf/predict/compatible/mla_operators.hpp"
 #include "dsaperf/predict/compatible/moe_operator.hpp"
+#include "dsaperf/predict/shared_layer.hpp"
 
 #include <memory>
 #include <string>
@@ -45,6 +46,8 @@ class OperatorSet {
   const std::string& version() const;  // resolved
 
   Result<DsaLayer> dsa(const LayerKind& kind, perfdb::Phase phase);
+  // The same by the stage model (docs/predict.md), of kinds that have rows.
+  SharedLayer dsa_by_stages(const LayerKind& kind);
   Result<GemmOperator> gemm(std::string_view dtype, int n, int k,
                             GemmTimes times = GemmTimes::kAsMeasured);
   Result<MoeOperator> moe(const MoeShape& shape);
