@@ -61,7 +61,7 @@ std::string shortfall(const Capacity& capacity, const PassModel::Inputs& in, dou
       "{:.0f}; {} more GiB, a "
       "higher memory fraction, {}or more GPUs would make it fit",
       std::max(capacity.cache_tokens, 0.0), capacity.use.weights / kGibi, needed,
-      fmt::format("{:.1f}", missing * capacity.cache_bytes_per_token / kGibi),
+      fmt::format("{:.1f}", missing * capacity.cache_bytes_per_token * in.layout.pp / kGibi),
       in.formats.kv == "fp8" ? "" : "an fp8 cache, ");
 }
 
@@ -123,7 +123,8 @@ Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,
       sglang ? result.card_bytes - result.use.others - result.use.nccl : result.card_bytes;
   const double beside = sglang ? result.use.weights : result.use.total();
   const double room = std::min(budget.bytes(whole, beside), result.card_bytes - result.use.total());
-  result.cache_tokens = std::floor(room / result.cache_bytes_per_token);
+  // A pipeline holds the requests of as many schedulers as it has stages, each through all of them.
+  result.cache_tokens = std::floor(room / result.cache_bytes_per_token / l.pp);
   const double needed = load.isl + load.osl;
   result.cache_requests = std::max(std::floor(result.cache_tokens / needed), 0.0);
   result.fits = result.cache_tokens >= needed;

@@ -16,7 +16,7 @@ struct Capacity {
   MemoryUse use;            // kv_cache: the whole budget, or what the load needs where that is less
   double score_buffer = 0;  // of activations: scores of a prefill chunk, f32
   double cache_bytes_per_token = 0;
-  double cache_tokens = 0;    // that fit, of one attention rank
+  double cache_tokens = 0;    // that fit, of one scheduler (an attention rank and pipeline stage)
   double cache_requests = 0;  // of isl + osl each
   double card_bytes = 0;
   bool fits = false;   // one request, at least

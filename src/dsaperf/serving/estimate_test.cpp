@@ -75,6 +75,20 @@ TEST_F(EstimateTest, MoreAtATimeIsSlowerForEachAndFasterForAll) {
   EXPECT_GT(*many->output_tok_s_per_gpu, *few->output_tok_s_per_gpu);
 }
 
+TEST_F(EstimateTest, TheRequestsOfAPipelineShareItsCache) {
+  auto inputs = tp8(512);
+  inputs.isl = 8192;
+  for (const Layout& layout :
+       {Layout{.tp = 8, .moe_tp = 8}, Layout{.tp = 2, .pp = 4, .moe_tp = 2}}) {
+    inputs.layout = layout;
+    const auto answer = ask(inputs);
+    ASSERT_TRUE(answer && answer->fits);
+    const auto& capacity = *answer->capacity;
+    EXPECT_LE(layout.pp * capacity.cache_tokens * capacity.cache_bytes_per_token,
+              answer->memory.kv_cache);
+  }
+}
+
 // SGLang's rows of decode end at some 2^18 cached tokens. TensorRT-LLM's, of like kernels, grow by
 // a fifth from 64 requests of 4096 tokens to 128 of 8192.
 TEST_F(EstimateTest, DecodeBeyondTheTablesIsNoJump) {
