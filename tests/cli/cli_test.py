@@ -127,6 +127,25 @@ class CommandLineTest(unittest.TestCase):
         self.assertNotIn("No layout", run(*sweep, "--top", "0").stdout)
         self.assertIn("No layout is left.", run(*sweep, "--tpot", "0.001").stdout)
 
+    def test_names_of_files_that_are_no_utf8_are_in_documents_all_the_same(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, table, grid, rows = (os.path.join(os.fsencode(folder), name) for name in (b"m\xff.json", b"t\xff.parquet", b"g\xff.yaml", b"r\xff"))
+            shutil.copy(ROOT / "data/configs/zai-org--GLM-5.json", config)
+            shutil.copy(ROOT / "data/tables/h200_sxm/glm5-stages.parquet", table)
+            pathlib.Path(os.fsdecode(grid)).write_text("generation: [{batch: [1, 2], past: [4095]}]")
+            load = ("--isl", "1024", "--osl", "16", "--systems", "none")
+            for command in (
+                ("analyze", config), ("query", config, "--stages", "--past", "4096"), ("estimate", config, "--tp", "8", *load),
+                ("sweep", config, "--gpus", "8", "--simulate", "0", *load), ("run", config, "--past", "64", "--heads", "8", "--seconds", "0"),
+                ("collect", config, "-o", rows, "--grid", grid, "--heads", "8", "--timing", "fake"),
+                ("collect", config, "-o", rows, "--grid", grid, "--heads", "8", "--timing", "fake", "--resume"),
+                ("db", "show", table), ("db", "lint", table), ("db", "diff", table, table), ("db", "merge", rows, "-o", rows + b"2"),
+            ):
+                with self.subTest(command):
+                    done = subprocess.run([PROGRAM, *command, "--json"], capture_output=True, timeout=60)
+                    self.assertIn(done.returncode, (0, 3), done.stderr)
+                    json.loads(done.stdout.decode())
+
     def test_what_a_recording_lacks_is_said_of_its_file(self):
         layer = str(ROOT / "tests/golden/align/slower/mock.csv")
         for command in (("trace", "show", layer), ("align", layer, layer)):

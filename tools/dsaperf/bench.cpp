@@ -1,5 +1,6 @@
 #include "bench.hpp"
 
+#include "document.hpp"
 #include "dsaperf/bench/cases.hpp"
 #include "dsaperf/bench/measure.hpp"
 #include "dsaperf/bench/tune.hpp"
@@ -93,7 +94,7 @@ Result<std::string> table_path(const BenchOptions& options, const std::string& d
 
 void show(const BenchOptions& options, const report::BenchReport& report) {
   if (options.json)
-    std::puts(report::json(report).dump(2).c_str());
+    print_document(report::json(report));
   else
     std::fputs(report::text(report, TextStyle::of_descriptor(1)).c_str(), stdout);
 }
@@ -112,12 +113,10 @@ Result<ExitCode> plan(const BenchOptions& options) {
                    fmt::format("{}", fmt::join(names, " "))});
   }
   if (options.json)
-    std::puts(nlohmann::ordered_json{{"format", "dsaperf.bench_plan.1"},
-                                     {"sm_count", kPlanSms},
-                                     {"cases", std::move(cases)},
-                                     {"warnings", nlohmann::ordered_json::array()}}
-                  .dump(2)
-                  .c_str());
+    print_document(nlohmann::ordered_json{{"format", "dsaperf.bench_plan.1"},
+                                          {"sm_count", kPlanSms},
+                                          {"cases", std::move(cases)},
+                                          {"warnings", nlohmann::ordered_json::array()}});
   else
     std::fputs(table.str(TextStyle::of_descriptor(1)).c_str(), stdout);
   return ExitCode::kDone;
@@ -235,7 +234,7 @@ Result<ExitCode> compare_runs(const CompareOptions& options) {
   for (const auto& warning : comparison.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (options.json)
-    std::puts(report::json(comparison).dump(2).c_str());
+    print_document(report::json(comparison));
   else
     std::fputs(report::text(comparison, TextStyle::of_descriptor(1)).c_str(), stdout);
   return comparison.count(report::BenchComparison::State::kSlower) > 0 ? ExitCode::kVerdictNo

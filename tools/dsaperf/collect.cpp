@@ -1,6 +1,7 @@
 #include "collect.hpp"
 
 #include "collect_source.hpp"
+#include "document.hpp"
 #include "dsaperf/collect/by_stage.hpp"
 #include "dsaperf/collect/collector.hpp"
 #include "dsaperf/collect/devices.hpp"
@@ -200,7 +201,7 @@ ordered_json work_to_json(const CollectFlags& flags, const Subject& subject, con
                              {"passes_s", work.estimated.passes_s},
                              {"host_s", work.estimated.host_s}}},
                            {"peak_memory_gib", work.peak_memory.gib()},
-                           {kCasesKey, ordered_json::array()},  // print_document has them
+                           {kCasesKey, ordered_json::array()},  // print_with_cases has them
                            {"left_out", std::move(left_out)}};
   if (work.stages) {
     ordered_json stage_cases = ordered_json::array();
@@ -216,7 +217,7 @@ ordered_json work_to_json(const CollectFlags& flags, const Subject& subject, con
 
 // As a value of nlohmann's dump(2) stands `by` columns deep.
 std::string indented(const ordered_json& value, std::size_t by) {
-  auto text = value.dump(2);
+  auto text = value.dump(2, ' ', false, ordered_json::error_handler_t::replace);
   for (auto at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1)) {
     text.insert(at + 1, by, ' ');
   }
@@ -224,7 +225,7 @@ std::string indented(const ordered_json& value, std::size_t by) {
 }
 
 // The cases go out one by one: of millions the document would take gigabytes.
-void print_document(const ordered_json& document, const std::vector<collect::Case>& cases) {
+void print_with_cases(const ordered_json& document, const std::vector<collect::Case>& cases) {
   auto progress = progress_of("list", cases.size());
   const char* separator = "{";
   for (const auto& [key, value] : document.items()) {
@@ -336,7 +337,7 @@ class Watcher {
       line["left_s"] = left * elapsed.count() / static_cast<double>(done_);
     }
     if (!event.error.empty()) line["error"] = event.error;
-    fmt::print(stderr, "{}\n", line.dump());
+    fmt::print(stderr, "{}\n", document_line(line));
   }
 
   bool json_;
@@ -426,7 +427,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
   for (const auto& warning : subject.spec.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (flags.plan_only) {
     if (flags.json) {
-      print_document(work_to_json(flags, subject, work), work.cases);
+      print_with_cases(work_to_json(flags, subject, work), work.cases);
     } else {
       print_work(subject, work);
     }
@@ -463,7 +464,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
     if (!written.gemms.empty()) document["gemm_table"] = written.gemms.string();
     document["report"] = report_to_json(report);
     for (const auto& failure : report.failures) document["warnings"].push_back(failure);
-    print_document(document, work.cases);
+    print_with_cases(document, work.cases);
   } else {
     print_report(report, journal);
     if (!flags.of_gemms()) fmt::print("{}: {} rows\n", written.csv.string(), written.csv_rows);

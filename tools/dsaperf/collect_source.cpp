@@ -1,5 +1,6 @@
 #include "collect_source.hpp"
 
+#include "document.hpp"
 #include "dsaperf/collect/cpu_source.hpp"
 #include "dsaperf/collect/fake_source.hpp"
 #include "dsaperf/collect/gpu_source.hpp"
@@ -35,7 +36,7 @@ Result<ExitCode> run_worker(const SourceFlags& flags) {
   auto source = source_of(flags);
   if (!source) {
     // The collector waits for a first line: this one says why there is no other.
-    fmt::print("{}\n", nlohmann::json{{"error", source.error().message()}}.dump());
+    fmt::print("{}\n", document_line({{"error", source.error().message()}}));
     return ExitCode::kDone;
   }
   DSAPERF_TRY(collect::serve_worker(**source, STDIN_FILENO, STDOUT_FILENO));

@@ -1,5 +1,6 @@
 #include "db.hpp"
 #include "db_tables.hpp"
+#include "document.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/model/load_model.hpp"
 #include "dsaperf/perfdb/aic_export.hpp"
@@ -120,13 +121,12 @@ Result<ExitCode> import_tables(const DbImportOptions& options) {
     text += fmt::format("{}: {} rows\n", path.native(), table.rows.size());
   }
   if (options.json) {
-    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.import.1"},
-                                    {"framework", imported.source.framework},
-                                    {"version", imported.source.version},
-                                    {"device", imported.source.device},
-                                    {"files", std::move(files)},
-                                    {"warnings", imported.warnings}}
-                           .dump(2));
+    print_document(ordered_json{{"format", "dsaperf.db.import.1"},
+                                {"framework", imported.source.framework},
+                                {"version", imported.source.version},
+                                {"device", imported.source.device},
+                                {"files", std::move(files)},
+                                {"warnings", imported.warnings}});
   } else {
     fmt::print("{} {} on {}\n{}", imported.source.framework, imported.source.version,
                imported.source.device, text);

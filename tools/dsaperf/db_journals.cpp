@@ -1,5 +1,6 @@
 #include "db.hpp"
 #include "db_tables.hpp"
+#include "document.hpp"
 #include "dsaperf/collect/tables.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
@@ -47,13 +48,12 @@ Result<ExitCode> merge(const DbJournalsOptions& options) {
   const auto file = std::filesystem::path(options.output) / "rows.parquet";
   DSAPERF_TRY(perfdb::write_columns(file, table.columns, table.metadata));
   if (options.json) {
-    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.merge.1"},
-                                    {"journal", journal.path().string()},
-                                    {"table", file.string()},
-                                    {"cases", merged.entries.size()},
-                                    {"conflicts", merged.conflicts},
-                                    {"warnings", ordered_json::array()}}
-                           .dump(2));
+    print_document(ordered_json{{"format", "dsaperf.db.merge.1"},
+                                {"journal", journal.path().string()},
+                                {"table", file.string()},
+                                {"cases", merged.entries.size()},
+                                {"conflicts", merged.conflicts},
+                                {"warnings", ordered_json::array()}});
   } else {
     fmt::print("{}: {} cases, {} in conflict\n", journal.path().string(), merged.entries.size(),
                merged.conflicts.size());
@@ -151,12 +151,11 @@ Result<ExitCode> export_tables(const DbJournalsOptions& options) {
   if (options.json) {
     ordered_json files = ordered_json::array();
     for (const auto& file : report.files) files.push_back(file.string());
-    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.export.1"},
-                                    {"system", report.system},
-                                    {"rows", rows},
-                                    {"files", std::move(files)},
-                                    {"warnings", report.warnings}}
-                           .dump(2));
+    print_document(ordered_json{{"format", "dsaperf.db.export.1"},
+                                {"system", report.system},
+                                {"rows", rows},
+                                {"files", std::move(files)},
+                                {"warnings", report.warnings}});
   } else {
     fmt::print("{} rows as system {} in {}\n", rows, report.system, options.output);
   }
@@ -243,13 +242,12 @@ Result<ExitCode> diff(const DbJournalsOptions& options) {
     return fail(Errc::kNotFound, "{} and {} have no row in common", options.before, options.after);
   }
   if (options.json) {
-    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.diff.1"},
-                                    {"before", options.before},
-                                    {"after", options.after},
-                                    {"tolerance", options.tolerance},
-                                    {"phases", std::move(phases)},
-                                    {"warnings", ordered_json::array()}}
-                           .dump(2));
+    print_document(ordered_json{{"format", "dsaperf.db.diff.1"},
+                                {"before", options.before},
+                                {"after", options.after},
+                                {"tolerance", options.tolerance},
+                                {"phases", std::move(phases)},
+                                {"warnings", ordered_json::array()}});
   } else {
     const auto style = TextStyle::of_descriptor(STDOUT_FILENO);
     fmt::print("A: {}\nB: {}\n\n{}\n{}", options.before, options.after, text.str(style),

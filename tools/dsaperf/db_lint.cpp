@@ -1,5 +1,6 @@
 #include "db.hpp"
 #include "db_tables.hpp"
+#include "document.hpp"
 #include "dsaperf/collect/row_lint.hpp"
 #include "dsaperf/collect/tables.hpp"
 #include "dsaperf/core/data_dir.hpp"
@@ -165,7 +166,7 @@ Result<Linted> lint_place(const DbLintOptions& options) {
 Result<ExitCode> lint(const DbLintOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto linted, lint_place(options));
   if (options.json) {
-    fmt::print("{}\n", json(linted).dump(2));
+    print_document(json(linted));
   } else {
     const auto style = TextStyle::of_descriptor(1);
     fmt::print("{}{}", report::text(linted.tables, options.rows, style),

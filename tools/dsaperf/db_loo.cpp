@@ -1,4 +1,5 @@
 #include "db.hpp"
+#include "document.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/text_table.hpp"
@@ -77,9 +78,11 @@ Result<ExitCode> leave_out(const DbLooOptions& options) {
     }
   }
   if (!options.points_file.empty()) DSAPERF_TRY(write_file(options.points_file, points_text));
-  std::fputs(options.json ? (report::json(rows).dump(2) + "\n").c_str()
-                          : report::text(rows, TextStyle::of_descriptor(1)).c_str(),
-             stdout);
+  if (options.json) {
+    print_document(report::json(rows));
+  } else {
+    std::fputs(report::text(rows, TextStyle::of_descriptor(1)).c_str(), stdout);
+  }
   return ExitCode::kDone;
 }
 

@@ -1,4 +1,5 @@
 #include "db.hpp"
+#include "document.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/report/table_list.hpp"
 #include "systems_flag.hpp"
@@ -21,7 +22,7 @@ Result<ExitCode> list(const DbLsOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto tree, perfdb::SystemsTree::discover(options.systems_root));
   DSAPERF_TRY_ASSIGN(const auto tables, report::list_tables(tree, options.system));
   if (options.json) {
-    std::puts(report::json(tables, tree).dump(2).c_str());
+    print_document(report::json(tables, tree));
     return ExitCode::kDone;
   }
   std::printf("%s\n\n%s", tree.root().c_str(),

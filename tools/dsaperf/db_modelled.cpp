@@ -1,4 +1,5 @@
 #include "db.hpp"
+#include "document.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -126,9 +127,11 @@ Result<ExitCode> run_modelled(const DbModelledOptions& options) {
       passes.insert(passes.end(), compared.begin(), compared.end());
     }
   }
-  std::fputs(options.json ? (json(options.system, operators, passes).dump(2) + "\n").c_str()
-                          : text(operators, passes, TextStyle::of_descriptor(1)).c_str(),
-             stdout);
+  if (options.json) {
+    print_document(json(options.system, operators, passes));
+  } else {
+    std::fputs(text(operators, passes, TextStyle::of_descriptor(1)).c_str(), stdout);
+  }
   return ExitCode::kDone;
 }
 

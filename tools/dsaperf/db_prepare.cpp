@@ -1,4 +1,5 @@
 #include "db.hpp"
+#include "document.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
 #include "dsaperf/predict/stages/fit_table.hpp"
@@ -124,7 +125,7 @@ Result<ExitCode> prepare(const DbPrepareOptions& options) {
       document["left_out"] = written->left_out;
     }
     document["warnings"] = nlohmann::ordered_json::array();
-    std::puts(document.dump(2).c_str());
+    print_document(document);
     return ExitCode::kDone;
   }
   std::printf("%zu parts of tables, %zu fitted now\n", parts, store.fitted());

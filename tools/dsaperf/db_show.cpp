@@ -1,5 +1,6 @@
 #include "db.hpp"
 #include "db_tables.hpp"
+#include "document.hpp"
 #include "dsaperf/report/table_view.hpp"
 #include "systems_flag.hpp"
 
@@ -58,10 +59,9 @@ Result<ExitCode> show(const DbShowOptions& options) {
     }
   }
   if (options.json) {
-    fmt::print("{}\n", ordered_json{{"format", "dsaperf.db.show.1"},
-                                    {"tables", std::move(list)},
-                                    {"warnings", ordered_json::array()}}
-                           .dump(2));
+    print_document(ordered_json{{"format", "dsaperf.db.show.1"},
+                                {"tables", std::move(list)},
+                                {"warnings", ordered_json::array()}});
   }
   return ExitCode::kDone;
 }

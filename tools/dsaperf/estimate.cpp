@@ -1,5 +1,6 @@
 #include "estimate.hpp"
 
+#include "document.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -53,7 +54,7 @@ Result<ExitCode> run_file(const EstimateOptions& options, const Tree& tree) {
                                             }));
   if (!options.output.empty()) DSAPERF_TRY(write_file(options.output, result.csv));
   if (options.json)
-    std::puts(report::json(result).dump(2).c_str());
+    print_document(report::json(result));
   else
     std::fputs(report::text(result, TextStyle::of_descriptor(1)).c_str(), stdout);
   return ExitCode::kDone;
@@ -100,7 +101,7 @@ Result<ExitCode> run_estimate(EstimateOptions options) {
   for (const auto& warning : estimate.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (options.json)
-    std::puts(report::json(estimate).dump(2).c_str());
+    print_document(report::json(estimate));
   else
     std::fputs(report::text(estimate, TextStyle::of_descriptor(1)).c_str(), stdout);
   return ExitCode::kDone;

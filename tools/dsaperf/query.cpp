@@ -1,6 +1,7 @@
 #include "query.hpp"
 
 #include "db_tables.hpp"
+#include "document.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -84,7 +85,7 @@ Result<ExitCode> answer_one(QueryOptions options, predict::LayerPredictor& predi
   for (const auto& warning : answer.latency.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (options.json) {
-    std::puts(report::json(answer).dump(2).c_str());
+    print_document(report::json(answer));
   } else {
     std::fputs(report::text(answer, TextStyle::of_descriptor(1)).c_str(), stdout);
   }
@@ -139,9 +140,11 @@ Result<ExitCode> query(QueryOptions options) {
   if (options.from.empty()) return answer_one(options, predictor, *method);
   DSAPERF_TRY_ASSIGN(const auto summary,
                      predict::answer_file(options.from, options.output, predictor));
-  std::fputs(
-      options.json ? (report::json(summary).dump(2) + "\n").c_str() : report::text(summary).c_str(),
-      stdout);
+  if (options.json) {
+    print_document(report::json(summary));
+  } else {
+    std::fputs(report::text(summary).c_str(), stdout);
+  }
   return ExitCode::kDone;
 }
 

@@ -1,5 +1,6 @@
 #include "query_stages.hpp"
 
+#include "document.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -86,7 +87,7 @@ Result<ExitCode> query_stages(const StagesQuestion& question) {
   for (const auto& warning : report.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (question.json)
-    std::puts(report::json(report).dump(2).c_str());
+    print_document(report::json(report));
   else
     std::fputs(report::text(report, TextStyle::of_descriptor(1)).c_str(), stdout);
   return ExitCode::kDone;

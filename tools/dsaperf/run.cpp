@@ -1,5 +1,6 @@
 #include "run.hpp"
 
+#include "document.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/text_table.hpp"
@@ -254,7 +255,7 @@ Result<ExitCode> run_layer(RunFlags options) {
   for (const auto& warning : report.warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (options.json)
-    std::puts(report::json(report).dump(2).c_str());
+    print_document(report::json(report));
   else
     std::fputs(report::text(report, TextStyle::of_descriptor(1)).c_str(), stdout);
   return report.check && !report.check->passed ? ExitCode::kVerdictNo : ExitCode::kDone;

@@ -1,5 +1,6 @@
 #include "sweep.hpp"
 
+#include "document.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/model/load_model.hpp"
 #include "dsaperf/predict/opened_tables.hpp"
@@ -57,7 +58,7 @@ Result<ExitCode> run_sweep(SweepOptions options) {
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (!options.csv.empty()) DSAPERF_TRY(write_file(options.csv, report::csv(result)));
   if (options.json)
-    std::puts(report::json(result).dump(2).c_str());
+    print_document(report::json(result));
   else
     std::fputs(report::text(result, options.top, TextStyle::of_descriptor(1)).c_str(), stdout);
   return ExitCode::kDone;

@@ -91,7 +91,10 @@ Result<Journal> Journal::open(const std::filesystem::path& directory, const Jour
                               bool resume) {
   std::error_code created;
   std::filesystem::create_directories(directory, created);
-  if (created) return fail(Errc::kIo, "{}: {}", directory.native(), created.message());
+  if (created) {
+    return fail(Errc::kIo, "{}: the folder cannot be made: {}", directory.native(),
+                created.message());
+  }
   const auto path = directory / journal_file_name(header.shard);
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor < 0) return fail(Errc::kIo, "{}: {}", path.native(), std::strerror(errno));
@@ -125,7 +128,7 @@ Result<Journal> Journal::open(const std::filesystem::path& directory, const Jour
     journal.size_ = content.whole_bytes;
     journal.entries_ = std::move(content.entries);
   }
-  if (journal.size_ == 0) DSAPERF_TRY(journal.write(header_to_json(header, kFormat).dump() + '\n'));
+  if (journal.size_ == 0) DSAPERF_TRY(journal.write(json_line(header_to_json(header, kFormat))));
   return journal;
 }
 
@@ -150,7 +153,7 @@ Journal::~Journal() {
 
 Result<void> Journal::append(std::span<const Entry> entries) {
   std::string text;
-  for (const auto& entry : entries) text += entry_to_json(entry).dump() + '\n';
+  for (const auto& entry : entries) text += json_line(entry_to_json(entry));
   DSAPERF_TRY(write(text));
   for (const auto& entry : entries) entries_.insert_or_assign(entry.what.id(), entry);
   return {};

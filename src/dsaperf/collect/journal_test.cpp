@@ -43,6 +43,13 @@ TEST_F(JournalTest, ResultsOutliveTheProcess) {
   EXPECT_EQ(read.measurement.stages.front().cold.value, 2);
 }
 
+TEST_F(JournalTest, AReasonThatIsNoUtf8IsRecordedNevertheless) {
+  auto failed = entry(1);
+  failed.error = "answered \xFF\xC3";
+  ASSERT_TRUE(open(false)->append(failed));
+  EXPECT_EQ(open(true)->entries().begin()->second.error, "answered \uFFFD\uFFFD");
+}
+
 TEST_F(JournalTest, ExistingResultsAreNotTouchedWithoutResume) {
   ASSERT_TRUE(open(false)->append(entry(1)));
   const auto again = open(false);

@@ -69,6 +69,10 @@ Result<model::Stage> stage_named(const std::string& text) {
 
 }  // namespace
 
+std::string json_line(const ordered_json& value) {
+  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + '\n';
+}
+
 ordered_json case_to_json(const Case& what) {
   if (what.product) {
     return {

@@ -5,11 +5,16 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <string>
 #include <string_view>
 
 // The one JSON form of cases and measurements: lines of a journal, messages between the collector
 // and its workers, and `--plan-only --json`. docs/formats/collect.md lists the keys.
 namespace dsaperf::collect {
+
+// A line of a journal or of what collector and worker say to each other. Reasons of failures quote
+// foreign bytes: what is no UTF-8 in them is replaced.
+std::string json_line(const nlohmann::ordered_json& value);
 
 nlohmann::ordered_json case_to_json(const Case& what);
 

@@ -163,14 +163,10 @@ Result<std::string> WorkerSource::read_line() {
   return fail(Errc::kCuda, "{}", how_it_ended(status));
 }
 
-Result<void> WorkerSource::write_line(const std::string& line) {
-  return write_all(to_child_, line + '\n');
-}
-
 Result<Measurement> WorkerSource::measure(const Case& what) {
   if (child_ < 0) DSAPERF_TRY(spawn());
   // A write that fails has the same cause as the missing answer, which says more.
-  (void)write_line(nlohmann::ordered_json{{"id", what.id()}}.dump());
+  (void)write_all(to_child_, json_line({{"id", what.id()}}));
   DSAPERF_TRY_ASSIGN(const auto line, read_line());
   const auto answer = json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!answer.is_object()) {
@@ -185,7 +181,7 @@ Result<Measurement> WorkerSource::measure(const Case& what) {
 
 Result<void> serve_worker(TimingSource& source, int input, int output) {
   // A collector that has gone is no error of ours: nobody waits for the answer.
-  if (!write_all(output, source_to_json(source.info()).dump() + '\n')) return {};
+  if (!write_all(output, json_line(source_to_json(source.info())))) return {};
   std::string unread;
   while (true) {
     const auto line = next_line(input, unread, SteadyClock::time_point::max());
@@ -205,7 +201,7 @@ Result<void> serve_worker(TimingSource& source, int input, int output) {
       // After a CUDA error the context answers nothing but that error.
       if (measured.error().code() == Errc::kCuda) answer["restart"] = true;
     }
-    if (!write_all(output, answer.dump() + '\n')) return {};
+    if (!write_all(output, json_line(answer))) return {};
   }
 }
 

@@ -38,7 +38,6 @@ class WorkerSource : public TimingSource {
   Result<void> spawn();
   void stop();
   Result<std::string> read_line();
-  Result<void> write_line(const std::string& line);
 
   Options options_;
   SourceInfo info_;

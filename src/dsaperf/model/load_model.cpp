@@ -4,6 +4,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/lower_case.hpp"
+#include "dsaperf/core/utf8.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -42,7 +43,7 @@ std::string model_name(const fs::path& config) {
   if (const auto dashes = name.find("--"); dashes != std::string::npos) {
     name.replace(dashes, 2, "/");
   }
-  return name;
+  return valid_utf8(name);
 }
 
 Result<ModelSpec> load_file(const fs::path& path) {
