@@ -161,7 +161,12 @@ Result<QueryFileSummary> answer_file(const std::filesystem::path& input,
   DSAPERF_TRY_ASSIGN(auto csv, CsvReader::open(input));
   CsvWriter out;
   auto summary = answer_rows(csv, predictor, out);
-  if (!summary) return tl::unexpected(std::move(summary).error().with_context(input.native()));
+  if (!summary) {
+    auto error = std::move(summary).error();
+    // What reads the lines has named the file already.
+    if (error.message().starts_with(input.native())) return tl::unexpected(std::move(error));
+    return tl::unexpected(std::move(error).with_context(input.native()));
+  }
   if (output.extension() == ".gz") {
     DSAPERF_TRY(write_gzip(output, out.text()));
   } else {

@@ -76,6 +76,12 @@ TEST_F(QueryFileTest, NamesAMissingColumn) {
               ::testing::HasSubstr("in.csv: line 1: no column architecture, phase"));
 }
 
+TEST_F(QueryFileTest, NamesACutFileOnce) {
+  const auto error = answer(std::string(kHeader) + "\"not closed");
+  const auto path = (fs::path(::testing::TempDir()) / "in.csv").native();
+  EXPECT_THAT(error, ::testing::StartsWith(path + ": line 2: "));
+}
+
 TEST_F(QueryFileTest, CompressesAnOutputNamedGz) {
   answer(kHeader, "out.csv.gz");
   std::ifstream file(fs::path(::testing::TempDir()) / "out.csv.gz", std::ios::binary);
