@@ -92,6 +92,20 @@ TEST(ReadTraceTest, ARangeThatIsNotThereIsRefusedWithThoseThatAre) {
       "\"layer 2\" and 2 more (trace show --json)");
 }
 
+TEST(ReadTraceTest, ATimeWithoutKernelsIsRefusedWithTheTimeThatHasSome) {
+  Timeline timeline;
+  for (const double start : {1e6, 3.5e6})
+    timeline.launches.push_back({.start_ns = start, .duration_ns = 1});
+  EXPECT_EQ(trim_to_time(timeline, 9e6, 10e6).error().message(),
+            "no kernel in that time: the last starts 2.5 ms after the first");
+}
+
+TEST(ReadTraceTest, ASummaryCannotBeCut) {
+  Timeline timeline;
+  timeline.sums.push_back({.calls = 1, .total_ns = 1});
+  EXPECT_THAT(keep_device(timeline, 0).error().message(), HasSubstr("no times, ranges or devices"));
+}
+
 TEST(ReadTraceTest, SqliteTakesTheWholeNameWhateverItsColumnIsCalled) {
   auto statements = minimal_export();
   statements.insert(statements.end(),

@@ -163,7 +163,8 @@ tl::unexpected<Error> no_range(const Timeline& timeline, std::string_view range)
 template <typename Keep>
 Result<void> trim(Timeline& timeline, std::string_view what, Keep keep) {
   if (timeline.is_summary()) {
-    return fail(Errc::kUnsupported, "a summary has no times of day to cut at; record a timeline");
+    return fail(Errc::kUnsupported,
+                "a summary has no times, ranges or devices to cut by; record a timeline");
   }
   for (auto* list : {&timeline.launches, &timeline.copies, &timeline.fills}) {
     std::erase_if(*list, [&](const Launch& launch) { return !keep(launch); });
@@ -176,8 +177,14 @@ Result<void> trim(Timeline& timeline, std::string_view what, Keep keep) {
 
 Result<void> trim_to_time(Timeline& timeline, double from_ns, double to_ns) {
   double first = std::numeric_limits<double>::infinity();
-  for (const auto& launch : timeline.launches) first = std::min(first, launch.start_ns);
-  return trim(timeline, "in that time", [&](const Launch& launch) {
+  double last = -first;
+  for (const auto& launch : timeline.launches) {
+    first = std::min(first, launch.start_ns);
+    last = std::max(last, launch.start_ns);
+  }
+  const auto where =
+      fmt::format("in that time: the last starts {:.6g} ms after the first", (last - first) / 1e6);
+  return trim(timeline, where, [&](const Launch& launch) {
     const double start = launch.start_ns - first;
     return start >= from_ns && start < to_ns;
   });
