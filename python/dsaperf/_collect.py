@@ -63,7 +63,7 @@ def collect(
     summary = f"{len(collected['cases'])} cases of {collected['model']} on {collected['system']}"
     if "report" in collected:
         report = collected["report"]
-        summary += f": {report['measured']} measured, {report['found']} found, {report['failed']} failed; {collected['table']}"
+        summary += f": {report['measured']} measured, {report['found']} found, {report['failed']} failed; {collected.get('table', 'no table')}"
     result = Collection(collected, summary)
     result._warn()
     return result

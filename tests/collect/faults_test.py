@@ -168,8 +168,10 @@ class FaultsTest(unittest.TestCase):
     def test_a_shard_for_which_no_case_is_left_is_done(self):
         with open(self.grid, "w") as grid:
             grid.write("generation: [{batch: [1], past: [1023]}]")
-        codes = [self.run_to_end("--shard", f"{i}/2").returncode for i in range(2)]
-        self.assertEqual(codes, [0, 0])
+        shards = [self.run_to_end("--shard", f"{i}/2", "--json") for i in range(2)]
+        self.assertEqual([shard.returncode for shard in shards], [0, 0])
+        tables = [json.loads(shard.stdout).get("table") for shard in shards]
+        self.assertEqual([table and os.path.exists(table) for table in tables], [True, None])
 
     def test_an_unfinished_folder_is_not_overwritten(self):
         self.assertEqual(self.run_to_end().returncode, 0)

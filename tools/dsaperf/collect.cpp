@@ -384,8 +384,8 @@ struct WrittenTables {
   std::filesystem::path csv;
   std::size_t csv_rows = 0;
   std::size_t without_line = 0;  // cases that the CSV can't say
-  std::filesystem::path table;
-  std::filesystem::path gemms;  // empty: no products
+  std::filesystem::path table;   // empty: no row
+  std::filesystem::path gemms;   // empty: no products
   std::size_t gemm_rows = 0;
 };
 
@@ -403,13 +403,14 @@ Result<WrittenTables> write_tables(const collect::JournalHeader& header,
   WrittenTables written{.csv = journal.path(),
                         .csv_rows = csv.rows,
                         .without_line = csv.left_out,
-                        .table = journal.path(),
+                        .table = {},
                         .gemms = {}};
   written.csv.replace_extension(".csv");
-  written.table.replace_extension(".parquet");
   DSAPERF_TRY(write_file(written.csv, csv.text));
   const auto table = collect::full_table(header, journal.entries());
   if (!table.columns.empty()) {
+    written.table = journal.path();
+    written.table.replace_extension(".parquet");
     DSAPERF_TRY(perfdb::write_columns(written.table, table.columns, table.metadata));
   }
   const auto gemms = collect::gemm_table(header, journal.entries());
@@ -460,7 +461,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
     document["device"] = header.source.device;
     document["journal"] = journal.path().string();
     document["csv"] = written.csv.string();
-    document["table"] = written.table.string();
+    if (!written.table.empty()) document["table"] = written.table.string();
     if (!written.gemms.empty()) document["gemm_table"] = written.gemms.string();
     document["report"] = report_to_json(report);
     for (const auto& failure : report.failures) document["warnings"].push_back(failure);
