@@ -107,6 +107,18 @@ TEST_F(EstimateTest, DecodeBeyondTheTablesIsNoJump) {
   EXPECT_LT(beyond, 1.5 * within);
 }
 
+// An all-reduce of two nodes crosses by the links of all their GPUs: 400 GB/s a node of H200, 450
+// inside.
+TEST_F(EstimateTest, ASecondNodeCostsItsCrossingsAndNoMultipleOfAllReduces) {
+  auto inputs = tp8(16);
+  const auto one = ask(inputs);
+  inputs.layout = {.tp = 16, .moe_tp = 16};
+  const auto two = ask(inputs);
+  ASSERT_TRUE(one && two);
+  EXPECT_LT(two->context.ms, 1.1 * one->context.ms);
+  EXPECT_LT(two->generation.ms, 1.1 * one->generation.ms);
+}
+
 // Rows of vLLM's block-scaled GEMMs hold the time to launch them, longest on the fastest card;
 // decode replays a graph.
 TEST_F(EstimateTest, DecodeDoesNotWaitForTheHostToLaunchItsGemms) {
@@ -260,6 +272,10 @@ TEST_F(EstimateTest, EachQuirkSwitchedOffChangesWhatItSaysAndInItsDirection) {
        .what = tpot,
        .layout = {.tp = 8, .moe_tp = 8},
        .concurrency = 128},
+      {.quirk = Quirk::kLinksOfOneGpu,
+       .smaller_without = true,
+       .what = prefill,
+       .layout = {.tp = 16, .moe_tp = 16}},
       {.quirk = Quirk::kHostTimeInGemms,
        .smaller_without = true,
        .what = tpot,

@@ -222,7 +222,7 @@ class MlaWriter {
   Result<void> gather_prompts() {
     if (pass_.mla_prompt_ranks() == 1) return {};
     constexpr double kCommBytes = 2;
-    DSAPERF_TRY_ASSIGN(auto gather, pass_.set.collective("all_gather", pass_.layout.cp));
+    DSAPERF_TRY_ASSIGN(auto gather, pass_.collective("all_gather", pass_.layout.cp));
     pass_.add_line(pass_.comm("cp_all_gather", pass_.layers, std::move(gather),
                               kLatent * bytes_of(pass_.in.formats.kv) / kCommBytes));
     return {};
@@ -235,7 +235,7 @@ class MlaWriter {
 
 Result<void> write_around_attention(PassWriter& pass, std::string_view what,
                                     std::string_view operation) {
-  DSAPERF_TRY_ASSIGN(auto comm, pass.set.collective(operation, pass.layout.tp));
+  DSAPERF_TRY_ASSIGN(auto comm, pass.collective(operation, pass.layout.tp));
   pass.add_line(pass.comm(what, pass.layers, std::move(comm), pass.shape.hidden));
   return {};
 }

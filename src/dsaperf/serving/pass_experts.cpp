@@ -89,7 +89,7 @@ Result<void> write_dense_mlps(PassWriter& pass, double count) {
                           pass.in.formats.gemm, pass.shape.dense_inter / pass.layout.tp));
   pass.add_lines(std::move(mlp));
   if (pass.layout.tp == 1) return {};
-  DSAPERF_TRY_ASSIGN(auto all_reduce, pass.set.all_reduce(pass.layout.tp));
+  DSAPERF_TRY_ASSIGN(auto all_reduce, pass.all_reduce(pass.layout.tp));
   // After attention and after the MLP.
   pass.add_line(pass.comm("dense_allreduce", 2 * count, std::move(all_reduce), pass.shape.hidden));
   return {};
@@ -161,14 +161,14 @@ class Dispatch {
 
  private:
   Result<void> all_reduce() {
-    DSAPERF_TRY_ASSIGN(auto comm, pass_.set.all_reduce(ranks_));
+    DSAPERF_TRY_ASSIGN(auto comm, pass_.all_reduce(ranks_));
     use_.steps.push_back(
         {.comm = std::move(comm), .elements_per_token = static_cast<double>(pass_.shape.hidden)});
     return {};
   }
   // `share`: elements a token, of hidden.
   Result<void> collective(std::string_view operation, int gpus, double share) {
-    DSAPERF_TRY_ASSIGN(auto comm, pass_.set.collective(operation, gpus));
+    DSAPERF_TRY_ASSIGN(auto comm, pass_.collective(operation, gpus));
     use_.steps.push_back(
         {.comm = std::move(comm), .elements_per_token = pass_.shape.hidden * share});
     return {};

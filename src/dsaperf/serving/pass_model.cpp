@@ -41,7 +41,7 @@ Result<void> write_logits(PassWriter& pass) {
 }
 
 Result<void> write_second_all_reduce(PassWriter& pass) {
-  DSAPERF_TRY_ASSIGN(auto all_reduce, pass.set.all_reduce(pass.layout.tp));
+  DSAPERF_TRY_ASSIGN(auto all_reduce, pass.all_reduce(pass.layout.tp));
   pass.add_line(
       pass.comm("tp_allreduce", 2 * pass.layers, std::move(all_reduce), pass.shape.hidden));
   return {};

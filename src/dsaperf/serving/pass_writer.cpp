@@ -62,6 +62,19 @@ Result<PassOperator> PassWriter::held_gemm(std::string_view what, double count,
   return gemm(what, count, dtype, n, k);
 }
 
+compatible::NodeLinks PassWriter::node_links() const {
+  return quirk(Quirk::kLinksOfOneGpu) ? compatible::NodeLinks::kOfOneGpu
+                                      : compatible::NodeLinks::kOfAllGpus;
+}
+
+Result<compatible::CommOperator> PassWriter::all_reduce(int gpus) {
+  return set.all_reduce(gpus, node_links());
+}
+
+Result<compatible::CommOperator> PassWriter::collective(std::string_view operation, int gpus) {
+  return set.collective(operation, gpus, node_links());
+}
+
 PassOperator PassWriter::comm(std::string_view what, double count, compatible::CommOperator comm,
                               double elements_per_token) const {
   CommUse use;

@@ -46,6 +46,8 @@ class PassWriter {
   // With its weights, which are counted.
   Result<PassOperator> held_gemm(std::string_view what, double count, const std::string& dtype,
                                  int n, int k);
+  Result<predict::compatible::CommOperator> all_reduce(int gpus);
+  Result<predict::compatible::CommOperator> collective(std::string_view operation, int gpus);
   PassOperator comm(std::string_view what, double count, predict::compatible::CommOperator comm,
                     double elements_per_token) const;
 
@@ -63,6 +65,8 @@ class PassWriter {
   double weight_bytes() const { return weight_bytes_; }
 
  private:
+  predict::compatible::NodeLinks node_links() const;
+
   std::string prefix_;
   std::vector<PassItem> items_;
   double weight_bytes_ = 0;

@@ -59,6 +59,10 @@ constexpr std::array<Entry, kQuirkCount> kEntries = {{
     {Quirk::kInterpolatedAttention, "interpolated_attention",
      "sparse attention is linear between rows, also where kernels change at topk, and beyond them "
      "keeps the utilisation of the nearest"},
+    {Quirk::kLinksOfOneGpu, "links_of_one_gpu",
+     "a collective over nodes takes that inside a node times how much slower one GPU's link "
+     "between "
+     "nodes is, its launch and wait too"},
     {Quirk::kHostTimeInGemms, "host_time_in_gemms",
      "vLLM's rows of block-scaled GEMMs count although they hold the host's time to launch them"},
 }};

@@ -32,9 +32,10 @@ enum class Quirk {
   kDecodeDiscount,        // TensorRT-LLM's decode layers take 0.9 of their time beside DeepEP
   kAggregatedByCollectives,  // an aggregated estimate has no exchanges between nodes
   kInterpolatedAttention,    // sparse attention is interpolated over kernels, held beyond the rows
+  kLinksOfOneGpu,            // collectives over nodes have one GPU's link for all that it sends
   kHostTimeInGemms,          // rows that hold the host's time to launch a GEMM count as they are
 };
-inline constexpr int kQuirkCount = 21;
+inline constexpr int kQuirkCount = 22;
 
 // Stable snake_case name, and one sentence on what it does.
 std::string_view name(Quirk quirk);

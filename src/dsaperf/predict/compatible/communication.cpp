@@ -11,16 +11,30 @@ double moved_share(int gpus) {
   return static_cast<double>(gpus - 1) / gpus;
 }
 
-double beyond(const perfdb::SystemFile& system, int measured, int gpus) {
-  return moved_share(gpus) / moved_share(measured) * link_bytes_per_s(system, measured) /
-         link_bytes_per_s(system, gpus);
+double beyond(const perfdb::SystemFile& system, int measured, int gpus, NodeLinks links) {
+  return moved_share(gpus) / moved_share(measured) * link_bytes_per_s(system, measured, links) /
+         link_bytes_per_s(system, gpus, links);
 }
 
-// Of one element of two bytes; an all-reduce sends everything twice, to be summed and as sums.
-double sent_ms(const perfdb::SystemFile& system, std::string_view operation, int gpus) {
+// An all-reduce sends everything twice, to be summed and as sums.
+double rounds(std::string_view operation) {
+  return operation == "all_reduce" ? 2 : 1;
+}
+
+// Of one element of two bytes.
+double sent_ms(const perfdb::SystemFile& system, std::string_view operation, int gpus,
+               NodeLinks links) {
   constexpr double kElementBytes = 2;
-  return (operation == "all_reduce" ? 2 : 1) * moved_share(gpus) * kElementBytes /
-         link_bytes_per_s(system, gpus) * 1e3;
+  return rounds(operation) * moved_share(gpus) * kElementBytes /
+         link_bytes_per_s(system, gpus, links) * 1e3;
+}
+
+// Where nodes are joined by a network; a rack of NVLink switches is none.
+double crossings_ms(const perfdb::SystemFile& system, std::string_view operation, int measured,
+                    int gpus) {
+  const double within = link_bytes_per_s(system, measured);
+  return link_bytes_per_s(system, gpus) < within ? rounds(operation) * system.p2p_latency_s * 1e3
+                                                 : 0;
 }
 
 template <typename Wanted>
@@ -39,15 +53,19 @@ bool is_eager(const perfdb::CommKind& kind) {
 
 }  // namespace
 
-double link_bytes_per_s(const perfdb::SystemFile& system, int gpus) {
+double link_bytes_per_s(const perfdb::SystemFile& system, int gpus, NodeLinks links) {
   if (gpus <= system.gpus_per_node) return system.intra_node_bw;
+  const auto of = [&](int together, double one) {
+    return links == NodeLinks::kOfOneGpu ? one : std::min(system.intra_node_bw, together * one);
+  };
   if (system.gpus_per_rack && gpus > *system.gpus_per_rack)
-    return system.inter_rack_bw.value_or(system.inter_node_bw);
-  return system.inter_node_bw;
+    return of(*system.gpus_per_rack, system.inter_rack_bw.value_or(system.inter_node_bw));
+  return of(system.gpus_per_node, system.inter_node_bw);
 }
 
 Result<CommOperator> CommOperator::all_reduce(const perfdb::CommTable& table,
-                                              const perfdb::SystemFile& system, int gpus) {
+                                              const perfdb::SystemFile& system, int gpus,
+                                              NodeLinks links) {
   CommOperator comm;
   if (gpus == 1) return comm;
   // Measurements without a CUDA graph hold launch time; the one system that has no others keeps
@@ -57,14 +75,14 @@ Result<CommOperator> CommOperator::all_reduce(const perfdb::CommTable& table,
   comm.curve_ = rows_of(
       table, measured, [&](const perfdb::CommKind& kind) { return keep_eager || !is_eager(kind); });
   if (comm.curve_.empty()) return fail(Errc::kNotFound, "no all-reduce rows for {} GPUs", measured);
-  if (gpus > measured) comm.scale_ = beyond(system, measured, gpus);
-  comm.bound_ms_per_element_ = sent_ms(system, "all_reduce", gpus);
+  comm.extend("all_reduce", system, measured, gpus, links);
   return comm;
 }
 
 Result<CommOperator> CommOperator::collective(const perfdb::CommTable& table,
                                               const perfdb::SystemFile& system,
-                                              std::string_view operation, int gpus) {
+                                              std::string_view operation, int gpus,
+                                              NodeLinks links) {
   CommOperator comm;
   if (gpus == 1) return comm;
   const auto wanted = [&](const perfdb::CommKind& kind) {
@@ -77,9 +95,17 @@ Result<CommOperator> CommOperator::collective(const perfdb::CommTable& table,
   const int measured = std::min(gpus, largest);
   comm.curve_ = rows_of(table, measured, wanted);
   if (comm.curve_.empty()) return fail(Errc::kNotFound, "no {} rows for {} GPUs", operation, gpus);
-  if (gpus > measured) comm.scale_ = beyond(system, measured, gpus);
-  comm.bound_ms_per_element_ = sent_ms(system, operation, gpus);
+  comm.extend(operation, system, measured, gpus, links);
   return comm;
+}
+
+void CommOperator::extend(std::string_view operation, const perfdb::SystemFile& system,
+                          int measured, int gpus, NodeLinks links) {
+  bound_ms_per_element_ = sent_ms(system, operation, gpus, links);
+  if (gpus <= measured) return;
+  scale_ = beyond(system, measured, gpus, links);
+  if (links == NodeLinks::kOfAllGpus)
+    crossings_ms_ = crossings_ms(system, operation, measured, gpus);
 }
 
 CommOperator CommOperator::modelled(const modelled::OperatorCost& cost,
@@ -87,7 +113,9 @@ CommOperator CommOperator::modelled(const modelled::OperatorCost& cost,
                                     int gpus) {
   CommOperator comm;
   if (gpus == 1) return comm;
-  comm.bound_ms_per_element_ = sent_ms(system, operation, gpus);
+  comm.bound_ms_per_element_ = sent_ms(system, operation, gpus, NodeLinks::kOfAllGpus);
+  if (gpus > system.gpus_per_node)
+    comm.crossings_ms_ = crossings_ms(system, operation, system.gpus_per_node, gpus);
   comm.curve_ = LatencyCurve::modelled(
       [&](double elements) { return cost.link_ms(comm.bound_ms(elements)); });
   return comm;

@@ -154,11 +154,8 @@ Result<DsaLayer> OperatorSet::dsa(const LayerKind& kind, perfdb::Phase phase) {
 SharedLayer OperatorSet::dsa_by_stages(const LayerKind& kind) {
   auto& s = *state_;
   if (!s.by_stages)
-    s.by_stages = std::make_shared<SharedLayer::Predictor>(
-        LayerPredictor(s.tree, Method::kStages));
-  return {s.by_stages,
-          {.system = s.system.name, .backend = s.backend, .version = s.version},
-          kind};
+    s.by_stages = std::make_shared<SharedLayer::Predictor>(LayerPredictor(s.tree, Method::kStages));
+  return {s.by_stages, {.system = s.system.name, .backend = s.backend, .version = s.version}, kind};
 }
 
 Result<GemmOperator> OperatorSet::gemm(std::string_view dtype, int n, int k, GemmTimes times) {
@@ -179,23 +176,24 @@ Result<MoeOperator> OperatorSet::moe(const MoeShape& shape) {
   return s.experts(s.moe, "moe_perf.parquet", shape);
 }
 
-Result<CommOperator> OperatorSet::all_reduce(int gpus) {
+Result<CommOperator> OperatorSet::all_reduce(int gpus, NodeLinks links) {
   auto& s = *state_;
   if (s.costs)
     return CommOperator::modelled(s.costs->of("all_reduce"), s.system, "all_reduce", gpus);
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.all_reduce, [&] {
     return perfdb::load_allreduce_table(*s.tree, s.system.name, s.backend, s.version);
   }));
-  return CommOperator::all_reduce(*table, s.system, gpus);
+  return CommOperator::all_reduce(*table, s.system, gpus, links);
 }
 
-Result<CommOperator> OperatorSet::collective(std::string_view operation, int gpus) {
+Result<CommOperator> OperatorSet::collective(std::string_view operation, int gpus,
+                                             NodeLinks links) {
   auto& s = *state_;
   if (s.costs) return CommOperator::modelled(s.costs->of("collective"), s.system, operation, gpus);
   DSAPERF_TRY_ASSIGN(const auto* table, s.once(s.collectives, [&] {
     return perfdb::load_collective_table(*s.tree, s.system.name, "nccl");
   }));
-  return CommOperator::collective(*table, s.system, operation, gpus);
+  return CommOperator::collective(*table, s.system, operation, gpus, links);
 }
 
 Result<MlaContextOperator> OperatorSet::mla_context(const MlaKey& key, int heads) {

@@ -51,8 +51,9 @@ class OperatorSet {
   Result<GemmOperator> gemm(std::string_view dtype, int n, int k,
                             GemmTimes times = GemmTimes::kAsMeasured);
   Result<MoeOperator> moe(const MoeShape& shape);
-  Result<CommOperator> all_reduce(int gpus);
-  Result<CommOperator> collective(std::string_view operation, int gpus);
+  Result<CommOperator> all_reduce(int gpus, NodeLinks links = NodeLinks::kOfOneGpu);
+  Result<CommOperator> collective(std::string_view operation, int gpus,
+                                  NodeLinks links = NodeLinks::kOfOneGpu);
   Result<MlaContextOperator> mla_context(const MlaKey& key, int heads);
   Result<MlaGenerationOperator> mla_generation(const MlaKey& key, int heads);
   Result<MlaBmmOperator> mla_bmm(std::string_view dtype, MlaBmmOperator::Side side, int heads);
