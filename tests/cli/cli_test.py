@@ -177,6 +177,9 @@ class CommandLineTest(unittest.TestCase):
                 short, long = (run(*command, *load, flag, name) for name in ("bf16", "bfloat16"))
                 self.assertEqual(short.returncode, 0, short.stderr)
                 self.assertEqual(short.stdout, long.stdout)
+        short, long = (run("db", "show", "--systems", "none", "--kv", name, "--json") for name in ("bf16", "bfloat16"))
+        self.assertTrue(any(table["rows"] for table in json.loads(short.stdout)["tables"]))
+        self.assertEqual(short.stdout, long.stdout)
 
     def test_version_is_one_line(self):
         self.assertRegex(run("--version").stdout, r"\Adsaperf \d+\.\d+\.\d+\n\Z")

@@ -81,7 +81,8 @@ void declare_db_show(Command& command) {
   command.add_option("--phase", options->phase, "One phase (default: both)")
       .one_of({"context", "generation"});
   command.add_option("--model", filter.model, "Part of a model's or an architecture's name");
-  command.add_option("--kv", filter.kv_dtype, "Cache format as the table spells it");
+  command.add_option("--kv", filter.kv_dtype,
+                     "Cache format as the table spells it: bfloat16 (or bf16), fp8");
   command.add_option("--gemm", filter.gemm_dtype, "Projection format as the table spells it");
   command.add_option("--heads", filter.heads, "Heads of one rank").delimiter(',');
   command.add_option("--batch", filter.batch, "Requests").delimiter(',');
@@ -100,6 +101,9 @@ void declare_db_show(Command& command) {
       "--heads 16 --batch 1,32");
   command.callback([options, backend] {
     options->backend_is_given = backend.given();
+    for (auto* dtype : {&options->view.filter.kv_dtype, &options->view.filter.gemm_dtype}) {
+      if (*dtype == "bf16") *dtype = "bfloat16";
+    }
     return show(*options);
   });
 }

@@ -194,7 +194,11 @@ std::string text(const DsaTable& table, const std::string& name, const TableView
   const auto rows = selected_rows(table, options.filter);
   auto text = fmt::format("{}, {}: {} of {} rows\n", name, perfdb::name(table.phase), rows.size(),
                           table.rows.size());
-  if (rows.empty()) return text + '\n';
+  if (rows.empty()) {
+    if (table.rows.empty()) return text + '\n';
+    return text + "none is as asked for; the table holds\n\n" +
+           slices_text(table, selected_rows(table, {}), style) + '\n';
+  }
   text += '\n' + slices_text(table, rows, style) + '\n';
   text += plot_text(table, rows, options, style);
   return text + rows_text(table, rows, options.rows, style) + '\n';

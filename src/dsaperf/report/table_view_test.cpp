@@ -36,6 +36,12 @@ TEST(TableViewTest, TheFilterTakesWhatAllOfItsPartsAllow) {
   EXPECT_EQ(selected_rows(table(), {.model = "other"}).size(), 0U);
 }
 
+TEST(TableViewTest, SaysWhatThereIsWhereNoRowFits) {
+  const auto shown = text(table(), "p", {.filter = {.kv_dtype = "int3"}}, {.width = 80});
+  EXPECT_THAT(shown, testing::HasSubstr("0 of 12 rows\nnone is as asked for; the table holds\n"));
+  EXPECT_THAT(shown, testing::HasSubstr("m kv bfloat16"));
+}
+
 TEST(TableViewTest, DrawsALineForEachCombinationOfTheRest) {
   const auto shown = text(table(), "place", {.filter = {.kv_dtype = "fp8"}}, {.width = 80});
   EXPECT_THAT(shown, testing::HasSubstr("place, generation: 6 of 12 rows"));
