@@ -1,5 +1,7 @@
 #pragma once
 
+#include "dsaperf/kernels/early_launch.hpp"
+
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -26,16 +28,8 @@ inline bool exceeds_gpu(std::int64_t work, std::int64_t per_cta) {
 template <typename... Parameters, typename... Arguments>
 cudaError_t launch_beside(void (*kernel)(Parameters...), unsigned ctas, int threads,
                           cudaStream_t stream, const Arguments&... arguments) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(ctas);
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, kernel, arguments...);
+  const EarlyLaunch launch(dim3(ctas), threads, 0, stream);
+  return cudaLaunchKernelEx(launch.config(), kernel, arguments...);
 }
 
 }  // namespace dsaperf::kernels::rows

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/kernels/early_launch.hpp"
 #include "dsaperf/kernels/sm90/fp8_gemm/launch.hpp"
 
 namespace dsaperf::kernels::sm90 {
@@ -16,19 +17,8 @@ inline cudaError_t launch_in_clusters(Fp8GemmKernel kernel, const Fp8GemmArgumen
       code != cudaSuccess) {
     return code;
   }
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeClusterDimension;
-  attributes[0].val.clusterDim = {static_cast<unsigned>(ctas), 1, 1};
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = 2;
-  return cudaLaunchKernelEx(&config, kernel, arguments);
+  const EarlyLaunch launch(grid, threads, static_cast<std::size_t>(shared_bytes), stream, ctas);
+  return cudaLaunchKernelEx(launch.config(), kernel, arguments);
 }
 
 }  // namespace dsaperf::kernels::sm90

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/kernels/early_launch.hpp"
 #include "dsaperf/kernels/sm90/sparse_mla/few_heads.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/launch.hpp"
 
@@ -16,18 +17,11 @@ cudaError_t launch_few_heads(const SparseMlaParams& params, int sm_count, cudaSt
                                 cudaSharedmemCarveoutMaxShared);
   }();
   if (prepared != cudaSuccess) return prepared;
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
   const std::int64_t resident = std::int64_t{kFewCtasOfSm} * sm_count;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(params.tokens < resident ? params.tokens : resident));
-  config.blockDim = dim3(kFewThreads);
-  config.dynamicSmemBytes = sizeof(FewHeadsStorage<kHeads>);
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, kKernel, params);
+  const EarlyLaunch launch(
+      dim3(static_cast<unsigned>(params.tokens < resident ? params.tokens : resident)), kFewThreads,
+      sizeof(FewHeadsStorage<kHeads>), stream);
+  return cudaLaunchKernelEx(launch.config(), kKernel, params);
 }
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/kernels/early_launch.hpp"
 #include "dsaperf/kernels/sm90/sparse_mla/kernel.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/launch.hpp"
 #include "dsaperf/kernels/sm90/sparse_mla/parts.cuh"
@@ -18,32 +19,19 @@ cudaError_t prepare() {
   return prepared;
 }
 
-// Attribute 0 lets the launch overlap the end of the one before; 1 is the cluster.
 template <KvRows::Format kFormat, int kProducers>
-cudaLaunchConfig_t configure(int grid, int cluster, cudaStream_t stream,
-                             cudaLaunchAttribute (&attributes)[2]) {
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(grid);
-  config.blockDim = dim3(Roles<kFormat, kProducers>::kThreads);
-  config.dynamicSmemBytes = sizeof(SharedStorage<kFormat>);
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = cluster > 1 ? 2 : 1;
-  return config;
+EarlyLaunch early_launch(int grid, int cluster, cudaStream_t stream) {
+  return EarlyLaunch(dim3(static_cast<unsigned>(grid)), Roles<kFormat, kProducers>::kThreads,
+                     sizeof(SharedStorage<kFormat>), stream, cluster > 1 ? cluster : 0);
 }
 
 template <KvRows::Format kFormat, int kProducers, Merge kMerge>
 cudaError_t launch_merging(const SparseMlaParams& params, const Shape& shape, cudaStream_t stream) {
   if (const cudaError_t code = prepare<kFormat, kProducers, kMerge>(); code != cudaSuccess)
     return code;
-  cudaLaunchAttribute attributes[2];
-  const cudaLaunchConfig_t config =
-      configure<kFormat, kProducers>(shape.grid, shape.cluster, stream, attributes);
-  return cudaLaunchKernelEx(&config, sparse_mla_kernel<kFormat, kMerge, kProducers>, params);
+  const EarlyLaunch launch = early_launch<kFormat, kProducers>(shape.grid, shape.cluster, stream);
+  return cudaLaunchKernelEx(launch.config(), sparse_mla_kernel<kFormat, kMerge, kProducers>,
+                            params);
 }
 
 template <KvRows::Format kFormat, int kProducers>
@@ -62,10 +50,8 @@ cudaError_t launch_parts(const SparseMlaParams& params, int parts, void* workspa
   if (prepared != cudaSuccess) return prepared;
   const PartsParams parts_params = with_parts(params, parts, workspace);
   const int items = static_cast<int>(params.tokens) * head_tiles(params.heads);
-  cudaLaunchAttribute attributes[2];
-  const cudaLaunchConfig_t config =
-      configure<kFormat, kProducers>(items * parts, 1, stream, attributes);
-  const cudaError_t code = cudaLaunchKernelEx(&config, kKernel, parts_params);
+  const EarlyLaunch launch = early_launch<kFormat, kProducers>(items * parts, 1, stream);
+  const cudaError_t code = cudaLaunchKernelEx(launch.config(), kKernel, parts_params);
   return code == cudaSuccess ? launch_combine(params, parts, workspace, sm_count, stream) : code;
 }
 
@@ -73,11 +59,9 @@ template <KvRows::Format kFormat, int kProducers>
 cudaError_t resident_clusters(int cluster, int* count) {
   if (const cudaError_t code = prepare<kFormat, kProducers, Merge::kCluster>(); code != cudaSuccess)
     return code;
-  cudaLaunchAttribute attributes[2];
-  const cudaLaunchConfig_t config =
-      configure<kFormat, kProducers>(cluster, cluster, nullptr, attributes);
+  const EarlyLaunch launch = early_launch<kFormat, kProducers>(cluster, cluster, nullptr);
   return cudaOccupancyMaxActiveClusters(
-      count, sparse_mla_kernel<kFormat, Merge::kCluster, kProducers>, &config);
+      count, sparse_mla_kernel<kFormat, Merge::kCluster, kProducers>, launch.config());
 }
 
 }  // namespace dsaperf::kernels::sm90::sparse_mla

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/kernels/early_launch.hpp"
 #include "dsaperf/kernels/sm90/topk/kernel.cuh"
 #include "dsaperf/kernels/sm90/topk/short_kernel.cuh"
 #include "dsaperf/kernels/sm90/topk/spread_kernel.cuh"
@@ -21,19 +22,9 @@ cudaError_t launch_rows(const TopkArguments& arguments, int threads, int cluster
     status = cudaFuncSetAttribute(kKernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
     if (status != cudaSuccess) return status;
   }
-  cudaLaunchAttribute attributes[2];
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(clusters * cluster));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = bytes;
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = cluster > 1 ? 2 : 1;
-  return cudaLaunchKernelEx(&config, kKernel, arguments);
+  const EarlyLaunch launch(dim3(static_cast<unsigned>(clusters * cluster)), threads, bytes, stream,
+                           cluster > 1 ? cluster : 0);
+  return cudaLaunchKernelEx(launch.config(), kKernel, arguments);
 }
 
 template <int kThreads>

@@ -1,3 +1,4 @@
+#include "dsaperf/kernels/early_launch.hpp"
 #include "dsaperf/kernels/sm90/indexer_select/select_counted.cuh"
 
 #include <cuda_runtime.h>
@@ -18,19 +19,11 @@ cudaError_t launch_select_counted(const SelectCountedArguments& arguments, int c
   const cudaError_t status =
       cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostBytes);
   if (status != cudaSuccess) return status;
-  cudaLaunchAttribute attributes[2];
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(arguments.requests * cluster));
-  config.blockDim = dim3(kSelectCountedThreads);
-  config.dynamicSmemBytes = kFixedBytes + static_cast<std::size_t>(arguments.window) / 8;
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = cluster > 1 ? 2 : 1;
-  return cudaLaunchKernelEx(&config, kKernel, arguments);
+  const EarlyLaunch launch(dim3(static_cast<unsigned>(arguments.requests * cluster)),
+                           kSelectCountedThreads,
+                           kFixedBytes + static_cast<std::size_t>(arguments.window) / 8, stream,
+                           cluster > 1 ? cluster : 0);
+  return cudaLaunchKernelEx(launch.config(), kKernel, arguments);
 }
 
 }  // namespace dsaperf::kernels::sm90

@@ -1,3 +1,4 @@
+#include "dsaperf/kernels/early_launch.hpp"
 #include "dsaperf/kernels/sm90/sparse_mla/combine.cuh"
 #include "dsaperf/kernels/sm90/sparse_mla/parts.cuh"
 
@@ -17,17 +18,9 @@ cudaError_t launch_pieces(const PartsParams& params, int sm_count, cudaStream_t 
   }();
   if (prepared != cudaSuccess) return prepared;
   const CombineShape shape = combine_shape(params.tokens, params.heads, params.parts, sm_count);
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(shape.grid));
-  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
-  config.dynamicSmemBytes = kCombineSharedBytes;
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, kKernel, params);
+  const EarlyLaunch launch(dim3(static_cast<unsigned>(shape.grid)), shape.threads,
+                           kCombineSharedBytes, stream);
+  return cudaLaunchKernelEx(launch.config(), kKernel, params);
 }
 
 }  // namespace
