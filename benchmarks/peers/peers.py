@@ -80,6 +80,7 @@ def main():
     sys.path.insert(0, folder)
     context = measure.Context(library=args.library, peers=folder if args.archive else None)
     torch.manual_seed(0)
+    measure.raise_clocks()
     document = environment(args)
     document["rows"], document["rows_without_peer"], document["left_out"] = [], [], []
     for family in filter(None, args.only.split(",")):
