@@ -63,6 +63,55 @@ TEST(ScheduleEmulatedTest, EveryPositionOfALineIsInOnePart) {
   }
 }
 
+// Prefill, against the rows one by one; limits that are not 16-byte aligned too.
+template <class Config>
+void expect_costs(int rows, int offset) {
+  constexpr int kKeys = 5000;
+  std::mt19937 engine(static_cast<unsigned>(rows));
+  std::vector<std::int32_t> start(rows + offset), end(rows + offset);
+  for (int i = 0; i < rows + offset; ++i) {
+    start[i] = static_cast<std::int32_t>(engine() % kKeys) - 50;
+    end[i] = engine() % 5 == 0 ? start[i] : static_cast<std::int32_t>(engine() % (2 * kKeys));
+  }
+  const int groups = (rows + Config::kGroupRows - 1) / Config::kGroupRows;
+  const ScoresArguments arguments{.start = start.data() + offset,
+                                  .end = end.data() + offset,
+                                  .groups = groups,
+                                  .rows = rows,
+                                  .keys = kKeys};
+  std::vector<int> found(groups);
+  emulated::launch(1, Config::kThreads, 1, 1, [&] {
+    const GroupCosts costs{reinterpret_cast<std::int32_t*>(dynamic_shared)};
+    compute_costs<Config>(arguments, costs);
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < groups; i += Config::kThreads)
+      found[i] = costs[i];
+  });
+  for (int group = 0; group < groups; ++group) {
+    int first = kKeys, last = 0;
+    for (int row = group * Config::kGroupRows;
+         row < std::min((group + 1) * Config::kGroupRows, rows); ++row) {
+      const int from = std::max(arguments.start[row], 0), to = std::min(arguments.end[row], kKeys);
+      if (from >= to) continue;
+      first = std::min(first, from);
+      last = std::max(last, to);
+    }
+    const int tiles = last == 0 ? 0 : (last - first / 8 * 8 + 63) / 64;
+    EXPECT_EQ(found[group], tiles == 0 ? 0 : tiles + kGroupCost)
+        << "group " << group << " of " << rows << " rows";
+  }
+}
+
+TEST(ScheduleEmulatedTest, CostsOfPrefillAreThoseOfItsRows) {
+  for (const int rows : {1, 2, 7, 64, 333, 2048, 13001}) {
+    for (const int offset : {0, 4, 1}) {
+      expect_costs<ScoresConfig<64, kPrefillColumns, true, false>>(rows, offset);
+      expect_costs<ScoresConfig<32, kPrefillColumns, true, false>>(rows, offset);
+      expect_costs<ScoresConfig<8, kPrefillColumns, true, false>>(rows, offset);
+    }
+  }
+}
+
 // Against a walk along the line.
 TEST(ScheduleEmulatedTest, AWarpFindsItsPartAmongTheCostsOfAnyNumberOfGroups) {
   std::mt19937 engine(3);

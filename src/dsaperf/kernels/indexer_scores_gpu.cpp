@@ -32,7 +32,7 @@ Result<void> check_weights(const char* name, const float* weights) {
 
 // How many groups stand in a line of fewer than 2^31 tiles, and in one launch.
 std::int64_t most_groups(std::int64_t keys) {
-  const std::int64_t of_group = keys / kPageTokens + 1 + sm90::kMostGroupCost;
+  const std::int64_t of_group = keys / kPageTokens + 1 + sm90::kGroupCost;
   return std::min<std::int64_t>(sm90::kMaxGroups, INT32_MAX / of_group);
 }
 

@@ -89,8 +89,6 @@ struct ScoresConfig {
   static constexpr int kKeyStages = (kPaged || kFit < 10 ? kFit : 10) / kTurn * kTurn;
   static_assert(kTurn % kLoadWarps == 0 && kTurn % kTeams == 0);
 
-  static constexpr int kGroupCost = kPaged ? kPagedGroupCost : kPrefillGroupCost;
-
   static_assert(kColumns == 64 || kColumns == 128 || kColumns == 256);
   static_assert(kColumns % kHeads == 0 && kKeyStages >= 4 && kKeyStages >= kLoadWarps);
   static_assert(kLeaves == Leaves::kScores || (kPaged && kEarly && kWays == 1));

@@ -106,8 +106,8 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
         load_limits<Config>(a, group, lane % GroupLanes<Config>::kLanes);
     const KeyRange keys = union_of<Config>(limits);
     const int group_tiles = tile_count<Config>(keys);
-    const int tiles_at = at + Config::kGroupCost;
-    at += cost_of<Config>(group_tiles);
+    const int tiles_at = at + kGroupCost;
+    at += cost_of(group_tiles);
     const int first_tile = max(min(part.begin - tiles_at, group_tiles), 0);
     const int tiles = max(min(part.end - tiles_at, group_tiles), 0) - first_tile;
     if (tiles <= 0) continue;

@@ -46,10 +46,9 @@ constexpr int kPrefillColumns = 256;
 constexpr int kMaxGroups = 8192;
 constexpr int kMaxEarlyGroups = 256;
 
-// What changing the group costs, in tiles, for the balance of work: in prefill 64 KB of queries.
-constexpr int kPagedGroupCost = 1;
-constexpr int kPrefillGroupCost = 3;
-constexpr int kMostGroupCost = kPrefillGroupCost;
+// What changing the group costs, in tiles, for the balance of work. The queries of the next group
+// are asked for long before its first tile.
+constexpr int kGroupCost = 1;
 
 template <int kHeads>
 cudaError_t launch_prefill_scores(const ScoresArguments& arguments, int sm_count,

@@ -31,14 +31,19 @@ __device__ inline RowLimits row_limits_of_request(const ScoresArguments& a, int 
   return {0, max(min(context - a.q_len + 1 + row_of_request, a.keys), 0)};
 }
 
+// What a row of prefill sees.
+__device__ inline RowLimits limits_between(const ScoresArguments& a, int start, int end) {
+  start = max(start, 0);
+  return {start, max(min(end, a.keys) - start, 0)};
+}
+
 template <bool kPaged>
 __device__ RowLimits row_limits(const ScoresArguments& a, int row) {
   if constexpr (kPaged) {
     const int request = row / a.q_len;
     return row_limits_of_request(a, a.context_length[request], row - request * a.q_len);
   } else {
-    const int start = max(a.start[row], 0);
-    return {start, max(min(a.end[row], a.keys) - start, 0)};
+    return limits_between(a, a.start[row], a.end[row]);
   }
 }
 
@@ -85,23 +90,34 @@ __device__ LaneLimits<Config> load_limits(const ScoresArguments& a, int group, i
   return limits;
 }
 
-// The union of what the rows of a group see, begun at a whole 32-byte sector of the scores. The
-// lanes of the group call it together and all get the result.
-template <class Config>
-__device__ KeyRange union_of(const LaneLimits<Config>& limits) {
-  KeyRange range{INT32_MAX, 0};
+// No keys, and what includes others.
+inline constexpr KeyRange kNoKeys{INT32_MAX, 0};
+
+__device__ inline void include(KeyRange& range, const RowLimits& limits) {
+  if (limits.length == 0) return;
+  range.begin = min(range.begin, limits.start);
+  range.end = max(range.end, limits.start + limits.length);
+}
+
+// The union of the ranges of kLanes neighbouring lanes, which call it together and all get the
+// result, begun at a whole 32-byte sector of the scores.
+template <int kLanes>
+__device__ KeyRange union_over_lanes(KeyRange range) {
 #pragma unroll
-  for (int i = 0; i < GroupLanes<Config>::kRowsOfLane; ++i) {
-    if (limits.rows[i].length == 0) continue;
-    range.begin = min(range.begin, limits.rows[i].start);
-    range.end = max(range.end, limits.rows[i].start + limits.rows[i].length);
-  }
-#pragma unroll
-  for (int step = GroupLanes<Config>::kLanes / 2; step > 0; step /= 2) {
+  for (int step = kLanes / 2; step > 0; step /= 2) {
     range.begin = min(range.begin, __shfl_xor_sync(~0u, range.begin, step));
     range.end = max(range.end, __shfl_xor_sync(~0u, range.end, step));
   }
   return range.end == 0 ? KeyRange{0, 0} : KeyRange{range.begin & ~7, range.end};
+}
+
+// The union of what the rows of a group see. The lanes of the group call it together.
+template <class Config>
+__device__ KeyRange union_of(const LaneLimits<Config>& limits) {
+  KeyRange range = kNoKeys;
+#pragma unroll
+  for (const RowLimits& row : limits.rows) include(range, row);
+  return union_over_lanes<GroupLanes<Config>::kLanes>(range);
 }
 
 template <class Config>
@@ -109,9 +125,14 @@ __device__ int tile_count(KeyRange range) {
   return (range.end - range.begin + Config::kTileKeys - 1) / Config::kTileKeys;
 }
 
+__device__ inline int cost_of(int tiles) {
+  return tiles == 0 ? 0 : tiles + kGroupCost;
+}
+
+// Tiles of a request: its last row sees most.
 template <class Config>
-__device__ int cost_of(int tiles) {
-  return tiles == 0 ? 0 : tiles + Config::kGroupCost;
+__device__ int tiles_of_request(const ScoresArguments& a, int context) {
+  return tile_count<Config>({0, max(min(context, a.keys), 0)});
 }
 
 // Costs of groups in shared memory, so that lanes read runs of them without bank conflicts.
@@ -126,27 +147,64 @@ class GroupCosts {
   std::int32_t* costs_;
 };
 
-// Costs of all groups; the loads of several are in flight at once. All threads of the CTA call it,
-// and a barrier comes before they are read.
+// Of four neighbouring rows of prefill, one limit each; zeros behind the last row.
+__device__ inline int4 four_of_rows(const ScoresArguments& a, const std::int32_t* limits,
+                                    int first) {
+  if (first + 4 <= a.rows && reinterpret_cast<std::uintptr_t>(limits) % 16 == 0)
+    return *reinterpret_cast<const int4*>(limits + first);
+  int4 four{};
+  if (first < a.rows) four.x = limits[first];
+  if (first + 1 < a.rows) four.y = limits[first + 1];
+  if (first + 2 < a.rows) four.z = limits[first + 2];
+  if (first + 3 < a.rows) four.w = limits[first + 3];
+  return four;
+}
+
+// Costs of all groups; kBatch loads of a thread are in flight at once. All threads of the CTA call
+// it, and a barrier comes before the costs are read.
 template <class Config>
 __device__ void compute_costs(const ScoresArguments& a, const GroupCosts& costs) {
-  constexpr int kLanes = GroupLanes<Config>::kLanes;
-  constexpr int kGroupsAtOnce = Config::kThreads / kLanes;
-  constexpr int kBatch = 8 / GroupLanes<Config>::kRowsOfLane;
+  constexpr int kBatch = 4;
   const int thread = static_cast<int>(threadIdx.x);
-  for (int first = 0; first < a.groups; first += kBatch * kGroupsAtOnce) {
-    LaneLimits<Config> limits[kBatch];
+  if constexpr (Config::kPaged) {
+    for (int first = thread; first < a.groups; first += kBatch * Config::kThreads) {
+      int contexts[kBatch];
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int group = first + i * kGroupsAtOnce + thread / kLanes;
-      limits[i] = load_limits<Config>(a, group, thread % kLanes);
+      for (int i = 0; i < kBatch; ++i) {
+        const int group = first + i * Config::kThreads;
+        contexts[i] = group < a.groups ? a.context_length[group] : 0;
+      }
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const int group = first + i * Config::kThreads;
+        if (group < a.groups) costs[group] = cost_of(tiles_of_request<Config>(a, contexts[i]));
+      }
     }
+  } else {
+    constexpr int kLanes = Config::kGroupRows / 4;  // of a group, four rows each
+    static_assert(kLanes >= 1 && kLanes <= 32);
+    constexpr int kGroupsAtOnce = Config::kThreads / kLanes;
+    for (int first = 0; first < a.groups; first += kBatch * kGroupsAtOnce) {
+      int4 starts[kBatch], ends[kBatch];
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      if (first + i * kGroupsAtOnce >= a.groups) break;  // few groups are common, and a row waits
-      const int group = first + i * kGroupsAtOnce + thread / kLanes;
-      const int cost = cost_of<Config>(tile_count<Config>(union_of<Config>(limits[i])));
-      if (thread % kLanes == 0 && group < a.groups) costs[group] = cost;
+      for (int i = 0; i < kBatch; ++i) {
+        if (first + i * kGroupsAtOnce >= a.groups) break;  // few groups are common, and a row waits
+        const int row = 4 * ((first + i * kGroupsAtOnce) * kLanes + thread);
+        starts[i] = four_of_rows(a, a.start, row);
+        ends[i] = four_of_rows(a, a.end, row);
+      }
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        if (first + i * kGroupsAtOnce >= a.groups) break;
+        KeyRange range = kNoKeys;
+        include(range, limits_between(a, starts[i].x, ends[i].x));
+        include(range, limits_between(a, starts[i].y, ends[i].y));
+        include(range, limits_between(a, starts[i].z, ends[i].z));
+        include(range, limits_between(a, starts[i].w, ends[i].w));
+        const int cost = cost_of(tile_count<Config>(union_over_lanes<kLanes>(range)));
+        const int group = first + i * kGroupsAtOnce + thread / kLanes;
+        if (thread % kLanes == 0 && group < a.groups) costs[group] = cost;
+      }
     }
   }
 }
@@ -228,8 +286,7 @@ __device__ LinePart part_from_few_lengths(const ScoresArguments& a, int per_lane
 #pragma unroll
   for (int i = 0; i < kGroupsOfLane; ++i) costs[i] = i < count ? contexts[i] : 0;
 #pragma unroll
-  for (int& cost : costs)  // the last row of a request sees most
-    cost = cost_of<Config>(tile_count<Config>({0, max(min(cost, a.keys), 0)}));
+  for (int& cost : costs) cost = cost_of(tiles_of_request<Config>(a, cost));
   int own = 0;
 #pragma unroll
   for (const int cost : costs) own += cost;

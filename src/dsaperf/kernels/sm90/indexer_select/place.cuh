@@ -22,8 +22,8 @@ __device__ RequestPlace place_of_request(const std::int32_t* context_length, int
   int tiles = 0;
   for (int r = static_cast<int>(threadIdx.x) % 32; r < requests; r += 32) {
     const int of_request = tile_count<Config>({0, max(min(context_length[r], keys), 0)});
-    total += cost_of<Config>(of_request);
-    if (r < request) before += cost_of<Config>(of_request);
+    total += cost_of(of_request);
+    if (r < request) before += cost_of(of_request);
     if (r == request) tiles = of_request;
   }
 #pragma unroll
@@ -32,7 +32,7 @@ __device__ RequestPlace place_of_request(const std::int32_t* context_length, int
     before += __shfl_xor_sync(~0u, before, step);
     tiles += __shfl_xor_sync(~0u, tiles, step);
   }
-  return {total, before + Config::kGroupCost, tiles};
+  return {total, before + kGroupCost, tiles};
 }
 
 }  // namespace dsaperf::kernels::sm90
