@@ -74,8 +74,11 @@ cudaError_t launch_early_paged(const ScoresArguments& arguments, Variant variant
                                cudaStream_t stream) {
   if (variant == Variant::kEarlyFour)
     return sm90::launch_lean_paged_scores<kHeads>(arguments, sm_count, stream);
-  if (variant == Variant::kEarlyTwo)
-    return sm90::launch_two_paged_scores<kHeads>(arguments, sm_count, stream);
+  if (variant == Variant::kEarlyTwo || variant == Variant::kEarlyTwoOnce) {
+    return paged_columns(arguments.q_len * kHeads) == 64
+               ? sm90::launch_two_paged_scores<kHeads, 64>(arguments, sm_count, stream)
+               : sm90::launch_two_paged_scores<kHeads, 128>(arguments, sm_count, stream);
+  }
   switch (paged_columns(arguments.q_len * kHeads)) {
     case 64:
       return sm90::launch_early_paged_scores<kHeads, 64>(arguments, sm_count, stream);
@@ -257,7 +260,7 @@ Result<void> paged_indexer_scores_variant(const PagedIndexerScoresParams& params
   if (p.batch == 0 || p.max_context == 0) return {};
   DSAPERF_TRY_ASSIGN(auto arguments,
                      sm90::paged_scores_arguments(p, paged_columns(p.q_len * p.heads)));
-  arguments.keys_once = variant == Variant::kEarlyOnce;
+  arguments.keys_once = variant == Variant::kEarlyOnce || variant == Variant::kEarlyTwoOnce;
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
   DSAPERF_CUDA_TRY(launch_paged(arguments, p.heads, variant, sm_count, stream));
   if (p.outside == OutsideScores::kMinusInfinity)

@@ -37,6 +37,7 @@ constexpr std::array kVariantNames = {
     std::pair{Variant::kEarlyOnce, std::string_view("early_once")},
     std::pair{Variant::kEarlyFour, std::string_view("early_four")},
     std::pair{Variant::kEarlyTwo, std::string_view("early_two")},
+    std::pair{Variant::kEarlyTwoOnce, std::string_view("early_two_once")},
     std::pair{Variant::kSpread512x4, std::string_view("spread_512x4")},
     std::pair{Variant::kSpread512x8, std::string_view("spread_512x8")},
     std::pair{Variant::kSpread512x16, std::string_view("spread_512x16")},
@@ -235,7 +236,10 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
         variants.push_back(Variant::kEarly);
         variants.push_back(Variant::kEarlyOnce);
         if (columns > 64 && columns <= 128) variants.push_back(Variant::kEarlyFour);
-        if (columns <= 64) variants.push_back(Variant::kEarlyTwo);
+        if (columns <= 128) {
+          variants.push_back(Variant::kEarlyTwo);
+          variants.push_back(Variant::kEarlyTwoOnce);
+        }
       }
       break;
     }

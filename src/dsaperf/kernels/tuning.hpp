@@ -33,6 +33,7 @@ enum class Variant {
   kEarlyOnce,          // kEarly; L2 gives up keys before anything else (decode)
   kEarlyFour,          // kEarly; four math warpgroups, weights from shared memory
   kEarlyTwo,           // kEarly; two smaller CTAs an SM
+  kEarlyTwoOnce,       // kEarlyTwo and kEarlyOnce
   kSpread512x4,        // a row over the registers of a cluster: threads x elements of a CTA
   kSpread512x8,
   kSpread512x16,

@@ -230,18 +230,19 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
       variants_of(
           {.kernel = TunedKernel::kSparsePrefill, .heads = 64, .rows = 4096, .columns = 2048}, 132),
       ElementsAre(Variant::kDefault));
-  EXPECT_THAT(
-      variants_of({.kernel = TunedKernel::kPagedScores,
-                   .heads = 64,
-                   .q_len = 2,
-                   .rows = 32,
-                   .columns = 32768},
-                  132),
-      ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour));
+  EXPECT_THAT(variants_of({.kernel = TunedKernel::kPagedScores,
+                           .heads = 64,
+                           .q_len = 2,
+                           .rows = 32,
+                           .columns = 32768},
+                          132),
+              ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce,
+                          Variant::kEarlyFour, Variant::kEarlyTwo, Variant::kEarlyTwoOnce));
   EXPECT_THAT(
       variants_of({.kernel = TunedKernel::kPagedScores, .heads = 64, .rows = 32, .columns = 32768},
                   132),
-      ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyTwo));
+      ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyTwo,
+                  Variant::kEarlyTwoOnce));
   TunedShape select{
       .kernel = TunedKernel::kPagedSelect, .heads = 64, .rows = 256, .columns = 32768};
   EXPECT_THAT(variants_of(select, 132),
@@ -263,8 +264,8 @@ TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
   for (const auto variant :
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
         Variant::kFewHeads, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour,
-        Variant::kEarlyTwo, Variant::kSpread512x4, Variant::kSpread512x8, Variant::kSpread512x16,
-        Variant::kSpread1024x8, Variant::kFused, Variant::kCounted})
+        Variant::kEarlyTwo, Variant::kEarlyTwoOnce, Variant::kSpread512x4, Variant::kSpread512x8,
+        Variant::kSpread512x16, Variant::kSpread1024x8, Variant::kFused, Variant::kCounted})
     EXPECT_EQ(variant_from_name(name(variant)), variant);
   EXPECT_EQ(variant_from_name("?"), std::nullopt);
 }

@@ -47,7 +47,10 @@ struct ScoresConfig {
                                                                        : 4;
   static constexpr int kWays = kShares ? kMathWarpgroups : 1;  // warpgroups a tile
   static constexpr int kTeams = kShares ? 1 : kMathWarpgroups;
-  static constexpr int kThreads = 128 * (kMathWarpgroups + 1);
+  // A product of 128 columns needs 90 registers of each thread from the launch on, and half an SM
+  // has them for 320: two load warps beside the math warpgroups, and all as many as the others.
+  static constexpr bool kSameRegisters = kCtas == 2 && kColumns == 128;
+  static constexpr int kThreads = 128 * kMathWarpgroups + (kSameRegisters ? 64 : 128);
   static constexpr int kRows = kColumns / kHeads;  // of one warpgroup
   static constexpr int kGroupRows = kWays * kRows;
   static constexpr int kGroupColumns = kGroupRows * kHeads;
@@ -64,12 +67,12 @@ struct ScoresConfig {
   static constexpr int kLoadWarps = !kPaged ? 1 : kKeeps || kCtas == 2 ? 2 : kTeams == 3 ? 3 : 4;
   // The warp of the load warpgroup that loads groups: in decode one that does not load the first
   // tile, which waits for neither then.
-  static constexpr int kGroupWarp = kPaged ? 3 : 0;
+  static constexpr int kGroupWarp = !kPaged ? 0 : kSameRegisters ? 1 : 3;
   static constexpr int kPlanningWarps = kLoadWarps + (kLoadWarps <= kGroupWarp ? 1 : 0);
   static_assert(!kKeeps || kLoadWarps < kGroupWarp, "a warp between them watches the segments");
   static constexpr int kLoadRegisters = kKeeps ? 64 : kMathWarpgroups == 4 || kCtas == 2 ? 32 : 56;
-  static_assert(kMathWarpgroups * kMathRegisters + kLoadRegisters <=
-                65536 / kCtas / kThreads / 8 * 8 * (kMathWarpgroups + 1));
+  static_assert(kSameRegisters || kMathWarpgroups * kMathRegisters + kLoadRegisters <=
+                                      65536 / kCtas / kThreads / 8 * 8 * (kMathWarpgroups + 1));
 
   static constexpr int kQueryStages = 2;
   static constexpr int kKeyTileBytes = kTileKeys * kDim;

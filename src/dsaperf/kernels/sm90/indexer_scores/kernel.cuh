@@ -475,7 +475,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
   }
 
   if (warpgroup == Config::kMathWarpgroups) {
-    ptx::fewer_registers<Config::kLoadRegisters>();
+    if constexpr (!Config::kSameRegisters) ptx::fewer_registers<Config::kLoadRegisters>();
     const int load_warp = warp % 4;
     if (load_warp < Config::kLoadWarps || load_warp == Config::kGroupWarp) {
       LinePart part;
@@ -491,7 +491,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
       if constexpr (Config::kKeeps) watch_segments<Config>(a, shared);
     }
   } else {
-    ptx::more_registers<Config::kMathRegisters>();
+    if constexpr (!Config::kSameRegisters) ptx::more_registers<Config::kMathRegisters>();
     consume<Config>(a, shared, warpgroup);
   }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/kernels/early_launch.hpp"
 #include "dsaperf/kernels/sm90/indexer_scores/kernel.cuh"
 
 namespace dsaperf::kernels::sm90 {
@@ -13,17 +14,8 @@ cudaError_t launch_scores(const ScoresArguments& arguments, int sm_count, cudaSt
       scores_kernel<Config>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (status != cudaSuccess) return status;
   if constexpr (Config::kEarly) {
-    cudaLaunchAttribute attribute{};
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3(ctas);
-    config.blockDim = dim3(Config::kThreads);
-    config.dynamicSmemBytes = kBytes;
-    config.stream = stream;
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    return cudaLaunchKernelEx(&config, scores_kernel<Config>, arguments);
+    const EarlyLaunch launch(dim3(static_cast<unsigned>(ctas)), Config::kThreads, kBytes, stream);
+    return cudaLaunchKernelEx(launch.config(), scores_kernel<Config>, arguments);
   } else {
     scores_kernel<Config><<<ctas, Config::kThreads, kBytes, stream>>>(arguments);
     return cudaGetLastError();
@@ -64,10 +56,11 @@ cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_co
       arguments, sm_count, stream);
 }
 
-template <int kHeads>
+template <int kHeads, int kColumns>
 cudaError_t launch_two_paged_scores(const ScoresArguments& arguments, int sm_count,
                                     cudaStream_t stream) {
-  return launch_scores<ScoresConfig<kHeads, 64, false, true, true, Leaves::kScores, false, 2>>(
+  return launch_scores<
+      ScoresConfig<kHeads, kColumns, false, true, true, Leaves::kScores, kColumns == 128, 2>>(
       arguments, sm_count, stream);
 }
 

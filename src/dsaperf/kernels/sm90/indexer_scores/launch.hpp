@@ -72,8 +72,9 @@ template <int kHeads>
 cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_count,
                                      cudaStream_t stream);
 
-// Decode of up to 64 columns by two CTAs an SM (ScoresConfig::kCtas); 32 or 64 heads.
-template <int kHeads>
+// Decode of up to kColumns columns (64 or 128) by two CTAs an SM (ScoresConfig::kCtas); 32 or 64
+// heads.
+template <int kHeads, int kColumns>
 cudaError_t launch_two_paged_scores(const ScoresArguments& arguments, int sm_count,
                                     cudaStream_t stream);
 
