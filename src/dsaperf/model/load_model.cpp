@@ -4,7 +4,8 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/lower_case.hpp"
-#include "dsaperf/core/utf8.hpp"
+
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <numeric>
@@ -30,6 +31,14 @@ std::optional<fs::path> quant_config_beside(const fs::path& config) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return std::nullopt;
   return path;
+}
+
+// With U+FFFD for what is not UTF-8: a file's name is any bytes, and what is made of one stands in
+// documents and tables that are UTF-8.
+std::string valid_utf8(const std::string& text) {
+  using nlohmann::json;
+  const std::string quoted = json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+  return json::parse(quoted).get<std::string>();
 }
 
 // "zai-org--GLM-5-FP8_config.json" -> "zai-org/GLM-5-FP8"; "GLM-5/config.json" -> "GLM-5".

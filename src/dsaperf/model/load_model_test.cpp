@@ -1,11 +1,13 @@
 #include "dsaperf/model/load_model.hpp"
 
+#include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/testing/fixtures.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <string>
 
 namespace dsaperf::model {
@@ -66,6 +68,14 @@ TEST(LoadModelTest, ReadsHfQuantConfigBesideTheConfig) {
   EXPECT_EQ(spec->kv_format, KvFormat::kFp8);
   EXPECT_EQ(spec->layers[5].mlp_formats.experts, WeightFormat::kNvfp4);
   EXPECT_EQ(spec->layers[5].formats.q_a, WeightFormat::kBf16);
+}
+
+TEST(LoadModelTest, NamesAModelInUtf8WhateverItsFileIsCalled) {
+  const auto path = std::filesystem::path(::testing::TempDir()) / "zai--m\xFFn_config.json";
+  std::filesystem::copy_file(data_dir().value() / "configs/zai-org--GLM-5.json", path,
+                             std::filesystem::copy_options::overwrite_existing);
+  EXPECT_EQ(load_model(path.native()).value().name, "zai/m\uFFFDn");
+  std::filesystem::remove(path);
 }
 
 }  // namespace
