@@ -75,7 +75,7 @@ class Simulator {
 
  private:
   void expect(const Arrival& arrival) {
-    TransferredRequest request{arrival};
+    TransferredRequest request{{arrival}};
     request.prefilled = request.cached;
     events_.push({.at_ms = request.seen_ms, .kind = EventKind::kSeen, .index = requests_.size()});
     requests_.push_back(request);

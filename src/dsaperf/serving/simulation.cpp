@@ -61,7 +61,7 @@ class Scheduler {
 
  private:
   void expect(const Arrival& arrival) {
-    ScheduledRequest request{arrival};
+    ScheduledRequest request{{arrival}};
     request.pace = pace();
     const auto later = std::upper_bound(
         pending_.begin(), pending_.end(), request.seen_ms,
