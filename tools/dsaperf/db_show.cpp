@@ -2,6 +2,7 @@
 #include "db_tables.hpp"
 #include "document.hpp"
 #include "dsaperf/report/table_view.hpp"
+#include "dtype_flag.hpp"
 #include "systems_flag.hpp"
 
 #include <fmt/format.h>
@@ -101,9 +102,7 @@ void declare_db_show(Command& command) {
       "--heads 16 --batch 1,32");
   command.callback([options, backend] {
     options->backend_is_given = backend.given();
-    for (auto* dtype : {&options->view.filter.kv_dtype, &options->view.filter.gemm_dtype}) {
-      if (*dtype == "bf16") *dtype = "bfloat16";
-    }
+    spell_as_tables_do({&options->view.filter.kv_dtype, &options->view.filter.gemm_dtype});
     return show(*options);
   });
 }

@@ -8,6 +8,7 @@
 #include "dsaperf/report/estimate.hpp"
 #include "dsaperf/serving/estimate.hpp"
 #include "dsaperf/serving/estimate_file.hpp"
+#include "dtype_flag.hpp"
 #include "quirks_flag.hpp"
 #include "systems_flag.hpp"
 
@@ -243,8 +244,7 @@ void declare_estimate(Command& command) {
   });
   command.callback([options, backend] {
     options->backend_is_given = backend.given();
-    if (options->inputs.formats.kv == "bf16") options->inputs.formats.kv = "bfloat16";
-    if (options->inputs.formats.gemm == "bf16") options->inputs.formats.gemm = "bfloat16";
+    spell_as_tables_do({&options->inputs.formats.kv, &options->inputs.formats.gemm});
     return run_estimate(*options);
   });
 }

@@ -8,6 +8,7 @@
 #include "dsaperf/predict/layer_pass.hpp"
 #include "dsaperf/report/query.hpp"
 #include "dsaperf/serving/pass_model.hpp"
+#include "dtype_flag.hpp"
 #include "query_stages.hpp"
 #include "systems_flag.hpp"
 
@@ -244,10 +245,8 @@ void declare_query(Command& command) {
   command.callback([options, kv, backend] {
     options->kv_is_given = kv.given();
     options->backend_is_given = backend.given();
-    for (auto* dtype :
-         {&options->kind.kv_dtype, &options->kind.gemm_dtype, &options->kind.fmha_dtype}) {
-      if (*dtype == "bf16") *dtype = "bfloat16";
-    }
+    spell_as_tables_do(
+        {&options->kind.kv_dtype, &options->kind.gemm_dtype, &options->kind.fmha_dtype});
     return query(*options);
   });
 }

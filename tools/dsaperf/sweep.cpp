@@ -6,6 +6,7 @@
 #include "dsaperf/predict/opened_tables.hpp"
 #include "dsaperf/report/sweep.hpp"
 #include "dsaperf/serving/sweep.hpp"
+#include "dtype_flag.hpp"
 #include "quirks_flag.hpp"
 #include "systems_flag.hpp"
 
@@ -118,8 +119,7 @@ void declare_sweep(Command& command) {
       "Example:\n  dsaperf sweep zai-org/GLM-5-FP8 --system h200_sxm --gpus 8 --isl 4096 --osl "
       "1024 --ttft 3000 --tpot 40");
   command.callback([options] {
-    if (options->inputs.formats.kv == "bf16") options->inputs.formats.kv = "bfloat16";
-    if (options->inputs.formats.gemm == "bf16") options->inputs.formats.gemm = "bfloat16";
+    spell_as_tables_do({&options->inputs.formats.kv, &options->inputs.formats.gemm});
     return run_sweep(*options);
   });
 }
