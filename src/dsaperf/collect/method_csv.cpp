@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
+#include "dsaperf/perfdb/table_dtype.hpp"
 
 namespace dsaperf::collect {
 namespace {
@@ -60,7 +61,7 @@ MethodCsv method_csv(const JournalHeader& header, const std::map<std::string, En
         .field(header.source.device)
         .field(op_name(what))
         .field(perfdb::marked_kernel(entry.measurement.kernel_source, entry.composed))
-        .field(what.kv == model::KvFormat::kBf16 ? "bfloat16" : "fp8")
+        .field(perfdb::table_dtype(model::name(what.kv)))
         .field(what.heads)
         .field(layer.indexer ? layer.indexer->heads : 0)
         .field(layer.indexer ? layer.indexer->topk : 0)

@@ -4,6 +4,7 @@
 #include "dsaperf/core/split.hpp"
 #include "dsaperf/core/trimmed.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
+#include "dsaperf/perfdb/table_dtype.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -274,12 +275,9 @@ class TableReader {
   const std::vector<perfdb::ColumnRequest>& asked_;
 };
 
-// AIConfigurator's spelling of the cache and projection formats.
-std::string aic_dtype(model::KvFormat format) {
-  return format == model::KvFormat::kBf16 ? "bfloat16" : "fp8";
-}
-std::string aic_dtype(model::WeightFormat format) {
-  return format == model::WeightFormat::kBf16 ? "bfloat16" : std::string(model::name(format));
+template <typename Format>  // of a cache or of projections
+std::string dtype_of(Format format) {
+  return std::string(perfdb::table_dtype(model::name(format)));
 }
 
 perfdb::DsaSlice slice_of(const JournalHeader& header, const Entry& entry) {
@@ -288,8 +286,8 @@ perfdb::DsaSlice slice_of(const JournalHeader& header, const Entry& entry) {
   return {.model = header.model,
           .architecture = header.architecture,
           .mla_dtype = "bfloat16",
-          .kv_dtype = aic_dtype(what.kv),
-          .gemm_dtype = aic_dtype(what.gemm),
+          .kv_dtype = dtype_of(what.kv),
+          .gemm_dtype = dtype_of(what.gemm),
           .op_name = fmt::format("dsa_{}_module{}", perfdb::name(what.phase),
                                  shared ? "_skip_indexer" : ""),
           .kernel_source = perfdb::marked_kernel(entry.measurement.kernel_source, entry.composed),
@@ -357,7 +355,7 @@ FullTable gemm_table(const JournalHeader& header, const std::map<std::string, En
     rows.text("device", header.source.device);
     rows.text("op_name", "gemm");
     rows.text("kernel_source", measured.kernel_source);
-    rows.text("gemm_dtype", aic_dtype(entry.what.gemm));
+    rows.text("gemm_dtype", dtype_of(entry.what.gemm));
     rows.integer("m", entry.what.product->m);
     rows.integer("n", entry.what.product->n);
     rows.integer("k", entry.what.product->k);

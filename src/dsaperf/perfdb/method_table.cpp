@@ -3,6 +3,7 @@
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/trimmed.hpp"
+#include "dsaperf/perfdb/table_dtype.hpp"
 
 #include <algorithm>
 #include <array>
@@ -42,11 +43,10 @@ constexpr std::size_t kNamedRows = 5;
 
 // AIConfigurator's name of a cache's format, whichever a framework gives it.
 std::string_view cache_dtype(std::string_view text) {
-  if (text == "bf16") return "bfloat16";
   for (const std::string_view fp8 : {"fp8_e4m3", "fp8_e4m3fn", "float8_e4m3fn", "fp8_ds_mla"}) {
     if (text == fp8) return "fp8";
   }
-  return text;
+  return table_dtype(text);
 }
 
 class Reader {

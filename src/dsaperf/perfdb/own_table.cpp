@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/perfdb/columns.hpp"
+#include "dsaperf/perfdb/table_dtype.hpp"
 
 #include <algorithm>
 #include <array>
@@ -49,11 +50,6 @@ constexpr std::array<ColumnRequest, 15> kColumns = {{
     {"warm_p10_us", ColumnType::kReal},
     {"warm_p90_us", ColumnType::kReal},
 }};
-
-// AIConfigurator's spelling of a format.
-std::string aic_dtype(std::string_view ours) {
-  return std::string(ours == "bf16" ? "bfloat16" : ours);
-}
 
 class Reader {
  public:
@@ -106,8 +102,8 @@ class Reader {
           {.model = own_.about.model,
            .architecture = own_.about.architecture,
            .mla_dtype = "bfloat16",
-           .kv_dtype = aic_dtype(text(kKv, row)),
-           .gemm_dtype = aic_dtype(text(kGemm, row)),
+           .kv_dtype = std::string(table_dtype(text(kKv, row))),
+           .gemm_dtype = std::string(table_dtype(text(kGemm, row))),
            .op_name = fmt::format("dsa_{}_module{}", name(phase_), shared ? "_skip_indexer" : ""),
            .kernel_source = marked_kernel(text(kKernel, row), std::get<4>(key)),
            .shares_selection = shared});

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/perfdb/table_dtype.hpp"
 
 #include <yaml-cpp/yaml.h>
 
@@ -23,7 +24,7 @@ SystemFile parse_own(const std::filesystem::path& path, const YAML::Node& file) 
   system.mem_capacity = file["memory"]["capacity_bytes"].as<double>(0);
   for (const auto& entry : file["peak_flop_per_s"]) {
     const auto format = entry.first.as<std::string>();
-    system.rates[format == "bf16" ? "bfloat16" : format] = entry.second.as<double>();
+    system.rates[std::string(table_dtype(format))] = entry.second.as<double>();
   }
   system.power_w = file["power_w"].as<double>(0);
   system.sm_version = file["sm_version"].as<int>(0);

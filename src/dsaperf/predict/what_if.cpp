@@ -3,6 +3,7 @@
 #include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/split.hpp"
+#include "dsaperf/perfdb/table_dtype.hpp"
 
 #include <algorithm>
 #include <array>
@@ -18,7 +19,7 @@ constexpr std::size_t kMostValues = 64;
 
 Result<void> apply(const Change& change, LayerKind& kind, LayerShape& shape) {
   if (change.axis == "kv") {
-    kind.kv_dtype = change.value == "bf16" ? "bfloat16" : change.value;
+    kind.kv_dtype = perfdb::table_dtype(change.value);
     return {};
   }
   const auto value = parse_int(change.value);

@@ -3,6 +3,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/wrapped.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
+#include "dsaperf/perfdb/table_dtype.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -127,7 +128,7 @@ nlohmann::ordered_json json(const LayerCostReport& report) {
           {"peak_flop_per_s", peaks},
           {"peak_bytes_per_s", report.system.hbm_bytes_per_s},
           {"heads", report.shape.heads},
-          {"kv_cache_dtype", report.shape.kv == model::KvFormat::kFp8 ? "fp8" : "bfloat16"},
+          {"kv_cache_dtype", perfdb::table_dtype(model::name(report.shape.kv))},
           {"requests", requests},
           {"flops", report.cost.total_flops().value},
           {"bytes", report.cost.total_bytes()},
