@@ -67,6 +67,22 @@ class CommandLineTest(unittest.TestCase):
         self.assert_usage_error(run("db", "lint", "--rows", "-1"), "--rows: -1 is less than 0 ")
         self.assert_usage_error(run("db", "diff", "a", "b", "--tolerance", "nan"), "--tolerance: nan is no number ")
 
+    def test_every_number_of_every_command_refuses_what_is_none(self):
+        seen = 0
+        for path in every_command():
+            numbers = re.findall(r"^  (?:-\w,)? *(--[\w-]+) (INT|UINT|FLOAT)", run(*path, "--help").stdout, re.MULTILINE)
+            for flag, kind in numbers:
+                seen += 1
+                wrong = ["nan", "inf", "1e999", "2x", "many"]
+                if kind != "FLOAT":
+                    wrong += ["99999999999999999999", "-99999999999999999999", "1.5"]
+                for value in wrong:
+                    with self.subTest(path=path, flag=flag, value=value):
+                        self.assert_usage_error(run(*path, f"{flag}={value}"), f"{flag}: {value} is ")
+        self.assertGreater(seen, 80)
+        self.assert_usage_error(run("run", "--seed", str(2**64)), f"--seed: {2**64} is more than {2**64 - 1} ")
+        self.assert_usage_error(run("run", "--heads", str(2**31)), f"--heads: {2**31} is more than {2**31 - 1} ")
+
     def test_a_flag_that_would_change_nothing_is_a_usage_error(self):
         model = "deepseek-ai/DeepSeek-V3.2"
         self.assert_usage_error(run("query", model, "--stages", "--vary", "topk=1024"), "--stages has no use for --vary")
@@ -110,7 +126,7 @@ class CommandLineTest(unittest.TestCase):
         query = ("query", "--systems", "none", "--backend", "dsaperf", "--heads", "128", "--new")
         sweep = ("sweep", "deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--gpus", "8", "--isl", "1024", "--osl", "16", "--simulate", "0")
         for command, words in (
-            ((*query, "4096", "--batch", "99999999999999999999"), "sizes are from 1 to 1073741824"),
+            ((*query, "4096", "--batch", "1073741825"), "sizes are from 1 to 1073741824"),
             ((*query, "4096", "--past", "1073741825"), "past 1073741825"),
             ((*query, "4096", "--cached", "5000"), "--cached 5000: of --new 4096 tokens"),
             ((*query, "1000000", "--chunk", "1"), "1000000 chunks, more than 65536"),

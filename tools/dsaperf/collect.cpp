@@ -532,8 +532,10 @@ void declare_collect(Command& command) {
                   "layer; gemm: the model's matrix products beside attention (--gemm, --launch)")
       .one_of({"layer", "gemm"})
       .show_default();
-  command.add_option("--fake-devices", flags->fake_devices,
-                     "with --timing fake: how many GPUs there seem to be");
+  command
+      .add_option("--fake-devices", flags->fake_devices,
+                  "with --timing fake: how many GPUs there seem to be")
+      .positive();
   command.add_flag("--plan-only", flags->plan_only,
                    "list the cases, minutes and memory; measure nothing");
   command.add_flag("--resume", flags->resume, "go on with what the folder holds");

@@ -56,8 +56,9 @@ void add_source_flags(Command& command, SourceFlags& flags) {
                   "trial")
       .one_of({"gpu", "cpu", "fake"})
       .show_default();
-  command.add_option("--fake-delay-ms", flags.fake_delay_ms,
-                     "with --timing fake: time a case takes");
+  command
+      .add_option("--fake-delay-ms", flags.fake_delay_ms, "with --timing fake: time a case takes")
+      .not_negative();
   command.add_option("--fake-dies-on", flags.fake_dies_on,
                      "with --timing fake: cases whose id holds this end the measuring process");
   command.add_option("--fake-fails-on", flags.fake_fails_on,

@@ -6,12 +6,15 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace dsaperf::tool {
 namespace {
@@ -53,14 +56,48 @@ Command::Entry entry_of(const CLI::Option& option) {
   return entry;
 }
 
-// Says what is wrong with a value that is no number or not a `right` one.
+// Says of a number that is not a `right` one what is `wrong` with it.
 auto unless(bool (*right)(double), const char* wrong) {
   return [right, wrong](const std::string& text) -> std::string {
     double value = 0;
-    const bool is_read = CLI::detail::lexical_cast(text, value) && !std::isnan(value);
-    return is_read && right(value) ? "" : text + ' ' + (is_read ? wrong : "is no number");
+    CLI::detail::lexical_cast(text, value);
+    return right(value) ? "" : text + ' ' + wrong;
   };
 }
+
+// What is wrong with `text` as a T. CLI11 takes NaN and infinity for numbers, clips an integer
+// beyond 64 bits to the largest, and has -1 for the largest where there is no sign.
+template <class T>
+std::string wrong_number(const std::string& text) {
+  using CLI::detail::lexical_cast;
+  if constexpr (std::is_floating_point_v<T>) {
+    T value = 0;
+    return lexical_cast(text, value) && std::isfinite(value) ? "" : text + " is no number";
+  } else {
+    std::int64_t clipped = 0;
+    if (!lexical_cast(text, clipped)) return text + " is no integer";
+    if (std::is_unsigned_v<T> && clipped < 0) return text + " is less than 0";
+    T value = 0;
+    errno = 0;  // set by strtoll, which is underneath
+    if (lexical_cast(text, value) && errno != ERANGE) return "";
+    return clipped < 0 ? fmt::format("{} is less than {}", text, std::numeric_limits<T>::min())
+                       : fmt::format("{} is more than {}", text, std::numeric_limits<T>::max());
+  }
+}
+
+// Of a value that may be absent, or of one of several, the value.
+template <class T>
+struct Element {
+  using Type = T;
+};
+template <class T>
+struct Element<std::optional<T>> {
+  using Type = T;
+};
+template <class T>
+struct Element<std::vector<T>> {
+  using Type = T;
+};
 
 }  // namespace
 
@@ -76,9 +113,7 @@ Option Option::one_of(const std::vector<std::string>& words) const {
 
 template <class T>
 Option Option::between(T low, T high) const {
-  option_->check(CLI::Range(low, high));  // lets NaN through
-  if constexpr (std::is_floating_point_v<T>)
-    option_->check(unless([](double) { return true; }, ""));
+  option_->check(CLI::Range(low, high));
   return *this;
 }
 template Option Option::between(int, int) const;
@@ -173,9 +208,8 @@ void Command::footer(const std::string& text) {
 template <class T>
 Option Command::add_option(const std::string& names, T& value, const std::string& description) {
   const Option option(app_->add_option(names, value, description));
-  // CLI11 takes -1 for the largest one.
-  if constexpr (std::is_unsigned_v<T>)
-    option.check(unless([](double number) { return number >= 0; }, "is less than 0"));
+  using Value = typename Element<T>::Type;
+  if constexpr (std::is_arithmetic_v<Value>) option.check(wrong_number<Value>);
   return option;
 }
 template Option Command::add_option(const std::string&, std::string&, const std::string&);
