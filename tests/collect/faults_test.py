@@ -107,6 +107,17 @@ class FaultsTest(unittest.TestCase):
         self.assertGreaterEqual(len(whole), len(document["cases"]) / 20)
         self.assertLess(document["report"]["composed_error_worst"], 0.01)
 
+    def test_a_plan_says_what_is_wrong_with_the_devices(self):
+        for asked, fake in ("0,x", "1"), ("0,0", "2"), ("0,3", "3"):
+            with self.subTest(asked):
+                refused = self.run_to_end("--plan-only", "--devices", asked, "--fake-devices", fake)
+                self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+                self.assertRegex(refused.stderr, f"^error: --devices {asked}: ")
+        # Which GPUs the machine has that the plan is for, this one can't know.
+        on_a_gpu = subprocess.run([PROGRAM, "collect", MODEL, "-o", self.folder, "--grid", self.grid, "--heads", "16",
+                                   "--plan-only", "--devices", "0,0"], capture_output=True, text=True, timeout=120)
+        self.assertIn("error: --devices 0,0: '0' stands twice", on_a_gpu.stderr)
+
     def test_progress_for_programs_counts_to_the_end(self):
         result = self.run_to_end("--json-progress", "--fake-fails-on", "/1x512+2048/")
         events = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]

@@ -286,13 +286,17 @@ void print_work(const Subject& subject, const Work& work) {
   fmt::print("{}", wrapped(text, style.width));
 }
 
-Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const CollectFlags& flags,
-                                                                       const Work& work) {
+Result<std::vector<std::string>> devices_of(const CollectFlags& flags) {
   const bool gpu = flags.source.timing == "gpu";
   const int without = flags.source.timing == "fake" ? flags.fake_devices : 1;
   const int count = gpu ? collect::visible_gpus() : without;
   const auto visible = gpu ? environment("CUDA_VISIBLE_DEVICES") : std::string();
-  DSAPERF_TRY_ASSIGN(const auto devices, collect::devices_to_use(flags.devices, visible, count));
+  return collect::devices_to_use(flags.devices, visible, count);
+}
+
+Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const CollectFlags& flags,
+                                                                       const Work& work) {
+  DSAPERF_TRY_ASSIGN(const auto devices, devices_of(flags));
   auto source = flags.source;
   for (const auto& what : work.cases) {
     if (what.product) continue;
@@ -427,6 +431,11 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
   DSAPERF_TRY_ASSIGN(const auto work, work_of(flags, subject));
   for (const auto& warning : subject.spec.warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (flags.plan_only) {
+    // Where no GPU is visible the plan is for another machine.
+    if (const auto devices = devices_of(flags);
+        !devices && devices.error().code() != Errc::kNotFound) {
+      return tl::unexpected<Error>(devices.error());
+    }
     if (flags.json) {
       print_with_cases(work_to_json(flags, subject, work), work.cases);
     } else {

@@ -18,10 +18,33 @@ std::vector<std::string> names(std::string_view list) {
   return result;
 }
 
+// What is wrong with `asked` on any machine.
+Result<std::vector<std::int64_t>> numbers_in(std::string_view asked) {
+  std::vector<std::int64_t> numbers;
+  for (const auto& text : names(asked)) {
+    const auto number = parse_int(text);
+    if (!number || *number < 0) {
+      return fail(Errc::kInvalidArgument, "--devices {}: '{}' is no number of a GPU: all, or 0,2",
+                  asked, text);
+    }
+    if (std::ranges::count(numbers, *number) != 0) {
+      return fail(Errc::kInvalidArgument, "--devices {}: '{}' stands twice", asked, text);
+    }
+    numbers.push_back(*number);
+  }
+  if (numbers.empty()) return fail(Errc::kInvalidArgument, "--devices names no GPU");
+  return numbers;
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> devices_to_use(std::string_view asked, std::string_view visible,
                                                 int count) {
+  const bool every_one = asked == "all";
+  std::vector<std::int64_t> numbers;
+  if (!every_one) {
+    DSAPERF_TRY_ASSIGN(numbers, numbers_in(asked));
+  }
   auto all = names(visible);
   for (int i = 0; visible.empty() && i < count; ++i) all.push_back(fmt::format("{}", i));
   if (all.empty()) {
@@ -30,22 +53,16 @@ Result<std::vector<std::string>> devices_to_use(std::string_view asked, std::str
                 "tries a collection without one",
                 asked);
   }
-  if (asked == "all") return all;
+  if (every_one) return all;
   std::vector<std::string> chosen;
-  for (const auto& text : names(asked)) {
-    const auto number = parse_int(text);
-    if (!number || *number < 0 || *number >= static_cast<std::int64_t>(all.size())) {
+  for (const auto number : numbers) {
+    if (number >= static_cast<std::int64_t>(all.size())) {
       return fail(Errc::kInvalidArgument,
                   "--devices {}: '{}' is none of the {} visible GPUs, which are numbered from 0",
-                  asked, text, all.size());
+                  asked, number, all.size());
     }
-    const auto& device = all[static_cast<std::size_t>(*number)];
-    if (std::ranges::count(chosen, device) != 0) {
-      return fail(Errc::kInvalidArgument, "--devices {}: '{}' stands twice", asked, text);
-    }
-    chosen.push_back(device);
+    chosen.push_back(all[static_cast<std::size_t>(number)]);
   }
-  if (chosen.empty()) return fail(Errc::kInvalidArgument, "--devices names no GPU");
   return chosen;
 }
 
