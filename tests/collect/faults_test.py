@@ -9,6 +9,7 @@ exactly once.
 """
 import json
 import os
+import pathlib
 import random
 import resource
 import signal
@@ -106,6 +107,47 @@ class FaultsTest(unittest.TestCase):
         self.assertEqual(len(whole), document["report"]["checked_whole"])
         self.assertGreaterEqual(len(whole), len(document["cases"]) / 20)
         self.assertLess(document["report"]["composed_error_worst"], 0.01)
+
+    def test_a_run_that_is_stopped_says_how_to_go_on_and_records_no_failure(self):
+        self.folder += " of today's card"  # what a shell would split
+        command = self.command("--fake-delay-ms", "30", "--devices", "all", "--fake-devices", "6")
+        journal = pathlib.Path(self.folder, "rows.jsonl")
+        for stop in signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGINT:
+            kept = journal.read_text().count("\n") if journal.exists() else 0
+            # A session of its own: the signal goes to the measuring processes too, as a terminal sends it.
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                       start_new_session=True)
+            while not journal.exists() or journal.read_text().count("\n") < kept + 4:
+                time.sleep(0.01)
+            os.killpg(process.pid, stop)
+            said = process.communicate(timeout=60)[1]
+            self.assertEqual(process.returncode, -stop, said)
+            self.assertIn(f"stopped; {journal} has what was measured. To go on:\n", said)
+            self.assertNotIn('"error"', journal.read_text())
+            self.wait_until_none_is_left(process.pid)
+            command = ["sh", "-c", "exec " + said.splitlines()[-1].strip()]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+        self.check_complete()
+
+    def wait_until_none_is_left(self, group):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.01)
+        self.fail("a measuring process outlived its collector")
+
+    def test_a_shard_that_slurm_gave_is_spelt_out_for_who_goes_on(self):
+        slurm = {**os.environ, "SLURM_PROCID": "1", "SLURM_NTASKS": "4"}
+        process = subprocess.Popen(self.command("--fake-delay-ms", "100"), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True, env=slurm)
+        journal = os.path.join(self.folder, "rows-0001-of-0004.jsonl")
+        while not (os.path.exists(journal) and os.path.getsize(journal) > 0):
+            time.sleep(0.01)
+        process.terminate()
+        self.assertTrue(process.communicate(timeout=60)[1].endswith(" --resume --shard 1/4\n"))
 
     def test_a_plan_says_what_is_wrong_with_the_devices(self):
         for asked, fake in ("0,x", "1"), ("0,0", "2"), ("0,3", "3"):

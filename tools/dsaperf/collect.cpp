@@ -17,6 +17,7 @@
 #include "dsaperf/core/text_table.hpp"
 #include "dsaperf/core/wrapped.hpp"
 #include "dsaperf/perfdb/operator_tables.hpp"
+#include "last_words.hpp"
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -305,6 +306,22 @@ Result<std::vector<std::unique_ptr<collect::TimingSource>>> sources_of(const Col
   return start_workers(source, devices);
 }
 
+// A run that a signal ends says how it goes on. What another shell has no variables for is spelt
+// out: the shard that came from Slurm's.
+Result<void> say_how_to_go_on(const CollectFlags& flags, const Work& work,
+                              const collect::Journal& journal) {
+  std::vector<std::string> more;
+  if (!flags.resume) more.emplace_back("--resume");
+  if (flags.shard.empty() && work.shard.count > 1) {
+    more.emplace_back("--shard");
+    more.push_back(fmt::format("{}/{}", work.shard.index, work.shard.count));
+  }
+  DSAPERF_TRY_ASSIGN(const auto line, command_line_with(more));
+  leave_last_words(fmt::format("stopped; {} has what was measured. To go on:\n  {}\n",
+                               journal.path().string(), line));
+  return {};
+}
+
 // Tells how far the run is: a bar on a terminal, or one JSON object a line on stderr for programs.
 class Watcher {
  public:
@@ -455,6 +472,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
                                       .source = sources.front()->info(),
                                       .shard = work.shard};
   DSAPERF_TRY_ASSIGN(auto journal, collect::Journal::open(flags.directory, header, flags.resume));
+  DSAPERF_TRY(say_how_to_go_on(flags, work, journal));
   Watcher watcher(work.measured.size(), flags.json_progress);
   const collect::CollectOptions options{.retry_failed = flags.retry_failed};
   const auto watch = [&](const collect::CollectEvent& event) { watcher(event); };

@@ -104,8 +104,19 @@ Result<void> WorkerSource::spawn() {
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, input[0], STDIN_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, output[1], STDOUT_FILENO);
-  const int status = ::posix_spawnp(&child_, arguments[0], &actions, nullptr, arguments.data(),
+  // A terminal's Ctrl-C and Slurm's SIGTERM are for the collector: a child that they ended before
+  // it would be recorded as a failed case.
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGINT);
+  sigaddset(&blocked, SIGTERM);
+  ::posix_spawnattr_setsigmask(&attributes, &blocked);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  const int status = ::posix_spawnp(&child_, arguments[0], &actions, &attributes, arguments.data(),
                                     environment.data());
+  ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
   ::close(input[0]);
   ::close(output[1]);
