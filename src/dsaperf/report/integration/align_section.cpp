@@ -126,62 +126,76 @@ void add_stage_list(const Json& evidence, Section& section) {
   section.table("stage_list", "Stages, side by side", columns, std::move(list.rows));
 }
 
-void add_kernels(const Json& align, Section& section) {
-  auto bars = Json::array();
-  auto labels = Json::array();
-  auto rows = Json::array();
+// What the picture and the table of stages are made of, of one alignment.
+struct StageRows {
+  Json bars = Json::array();    // two a stage: the layer alone, the served model
+  Json labels = Json::array();  // beside the longer of both
+  Json table = Json::array();
+  double longest_us = 0;
+};
+
+// "; " between the kernels of a stage.
+std::string kernel_names(const Json& stage) {
+  std::string names;
+  for (const auto& kernel : list_at(stage, {"kernels"})) {
+    names += (names.empty() ? "" : "; ") + text_at(kernel, {"display"});
+  }
+  return names;
+}
+
+StageRows stage_rows(const Json& align) {
+  StageRows rows;
   const auto mock = text_at(align, {"mock", "file"});
   const auto reference = text_at(align, {"reference", "file"});
-  const auto source = "measured: " + mock + ", " + reference;
   for (const auto& stage : list_at(align, {"stages"})) {
     const auto title = text_at(stage, {"title"});
-    const double mock_us = number_at(stage, {"times", "mock_ns"}) / 1e3;
-    const double reference_us = number_at(stage, {"times", "reference_ns"}) / 1e3;
-    const auto row = [&](const Json& of, double us, const std::string& file) {
-      return Json{{"stage", title},
-                  {"of", of},
-                  {"us", cell(us)},
-                  {"state", spaced(text_at(stage, {"state"}))},
-                  {"ratio", at(stage, {"ratio"})},
-                  {"source", "measured: " + file}};
-    };
-    bars.push_back(row("layer alone", mock_us, mock));
-    bars.push_back(row("served model", reference_us, reference));
     const auto state = spaced(text_at(stage, {"state"}));
     const double ratio = number_at(stage, {"ratio"});
-    labels.push_back({{"stage", title},
-                      {"us", cell(std::fmax(mock_us, reference_us))},
-                      {"label", state + (std::isfinite(ratio) ? fmt::format(", {:.{}f} x", ratio,
-                                                                            ratio < 100 ? 1 : 0)
-                                                              : std::string())}});
-    std::string kernels;
-    for (const auto& kernel : list_at(stage, {"kernels"})) {
-      kernels += (kernels.empty() ? "" : "; ") + text_at(kernel, {"display"});
-    }
-    rows.push_back({{"stage", title},
-                    {"state", spaced(text_at(stage, {"state"}))},
-                    {"mock_us", cell(mock_us)},
-                    {"reference_us", cell(reference_us)},
-                    {"ratio", at(stage, {"ratio"})},
-                    {"decides", at(stage, {"decisive"}) == true ? "yes" : "no"},
-                    {"kernels", kernels},
-                    {"source", source}});
+    const double mock_us = number_at(stage, {"times", "mock_ns"}) / 1e3;
+    const double reference_us = number_at(stage, {"times", "reference_ns"}) / 1e3;
+    const auto add_bar = [&](const char* of, double us, const std::string& file) {
+      rows.bars.push_back({{"stage", title},
+                           {"of", of},
+                           {"us", cell(us)},
+                           {"state", state},
+                           {"ratio", at(stage, {"ratio"})},
+                           {"source", "measured: " + file}});
+    };
+    add_bar("layer alone", mock_us, mock);
+    add_bar("served model", reference_us, reference);
+    auto label = state;
+    if (std::isfinite(ratio)) label += fmt::format(", {:.{}f} x", ratio, ratio < 100 ? 1 : 0);
+    const double longer_us = std::fmax(mock_us, reference_us);
+    rows.labels.push_back({{"stage", title}, {"us", cell(longer_us)}, {"label", label}});
+    rows.longest_us = std::fmax(rows.longest_us, longer_us);
+    rows.table.push_back({{"stage", title},
+                          {"state", state},
+                          {"mock_us", cell(mock_us)},
+                          {"reference_us", cell(reference_us)},
+                          {"ratio", at(stage, {"ratio"})},
+                          {"decides", at(stage, {"decisive"}) == true ? "yes" : "no"},
+                          {"kernels", kernel_names(stage)},
+                          {"source", "measured: " + mock + ", " + reference}});
   }
-  if (rows.empty()) return;
+  return rows;
+}
+
+void add_kernels(const Json& align, Section& section) {
+  auto rows = stage_rows(align);
+  if (rows.table.empty()) return;
   const Json y = {{"field", "stage"},
                   {"type", "nominal"},
                   {"title", nullptr},
                   {"sort", nullptr},
                   {"axis", {{"labelLimit", 220}}}};
-  double longest = 0;
-  for (const auto& label : labels) longest = std::max(longest, number_at(label, {"us"}));
   auto x = field("us", "quantitative", "us a layer");
-  x["scale"] = room_beside(longest);
+  x["scale"] = room_beside(rows.longest_us);
+  constexpr const char* kTitle = "Kernels of a layer, side by side";
   section.picture(
-      "align", "Kernels of a layer, side by side",
+      "align", kTitle,
       "Time a layer of each stage, in the layer alone and in the served model: whether "
       "its kernels are the same, and the ratio of their times.",
-      picture_of(std::move(bars), 420,
+      picture_of(std::move(rows.bars), 420,
                  {{"layer",
                    {{{"mark", "bar"},
                      {"encoding",
@@ -194,10 +208,10 @@ void add_kernels(const Json& align, Section& section) {
                                             {"us", "us a layer"},
                                             {"state", "state"},
                                             {"ratio", "ratio"}})}}}},
-                    {{"data", {{"values", labels}}},
+                    {{"data", {{"values", rows.labels}}},
                      {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 6}}},
                      {"encoding", {{"y", y}, {"x", x}, {"text", {{"field", "label"}}}}}}}}}));
-  section.table("align", "Kernels of a layer, side by side",
+  section.table("align", kTitle,
                 {{"stage", "stage"},
                  {"state", "state"},
                  {"mock_us", "layer alone, us"},
@@ -205,7 +219,7 @@ void add_kernels(const Json& align, Section& section) {
                  {"ratio", "ratio"},
                  {"decides", "decides"},
                  {"kernels", "kernels"}},
-                std::move(rows));
+                std::move(rows.table));
 }
 
 void add_sequence(const Json& align, Section& section) {

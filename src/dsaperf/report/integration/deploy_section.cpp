@@ -160,97 +160,174 @@ const Json& gemm_source(const Json& evidence) {
   return kNone;
 }
 
-}  // namespace
-
-Section memory_section(const Json& evidence) {
-  constexpr double kWorthALabel = 0.12;  // of the card: a part with room for its name
-  Section section("memory", "Memory");
-  auto rows = Json::array();
-  auto labels = Json::array();
-  auto cards = Json::array();
+// What the picture of memory is drawn from, of all chosen deployments.
+struct MemoryParts {
+  Json bars = Json::array();    // a part each, from where the one before ends
+  Json labels = Json::array();  // names of the parts that have room for one
+  Json cards = Json::array();   // what each card has
   std::string totals;
-  for (const auto& system : systems_of(evidence)) {
-    const auto& estimate = document_of(evidence, "estimate." + system);
-    const auto deployment = fmt::format("{}, {}", system, text_at(estimate, {"backend"}));
-    auto parts = Json::array();
-    for (const auto& [part, gib] : at(estimate, {"memory"}).items()) {
-      if (part == "total" || !gib.is_number()) continue;
-      parts.push_back({{"deployment", deployment},
-                       {"part", spaced(part)},
-                       {"gib", gib},
-                       {"source", part == "weights" || part == "kv_cache"
-                                      ? "computed: parameters, formats and the engine's rule"
-                                      : "modelled"}});
-    }
-    std::stable_sort(parts.begin(), parts.end(), [](const Json& a, const Json& b) {
-      return number_at(a, {"gib"}) > number_at(b, {"gib"});
-    });
-    const double card = number_at(estimate, {"capacity", "card_gib"});
-    double used = 0;
-    for (auto& part : parts) {
-      const double gib = number_at(part, {"gib"});
-      part["start"] = used;
-      part["end"] = used += gib;
-      if (gib < kWorthALabel * card) continue;
-      labels.push_back({{"deployment", deployment},
-                        {"start", used - gib},
-                        {"middle", used - gib / 2},
-                        {"end", used},
-                        {"label", fmt::format("{} {:.1f}", text_at(part, {"part"}), gib)}});
-    }
-    for (auto& part : parts) rows.push_back(std::move(part));
-    if (std::isfinite(card)) {
-      totals += fmt::format(" {}: {:.0f} of {:.0f} GiB.", deployment, used, card);
-      cards.push_back({{"deployment", deployment},
-                       {"part", "card"},
-                       {"gib", card},
-                       {"source", "data/systems"}});
-    }
+};
+
+void add_memory(const Json& estimate, const std::string& system, MemoryParts& memory) {
+  constexpr double kWorthALabel = 0.12;  // of the card: a part with room for its name
+  const auto deployment = fmt::format("{}, {}", system, text_at(estimate, {"backend"}));
+  auto parts = Json::array();
+  for (const auto& [part, gib] : at(estimate, {"memory"}).items()) {
+    if (part == "total" || !gib.is_number()) continue;
+    parts.push_back({{"deployment", deployment},
+                     {"part", spaced(part)},
+                     {"gib", gib},
+                     {"source", part == "weights" || part == "kv_cache"
+                                    ? "computed: parameters, formats and the engine's rule"
+                                    : "modelled"}});
   }
-  if (rows.empty()) return section;
-  const std::vector<Section::Column> columns = {
-      {"deployment", "deployment"}, {"part", "part"}, {"gib", "GiB a GPU"}};
+  std::stable_sort(parts.begin(), parts.end(), [](const Json& a, const Json& b) {
+    return number_at(a, {"gib"}) > number_at(b, {"gib"});
+  });
+  const double card = number_at(estimate, {"capacity", "card_gib"});
+  double used = 0;
+  for (auto& part : parts) {
+    const double gib = number_at(part, {"gib"});
+    part["start"] = used;
+    part["end"] = used += gib;
+    if (gib >= kWorthALabel * card) {
+      memory.labels.push_back({{"deployment", deployment},
+                               {"start", used - gib},
+                               {"middle", used - gib / 2},
+                               {"end", used},
+                               {"label", fmt::format("{} {:.1f}", text_at(part, {"part"}), gib)}});
+    }
+    memory.bars.push_back(std::move(part));
+  }
+  if (!std::isfinite(card)) return;
+  memory.totals += fmt::format(" {}: {:.0f} of {:.0f} GiB.", deployment, used, card);
+  memory.cards.push_back(
+      {{"deployment", deployment}, {"part", "card"}, {"gib", card}, {"source", "data/systems"}});
+}
+
+Json memory_picture(const MemoryParts& memory, const std::vector<Section::Column>& columns) {
   const auto y = Json{{"field", "deployment"},
                       {"type", "nominal"},
                       {"title", nullptr},
                       {"sort", nullptr},
                       {"axis", {{"labelLimit", 160}}}};
+  return picture_of(
+      memory.bars, 90,
+      {{"layer",
+        {{{"mark", "bar"},
+          {"encoding",
+           {{"y", y},
+            {"x", {{"field", "start"}, {"type", "quantitative"}, {"title", "GiB"}}},
+            {"x2", {{"field", "end"}}},
+            {"color",
+             {{"field", "part"},
+              {"type", "nominal"},
+              {"title", nullptr},
+              {"sort", nullptr},
+              // Names inside the bars are white: 3 : 1 on each of these.
+              {"scale", {{"range", {"#3d7ea6", "#bf5b2c", "#3f8a60", "#a0529a", "#6b7280"}}}}}},
+            {"tooltip", tooltip(columns)}}}},
+         {{"data", {{"values", memory.labels}}},
+          {"mark",
+           {{"type", "text"},
+            {"fill", "#ffffff"},
+            {"limit", {{"expr", "scale('x', datum.end) - scale('x', datum.start)"}}}}},
+          {"encoding",
+           {{"y", y},
+            {"x", {{"field", "middle"}, {"type", "quantitative"}}},
+            {"text", {{"field", "label"}}}}}},
+         {{"data", {{"values", memory.cards}}},
+          {"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
+          {"encoding",
+           {{"y", y},
+            {"x", {{"field", "gib"}, {"type", "quantitative"}}},
+            {"tooltip", tooltip(columns)}}}}}}});
+}
+
+// Measured rows of this architecture and its GEMMs, each predicted without itself.
+struct LeftOutRows {
+  Json rows = Json::array();
+  std::vector<double> errors;  // of the stage model, relative
+};
+
+LeftOutRows left_out_rows(const Json& evidence) {
+  LeftOutRows left_out;
+  const auto architecture = text_at(document_of(evidence, "analyze"), {"facts", "architecture"});
+  const auto gemm = text_at(gemm_source(evidence), {"gemm_dtype"});
+  for (const auto& row : list_at(document_of(evidence, "accuracy"), {"rows"})) {
+    const double measured = number_at(row, {"measured_ms"});
+    const double predicted = number_at(row, {"predicted_ms"});
+    if (!(measured > 0) || !(predicted > 0) || text_at(row, {"left_out"}) != "point") continue;
+    // Each once: populations of the drawing overlap.
+    if (text_at(row, {"architecture"}) != architecture || !text_at(row, {"population"}).empty() ||
+        (!gemm.empty() && text_at(row, {"gemm_dtype"}) != gemm)) {
+      continue;
+    }
+    const bool ours = text_at(row, {"method"}) == "stages";
+    if (ours) left_out.errors.push_back(std::abs(predicted / measured - 1));
+    left_out.rows.push_back(
+        {{"method", ours ? "stage model" : "aiconfigurator's interpolation"},
+         {"table", fmt::format("{} {}", text_at(row, {"backend"}), text_at(row, {"phase"}))},
+         {"shape", fmt::format("{} heads, {} x {} new after {}", number_at(row, {"heads"}),
+                               number_at(row, {"batch"}), number_at(row, {"new_tokens"}),
+                               number_at(row, {"past_tokens"}))},
+         {"measured_ms", measured},
+         {"predicted_ms", predicted},
+         {"ratio", predicted / measured},
+         {"source", "measured: " + text_at(row, {"backend"}) + " " + text_at(row, {"version"}) +
+                        ", row left out of the fit"}});
+  }
+  return left_out;
+}
+
+Json accuracy_picture(const Json& rows, const std::vector<Section::Column>& columns) {
+  const Json log_scale = {{"type", "log"}, {"nice", false}, {"padding", 8}};
+  return picture_of(
+      rows, 300,
+      {{"layer",
+        {{{"data", {{"values", {{{"ratio", 1}}}}}},
+          {"mark", {{"type", "rule"}, {"color", "#808080"}}},
+          {"encoding", {{"y", {{"field", "ratio"}, {"type", "quantitative"}}}}}},
+         {{"mark", {{"type", "point"}, {"size", 22}, {"opacity", 0.7}}},
+          {"encoding",
+           {{"x",
+             {{"field", "measured_ms"},
+              {"type", "quantitative"},
+              {"title", "measured, ms a layer"},
+              {"scale", log_scale},
+              {"axis", {{"format", "~g"}, {"tickCount", 6}}}}},
+            {"y",
+             {{"field", "ratio"},
+              {"type", "quantitative"},
+              {"title", "predicted / measured"},
+              {"scale", log_scale},
+              {"axis",
+               {{"format", "~g"},
+                {"values", {0.25, 0.33, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4}}}}}},
+            {"color", field("method", "nominal", "")},
+            {"shape", field("table", "nominal", "")},
+            {"tooltip", tooltip(columns)}}}}}}});
+}
+
+}  // namespace
+
+Section memory_section(const Json& evidence) {
+  Section section("memory", "Memory");
+  MemoryParts memory;
+  for (const auto& system : systems_of(evidence)) {
+    add_memory(document_of(evidence, "estimate." + system), system, memory);
+  }
+  if (memory.bars.empty()) return section;
+  const std::vector<Section::Column> columns = {
+      {"deployment", "deployment"}, {"part", "part"}, {"gib", "GiB a GPU"}};
+  constexpr const char* kTitle = "Memory of one GPU, by part";
   section.picture(
-      "memory", "Memory of one GPU, by part",
-      "Chosen deployments, GiB of each part; the tick is what the card has." + totals,
-      picture_of(
-          rows, 90,
-          {{"layer",
-            {{{"mark", "bar"},
-              {"encoding",
-               {{"y", y},
-                {"x", {{"field", "start"}, {"type", "quantitative"}, {"title", "GiB"}}},
-                {"x2", {{"field", "end"}}},
-                {"color",
-                 {{"field", "part"},
-                  {"type", "nominal"},
-                  {"title", nullptr},
-                  {"sort", nullptr},
-                  // Names inside the bars are white: 3 : 1 on each of these.
-                  {"scale", {{"range", {"#3d7ea6", "#bf5b2c", "#3f8a60", "#a0529a", "#6b7280"}}}}}},
-                {"tooltip", tooltip(columns)}}}},
-             {{"data", {{"values", labels}}},
-              {"mark",
-               {{"type", "text"},
-                {"fill", "#ffffff"},
-                {"limit", {{"expr", "scale('x', datum.end) - scale('x', datum.start)"}}}}},
-              {"encoding",
-               {{"y", y},
-                {"x", {{"field", "middle"}, {"type", "quantitative"}}},
-                {"text", {{"field", "label"}}}}}},
-             {{"data", {{"values", cards}}},
-              {"mark", {{"type", "tick"}, {"thickness", 3}, {"color", kInk}}},
-              {"encoding",
-               {{"y", y},
-                {"x", {{"field", "gib"}, {"type", "quantitative"}}},
-                {"tooltip", tooltip(columns)}}}}}}}));
-  for (const auto& card : cards) rows.push_back(card);
-  section.table("memory", "Memory of one GPU, by part", columns, std::move(rows));
+      "memory", kTitle,
+      "Chosen deployments, GiB of each part; the tick is what the card has." + memory.totals,
+      memory_picture(memory, columns));
+  auto rows = std::move(memory.bars);
+  for (auto& card : memory.cards) rows.push_back(std::move(card));
+  section.table("memory", kTitle, columns, std::move(rows));
   return section;
 }
 
@@ -311,33 +388,7 @@ Section deploy_section(const Json& evidence) {
 
 Section accuracy_section(const Json& evidence) {
   Section section("accuracy", "How sure?");
-  auto rows = Json::array();
-  std::vector<double> errors;
-  const auto architecture = text_at(document_of(evidence, "analyze"), {"facts", "architecture"});
-  const auto gemm = text_at(gemm_source(evidence), {"gemm_dtype"});
-  for (const auto& row : list_at(document_of(evidence, "accuracy"), {"rows"})) {
-    const double measured = number_at(row, {"measured_ms"});
-    const double predicted = number_at(row, {"predicted_ms"});
-    if (!(measured > 0) || !(predicted > 0) || text_at(row, {"left_out"}) != "point") continue;
-    // Rows of this architecture and its GEMMs, each once: populations of the drawing overlap.
-    if (text_at(row, {"architecture"}) != architecture || !text_at(row, {"population"}).empty() ||
-        (!gemm.empty() && text_at(row, {"gemm_dtype"}) != gemm)) {
-      continue;
-    }
-    const bool ours = text_at(row, {"method"}) == "stages";
-    if (ours) errors.push_back(std::abs(predicted / measured - 1));
-    rows.push_back(
-        {{"method", ours ? "stage model" : "aiconfigurator's interpolation"},
-         {"table", fmt::format("{} {}", text_at(row, {"backend"}), text_at(row, {"phase"}))},
-         {"shape", fmt::format("{} heads, {} x {} new after {}", number_at(row, {"heads"}),
-                               number_at(row, {"batch"}), number_at(row, {"new_tokens"}),
-                               number_at(row, {"past_tokens"}))},
-         {"measured_ms", measured},
-         {"predicted_ms", predicted},
-         {"ratio", predicted / measured},
-         {"source", "measured: " + text_at(row, {"backend"}) + " " + text_at(row, {"version"}) +
-                        ", row left out of the fit"}});
-  }
+  auto [rows, errors] = left_out_rows(evidence);
   if (rows.empty()) return section;
   if (!errors.empty()) {
     std::sort(errors.begin(), errors.end());
@@ -354,35 +405,12 @@ Section accuracy_section(const Json& evidence) {
                                                 {"measured_ms", "measured, ms"},
                                                 {"predicted_ms", "predicted, ms"},
                                                 {"ratio", "predicted / measured"}};
+  constexpr const char* kTitle = "Predicted against measured";
   section.picture(
-      "accuracy", "Predicted against measured",
+      "accuracy", kTitle,
       "Each point is a measured row that was predicted without it; on the line both agree.",
-      picture_of(
-          rows, 300,
-          {{"layer",
-            {{{"data", {{"values", {{{"ratio", 1}}}}}},
-              {"mark", {{"type", "rule"}, {"color", "#808080"}}},
-              {"encoding", {{"y", {{"field", "ratio"}, {"type", "quantitative"}}}}}},
-             {{"mark", {{"type", "point"}, {"size", 22}, {"opacity", 0.7}}},
-              {"encoding",
-               {{"x",
-                 {{"field", "measured_ms"},
-                  {"type", "quantitative"},
-                  {"title", "measured, ms a layer"},
-                  {"scale", {{"type", "log"}, {"nice", false}, {"padding", 8}}},
-                  {"axis", {{"format", "~g"}, {"tickCount", 6}}}}},
-                {"y",
-                 {{"field", "ratio"},
-                  {"type", "quantitative"},
-                  {"title", "predicted / measured"},
-                  {"scale", {{"type", "log"}, {"nice", false}, {"padding", 8}}},
-                  {"axis",
-                   {{"format", "~g"},
-                    {"values", {0.25, 0.33, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4}}}}}},
-                {"color", field("method", "nominal", "")},
-                {"shape", field("table", "nominal", "")},
-                {"tooltip", tooltip(columns)}}}}}}}));
-  section.table("accuracy", "Predicted against measured", columns, std::move(rows));
+      accuracy_picture(rows, columns));
+  section.table("accuracy", kTitle, columns, std::move(rows));
   return section;
 }
 
