@@ -443,23 +443,53 @@ Result<WrittenTables> write_tables(const collect::JournalHeader& header,
   return written;
 }
 
+Result<ExitCode> show_plan(const CollectFlags& flags, const Subject& subject, const Work& work) {
+  // Where no GPU is visible the plan is for another machine.
+  if (const auto devices = devices_of(flags);
+      !devices && devices.error().code() != Errc::kNotFound) {
+    return tl::unexpected<Error>(devices.error());
+  }
+  if (flags.json) {
+    print_with_cases(work_to_json(flags, subject, work), work.cases);
+  } else {
+    print_work(subject, work);
+  }
+  return ExitCode::kDone;
+}
+
+// What a run did, where its rows are, and what it could not measure.
+void show_outcome(const CollectFlags& flags, const Subject& subject, const Work& work,
+                  const collect::SourceInfo& source, const collect::Journal& journal,
+                  const collect::CollectReport& report, const WrittenTables& written) {
+  if (flags.json) {
+    auto document = work_to_json(flags, subject, work);
+    document["device"] = source.device;
+    document["journal"] = journal.path().string();
+    document["csv"] = written.csv.string();
+    if (!written.table.empty()) document["table"] = written.table.string();
+    if (!written.gemms.empty()) document["gemm_table"] = written.gemms.string();
+    document["report"] = report_to_json(report);
+    for (const auto& failure : report.failures) document["warnings"].push_back(failure);
+    print_with_cases(document, work.cases);
+  } else {
+    print_report(report, journal);
+    if (!flags.of_gemms()) fmt::print("{}: {} rows\n", written.csv.string(), written.csv_rows);
+    if (!written.gemms.empty()) {
+      fmt::print("{}: {} rows\n", written.gemms.string(), written.gemm_rows);
+    }
+    if (written.without_line > 0) {
+      fmt::print("{}: all of them, with {} that a line of the CSV can't say\n",
+                 written.table.string(), written.without_line);
+    }
+  }
+  for (const auto& failure : report.failures) fmt::print(stderr, "warning: {}\n", failure);
+}
+
 Result<ExitCode> run_collect(const CollectFlags& flags) {
   DSAPERF_TRY_ASSIGN(const auto subject, load_subject(flags.source));
   DSAPERF_TRY_ASSIGN(const auto work, work_of(flags, subject));
   for (const auto& warning : subject.spec.warnings) fmt::print(stderr, "warning: {}\n", warning);
-  if (flags.plan_only) {
-    // Where no GPU is visible the plan is for another machine.
-    if (const auto devices = devices_of(flags);
-        !devices && devices.error().code() != Errc::kNotFound) {
-      return tl::unexpected<Error>(devices.error());
-    }
-    if (flags.json) {
-      print_with_cases(work_to_json(flags, subject, work), work.cases);
-    } else {
-      print_work(subject, work);
-    }
-    return ExitCode::kDone;
-  }
+  if (flags.plan_only) return show_plan(flags, subject, work);
 
   if (work.in_all_shards == 0) {
     const auto& first = work.left_out.front();
@@ -482,29 +512,7 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
           ? collect::collect_by_stage(work.cases, subject.layer, sources, journal, options, watch)
           : collect::collect(work.cases, sources, journal, options, watch));
   DSAPERF_TRY_ASSIGN(const auto written, write_tables(header, journal, subject.layer));
-
-  if (flags.json) {
-    auto document = work_to_json(flags, subject, work);
-    document["device"] = header.source.device;
-    document["journal"] = journal.path().string();
-    document["csv"] = written.csv.string();
-    if (!written.table.empty()) document["table"] = written.table.string();
-    if (!written.gemms.empty()) document["gemm_table"] = written.gemms.string();
-    document["report"] = report_to_json(report);
-    for (const auto& failure : report.failures) document["warnings"].push_back(failure);
-    print_with_cases(document, work.cases);
-  } else {
-    print_report(report, journal);
-    if (!flags.of_gemms()) fmt::print("{}: {} rows\n", written.csv.string(), written.csv_rows);
-    if (!written.gemms.empty()) {
-      fmt::print("{}: {} rows\n", written.gemms.string(), written.gemm_rows);
-    }
-    if (written.without_line > 0) {
-      fmt::print("{}: all of them, with {} that a line of the CSV can't say\n",
-                 written.table.string(), written.without_line);
-    }
-  }
-  for (const auto& failure : report.failures) fmt::print(stderr, "warning: {}\n", failure);
+  show_outcome(flags, subject, work, header.source, journal, report, written);
   if (!work.cases.empty() && report.rows == 0) {
     return fail(Errc::kNotFound,
                 "{}: all {} cases failed, with the reason of each recorded there; --resume "

@@ -182,63 +182,84 @@ ordered_json rows_to_json(const perfdb::DsaTable& before, const perfdb::DsaTable
   return list;
 }
 
+// What `db diff` shows of the tables of one phase after the other.
+class Differences {
+ public:
+  // Of tables of one phase.
+  void add(const perfdb::DsaTable& a, const perfdb::DsaTable& b, double tolerance) {
+    const auto result = perfdb::diff(a, b, tolerance);
+    matched_ += result.matched();
+    phases_text_.add_row(
+        {std::string(perfdb::name(a.phase)), fmt::format("{}", result.matched()),
+         fmt::format("{}", result.faster.size()), fmt::format("{}", result.same.size()),
+         fmt::format("{}", result.slower.size()), fmt::format("{}", result.only_before),
+         fmt::format("{}", result.only_after), fmt::format("{:.3f}", result.geometric_mean())});
+    phases_.push_back({{"phase", perfdb::name(a.phase)},
+                       {"matched", result.matched()},
+                       {"geometric_mean_ratio", result.geometric_mean()},
+                       {"groups", groups_of(a, result)},
+                       {"faster", rows_to_json(a, b, result.faster)},
+                       {"same", rows_to_json(a, b, result.same)},
+                       {"slower", rows_to_json(a, b, result.slower)},
+                       {"only_before", result.only_before},
+                       {"only_after", result.only_after}});
+  }
+
+  std::size_t matched() const { return matched_; }
+  const ordered_json& phases() const { return phases_; }
+  std::string text(const TextStyle& style) const {
+    return phases_text_.str(style) + "\n" + groups_text_.str(style);
+  }
+
+ private:
+  ordered_json groups_of(const perfdb::DsaTable& table, const perfdb::TableDiff& result) {
+    ordered_json groups = ordered_json::array();
+    for (const auto& group : perfdb::groups(table, result, topk_)) {
+      groups_text_.add_row({std::string(perfdb::name(table.phase)), std::string(name(group.regime)),
+                            fmt::format("{}", group.heads), fmt::format("{}", group.rows),
+                            fmt::format("{}", group.ahead),
+                            fmt::format("{:.3f}", group.geometric_mean),
+                            fmt::format("{:.3f}", group.worst)});
+      groups.push_back({{"regime", name(group.regime)},
+                        {"heads", group.heads},
+                        {"rows", group.rows},
+                        {"not_slower", group.ahead},
+                        {"geometric_mean_ratio", group.geometric_mean},
+                        {"least_ratio", group.worst}});
+    }
+    return groups;
+  }
+
+  const std::function<int(const perfdb::DsaSlice&)> topk_ = report::lint_physics(std::nullopt).topk;
+  std::size_t matched_ = 0;
+  ordered_json phases_ = ordered_json::array();
+  TextTable phases_text_{{{"phase"},
+                          {"matched", TextTable::Align::kRight},
+                          {"faster", TextTable::Align::kRight},
+                          {"same", TextTable::Align::kRight},
+                          {"slower", TextTable::Align::kRight},
+                          {"only A", TextTable::Align::kRight},
+                          {"only B", TextTable::Align::kRight},
+                          {"A / B", TextTable::Align::kRight}}};
+  TextTable groups_text_{{{"phase"},
+                          {"regime"},
+                          {"heads", TextTable::Align::kRight},
+                          {"rows", TextTable::Align::kRight},
+                          {"B not slower", TextTable::Align::kRight},
+                          {"A / B", TextTable::Align::kRight},
+                          {"least", TextTable::Align::kRight}}};
+};
+
 Result<ExitCode> diff(const DbJournalsOptions& options) {
   DSAPERF_TRY_ASSIGN(const auto before, tables_at(options.before));
   DSAPERF_TRY_ASSIGN(const auto after, tables_at(options.after));
-  ordered_json phases = ordered_json::array();
-  TextTable text({{"phase"},
-                  {"matched", TextTable::Align::kRight},
-                  {"faster", TextTable::Align::kRight},
-                  {"same", TextTable::Align::kRight},
-                  {"slower", TextTable::Align::kRight},
-                  {"only A", TextTable::Align::kRight},
-                  {"only B", TextTable::Align::kRight},
-                  {"A / B", TextTable::Align::kRight}});
-  TextTable by_group({{"phase"},
-                      {"regime"},
-                      {"heads", TextTable::Align::kRight},
-                      {"rows", TextTable::Align::kRight},
-                      {"B not slower", TextTable::Align::kRight},
-                      {"A / B", TextTable::Align::kRight},
-                      {"least", TextTable::Align::kRight}});
-  const auto topk = report::lint_physics(std::nullopt).topk;
-  std::size_t matched = 0;
+  Differences differences;
   for (const auto& a : before) {
     for (const auto& b : after) {
-      if (a.phase != b.phase) continue;
-      const auto result = perfdb::diff(a, b, options.tolerance);
-      matched += result.matched();
-      text.add_row({std::string(perfdb::name(a.phase)), fmt::format("{}", result.matched()),
-                    fmt::format("{}", result.faster.size()), fmt::format("{}", result.same.size()),
-                    fmt::format("{}", result.slower.size()), fmt::format("{}", result.only_before),
-                    fmt::format("{}", result.only_after),
-                    fmt::format("{:.3f}", result.geometric_mean())});
-      ordered_json groups = ordered_json::array();
-      for (const auto& group : perfdb::groups(a, result, topk)) {
-        by_group.add_row({std::string(perfdb::name(a.phase)), std::string(name(group.regime)),
-                          fmt::format("{}", group.heads), fmt::format("{}", group.rows),
-                          fmt::format("{}", group.ahead),
-                          fmt::format("{:.3f}", group.geometric_mean),
-                          fmt::format("{:.3f}", group.worst)});
-        groups.push_back({{"regime", name(group.regime)},
-                          {"heads", group.heads},
-                          {"rows", group.rows},
-                          {"not_slower", group.ahead},
-                          {"geometric_mean_ratio", group.geometric_mean},
-                          {"least_ratio", group.worst}});
-      }
-      phases.push_back({{"phase", perfdb::name(a.phase)},
-                        {"matched", result.matched()},
-                        {"geometric_mean_ratio", result.geometric_mean()},
-                        {"groups", std::move(groups)},
-                        {"faster", rows_to_json(a, b, result.faster)},
-                        {"same", rows_to_json(a, b, result.same)},
-                        {"slower", rows_to_json(a, b, result.slower)},
-                        {"only_before", result.only_before},
-                        {"only_after", result.only_after}});
+      if (a.phase == b.phase) differences.add(a, b, options.tolerance);
     }
   }
-  if (matched == 0) {
+  if (differences.matched() == 0) {
     return fail(Errc::kNotFound, "{} and {} have no row in common", options.before, options.after);
   }
   if (options.json) {
@@ -246,12 +267,11 @@ Result<ExitCode> diff(const DbJournalsOptions& options) {
                                 {"before", options.before},
                                 {"after", options.after},
                                 {"tolerance", options.tolerance},
-                                {"phases", std::move(phases)},
+                                {"phases", differences.phases()},
                                 {"warnings", ordered_json::array()}});
   } else {
-    const auto style = TextStyle::of_descriptor(STDOUT_FILENO);
-    fmt::print("A: {}\nB: {}\n\n{}\n{}", options.before, options.after, text.str(style),
-               by_group.str(style));
+    fmt::print("A: {}\nB: {}\n\n{}", options.before, options.after,
+               differences.text(TextStyle::of_descriptor(STDOUT_FILENO)));
   }
   return ExitCode::kDone;
 }

@@ -82,7 +82,7 @@ WorkerSource::~WorkerSource() {
   stop();
 }
 
-Result<void> WorkerSource::spawn() {
+Result<void> WorkerSource::start_child() {
   std::array<int, 2> input{};
   std::array<int, 2> output{};
   if (::pipe2(input.data(), O_CLOEXEC) != 0) return fail(Errc::kIo, "{}", std::strerror(errno));
@@ -127,7 +127,11 @@ Result<void> WorkerSource::spawn() {
     stop();
     return fail(Errc::kIo, "{}: {}", options_.command.front(), std::strerror(status));
   }
+  return {};
+}
 
+Result<void> WorkerSource::spawn() {
+  DSAPERF_TRY(start_child());
   auto opening = read_line();
   if (!opening) {
     stop();

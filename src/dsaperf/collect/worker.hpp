@@ -36,6 +36,7 @@ class WorkerSource : public TimingSource {
   explicit WorkerSource(Options options) : options_(std::move(options)) {}
 
   Result<void> spawn();
+  Result<void> start_child();
   void stop();
   Result<std::string> read_line();
 

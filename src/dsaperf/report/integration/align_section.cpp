@@ -175,7 +175,7 @@ StageRows stage_rows(const Json& align) {
                           {"ratio", at(stage, {"ratio"})},
                           {"decides", at(stage, {"decisive"}) == true ? "yes" : "no"},
                           {"kernels", kernel_names(stage)},
-                          {"source", "measured: " + mock + ", " + reference}});
+                          {"source", fmt::format("measured: {}, {}", mock, reference)}});
   }
   return rows;
 }

@@ -136,6 +136,62 @@ class ChromeImporter {
     return parser_.iterate(text.data(), text.size(), splitter.value_capacity()).get(document);
   }
 
+  // What an event says of itself, beside its arguments; its name, process and thread are members.
+  struct EventFields {
+    Category what = Category::kOther;
+    std::string_view phase;
+    bool named = false;
+    bool has_category = false;
+    bool has_args = false;
+    std::optional<double> ts;   // us
+    std::optional<double> dur;  // us
+
+    bool on_gpu() const {
+      return what == Category::kKernel || what == Category::kCopy || what == Category::kFill;
+    }
+    bool is_usable() const {
+      return named && ts && dur && std::isfinite(*ts) && *dur >= 0 && std::isfinite(*dur) &&
+             std::abs(*ts) < 9e15;
+    }
+  };
+
+  // Nothing of an event that is not asked for, or is malformed, which is counted.
+  std::optional<EventFields> fields_of(od::object& object) {
+    EventFields event;
+    pid_ = tid_ = 0;
+    for (auto field : object) {
+      od::raw_json_string raw;
+      od::value value;
+      if (field.key().get(raw) || field.value().get(value)) {
+        ++malformed_;
+        return {};
+      }
+      if (raw == "ph") {
+        if (value.get_string().get(event.phase)) event.phase = {};
+        if (event.phase != "X" && event.phase != "M") return {};
+      } else if (raw == "cat") {
+        event.has_category = true;
+        std::string_view text;
+        if (value.get_string().get(text)) text = {};
+        event.what = category(text);
+        if (event.what == Category::kOther) return {};
+      } else if (raw == "name") {
+        event.named = !value.get_string().get(name_) && !name_.empty();
+      } else if (raw == "ts") {
+        event.ts = number(value);
+      } else if (raw == "dur") {
+        event.dur = number(value);
+      } else if (raw == "pid") {
+        pid_ = integer_or(value, 0);
+      } else if (raw == "tid") {
+        tid_ = integer_or(value, 0);
+      } else if (raw == "args") {
+        event.has_args = true;
+      }
+    }
+    return event;
+  }
+
   void event(const JsonSplitter& splitter) {
     od::document document;
     od::object object;
@@ -143,71 +199,33 @@ class ChromeImporter {
       ++malformed_;
       return;
     }
-    Category what = Category::kOther;
-    std::string_view phase;
-    std::string_view text;
-    bool named = false;
-    std::optional<double> ts;
-    std::optional<double> dur;
-    bool has_category = false;
-    bool has_args = false;
-    pid_ = tid_ = 0;
-    for (auto field : object) {
-      od::raw_json_string raw;
-      od::value value;
-      if (field.key().get(raw) || field.value().get(value)) {
-        ++malformed_;
-        return;
-      }
-      if (raw == "ph") {
-        if (value.get_string().get(phase)) phase = {};
-        if (phase != "X" && phase != "M") return;
-      } else if (raw == "cat") {
-        has_category = true;
-        if (value.get_string().get(text)) text = {};
-        what = category(text);
-        if (what == Category::kOther) return;
-      } else if (raw == "name") {
-        named = !value.get_string().get(name_) && !name_.empty();
-      } else if (raw == "ts") {
-        ts = number(value);
-      } else if (raw == "dur") {
-        dur = number(value);
-      } else if (raw == "pid") {
-        pid_ = integer_or(value, 0);
-      } else if (raw == "tid") {
-        tid_ = integer_or(value, 0);
-      } else if (raw == "args") {
-        has_args = true;
-      }
-    }
-    if (phase == "M") {
-      if (named && name_ == "process_name") process_named(document);
+    auto event = fields_of(object);
+    if (!event) return;
+    if (event->phase == "M") {
+      if (event->named && name_ == "process_name") process_named(document);
       return;
     }
-    if (named && !has_category && gpus_.contains(pid_)) what = category_by_name();
-    if (phase != "X" || what == Category::kOther) return;
-    const bool usable = named && ts && dur && std::isfinite(*ts) && *dur >= 0 &&
-                        std::isfinite(*dur) && std::abs(*ts) < 9e15;
-    const bool on_gpu =
-        what == Category::kKernel || what == Category::kCopy || what == Category::kFill;
-    if (!usable) {
-      if (on_gpu) ++timeline_.bad_events;
+    if (event->named && !event->has_category && gpus_.contains(pid_)) {
+      event->what = category_by_name();
+    }
+    if (event->phase != "X" || event->what == Category::kOther) return;
+    if (!event->is_usable()) {
+      if (event->on_gpu()) ++timeline_.bad_events;
       return;
     }
     if (!origin_) {
-      origin_ = std::floor(*ts);
+      origin_ = std::floor(*event->ts);
       timeline_.origin_ns = static_cast<std::int64_t>(*origin_) * 1000;
     }
-    start_ns_ = (*ts - *origin_) * 1000;
-    duration_ns_ = *dur * 1000;
+    start_ns_ = (*event->ts - *origin_) * 1000;
+    duration_ns_ = *event->dur * 1000;
     od::object args;
     document.rewind();
-    const bool args_found = has_args && !document["args"].get_object().get(args);
-    if (on_gpu) {
-      gpu_event(what, args_found ? &args : nullptr);
+    const bool args_found = event->has_args && !document["args"].get_object().get(args);
+    if (event->on_gpu()) {
+      gpu_event(event->what, args_found ? &args : nullptr);
     } else {
-      host_event(what, args_found ? &args : nullptr);
+      host_event(event->what, args_found ? &args : nullptr);
     }
   }
 
