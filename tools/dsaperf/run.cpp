@@ -74,6 +74,10 @@ Result<cost::SystemSpec> system_of(const std::string& device_name) {
   return fail(Errc::kNotFound, "no system in data/systems has a '{}'", device_name);
 }
 
+int threads_of(const RunFlags& options) {
+  return options.run.threads > 0 ? options.run.threads : kernels::cpu::available_threads();
+}
+
 void set_bound(report::RunStage& stage, Micros math, Micros memory) {
   stage.bound = std::max(math, memory);
   stage.bound_by = math > memory ? "math" : "memory";
@@ -110,8 +114,7 @@ Result<void> add_bounds(const RunFlags& options, const model::LayerPlan& plan, i
     report.bound_source =
         "peaks of " + system->name + " in data/systems, fp8 where a stage uses it";
   } else {
-    const int threads =
-        options.run.threads > 0 ? options.run.threads : kernels::cpu::available_threads();
+    const int threads = threads_of(options);
     DSAPERF_TRY_ASSIGN(report.peak_flop_per_s, kernels::cpu::measured_flop_per_s(threads));
     report.peak_bytes_per_s = kernels::cpu::measured_bytes_per_s(threads);
     report.bound_source = "f32 products and copies measured on this machine now";
@@ -187,6 +190,47 @@ Result<void> add_comparison(const RunFlags& options, op::Backend& backend,
   return {};
 }
 
+// What was asked for; what came out is added to it.
+report::RunReport report_of(const RunFlags& options, const model::ModelSpec& model,
+                            const op::LayerSpec& spec, const op::Backend& backend) {
+  return {.model = model.name,
+          .device = options.device,
+          .device_name = options.device == "gpu" ? backend.device_name()
+                                                 : fmt::format("{} threads", threads_of(options)),
+          .layer = spec.layer,
+          .shares_selection = !spec.has_indexer,
+          .heads = spec.heads,
+          .batch = options.run.batch,
+          .new_tokens = options.run.new_tokens,
+          .past_tokens = options.run.past,
+          .kv = options.kv,
+          .gemm = options.gemm,
+          .scores = options.scores,
+          .weights = options.weights.empty() ? "random" : options.weights,
+          .launch = options.run.launch == op::Launch::kGraph ? "graph" : "eager",
+          .warnings = model.warnings};
+}
+
+// Times of every stage, and their errors with --check.
+Result<void> add_run(const RunFlags& options, const model::LayerPlan& plan,
+                     const op::LayerSpec& spec, op::Backend& backend, report::RunReport& report) {
+  op::LayerWeights weights;
+  if (options.weights.empty()) {
+    weights = op::random_weights(spec, options.run.seed,
+                                 *op::score_distribution_from_name(options.scores));
+  } else {
+    DSAPERF_TRY_ASSIGN(weights, op::read_weights(options.weights, spec));
+  }
+  DSAPERF_TRY_ASSIGN(const auto run,
+                     op::run_layer(backend, spec, weights, options.run, options.dump));
+  add_stages(options, run, report);
+  DSAPERF_TRY(add_bounds(options, plan, spec.heads, report));
+  if (report.shares_selection && report.regime == "sparse")
+    report.warnings.emplace_back(
+        "the layer has no indexer: it attends to a random selection, not to its full layer's");
+  return {};
+}
+
 Result<ExitCode> run_layer(RunFlags options) {
   std::unique_ptr<op::Backend> backend;
   if (options.device == "gpu") {
@@ -211,41 +255,9 @@ Result<ExitCode> run_layer(RunFlags options) {
   }
   if (options.check) options.run.check_tokens = kCheckTokens;
 
-  report::RunReport report{
-      .model = model.name,
-      .device = options.device,
-      .device_name = options.device == "gpu"
-                         ? backend->device_name()
-                         : fmt::format("{} threads", options.run.threads > 0
-                                                         ? options.run.threads
-                                                         : kernels::cpu::available_threads()),
-      .layer = spec.layer,
-      .shares_selection = !spec.has_indexer,
-      .heads = spec.heads,
-      .batch = options.run.batch,
-      .new_tokens = options.run.new_tokens,
-      .past_tokens = options.run.past,
-      .kv = options.kv,
-      .gemm = options.gemm,
-      .scores = options.scores,
-      .weights = options.weights.empty() ? "random" : options.weights,
-      .launch = options.run.launch == op::Launch::kGraph ? "graph" : "eager",
-      .warnings = model.warnings};
+  auto report = report_of(options, model, spec, *backend);
   if (options.compare_kv.empty()) {
-    op::LayerWeights weights;
-    if (options.weights.empty()) {
-      weights = op::random_weights(spec, options.run.seed,
-                                   *op::score_distribution_from_name(options.scores));
-    } else {
-      DSAPERF_TRY_ASSIGN(weights, op::read_weights(options.weights, spec));
-    }
-    DSAPERF_TRY_ASSIGN(const auto run,
-                       op::run_layer(*backend, spec, weights, options.run, options.dump));
-    add_stages(options, run, report);
-    DSAPERF_TRY(add_bounds(options, *plan, spec.heads, report));
-    if (report.shares_selection && report.regime == "sparse")
-      report.warnings.emplace_back(
-          "the layer has no indexer: it attends to a random selection, not to its full layer's");
+    DSAPERF_TRY(add_run(options, *plan, spec, *backend, report));
   } else {
     DSAPERF_TRY(add_comparison(options, *backend, spec, report));
     report.regime = "sparse";  // what selects nothing was refused
