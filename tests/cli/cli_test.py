@@ -58,6 +58,13 @@ class CommandLineTest(unittest.TestCase):
     def test_a_misspelt_command_is_corrected(self):
         self.assert_usage_error(run("completoin", "bash"), "'completoin'", "'completion'")
 
+    def test_a_card_by_half_its_name_is_told_whole(self):
+        for command in (("query", "--heads", "16", "--new", "64"), ("query", "deepseek-ai/DeepSeek-V3.2", "--heads", "16", "--stages")):
+            with self.subTest(command):
+                result = run(*command, "--system", "h200")
+                self.assertEqual(result.returncode, 1)
+                self.assertRegex(result.stderr, r"^error: .*'?h200'?.*h200_sxm.*; did you mean 'h200_sxm'\?\n$")
+
     def test_a_number_that_is_none_or_out_of_range_is_a_usage_error(self):
         estimate = ("estimate", "deepseek-ai/DeepSeek-V3.2", "--isl", "4096", "--osl", "16")
         self.assert_usage_error(run(*estimate, "--ep", "0"), "--ep: Value 0 not in range 1 to 1024")

@@ -14,8 +14,4 @@ namespace dsaperf::tool {
 // Empty if they lead to a command, or stop before one is named.
 std::optional<std::string> unknown_command(Command& app, std::span<char* const> words);
 
-// The one of `known` that a slip of the fingers away was meant: at most a third of its letters
-// differ.
-std::optional<std::string_view> nearest(std::string_view word, std::span<const std::string> known);
-
 }  // namespace dsaperf::tool

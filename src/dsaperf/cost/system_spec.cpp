@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
+#include "dsaperf/core/near_name.hpp"
 
 #include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
@@ -172,7 +173,8 @@ Result<std::vector<std::string>> system_names(const std::filesystem::path& data_
 Result<SystemSpec> find_system(const std::filesystem::path& data_dir, const std::string& name) {
   DSAPERF_TRY_ASSIGN(const auto names, system_names(data_dir));
   if (std::find(names.begin(), names.end(), name) == names.end())
-    return fail(Errc::kNotFound, "system {}: not among {}", name, fmt::join(names, ", "));
+    return fail(Errc::kNotFound, "system {}: not among {}{}", name, fmt::join(names, ", "),
+                did_you_mean(name, names));
   return read_system(data_dir / "systems" / (name + ".yaml"));
 }
 

@@ -4,11 +4,11 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/lower_case.hpp"
+#include "dsaperf/core/near_name.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 #include <system_error>
 
@@ -81,22 +81,6 @@ Result<ModelSpec> load_folder(const fs::path& folder) {
   return fail(Errc::kNotFound, "{}: holds {}, one config.json is expected", folder.native(),
               found.empty() ? "no config.json"
                             : fmt::format("{} files named ..._config.json", found.size()));
-}
-
-// Edits (insert, drop, replace) that turn one text into the other.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0U);
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row.back();
 }
 
 std::string_view last_part(std::string_view name) {

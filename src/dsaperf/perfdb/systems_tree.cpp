@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/near_name.hpp"
 #include "dsaperf/perfdb/folders.hpp"
 #include "dsaperf/perfdb/installed_systems.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
@@ -111,8 +112,8 @@ Result<SystemFile> SystemsTree::system(std::string_view name) const {
   const auto has_tables = [&] { return std::ranges::count(systems(), name) > 0; };
   if (name.empty() || name.find('/') != std::string_view::npos || !path_exists(path) ||
       (shipped_ && !has_tables())) {
-    return fail(Errc::kNotFound, "{}: no system '{}' (have: {})", root_.native(), name,
-                fmt::join(systems(), ", "));
+    return fail(Errc::kNotFound, "{}: no system '{}' (have: {}){}", root_.native(), name,
+                fmt::join(systems(), ", "), did_you_mean(name, systems()));
   }
   const std::lock_guard lock(known_->mutex);
   const auto found = known_->files.find(name);
