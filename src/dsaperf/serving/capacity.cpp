@@ -73,11 +73,10 @@ double default_chunk(Engine engine, const Layout& layout, double card_bytes) {
   return std::floor(whole / layout.dp);
 }
 
-std::string default_kv(Engine engine, int sm_version, std::string_view architecture) {
+std::string default_kv(Engine engine, int sm_version) {
   switch (engine) {
-    // Its rows of 656 bytes are the default of DeepSeek-V3.2 alone.
     case Engine::kVllm:
-      return architecture == "DeepseekV32ForCausalLM" ? "fp8" : "bfloat16";
+      return "bfloat16";
     case Engine::kSglang:
     case Engine::kTrtllm:
       return sm_version >= 100 ? "fp8" : "bfloat16";

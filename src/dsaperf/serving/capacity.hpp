@@ -5,7 +5,6 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 
 namespace dsaperf::serving {
 
@@ -38,7 +37,8 @@ Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,
 double default_chunk(Engine engine, const Layout& layout, double card_bytes);
 
 // The cache an engine takes where nobody says: SGLang bf16 on Hopper and fp8 on Blackwell, vLLM
-// fp8 for DeepSeek-V3.2 and bf16 for others, TensorRT-LLM bf16 on Hopper (its kernel has no other).
-std::string default_kv(Engine engine, int sm_version, std::string_view architecture);
+// bf16 (its rows of 656 bytes, which DeepSeek-V3.2's first release took by itself, have to be asked
+// for), TensorRT-LLM bf16 on Hopper (its kernel has no other).
+std::string default_kv(Engine engine, int sm_version);
 
 }  // namespace dsaperf::serving

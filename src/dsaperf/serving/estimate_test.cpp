@@ -436,6 +436,16 @@ TEST_F(EstimateTest, LaunchesFromTheHostHideBehindALongPrefill) {
               1, 0.02);
 }
 
+TEST_F(EstimateTest, VllmCachesInBf16WhereNobodySays) {
+  auto inputs = tp8(1);
+  inputs.engine = Engine::kVllm;
+  for (const char* model : {"deepseek-ai/DeepSeek-V3.2", "zai-org/GLM-5-FP8"}) {
+    const auto answer = ask(inputs, model);
+    ASSERT_TRUE(answer) << model;
+    EXPECT_EQ(answer->formats.kv, "bfloat16") << model;
+  }
+}
+
 TEST_F(EstimateTest, ACachedPrefixBringsTheFirstTokenForward) {
   auto inputs = tp8(1);
   inputs.isl = 8192;
