@@ -17,7 +17,8 @@ constexpr double kScoreBufferLimit = 2 * kGibi;
 // Rows of a grouped product are padded to this many an expert.
 constexpr double kExpertRows = 128;
 // vLLM measures its peak with a batch of this size in the sampler, which sorts the logits (f32
-// logits and probabilities, 64-bit places).
+// logits and probabilities, 64-bit places); where it verifies draft tokens, with two rows a
+// request.
 constexpr double kVllmSampled = 1024;
 constexpr double kSamplerBytes = 4 + 4 + 8;
 
@@ -43,8 +44,8 @@ double activation_bytes(const PassModel::Inputs& in, const model::ModelSpec& spe
                       kExpertRows * in.shape.experts / in.layout.moe_ep;
   const double experts =
       rows * (2.0 * in.shape.hidden + 3.0 * in.shape.moe_inter / in.layout.moe_tp);
-  const double sampler =
-      in.engine == Engine::kVllm ? kVllmSampled * in.shape.vocab * kSamplerBytes : 0;
+  const double sampled = kVllmSampled * (in.draft_tokens > 0 ? 2 : 1);
+  const double sampler = in.engine == Engine::kVllm ? sampled * in.shape.vocab * kSamplerBytes : 0;
   return kHalf * (4.0 * tokens * in.shape.hidden + std::max(attention, experts)) + sampler;
 }
 

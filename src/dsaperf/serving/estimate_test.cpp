@@ -436,6 +436,23 @@ TEST_F(EstimateTest, LaunchesFromTheHostHideBehindALongPrefill) {
               1, 0.02);
 }
 
+// One draft layer over the prompt, however many tokens are drafted from it.
+TEST_F(EstimateTest, PrefillRunsTheDraftLayerToo) {
+  auto inputs = tp8(1);
+  const auto without = ask(inputs);
+  inputs.draft_tokens = 2;
+  const auto with = ask(inputs);
+  inputs.method = Method::kCompatible;
+  const auto peer = ask(inputs);
+  inputs.draft_tokens = 0;
+  const auto peer_without = ask(inputs);
+  ASSERT_TRUE(without && with && peer && peer_without);
+  // 79 layers for 78; embedding and logits, a thousandth, twice.
+  EXPECT_NEAR(with->context.attention_ms / without->context.attention_ms, 79.0 / 78, 1e-9);
+  EXPECT_NEAR(with->context.ms / without->context.ms, 79.0 / 78, 1e-3);
+  EXPECT_EQ(peer->context.ms, peer_without->context.ms);
+}
+
 TEST_F(EstimateTest, VllmCachesInBf16WhereNobodySays) {
   auto inputs = tp8(1);
   inputs.engine = Engine::kVllm;
@@ -444,6 +461,17 @@ TEST_F(EstimateTest, VllmCachesInBf16WhereNobodySays) {
     ASSERT_TRUE(answer) << model;
     EXPECT_EQ(answer->formats.kv, "bfloat16") << model;
   }
+}
+
+// 1024 rows of 154,880 logits more, of 16 bytes in the sampler.
+TEST_F(EstimateTest, VllmReservesTheSamplersRowsOfDraftTokens) {
+  auto inputs = tp8(1);
+  inputs.engine = Engine::kVllm;
+  const auto without = ask(inputs);
+  inputs.draft_tokens = 1;
+  const auto with = ask(inputs);
+  ASSERT_TRUE(without && with);
+  EXPECT_NEAR(with->memory.activations - without->memory.activations, 1024.0 * 154880 * 16, 1);
 }
 
 TEST_F(EstimateTest, ACachedPrefixBringsTheFirstTokenForward) {

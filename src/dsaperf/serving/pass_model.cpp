@@ -68,10 +68,13 @@ Result<void> write_pass(PassWriter& pass) {
   return {};
 }
 
-// Those of decode: a step that verifies draft tokens runs their layers too.
-double steps_with_drafts(const PassModel::Inputs& in) {
+// A step of decode that verifies draft tokens runs their layers too; one of prefill runs the draft
+// layer once, which drafts from the caches of the whole prompt.
+double steps_with_drafts(const PassModel::Inputs& in, perfdb::Phase phase) {
   if (in.draft_tokens <= 0) return 1;
-  return static_cast<double>(in.shape.layers + in.draft_tokens) / in.shape.layers;
+  int drafts = in.draft_tokens;
+  if (phase == perfdb::Phase::kContext) drafts = in.quirks.has(Quirk::kDraftLayerFree) ? 0 : 1;
+  return static_cast<double>(in.shape.layers + drafts) / in.shape.layers;
 }
 
 Result<void> check_inputs(const PassModel::Inputs& in, int gpus_per_node) {
@@ -111,12 +114,14 @@ Result<PassModel> PassModel::make(const Inputs& inputs, compatible::OperatorSet&
   if (inputs.exchanges()) DSAPERF_TRY(find_exchanges(inputs, operators));
   PassModel model(inputs);
   // A worker of decode alone has the weights of this phase too.
-  PassWriter context(inputs, operators, perfdb::Phase::kContext, 1);
+  PassWriter context(inputs, operators, perfdb::Phase::kContext,
+                     steps_with_drafts(inputs, perfdb::Phase::kContext));
   DSAPERF_TRY(write_pass(context));
   model.weight_bytes_ = context.weight_bytes() / inputs.layout.pp;
   if (inputs.deepep != DeepEp::kDecode) model.context_ = context.take_items();
   if (inputs.deepep != DeepEp::kPrefill) {
-    PassWriter generation(inputs, operators, perfdb::Phase::kGeneration, steps_with_drafts(inputs));
+    PassWriter generation(inputs, operators, perfdb::Phase::kGeneration,
+                          steps_with_drafts(inputs, perfdb::Phase::kGeneration));
     DSAPERF_TRY(write_pass(generation));
     model.generation_ = generation.take_items();
   }

@@ -23,7 +23,7 @@ constexpr std::array<Entry, kQuirkCount> kEntries = {{
      "the shared expert is whole on every rank under expert parallelism"},
     {Quirk::kPointToPointAcrossNodes, "point_to_point_across_nodes",
      "pipeline transfers run at the speed between nodes"},
-    {Quirk::kDraftLayerFree, "draft_layer_free", "weights and caches of MTP layers do not count"},
+    {Quirk::kDraftLayerFree, "draft_layer_free", "weights, caches and prefill of MTP layers do not count"},
     {Quirk::kPlainCacheRows, "plain_cache_rows",
      "latent rows have no fp8 scales, and layers that share a selection keep index keys"},
     {Quirk::kWidthFromHeadDim, "width_from_head_dim",
