@@ -26,11 +26,6 @@ constexpr double kSamplerBytes = 4 + 4 + 8;
 // that the model allows.
 constexpr double kVllmGathered = 40;
 
-// Heads that the sparse attention kernels compute at least.
-double least_heads(int sm_version) {
-  return sm_version >= 100 ? 128 : 64;
-}
-
 // Buffers alive at the widest points of a layer: residual and norms, and the larger of queries and
 // outputs in the latent space and of the inputs and outputs of the experts.
 double activation_bytes(const PassModel::Inputs& in, const model::ModelSpec& spec, int sm_version,
@@ -83,6 +78,10 @@ std::string default_kv(Engine engine, int sm_version) {
       return sm_version >= 100 ? "fp8" : "bfloat16";
   }
   return "bfloat16";
+}
+
+double least_heads(int sm_version) {
+  return sm_version >= 100 ? 128 : 64;
 }
 
 Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,

@@ -41,4 +41,7 @@ double default_chunk(Engine engine, const Layout& layout, double card_bytes);
 // for), TensorRT-LLM bf16 on Hopper (its kernel has no other).
 std::string default_kv(Engine engine, int sm_version);
 
+// Heads that the sparse attention kernels compute at least.
+double least_heads(int sm_version);
+
 }  // namespace dsaperf::serving

@@ -218,7 +218,7 @@ class Estimator {
                             .cache_tokens = out_.capacity->cache_tokens,
                             .tokens_a_step = 1 + in_.draft_kept};
     DSAPERF_TRY_ASSIGN(inputs.traffic, traffic(copies));
-    const WorkerSteps steps(model, out_.host);
+    DSAPERF_TRY_ASSIGN(const auto steps, worker_steps(model));
     DSAPERF_TRY_ASSIGN(auto result, simulate(inputs, steps));
     out_.ttft_ms = result.ttft_ms.mean;
     out_.tpot_ms = result.tpot_ms.mean;
@@ -235,10 +235,17 @@ class Estimator {
     return {};
   }
 
+  Result<WorkerSteps> worker_steps(const PassModel& model) const {
+    if (in_.engine != Engine::kVllm || in_.age != EngineAge::kOlder)
+      return WorkerSteps(model, out_.host);
+    DSAPERF_TRY_ASSIGN(const auto whole, whole_selections(spec_, model.inputs(), set_.system()));
+    return WorkerSteps(model, out_.host, whole);
+  }
+
   // Of one of `copies` schedulers that share the requests.
   Result<Traffic> traffic(double copies) {
     take_length_ratio();
-    DSAPERF_TRY_ASSIGN(const auto usual, host_costs(in_.engine, set_.system().name));
+    DSAPERF_TRY_ASSIGN(const auto usual, host_costs(in_.engine, set_.system().name, in_.age));
     DSAPERF_TRY_ASSIGN(out_.host, with_changes(usual, in_.host));
     Traffic traffic{.isl = in_.isl,
                     .osl = in_.osl,
@@ -317,8 +324,9 @@ class Estimator {
                    .cache_tokens = out_.capacity->cache_tokens},
         .transfer_ms_per_token = transfer,
         .tokens_a_step = 1 + in_.draft_kept};
-    DSAPERF_TRY_ASSIGN(auto result, simulate_disaggregated(inputs, WorkerSteps(prefill, out_.host),
-                                                           WorkerSteps(decode, out_.host)));
+    DSAPERF_TRY_ASSIGN(const auto prefill_steps, worker_steps(prefill));
+    DSAPERF_TRY_ASSIGN(const auto decode_steps, worker_steps(decode));
+    DSAPERF_TRY_ASSIGN(auto result, simulate_disaggregated(inputs, prefill_steps, decode_steps));
     const auto& seen = result.requests;
     out_.ttft_ms = seen.ttft_ms.mean;
     out_.tpot_ms = seen.tpot_ms.mean;

@@ -17,7 +17,7 @@ namespace {
 constexpr std::string_view kEqualLengths = "InferenceX@";
 constexpr std::string_view kDisaggregated = "disagg";
 // Kept of one draft token where a row only says that speculation was on.
-constexpr double kDraftKept = 0.6;
+constexpr double kDraftKept = 0.75;
 
 // "64", "inf(500 at once)", "rate 10, 100 prompts".
 bool read_load(const std::string& text, EstimateInputs& inputs) {
@@ -59,13 +59,24 @@ double statistic(const Percentiles& values, std::string_view stat, std::string_v
   return values.mean;
 }
 
-// vLLM before 0.20 used less of the memory by itself: "0.13.0", "nightly-2026-02-13".
+// A release of vLLM, and the month from which nightlies hold it.
+struct VllmRelease {
+  double minor = 0;
+  std::string_view month;
+};
+// Before, it used less of the memory by itself.
+constexpr VllmRelease kMoreMemory = {.minor = 20, .month = "2026-04"};
 constexpr double kOlderVllmFraction = 0.9;
-bool is_older_vllm(std::string_view version) {
+// From here on its sparse attention is told how many rows a token has (topk_length of FlashMLA,
+// pull request 36616).
+constexpr VllmRelease kRowCounts = {.minor = 23, .month = "2026-06"};
+
+// "0.13.0", "nightly-2026-02-13".
+bool is_before(std::string_view version, const VllmRelease& release) {
   constexpr std::string_view kNightly = "nightly-";
-  if (version.starts_with(kNightly)) return version.substr(kNightly.size()) < "2026-04";
+  if (version.starts_with(kNightly)) return version.substr(kNightly.size()) < release.month;
   const auto minor = version.starts_with("0.") ? parse_double(version.substr(2, 2)) : std::nullopt;
-  return minor && *minor < 20;
+  return minor && *minor < release.minor;
 }
 
 class FileReader {
@@ -177,16 +188,25 @@ class FileReader {
       in.length_ratio = 1;
       row.assumed.push_back("equal lengths");
     }
-    if (in.engine == Engine::kVllm && !in.memory_fraction && is_older_vllm(text(csv, "version"))) {
-      in.memory_fraction = kOlderVllmFraction;
-      row.assumed.push_back("gpu_memory_utilization 0.9, the default of its time");
-    }
+    if (in.engine == Engine::kVllm) read_vllm_version(text(csv, "version"), row);
     if (text(csv, "mtp") == "1" && in.draft_tokens == 0) {
       in.draft_tokens = 1;
       in.draft_kept = kDraftKept;
-      row.assumed.push_back("one draft token, 0.6 of it kept");
+      row.assumed.push_back(fmt::format("one draft token, {} of it kept", kDraftKept));
     }
     return "";
+  }
+
+  static void read_vllm_version(std::string_view version, MeasuredRow& row) {
+    auto& in = row.inputs;
+    if (!in.memory_fraction && is_before(version, kMoreMemory)) {
+      in.memory_fraction = kOlderVllmFraction;
+      row.assumed.push_back("gpu_memory_utilization 0.9, the default of its time");
+    }
+    if (is_before(version, kRowCounts)) {
+      in.age = EngineAge::kOlder;
+      row.assumed.push_back("attention that computes whole selections, as it did then");
+    }
   }
 
   // "disagg 2P+1D" with sizes "4/8": of a prefill and of a decode worker (one number: of both).

@@ -58,19 +58,49 @@ TEST_F(EstimateFileTest, WhatCannotBeExpressedIsLeftOutByName) {
   EXPECT_THAT(result->csv, ::testing::HasSubstr("estimated_error"));
 }
 
-TEST_F(EstimateFileTest, OlderVllmHadAnotherMemoryFraction) {
+TEST_F(EstimateFileTest, OlderVllmHadAnotherMemoryFractionAndAttention) {
   const auto result = read_lines(
       "model,precision,gpu,n_gpus,framework,version,mode,tp,isl,osl,concurrency\n"
       "GLM-5,fp8,h200_sxm,8,vllm,0.13.0,agg,8,1024,64,4\n"
       "GLM-5,fp8,h200_sxm,8,vllm,nightly-2026-02-13,agg,8,1024,64,4\n"
       "GLM-5,fp8,h200_sxm,8,vllm,0.24.0,agg,8,1024,64,4\n"
       "GLM-5,fp8,h200_sxm,8,vllm,,agg,8,1024,64,4\n"
+      "GLM-5,fp8,h200_sxm,8,vllm,0.21.0,agg,8,1024,64,4\n"
       "GLM-5,fp8,h200_sxm,8,sglang,0.5.6,agg,8,1024,64,4\n");
   ASSERT_TRUE(result) << result.error().message();
-  ASSERT_EQ(result->rows.size(), 5U);
+  ASSERT_EQ(result->rows.size(), 6U);
   EXPECT_EQ(result->rows[0].inputs.memory_fraction, 0.9);
   EXPECT_EQ(result->rows[1].inputs.memory_fraction, 0.9);
-  for (const std::size_t i : {2, 3, 4}) EXPECT_FALSE(result->rows[i].inputs.memory_fraction) << i;
+  for (const std::size_t i : {2, 3, 4, 5})
+    EXPECT_FALSE(result->rows[i].inputs.memory_fraction) << i;
+  for (const std::size_t i : {0, 1, 4})
+    EXPECT_EQ(result->rows[i].inputs.age, EngineAge::kOlder) << i;
+  for (const std::size_t i : {2, 3, 5})
+    EXPECT_EQ(result->rows[i].inputs.age, EngineAge::kOfTables) << i;
+}
+
+// GLM-5 by a nightly of vLLM on H200, medians of equal requests. Left out are two runs of which
+// half of the prompts were the run before's, and cached.
+TEST_F(EstimateFileTest, IsNearVllmsDeployments) {
+  const auto measured = dsaperf::testing::fixture("serving/silicon_dsa_train.csv");
+  if (!measured) GTEST_SKIP() << dsaperf::testing::kNoFixtures;
+  const auto result = read(*measured);
+  ASSERT_TRUE(result) << result.error().message();
+  int n = 0;
+  double ttft = 0;
+  double tpot = 0;
+  for (const MeasuredRow& row : result->rows) {
+    const auto& in = row.inputs;
+    if (in.engine != Engine::kVllm || row.model != "GLM-5") continue;
+    if (in.isl <= 2048 && in.concurrency == 16) continue;
+    ASSERT_TRUE(row.estimated_ttft_ms && row.estimated_tpot_ms) << row.left_out;
+    ++n;
+    ttft += std::abs(*row.estimated_ttft_ms / *row.ttft_ms - 1);
+    tpot += std::abs(*row.estimated_tpot_ms / *row.tpot_ms - 1);
+  }
+  ASSERT_EQ(n, 24);
+  EXPECT_LT(ttft / n, 0.10);
+  EXPECT_LT(tpot / n, 0.05);
 }
 
 // The bar of the contract: better than the peer on both, overall, on H200 and on Blackwell; and

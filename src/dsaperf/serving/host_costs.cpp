@@ -21,11 +21,13 @@ struct Field {
   std::string_view name;
   double HostCosts::* value;
 };
-constexpr std::array<Field, 4> kFields = {{{"graph_gap_us", &HostCosts::graph_gap_us},
+constexpr std::array<Field, 5> kFields = {{{"graph_gap_us", &HostCosts::graph_gap_us},
                                            {"launch_us", &HostCosts::launch_us},
                                            {"request_ms", &HostCosts::request_ms},
-                                           {"text_us", &HostCosts::text_us}}};
-constexpr std::array<std::string_view, 2> kKeys = {"engine", "system"};
+                                           {"text_us", &HostCosts::text_us},
+                                           {"prefill_factor", &HostCosts::prefill_factor}}};
+constexpr std::array<std::string_view, 3> kKeys = {"engine", "system", "age"};
+constexpr std::string_view kOlder = "older";
 
 // Of the engine's launches on the system's host, over those on an x86 server's: 1 for a system that
 // data/systems does not know.
@@ -40,28 +42,35 @@ Result<double> launch_ratio(const std::filesystem::path& data, Engine engine,
 
 }  // namespace
 
-Result<HostCosts> host_costs(Engine engine, std::string_view system) {
+Result<HostCosts> host_costs(Engine engine, std::string_view system, EngineAge age) {
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
   std::vector<std::string_view> names;
   for (const Field& field : kFields) names.push_back(field.name);
   const auto path = data / "serving" / "host.csv";
   DSAPERF_TRY_ASSIGN(const auto rows, read_number_rows(path, kKeys, names));
-  std::optional<HostCosts> found;
-  bool is_of_all = true;
+  const NumberRow* found = nullptr;
+  int nearest = -1;
   for (const NumberRow& row : rows) {
     const auto& of = row.words[1];
-    if (row.words[0] != name(engine) || (of != system && (!of.empty() || found))) continue;
-    found.emplace();
-    is_of_all = of.empty();
-    for (std::size_t i = 0; i < kFields.size(); ++i) (*found).*kFields[i].value = row.numbers[i];
+    const bool is_older = row.words[2] == kOlder;
+    if (row.words[0] != name(engine) || (of != system && !of.empty()) ||
+        (is_older && age != EngineAge::kOlder))
+      continue;
+    const int near = (is_older ? 2 : 0) + (of.empty() ? 0 : 1);
+    if (near <= nearest) continue;
+    nearest = near;
+    found = &row;
   }
-  if (!found) return fail(Errc::kNotFound, "{}: no row of {}", path.native(), name(engine));
-  if (is_of_all) {
+  if (found == nullptr)
+    return fail(Errc::kNotFound, "{}: no row of {}", path.native(), name(engine));
+  HostCosts costs;
+  for (std::size_t i = 0; i < kFields.size(); ++i) costs.*kFields[i].value = found->numbers[i];
+  if (found->words[1].empty()) {
     DSAPERF_TRY_ASSIGN(const double ratio, launch_ratio(data, engine, system));
-    found->launch_us *= ratio;
-    found->request_ms *= ratio;
+    costs.launch_us *= ratio;
+    costs.request_ms *= ratio;
   }
-  return *found;
+  return costs;
 }
 
 Result<HostCosts> with_changes(HostCosts costs, std::string_view changes) {
@@ -75,7 +84,8 @@ Result<HostCosts> with_changes(HostCosts costs, std::string_view changes) {
     });
     if (field == kFields.end())
       return fail(Errc::kInvalidArgument,
-                  "host constant '{}' is not one of graph_gap_us, launch_us, request_ms, text_us",
+                  "host constant '{}' is not one of graph_gap_us, launch_us, request_ms, text_us, "
+                  "prefill_factor",
                   change.substr(0, equal));
     const auto value =
         equal == std::string_view::npos ? std::nullopt : parse_double(change.substr(equal + 1));

@@ -24,6 +24,16 @@ TEST(HostCostsTest, ARowOfTheSystemGoesBeforeTheOneForAll) {
   EXPECT_EQ(text(*b200), text(*host_costs(Engine::kSglang, "h200_sxm")));
 }
 
+TEST(HostCostsTest, AnOlderEngineHasARowOfItsOwnOrTheUsualOne) {
+  const auto now = host_costs(Engine::kVllm, "h200_sxm");
+  const auto older = host_costs(Engine::kVllm, "h200_sxm", EngineAge::kOlder);
+  ASSERT_TRUE(now && older);
+  EXPECT_EQ(now->prefill_factor, 1);
+  EXPECT_GT(older->prefill_factor, 1);
+  EXPECT_EQ(text(*host_costs(Engine::kSglang, "b300_sxm", EngineAge::kOlder)),
+            text(*host_costs(Engine::kSglang, "b300_sxm")));
+}
+
 TEST(HostCostsTest, AnotherHostTakesAsLongAsItsLaunchesDo) {
   const auto data = data_dir();
   ASSERT_TRUE(data) << data.error().message();

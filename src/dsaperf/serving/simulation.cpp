@@ -20,8 +20,8 @@ constexpr double kStepsAfterRetraction = 20;
 constexpr double kLongestAnswerCounted = 4096;
 
 // Of the share of draft tokens that is kept, between requests: standard deviation over mean. Runs
-// of equal requests on vLLM (docs/serving.md) fall out of step as they do with 0.25 to 0.4.
-constexpr double kKeptSpread = 0.35;
+// of equal requests on vLLM (docs/serving.md) fall out of step as they do with 0.15 to 0.25.
+constexpr double kKeptSpread = 0.2;
 
 struct ScheduledRequest : ServedRequest {
   double pace = 1;            // tokens a decode step adds

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/model/model_spec.hpp"
 #include "dsaperf/serving/host_costs.hpp"
 #include "dsaperf/serving/pass_model.hpp"
 #include "dsaperf/serving/simulation.hpp"
@@ -19,20 +20,35 @@ class PrefillLaunches {
  private:
   double attention_ms_ = 0;  // to launch the attention of all layers
   double all_ms_ = 0;        // and everything else
+  double factor_ = 1;        // of the kernels
 };
+
+// Attention that computes all `topk` rows of a token, those that a short context lacks too: its
+// kernel is not told how many there are. Nothing by default.
+struct WholeSelections {
+  double topk = 0;
+  double row_ms = 0;  // for a row of a token, in all layers
+};
+// Of FlashMLA's sparse prefill over a bf16 cache.
+Result<WholeSelections> whole_selections(const model::ModelSpec& spec,
+                                         const PassModel::Inputs& inputs,
+                                         const perfdb::SystemFile& system);
 
 // Steps of a worker, priced by its passes. Requests of a step are priced at their mean lengths.
 class WorkerSteps final : public StepTimes {
  public:
-  WorkerSteps(const PassModel& model, HostCosts host)
-      : model_(model), host_(host), launches_(model, host) {}
+  WorkerSteps(const PassModel& model, HostCosts host, WholeSelections whole = {})
+      : model_(model), host_(host), whole_(whole), launches_(model, host) {}
   Result<double> mixed_ms(std::span<const Chunk> chunks, double decoding,
                           double total) const override;
   Result<double> decode_ms(double decoding, double total) const override;
 
  private:
+  double length_priced(double total) const;
+
   const PassModel& model_;
   HostCosts host_;
+  WholeSelections whole_;
   PrefillLaunches launches_;
 };
 
