@@ -4,6 +4,7 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/integrate/workspace.hpp"
+#include "dsaperf/report/document_value.hpp"
 #include "dsaperf/report/integration.hpp"
 
 #include <fmt/ranges.h>
@@ -16,6 +17,9 @@
 namespace dsaperf::integrate {
 namespace {
 
+using report::at;
+using report::number_at;
+using report::text_at;
 using Words = std::vector<std::string>;
 
 constexpr std::int64_t kPrefillTokens = 4096;
@@ -28,22 +32,6 @@ constexpr int kAccuracyPoints = 120;
 
 std::string count(double value) {
   return fmt::format("{:.0f}", value);
-}
-
-std::string text_of(const Json& json, std::string_view key) {
-  const auto found = json.is_object() ? json.find(key) : json.end();
-  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-double number_of(const Json& json, std::string_view key) {
-  const auto found = json.is_object() ? json.find(key) : json.end();
-  return found != json.end() && found->is_number() ? found->get<double>() : std::nan("");
-}
-
-const Json& child(const Json& json, std::string_view key) {
-  static const Json kNone;
-  const auto found = json.is_object() ? json.find(key) : json.end();
-  return found != json.end() ? *found : kNone;
 }
 
 // All phases of one model. What a later phase asks depends on what an earlier one found.
@@ -70,11 +58,11 @@ class Integration {
     return {};
   }
 
-  const Json& facts() const { return child(work_.document("analyze"), "facts"); }
+  const Json& facts() const { return at(work_.document("analyze"), {"facts"}); }
 
   // Files that every command about the model reads.
   std::vector<std::filesystem::path> model_files() const {
-    const auto source = text_of(work_.document("analyze"), "source");
+    const auto source = text_at(work_.document("analyze"), {"source"});
     std::vector<std::filesystem::path> files = {options_.config};
     if (!source.empty()) {
       const std::filesystem::path config(source);
@@ -93,7 +81,7 @@ class Integration {
   int heads() const {
     if (options_.heads > 0) return options_.heads;
     constexpr int kUsual = 16;
-    const double all = number_of(facts(), "q_heads");
+    const double all = number_at(facts(), {"q_heads"});
     if (!(all > 0)) return kUsual;
     return std::fmod(all, kUsual) == 0 ? kUsual : static_cast<int>(all);
   }
@@ -122,7 +110,7 @@ class Integration {
     if (!done && !work_.outcome().failures.empty()) {
       return fail(Errc::kInvalidArgument, "{}", work_.outcome().failures.front());
     }
-    if (const auto name = text_of(work_.document("analyze"), "name"); !name.empty()) {
+    if (const auto name = text_at(work_.document("analyze"), {"name"}); !name.empty()) {
       work_.set_model(name);
     }
     return {};
@@ -130,7 +118,7 @@ class Integration {
 
   // On a CPU few tokens beyond top-k, so that the selection is at work and seconds are enough.
   Words shape_words() const {
-    const double known = number_of(facts(), "index_topk");
+    const double known = number_at(facts(), {"index_topk"});
     const auto topk = static_cast<std::int64_t>(known > 0 ? known : 2048);
     return options_.gpu ? Words{"--batch", "1", "--new",   std::to_string(kPrefillTokens),
                                 "--past",  "0", "--heads", std::to_string(heads())}
@@ -217,18 +205,18 @@ class Integration {
         DSAPERF_TRY(ask(name, {}));
         continue;
       }
-      DSAPERF_TRY(ask(name, {"--kv", text_of(*fastest, "kv_cache_dtype")}));
+      DSAPERF_TRY(ask(name, {"--kv", text_at(*fastest, {"kv_cache_dtype"})}));
       Words model = {"query",
                      "--arch",
-                     text_of(facts(), "architecture"),
+                     text_at(facts(), {"architecture"}),
                      "--system",
                      system,
                      "--backend",
-                     text_of(*fastest, "backend"),
+                     text_at(*fastest, {"backend"}),
                      "--kv",
-                     text_of(*fastest, "kv_cache_dtype"),
+                     text_at(*fastest, {"kv_cache_dtype"}),
                      "--gemm",
-                     text_of(*fastest, "gemm_dtype"),
+                     text_at(*fastest, {"gemm_dtype"}),
                      "--heads",
                      std::to_string(heads())};
       model.insert(model.end(), shape.begin(), shape.end());
@@ -243,8 +231,8 @@ class Integration {
 
   static const Json* fastest_of(const Json& stages) {
     const Json* best = nullptr;
-    for (const auto& row : child(stages, "measured")) {
-      if (best == nullptr || number_of(row, "latency_us") < number_of(*best, "latency_us")) {
+    for (const auto& row : at(stages, {"measured"})) {
+      if (best == nullptr || number_at(row, {"latency_us"}) < number_at(*best, {"latency_us"})) {
         best = &row;
       }
     }
@@ -254,7 +242,7 @@ class Integration {
   // Tables to ask over context length: of the first system the fastest cache of each backend, of
   // others the fastest of all, since fitting a table for which no parameters ship takes seconds.
   std::vector<const Json*> tables_to_ask(const std::string& system) const {
-    const auto& measured = child(work_.document("prefill_tables." + system), "measured");
+    const auto& measured = at(work_.document("prefill_tables." + system), {"measured"});
     if (system != options_.systems.front()) {
       const auto* fastest = fastest_of(work_.document("prefill_tables." + system));
       return fastest == nullptr ? std::vector<const Json*>() : std::vector{fastest};
@@ -262,11 +250,11 @@ class Integration {
     std::vector<const Json*> tables;
     for (const auto& row : measured) {
       const auto same = std::find_if(tables.begin(), tables.end(), [&](const Json* each) {
-        return text_of(*each, "backend") == text_of(row, "backend");
+        return text_at(*each, {"backend"}) == text_at(row, {"backend"});
       });
       if (same == tables.end()) {
         tables.push_back(&row);
-      } else if (number_of(row, "latency_us") < number_of(**same, "latency_us")) {
+      } else if (number_at(row, {"latency_us"}) < number_at(**same, {"latency_us"})) {
         *same = &row;
       }
     }
@@ -280,7 +268,7 @@ class Integration {
     for (std::int64_t n = 128; n <= (context ? 16384 : 131072); n *= 2) {
       list.push_back(context ? n : n + 1);
     }
-    if (const double topk = number_of(facts(), "index_topk"); topk > 0) {
+    if (const double topk = number_at(facts(), {"index_topk"}); topk > 0) {
       const auto step = static_cast<std::int64_t>(topk);
       list.insert(list.end(), {step, step + 1, step * 3 / 2});
     }
@@ -303,10 +291,10 @@ class Integration {
     for (const auto* table : tables) {
       for (const bool context : {true, false}) {
         for (const auto length : lengths(context)) {
-          csv.field(system).field(text_of(*table, "backend")).field(text_of(*table, "version"));
-          csv.field(text_of(facts(), "architecture")).field(context ? "context" : "generation");
-          csv.field(heads()).field(text_of(*table, "kv_cache_dtype"));
-          csv.field(text_of(*table, "gemm_dtype")).field(context ? 1 : kDecodeBatch);
+          csv.field(system).field(text_at(*table, {"backend"})).field(text_at(*table, {"version"}));
+          csv.field(text_at(facts(), {"architecture"})).field(context ? "context" : "generation");
+          csv.field(heads()).field(text_at(*table, {"kv_cache_dtype"}));
+          csv.field(text_at(*table, {"gemm_dtype"})).field(context ? 1 : kDecodeBatch);
           csv.field(length).field(0);
           csv.end_row();
         }
@@ -343,7 +331,7 @@ class Integration {
                             .words = with_systems(std::move(words)),
                             .inputs = model_files(),
                             .products = {}}));
-    const auto& candidates = child(work_.document(name), "candidates");
+    const auto& candidates = at(work_.document(name), {"candidates"});
     if (!candidates.is_array() || candidates.empty()) return {};
     return simulate(system, candidates[0]);
   }
@@ -351,16 +339,16 @@ class Integration {
   // The closed form that ranks layouts knows no queue: where the simulation misses a limit, the
   // same layout is simulated with half of the requests, until it holds.
   Result<void> simulate(const std::string& system, const Json& best) {
-    const auto size = [&](const char* key) { return count(number_of(best, key)); };
-    const double ranked = number_of(best, "concurrency");
+    const auto size = [&](const char* key) { return count(number_at(best, {key})); };
+    const double ranked = number_at(best, {"concurrency"});
     constexpr double kMost = 1e6;
     for (auto concurrency = ranked >= 1 && ranked <= kMost ? static_cast<std::int64_t>(ranked) : 0;
          concurrency >= 1; concurrency /= 2) {
       const auto name = fmt::format("estimate_{}.{}", concurrency, system);
       Words words = {"estimate", options_.config};
       // Of an engine's own tables; those that ship answer where no engine is named.
-      if (text_of(best, "version") != "shipped") {
-        words.insert(words.end(), {"--backend", text_of(best, "backend")});
+      if (text_at(best, {"version"}) != "shipped") {
+        words.insert(words.end(), {"--backend", text_at(best, {"backend"})});
       }
       for (const auto& [flag, value] : {std::pair<const char*, std::string>("--system", system),
                                         {"--tp", size("tp")},
@@ -369,7 +357,7 @@ class Integration {
                                         {"--ep", size("ep")},
                                         {"--moe-tp", size("moe_tp")},
                                         {"--cp", size("cp")},
-                                        {"--kv", text_of(best, "kv")},
+                                        {"--kv", text_at(best, {"kv"})},
                                         {"--isl", count(options_.isl)},
                                         {"--osl", count(options_.osl)},
                                         {"--concurrency", std::to_string(concurrency)}}) {
@@ -383,7 +371,7 @@ class Integration {
       if (!done) return {};
       auto estimate = work_.document(name);
       const auto within = [&](const char* key, double limit) {
-        return limit <= 0 || number_of(estimate, key) <= limit;
+        return limit <= 0 || number_at(estimate, {key}) <= limit;
       };
       const bool holds =
           within("ttft_ms", options_.ttft_limit_ms) && within("tpot_ms", options_.tpot_limit_ms);
@@ -398,7 +386,7 @@ class Integration {
     for (const auto& system : options_.systems) {
       const auto* fastest = fastest_of(work_.document("prefill_tables." + system));
       if (fastest == nullptr) continue;
-      const auto table = text_of(*fastest, "backend") + " " + text_of(*fastest, "version");
+      const auto table = text_at(*fastest, {"backend"}) + " " + text_at(*fastest, {"version"});
       const auto rows = work_.path("documents/accuracy.csv");
       DSAPERF_TRY_ASSIGN(
           const bool done,

@@ -1,27 +1,16 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include "dsaperf/report/document_value.hpp"
 
 #include <cmath>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
 
-// What the subjects of the report share: reading documents that may lack anything, tables whose
-// rows name their sources, Vega-Lite specifications.
+// What the subjects of the report share: tables whose rows name their sources,
+// Vega-Lite specifications.
 namespace dsaperf::report::integration {
 
-using Json = nlohmann::ordered_json;
-
-// The value at a path of keys; null where there is none.
-const Json& at(const Json& json, std::initializer_list<std::string_view> keys);
-// The list at a path; empty where there is none.
-const Json& list_at(const Json& json, std::initializer_list<std::string_view> keys);
-// NaN where there is no number.
-double number_at(const Json& json, std::initializer_list<std::string_view> keys);
-// Empty where there is no text.
-std::string text_at(const Json& json, std::initializer_list<std::string_view> keys);
 // Null for NaN, so that a table has an empty cell.
 Json cell(double value);
 
