@@ -247,12 +247,12 @@ def page(card, pieces, gemms, program, diff, images, output, notes):
     about = pieces[0][1]
     text = [f"# The shipped tables: {card}\n",
             f"Measured by `scripts/tables {card}` ({about['framework']} {about['version']}, method {about['method']}, "
-            f"{about['device']}, driver {about['driver']}); renewed by the same line, this page by `scripts/tables_page.py`. "
-            "[collect.md](collect.md) says how a case is measured; times are of graph replay, warm, unless a table says another. A row that is a "
-            "sum of stages measured alone carries `[composed]` in its kernel_source wherever it is read.\n"]
-    text.append("`dsaperf db lint` passes each table (exit code 0); it notes the step where selection begins, which is the indexer's share, and the rows "
-                "whose median is known to worse than 5 %, of sums 10 %. A few rows of long prompts ran while the card held its power limit: clocks and intervals are "
-                "in the table.\n")
+            f"{about['device']}, driver {about['driver']}), which also renews them; `scripts/tables_page.py` writes this page.\n",
+            "* [collect.md](collect.md) says how a case is measured. Times are of graph replay, warm, unless a table says another.\n"
+            "* A row that is a sum of stages measured alone carries `[composed]` in its kernel_source wherever it is read.\n"
+            "* `dsaperf db lint` passes each table (exit code 0). It notes the step where selection begins, which is the indexer's share, and the\n"
+            "  rows whose median is known to worse than 5 %, of sums 10 %.\n"
+            "* A few rows of long prompts ran while the card held its power limit: clocks and intervals are in the table.\n"]
     if notes:
         text.append(notes)
     text.append(table(["table", "rows", "of them sums", "half of p10 to p90, median", "within ±1 %", "repeated: median deviation",
@@ -269,9 +269,9 @@ def page(card, pieces, gemms, program, diff, images, output, notes):
     for name, caption in drawn:
         text.append(f"![{caption}]({os.path.relpath(images, output.parent)}/{name}.svg)\n\n{caption}.\n")
     text.append("## What limits a layer\n")
-    text.append("One rank's layer, fp8 cache, fp8_block projections, measured whole: its time, that over the sum of its stages' bounds, and the stages that "
-                "take most of it, each with what binds it (math or memory) and that bound in us. Bounds are of the checkpoint's own projections (GLM-5: bf16, so up to "
-                "twice those of fp8_block).\n")
+    text.append("One rank's layer with fp8 cache and fp8_block projections, measured whole: its time, that time over the sum of its stages' bounds, and the\n"
+                "stages that take most of it. Each stage has its time, what binds it (math or memory) and that bound in us. Bounds are of the checkpoint's own\n"
+                "projections; GLM-5's are bf16, so up to twice those of fp8_block.\n")
     text.append(what_limits(program, pieces))
     if diff:
         text.append(comparison(diff))
