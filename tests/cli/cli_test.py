@@ -55,6 +55,11 @@ class CommandLineTest(unittest.TestCase):
     def test_an_unknown_command_is_named(self):
         self.assert_usage_error(run("nope"), "'nope'")
 
+    def test_standard_input_is_refused_by_commands_of_several_processes(self):
+        for command in (("collect", "-", "-o", "rows", "--timing", "fake"), ("integrate", "-", "-o", "report")):
+            with self.subTest(command):  # collect waited for ever
+                self.assert_usage_error(run(*command), "CONFIG: standard input cannot be read by several processes; give a file")
+
     def test_a_misspelt_command_is_corrected(self):
         self.assert_usage_error(run("completoin", "bash"), "'completoin'", "'completion'")
 

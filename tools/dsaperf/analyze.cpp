@@ -1,6 +1,7 @@
 #include "dsaperf/report/analyze.hpp"
 
 #include "analyze.hpp"
+#include "config_flag.hpp"
 #include "dsaperf/model/analysis.hpp"
 #include "dsaperf/model/load_model.hpp"
 
@@ -58,12 +59,7 @@ Result<ExitCode> analyze(const AnalyzeOptions& options) {
 
 void declare_analyze(Command& command) {
   auto options = std::make_shared<AnalyzeOptions>();
-  command
-      .add_option("config", options->config,
-                  "config.json or NAME_config.json, a folder that holds one, - for standard input, "
-                  "or a bundled model's name")
-      .required()
-      .type_name("CONFIG");
+  add_config(command, options->config).required();
   command.add_option("--against", options->against, "Say what differs from this model")
       .type_name("CONFIG");
   command.add_option("--tp", options->tp, "Ranks that share the heads")

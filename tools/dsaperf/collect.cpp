@@ -525,30 +525,34 @@ Result<ExitCode> run_collect(const CollectFlags& flags) {
 void declare_collect(Command& command) {
   auto flags = std::make_shared<CollectFlags>();
   add_source_flags(command, flags->source);
-  command.add_option("-o,--output", flags->directory, "folder of the journal and the tables")
+  command.add_option("-o,--output", flags->directory, "Folder of the journal and the tables")
       .required();
   command.add_option("--grid", flags->grid, "standard, deep, or a YAML file")
       .take_last()
       .show_default();
-  command.add_option("--heads", flags->heads, "heads of one rank (default: the model's)")
+  command.add_option("--heads", flags->heads, "Heads of one rank (default: the model's)")
       .delimiter(',');
-  command.add_option("--kv", flags->kv, "cache formats")
+  command.add_option("--kv", flags->kv, "Cache formats")
       .one_of({"bf16", "fp8"})
       .delimiter(',')
       .show_default();
-  command.add_option("--gemm", flags->gemm, "projection formats")
+  command.add_option("--gemm", flags->gemm, "Projection formats")
       .one_of({"fp8_block", "bf16"})
       .delimiter(',')
       .show_default();
-  command.add_option("--indexer", flags->roles, "layers")
+  command
+      .add_option("--indexer", flags->roles,
+                  "Layers: with an indexer of their own, or sharing a selection")
       .one_of({"full", "shared"})
       .delimiter(',')
       .show_default();
-  command.add_option("--scores", flags->scores, "score distributions")
+  command.add_option("--scores", flags->scores, "Score distributions")
       .one_of({"model_like", "flat", "peaked"})
       .delimiter(',')
       .show_default();
-  command.add_option("--launch", flags->launches, "default: graph; with --timing cpu eager")
+  command
+      .add_option("--launch", flags->launches,
+                  "How passes are launched (default: graph; with --timing cpu eager)")
       .one_of({"graph", "eager"})
       .delimiter(',');
   command.add_option("--shard", flags->shard,
@@ -569,14 +573,14 @@ void declare_collect(Command& command) {
       .show_default();
   command
       .add_option("--fake-devices", flags->fake_devices,
-                  "with --timing fake: how many GPUs there seem to be")
+                  "With --timing fake: how many GPUs there seem to be")
       .positive();
   command.add_flag("--plan-only", flags->plan_only,
-                   "list the cases, minutes and memory; measure nothing");
-  command.add_flag("--resume", flags->resume, "go on with what the folder holds");
-  command.add_flag("--retry-failed", flags->retry_failed, "measure failed cases again");
-  command.add_flag("--json", flags->json, "one JSON document on stdout");
-  command.add_flag("--json-progress", flags->json_progress, "one JSON object a case on stderr");
+                   "List the cases, minutes and memory; measure nothing");
+  command.add_flag("--resume", flags->resume, "Go on with what the folder holds");
+  command.add_flag("--retry-failed", flags->retry_failed, "Measure failed cases again");
+  command.add_flag("--json", flags->json, "One JSON document");
+  command.add_flag("--json-progress", flags->json_progress, "One JSON object a case on stderr");
   command.footer(
       "Exit code 1 where no case has a result at the end; where some failed 0, with a warning for "
       "each.\n"

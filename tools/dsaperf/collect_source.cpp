@@ -1,5 +1,6 @@
 #include "collect_source.hpp"
 
+#include "config_flag.hpp"
 #include "document.hpp"
 #include "dsaperf/collect/cpu_source.hpp"
 #include "dsaperf/collect/fake_source.hpp"
@@ -61,9 +62,8 @@ Result<ExitCode> run_worker(const SourceFlags& flags) {
 }  // namespace
 
 void add_source_flags(Command& command, SourceFlags& flags) {
-  command.add_option("CONFIG", flags.config, "config.json, its folder, or a bundled name")
-      .required();
-  command.add_option("--system", flags.system, "card that the plan is for; not with --timing cpu")
+  add_config_of_processes(command, flags.config).required();
+  command.add_option("--system", flags.system, "Card that the plan is for; not with --timing cpu")
       .show_default();
   command
       .add_option("--timing", flags.timing,
@@ -72,12 +72,12 @@ void add_source_flags(Command& command, SourceFlags& flags) {
       .one_of({"gpu", "cpu", "fake"})
       .show_default();
   command
-      .add_option("--fake-delay-ms", flags.fake_delay_ms, "with --timing fake: time a case takes")
+      .add_option("--fake-delay-ms", flags.fake_delay_ms, "With --timing fake: time a case takes")
       .not_negative();
   command.add_option("--fake-dies-on", flags.fake_dies_on,
-                     "with --timing fake: cases whose id holds this end the measuring process");
+                     "With --timing fake: cases whose id holds this end the measuring process");
   command.add_option("--fake-fails-on", flags.fake_fails_on,
-                     "with --timing fake: cases whose id holds this fail");
+                     "With --timing fake: cases whose id holds this fail");
 }
 
 Result<Subject> load_subject(const SourceFlags& flags) {
@@ -118,7 +118,7 @@ void add_collect_worker(Command& app) {
                     auto flags = std::make_shared<SourceFlags>();
                     add_source_flags(command, *flags);
                     command.add_option("--cache-pages", flags->cache_pages,
-                                       "pages of the plan's largest case");
+                                       "Pages of the plan's largest case");
                     command.callback([flags] { return run_worker(*flags); });
                   })
       .hide();

@@ -143,7 +143,8 @@ void declare_db_prepare(Command& command) {
   command.add_option("--backend", options->backends, "Framework, several times (default: all)");
   command.add_option("--version", options->version,
                      "current, previous, next or a number (default: all)");
-  command.add_option("--phase", options->phase, "context or generation (default: both)")
+  command
+      .add_option("--phase", options->phase, "context: prefill; generation: decode (default: both)")
       .one_of({"context", "generation"});
   command.add_flag("--shipped", options->shipped, "Our own tables, whatever else is found");
   command.add_option("-o,--output", options->output,

@@ -1,5 +1,6 @@
 #include "estimate.hpp"
 
+#include "config_flag.hpp"
 #include "document.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
@@ -112,12 +113,15 @@ void add_deployment(Command& command, EstimateOptions& o) {
   auto& l = o.inputs.layout;
   add_systems(command, o.systems_root);
   command.add_option("--system", o.system, "Card").show_default();
-  command.add_option("--backend", o.backend, "sglang, vllm or trtllm")
+  command.add_option("--backend", o.backend, "Engine")
       .one_of({"sglang", "vllm", "trtllm"})
       .show_default();
   command.add_option("--version", o.version,
                      "current, previous, next or a number (default: current)");
-  command.add_option("--mode", o.mode, "agg: in-flight batching; static: one batch; disagg")
+  command
+      .add_option("--mode", o.mode,
+                  "agg: in-flight batching; static: one batch; disagg: workers for prefill and for "
+                  "decode")
       .one_of({"agg", "static", "disagg"})
       .show_default();
   const auto add_size = [&](const char* flag, int& size, const char* what) {
@@ -193,8 +197,7 @@ std::vector<std::string> disaggregated_flags() {
 
 void declare_estimate(Command& command) {
   auto options = std::make_shared<EstimateOptions>();
-  const auto config = command.add_option("CONFIG", options->config,
-                                         "config.json, a folder that holds one, or a bundled name");
+  const auto config = add_config(command, options->config);
   const auto from =
       command
           .add_option("--from", options->from,

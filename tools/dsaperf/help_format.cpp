@@ -30,6 +30,18 @@ std::string help_wrapped(std::string_view text, std::size_t columns) {
   return result;
 }
 
+// CLI11 puts a check behind the type, "INT:INT in [1 - 8]", "TEXT:{gpu,cpu}", "INT:POSITIVE".
+std::string shown_type(const std::string& type) {
+  const auto colon = type.find(':');
+  if (colon == std::string::npos) return type;
+  const auto kind = type.substr(0, colon);
+  const auto check = type.substr(colon + 1);
+  if (check.starts_with('{') || check.starts_with(kind)) return check;
+  if (check == "POSITIVE") return kind + " [> 0]";
+  if (check == "NONNEGATIVE") return kind + " [>= 0]";
+  return type;
+}
+
 class HelpFormat : public CLI::Formatter {
  public:
   std::string make_option_desc(const CLI::Option* option) const override {
@@ -39,6 +51,9 @@ class HelpFormat : public CLI::Formatter {
   // A long list of choices goes on in the next line.
   std::string make_option_opts(const CLI::Option* option) const override {
     std::string text = CLI::Formatter::make_option_opts(option);
+    const auto type = option->get_type_name();
+    if (const auto at = text.find(type); !type.empty() && at != std::string::npos)
+      text.replace(at, type.size(), shown_type(type));
     constexpr std::size_t kMargin = 2;
     const std::size_t names = kMargin + option->get_name(false, true).size();
     if (names + text.size() > kWidth) {

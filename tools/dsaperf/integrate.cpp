@@ -1,5 +1,6 @@
 #include "integrate.hpp"
 
+#include "config_flag.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/cost/system_spec.hpp"
@@ -94,10 +95,6 @@ Result<ExitCode> run_integrate(Flags flags) {
   options.directory = flags.output;
   options.collect = flags.collect == "standard";
   options.program = "dsaperf " DSAPERF_VERSION;
-  if (options.config == "-") {
-    return fail(Errc::kInvalidArgument,
-                "standard input cannot be read by several commands; give a file");
-  }
   DSAPERF_TRY(check_systems(options));
   DSAPERF_TRY_ASSIGN(options.gpu, use_gpu(flags.device));
   options.skipped.insert(flags.skip.begin(), flags.skip.end());
@@ -145,8 +142,7 @@ void declare_integrate(Command& command) {
   options.systems = {"h200_sxm"};
   options.ttft_limit_ms = 3000;
   options.tpot_limit_ms = 40;
-  command.add_option("CONFIG", options.config, "config.json, a folder with one, or a bundled name")
-      .required();
+  add_config_of_processes(command, options.config).required();
   command.add_option("-o,--output", flags->output, "Folder of the report").required();
   command
       .add_option("--system", options.systems,

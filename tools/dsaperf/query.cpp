@@ -1,5 +1,6 @@
 #include "query.hpp"
 
+#include "config_flag.hpp"
 #include "db_tables.hpp"
 #include "document.hpp"
 #include "dsaperf/core/fail.hpp"
@@ -159,9 +160,11 @@ void declare_query(Command& command) {
                            .show_default();
   command.add_option("--version", options->tables.version,
                      "current, previous, next or a number (default: current)");
-  command.add_option("--arch", options->kind.architecture, "Architecture of the model")
+  command
+      .add_option("--arch", options->kind.architecture,
+                  "Architecture of the model, where there is no CONFIG")
       .show_default();
-  command.add_option("--phase", options->phase, "context or generation")
+  command.add_option("--phase", options->phase, "context: prefill; generation: decode")
       .one_of({"context", "generation"})
       .show_default();
   const auto heads =
@@ -209,8 +212,7 @@ void declare_query(Command& command) {
       command.add_option("-o,--output", options->output, "Where --from writes (.gz: compressed)");
   from.needs(output);
   output.needs(from);
-  const auto config = command.add_option("CONFIG", options->config,
-                                         "Model: config.json or a bundled name (else --arch)");
+  const auto config = add_config(command, options->config);
   const auto stages =
       command.add_flag("--stages", options->stages,
                        "What each stage must compute and move, its bound, and the tables' rows");

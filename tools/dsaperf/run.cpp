@@ -1,5 +1,6 @@
 #include "run.hpp"
 
+#include "config_flag.hpp"
 #include "document.hpp"
 #include "dsaperf/core/data_dir.hpp"
 #include "dsaperf/core/fail.hpp"
@@ -275,8 +276,7 @@ Result<ExitCode> run_layer(RunFlags options) {
 
 void declare_run(Command& command) {
   auto options = std::make_shared<RunFlags>();
-  command.add_option("CONFIG", options->config, "config.json, a folder with one, or a model's name")
-      .required();
+  add_config(command, options->config).required();
   command.add_option("--batch", options->run.batch, "Requests").positive().show_default();
   command.add_option("--new", options->run.new_tokens, "New tokens of each request")
       .positive()
@@ -290,18 +290,17 @@ void declare_run(Command& command) {
       .add_option("--layer", options->choice.layer,
                   "Index of the layer (default: the first sparse one with an indexer)")
       .not_negative();
-  command.add_option("--kv", options->kv, "Format of the latent cache: bf16 or fp8")
+  command.add_option("--kv", options->kv, "Format of the latent cache")
       .one_of({"bf16", "fp8"})
       .show_default();
-  command.add_option("--gemm", options->gemm, "Format of the projections: bf16 or fp8_block")
+  command.add_option("--gemm", options->gemm, "Format of the projections")
       .one_of({"bf16", "fp8_block"})
       .show_default();
   command
-      .add_option("--scores", options->scores,
-                  "What the index scores of random weights look like: normal, flat, tied or peaked")
+      .add_option("--scores", options->scores, "What the index scores of random weights look like")
       .one_of({"normal", "flat", "tied", "peaked"})
       .show_default();
-  command.add_option("--device", options->device, "cpu or gpu")
+  command.add_option("--device", options->device, "Where the layer runs")
       .one_of({"cpu", "gpu"})
       .show_default();
   command.add_option("--weights", options->weights,

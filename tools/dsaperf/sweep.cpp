@@ -1,5 +1,6 @@
 #include "sweep.hpp"
 
+#include "config_flag.hpp"
 #include "document.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/model/load_model.hpp"
@@ -68,19 +69,14 @@ Result<ExitCode> run_sweep(SweepOptions options) {
 void declare_sweep(Command& command) {
   auto options = std::make_shared<SweepOptions>();
   auto& in = options->inputs;
-  command
-      .add_option("CONFIG", options->config,
-                  "config.json, a folder that holds one, or a bundled name")
-      .required();
+  add_config(command, options->config).required();
   add_systems(command, options->systems_root);
   command.add_option("--system", options->system, "Card").show_default();
   command.add_option("--gpus", in.gpus, "GPUs to use").between(1, 1024).show_default();
   command.add_option("--isl", in.isl, "Tokens of a prompt").required();
   command.add_option("--osl", in.osl, "Tokens of an answer").required();
   command.add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
-  command
-      .add_option("--backend", options->backend,
-                  "sglang, vllm or trtllm (default: all that have tables)")
+  command.add_option("--backend", options->backend, "Engine (default: all that have tables)")
       .one_of({"sglang", "vllm", "trtllm"});
   command.add_option("--version", options->version,
                      "current, previous, next or a number (default: current)");
