@@ -42,9 +42,6 @@ VLLM = Engine(
     {"graph_gap_us": range(0, 41, 10), "launch_us": range(0, 801, 200), "request_ms": range(0, 61, 10), "text_us": [0, 5, 10, 15],
      "prefill_factor": [1 + 0.025 * step for step in range(9)]},
 )
-# vLLM's client made the prompts of every run from the same seed, and the server kept its cache: half of the prompts
-# of these runs were those of the run before (8 at a time), and still cached.
-CACHED = {("1024", "16"), ("2048", "16")}
 
 
 def estimate(program, path, host):
@@ -175,8 +172,7 @@ def study_sglang(program, measured, peer):
 
 
 def study_vllm(program, measured):
-    study = Study(program, measured, VLLM,
-                  lambda row: row["framework"] == "vllm" and row["model"] == "GLM-5" and (row["isl"], row["concurrency"]) not in CACHED)
+    study = Study(program, measured, VLLM, lambda row: row["framework"] == "vllm" and row["model"] == "GLM-5")
     kinds = {"a deployment": lambda row: row["source"], "a concurrency": at_a_time, "an isl": lambda row: f"{row['isl']:.0f}"}
     groups = {f"{number} at a time": np.array([at_a_time(row) == number for row in study.rows]) for number in ("4", "16", "48")}
     return study.run(kinds, groups)

@@ -254,6 +254,9 @@ class Estimator {
                     .prompts = static_cast<int>(std::ceil(in_.prompts / copies)),
                     .host = out_.host,
                     .host_sharers = copies};
+    const double repeated = in_.repeated_prompts / copies;
+    if (out_.capacity && repeated * (in_.isl + in_.osl) <= out_.capacity->cache_tokens)
+      traffic.repeated = static_cast<int>(repeated);
     if (in_.rate_per_s)
       traffic.rate_per_s = *in_.rate_per_s / copies;
     else

@@ -56,7 +56,8 @@ struct EstimateInputs {
   int draft_tokens = 0;
   double draft_kept = 0;  // of them, on average a step
   int prompts = 0;
-  std::string host;  // changes of HostCosts: "launch_us=900,request_ms=60"
+  int repeated_prompts = 0;  // of the first requests: the server has them cached, if all fit
+  std::string host;          // changes of HostCosts: "launch_us=900,request_ms=60"
   // Of the engine that is asked for; an older vLLM's attention computes whole selections.
   EngineAge age = EngineAge::kOfTables;
   Quirks quirks = Quirks::all();  // of the compatible method

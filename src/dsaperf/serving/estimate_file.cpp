@@ -6,6 +6,7 @@
 #include "dsaperf/model/load_model.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <string_view>
@@ -16,6 +17,10 @@ namespace {
 // These runs of InferenceX had equal lengths; its client otherwise draws them, as others do.
 constexpr std::string_view kEqualLengths = "InferenceX@";
 constexpr std::string_view kDisaggregated = "disagg";
+// Their client makes the prompts of every run from the same seed: ten a place, first those of the
+// run before, of the next lower number of places. vLLM caches prefixes by itself.
+constexpr std::array<int, 6> kPlacesOfRuns = {4, 8, 16, 32, 48, 64};
+constexpr int kPromptsAPlace = 10;
 // Kept of one draft token where a row only says that speculation was on.
 constexpr double kDraftKept = 0.75;
 
@@ -187,6 +192,7 @@ class FileReader {
     if (!in.length_ratio && row.source.starts_with(kEqualLengths)) {
       in.length_ratio = 1;
       row.assumed.push_back("equal lengths");
+      if (in.engine == Engine::kVllm) read_repeated_prompts(row);
     }
     if (in.engine == Engine::kVllm) read_vllm_version(text(csv, "version"), row);
     if (text(csv, "mtp") == "1" && in.draft_tokens == 0) {
@@ -195,6 +201,15 @@ class FileReader {
       row.assumed.push_back(fmt::format("one draft token, {} of it kept", kDraftKept));
     }
     return "";
+  }
+
+  static void read_repeated_prompts(MeasuredRow& row) {
+    const auto run = std::ranges::find(kPlacesOfRuns, row.inputs.concurrency.value_or(0));
+    if (run == kPlacesOfRuns.begin() || run == kPlacesOfRuns.end()) return;
+    const int before = *std::prev(run);
+    row.inputs.repeated_prompts = kPromptsAPlace * before;
+    row.assumed.push_back(
+        fmt::format("prompts of the run before, {} at a time, cached if they all fit", before));
   }
 
   static void read_vllm_version(std::string_view version, MeasuredRow& row) {

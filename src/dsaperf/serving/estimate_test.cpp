@@ -513,5 +513,17 @@ TEST_F(EstimateTest, ACachedPrefixBringsTheFirstTokenForward) {
   EXPECT_LT(*warm->ttft_ms, *cold->ttft_ms);
 }
 
+// Some 250,000 tokens fit: 80 prompts of 2048 and their answers, and not 800.
+TEST_F(EstimateTest, RepeatedPromptsAreCachedWhereTheyAllFit) {
+  auto inputs = tp8(16);
+  inputs.engine = Engine::kVllm;
+  const auto ttft = [&](int repeated) {
+    inputs.repeated_prompts = repeated;
+    return *ask(inputs)->ttft_ms;
+  };
+  EXPECT_LT(ttft(80), 0.7 * ttft(0));
+  EXPECT_EQ(ttft(800), ttft(0));
+}
+
 }  // namespace
 }  // namespace dsaperf::serving

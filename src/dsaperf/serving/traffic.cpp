@@ -10,6 +10,9 @@ namespace {
 
 constexpr double kPlacesOfARate = 64;
 constexpr double kMostPrompts = 4096;
+// Of a prompt that is cached whole: vLLM computes the block of its last token, and with draft
+// tokens the one before.
+constexpr double kRecomputed = 128;
 
 }  // namespace
 
@@ -54,6 +57,8 @@ Arrival Arrivals::send(double at_ms) {
   request.prompt = std::max(1.0, std::round(traffic_.isl * part(random_)));
   request.answer = std::max(1.0, std::round(traffic_.osl * part(random_)));
   request.cached = std::min(std::floor(request.prompt * traffic_.cached_share), request.prompt - 1);
+  if (sent_ < traffic_.repeated)
+    request.cached = std::max(request.cached, request.prompt - kRecomputed);
   // The process reads for the other schedulers between two prompts of this one.
   read_ms_ = std::max(read_ms_, at_ms) +
              request.prompt * traffic_.host.text_us / 1000 * traffic_.host_sharers;

@@ -14,6 +14,7 @@ namespace dsaperf::serving {
 struct Traffic {
   double isl = 0, osl = 0;
   double cached_share = 0;  // of a prompt's tokens, found in the prefix cache
+  int repeated = 0;         // of the requests, the first: prompts that are in it whole
   double length_ratio = 1;  // lengths are uniform between this part of isl and osl, and all of it
   std::optional<double> concurrency = {};  // so many requests at any time, or
   std::optional<double> rate_per_s = {};   // arrivals at random (Poisson)

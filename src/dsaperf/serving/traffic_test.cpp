@@ -44,6 +44,15 @@ TEST(TrafficTest, EveryRequestThatEndsIsReplacedUntilAllAreSent) {
   EXPECT_FALSE(arrivals->after(3));
 }
 
+TEST(TrafficTest, RepeatedPromptsAreCachedButForTheirLastBlocks) {
+  auto traffic = four_at_once();
+  traffic.repeated = 3;
+  auto arrivals = Arrivals::open(traffic);
+  ASSERT_TRUE(arrivals);
+  const auto first = arrivals->first();
+  for (std::size_t i = 0; i < first.size(); ++i) EXPECT_EQ(first[i].cached, i < 3 ? 872 : 0) << i;
+}
+
 TEST(TrafficTest, ARateSendsAllByItself) {
   auto traffic = four_at_once();
   traffic.concurrency.reset();
