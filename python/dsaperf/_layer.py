@@ -61,18 +61,22 @@ class DsaLayer:
 
     @property
     def hidden(self) -> int:
+        """Width of a token of ``x``."""
         return self._native.hidden
 
     @property
     def heads(self) -> int:
+        """Attention heads of this rank."""
         return self._native.heads
 
     @property
     def index_heads(self) -> int:
+        """Heads of the indexer; 0 without one."""
         return self._native.index_heads
 
     @property
     def topk(self) -> int:
+        """Tokens that a token attends to at most."""
         return self._native.topk
 
     @property
@@ -123,6 +127,7 @@ class DsaCache:
         return self._native.add_request()
 
     def remove_request(self, request: int) -> None:
+        """Gives its pages back; the number may be given to another request."""
         self._native.remove_request(request)
 
     def fork(self, parent: int, tokens: int) -> int:
@@ -134,6 +139,7 @@ class DsaCache:
         self._native.fill(request, tokens, seed)
 
     def length(self, request: int) -> int:
+        """Tokens that the request holds."""
         return self._native.length(request)
 
     def block_table(self, request: int) -> list[int]:
@@ -142,4 +148,5 @@ class DsaCache:
 
     @property
     def free_pages(self) -> int:
+        """Pages of 64 tokens that no request holds."""
         return self._native.free_pages

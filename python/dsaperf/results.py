@@ -98,6 +98,7 @@ class Table:
 
     @property
     def column_names(self) -> list[str]:
+        """In the order of the columns."""
         return self._native.column_names
 
     def __arrow_c_schema__(self) -> object:
@@ -131,6 +132,7 @@ class Analysis(Report):
 
     @property
     def name(self) -> str:
+        """Of the model, or the file that it was read from."""
         return str(self["name"])
 
     @property
@@ -141,6 +143,7 @@ class Analysis(Report):
 
     @property
     def sparse(self) -> bool:
+        """Whether any layer attends to a part of the past that it chooses."""
         return bool(self.facts["sparse"])
 
     @property
@@ -191,33 +194,36 @@ class Estimate(Report):
 
     @property
     def fits(self) -> bool:
+        """Whether weights, caches and buffers stay within the memory of a GPU."""
         return bool(self["fits"])
 
     @property
     def reason(self) -> str | None:
+        """Why the model does not fit; None where it does."""
         reason: str | None = self["reason"]
         return reason
 
     @property
     def ttft_ms(self) -> float | None:
-        """Time to the first token, as the document's."""
+        """Mean time to the first token, ms; None where the model does not fit."""
         value: float | None = self["ttft_ms"]
         return value
 
     @property
     def tpot_ms(self) -> float | None:
-        """Time of a token after the first."""
+        """Mean time of a token after the first, ms; None where the model does not fit."""
         value: float | None = self["tpot_ms"]
         return value
 
     @property
     def output_tok_s_per_gpu(self) -> float | None:
+        """Output tokens a second of a GPU; None where the model does not fit."""
         value: float | None = self["output_tok_s_per_gpu"]
         return value
 
     @property
     def memory_gib(self) -> float:
-        """Of one GPU."""
+        """Weights, caches and buffers of one GPU, GiB."""
         return float(self["memory_gib"])
 
     def operators(self, phase: str) -> list[Operator]:
@@ -286,11 +292,13 @@ class Sweep(Report):
 
     @property
     def rejected(self) -> Sequence[Mapping[str, Any]]:
+        """The other layouts, each with ``reason``."""
         rejected: Sequence[Mapping[str, Any]] = self["rejected"]
         return rejected
 
     @property
     def table(self) -> Table:
+        """The candidates: a row each, as columns."""
         return self._table
 
     @property
@@ -319,6 +327,7 @@ class LayerTime(Report):
 
     @property
     def latency_ms(self) -> float:
+        """Of one layer on one rank, ms."""
         return float(self["latency_ms"])
 
     @property
@@ -361,10 +370,12 @@ class Stages(Report):
 
     @property
     def bound_us(self) -> float:
+        """The least time that the card allows the layer, us: the sum over its stages."""
         return float(self["bound_us"])
 
     @property
     def stages(self) -> list[Stage]:
+        """In the order in which they run."""
         keys = Stage._fields
         return [Stage(**{key: stage[key] for key in keys}) for stage in self["stages"]]
 
@@ -381,11 +392,13 @@ class Trace(Report):
 
     @property
     def facts(self) -> Mapping[str, Any]:
+        """Figures of the recording: ``kernels``, ``total_ns``, ..."""
         facts: Mapping[str, Any] = self["facts"]
         return facts
 
     @property
     def stages(self) -> Sequence[Mapping[str, Any]]:
+        """``name``, ``calls``, ``time_ns``, ``share`` of each stage, ..."""
         stages: Sequence[Mapping[str, Any]] = self["stages"]
         return stages
 
@@ -399,10 +412,12 @@ class Alignment(Report):
 
     @property
     def aligned(self) -> bool:
+        """Whether both run the same kernels, each stage within the ratio."""
         return bool(self["verdict"] == "aligned")
 
     @property
     def stages(self) -> Sequence[Mapping[str, Any]]:
+        """``name``, ``state``, ``times`` in ns and their ``ratio`` of each stage, ..."""
         stages: Sequence[Mapping[str, Any]] = self["stages"]
         return stages
 
@@ -424,7 +439,7 @@ class LayerRun(Report):
 
     @property
     def time_us(self) -> float:
-        """Of one pass."""
+        """Of one pass, us: the sum of its stages."""
         return float(self["time_us"])
 
     @property
@@ -489,11 +504,13 @@ class Collection(Report):
 
     @property
     def cases(self) -> Sequence[Mapping[str, Any]]:
+        """Those of this shard, each with ``id`` and its sizes."""
         cases: Sequence[Mapping[str, Any]] = self["cases"]
         return cases
 
     @property
     def estimated_minutes(self) -> float:
+        """By plan, of what is measured."""
         return float(self["estimated_minutes"])
 
     @property
