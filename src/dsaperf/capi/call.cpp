@@ -40,8 +40,9 @@ Result<void> check_extents(const char* name, std::initializer_list<Extent> exten
                   stride);
     if (count > kLargest || stride > kLargest ||
         (stride > 0 && count > (std::int64_t{1} << 60) / stride))
-      return fail(Errc::kInvalidArgument, "{}: a size or stride is absurd ({}, {})", name, count,
-                  stride);
+      return fail(Errc::kInvalidArgument,
+                  "{}: a size or stride is beyond 2^40, or what both span beyond 2^60 ({}, {})",
+                  name, count, stride);
   }
   return {};
 }

@@ -296,47 +296,48 @@ Json longest_of_each_pass(const Json& points) {
   return labels;
 }
 
-// FLOP/s over FLOPs a byte. Stages that compute nothing have no place in it.
-void add_roofline(const Json& evidence, const std::string& system, Section& section) {
-  auto points = Json::array();
+// Stages of a pass at their bounds and at modelled times; those that compute nothing have no place.
+void add_points(const Json& stages, const Json& model, const char* pass, Json& points) {
+  for (const auto& stage : list_at(stages, {"stages"})) {
+    const double flops = number_at(stage, {"flops"});
+    const double bytes = number_at(stage, {"bytes"});
+    const auto name = text_at(stage, {"name"});
+    if (!(flops > 0) || !(bytes > 0)) continue;
+    const double bound_us = number_at(stage, {"bound_us"});
+    const auto add = [&](const char* what, double us, const std::string& source) {
+      // What rows of whole layers leave to a small stage may be less than it needs: no speed.
+      if (!(us > 0) || us < bound_us) return;
+      points.push_back({{"stage", spaced(name)},
+                        {"pass", pass},
+                        {"us", us},
+                        {"intensity", flops / bytes},
+                        {"tflop_per_s", flops / us / 1e6},
+                        {"what", what},
+                        {"source", source}});
+    };
+    add("bound", bound_us, "bound: data/systems");
+    add("modelled", modelled_us(model, name), model_source(model));
+  }
+}
+
+// What the card can do, over FLOPs a byte: a line for each format.
+Json roof_of(const Json& stages) {
   auto roof = Json::array();
-  for (const auto& pass : kPasses) {
-    const auto& stages = document_of(evidence, fmt::format("{}.{}", pass.name, system));
-    const auto& model = document_of(evidence, fmt::format("{}_model.{}", pass.name, system));
-    for (const auto& stage : list_at(stages, {"stages"})) {
-      const double flops = number_at(stage, {"flops"});
-      const double bytes = number_at(stage, {"bytes"});
-      const auto name = text_at(stage, {"name"});
-      if (!(flops > 0) || !(bytes > 0)) continue;
-      const double bound_us = number_at(stage, {"bound_us"});
-      const auto add = [&](const char* what, double us, const std::string& source) {
-        // What rows of whole layers leave to a small stage may be less than it needs: no speed.
-        if (!(us > 0) || us < bound_us) return;
-        points.push_back({{"stage", spaced(name)},
-                          {"pass", pass.title},
-                          {"us", us},
-                          {"intensity", flops / bytes},
-                          {"tflop_per_s", flops / us / 1e6},
-                          {"what", what},
-                          {"source", source}});
-      };
-      add("bound", bound_us, "bound: data/systems");
-      add("modelled", modelled_us(model, name), model_source(model));
-    }
-    if (!roof.empty()) continue;
-    const double bandwidth = number_at(stages, {"peak_bytes_per_s"});
-    for (const auto& [format, peak] : at(stages, {"peak_flop_per_s"}).items()) {
-      if ((format != "bf16" && format != "fp8") || !peak.is_number()) continue;
-      const double ridge = peak.get<double>() / bandwidth;
-      for (const double intensity : {1.0, ridge, 1e4}) {
-        roof.push_back({{"intensity", intensity},
-                        {"tflop_per_s", std::min(intensity * bandwidth, peak.get<double>()) / 1e12},
-                        {"format", format + " peak"}});
-      }
+  const double bandwidth = number_at(stages, {"peak_bytes_per_s"});
+  for (const auto& [format, peak] : at(stages, {"peak_flop_per_s"}).items()) {
+    if ((format != "bf16" && format != "fp8") || !peak.is_number()) continue;
+    const double ridge = peak.get<double>() / bandwidth;
+    for (const double intensity : {1.0, ridge, 1e4}) {
+      roof.push_back({{"intensity", intensity},
+                      {"tflop_per_s", std::min(intensity * bandwidth, peak.get<double>()) / 1e12},
+                      {"format", format + " peak"}});
     }
   }
-  if (points.empty() || roof.empty()) return;
-  const auto labels = longest_of_each_pass(points);
+  return roof;
+}
+
+Json roofline_picture(const Json& points, const Json& roof,
+                      const std::vector<Section::Column>& columns) {
   const auto axis = [](const char* name, const char* title) {
     return Json{{"field", name},
                 {"type", "quantitative"},
@@ -346,6 +347,35 @@ void add_roofline(const Json& evidence, const std::string& system, Section& sect
   };
   const auto x = axis("intensity", "FLOP a byte");
   const auto y = axis("tflop_per_s", "TFLOP/s");
+  return picture_of(
+      points, 320,
+      {{"layer",
+        {{{"data", {{"values", roof}}},
+          {"mark", {{"type", "line"}, {"color", "#808080"}}},
+          {"encoding", {{"x", x}, {"y", y}, {"strokeDash", field("format", "nominal", "roof")}}}},
+         {{"mark", {{"type", "point"}, {"size", 60}}},
+          {"encoding",
+           {{"x", x},
+            {"y", y},
+            {"color", field("what", "nominal", "time")},
+            {"shape", field("pass", "nominal", "pass")},
+            {"tooltip", tooltip(columns)}}}},
+         {{"data", {{"values", longest_of_each_pass(points)}}},
+          {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 8}, {"dy", 10}}},
+          {"encoding", {{"x", x}, {"y", y}, {"text", {{"field", "label"}}}}}}}}});
+}
+
+// FLOP/s over FLOPs a byte.
+void add_roofline(const Json& evidence, const std::string& system, Section& section) {
+  auto points = Json::array();
+  auto roof = Json::array();
+  for (const auto& pass : kPasses) {
+    const auto& stages = document_of(evidence, fmt::format("{}.{}", pass.name, system));
+    const auto& model = document_of(evidence, fmt::format("{}_model.{}", pass.name, system));
+    add_points(stages, model, pass.title, points);
+    if (roof.empty()) roof = roof_of(stages);
+  }
+  if (points.empty() || roof.empty()) return;
   const std::vector<Section::Column> columns = {
       {"stage", "stage"},           {"pass", "pass"},          {"what", "time"}, {"us", "us"},
       {"intensity", "FLOP a byte"}, {"tflop_per_s", "TFLOP/s"}};
@@ -355,22 +385,7 @@ void add_roofline(const Json& evidence, const std::string& system, Section& sect
       name, title,
       "Stages by their arithmetic intensity: at their bounds they lie on the roof, by modelled "
       "times below it. Named are the two longest of each pass.",
-      picture_of(points, 320,
-                 {{"layer",
-                   {{{"data", {{"values", roof}}},
-                     {"mark", {{"type", "line"}, {"color", "#808080"}}},
-                     {"encoding",
-                      {{"x", x}, {"y", y}, {"strokeDash", field("format", "nominal", "roof")}}}},
-                    {{"mark", {{"type", "point"}, {"size", 60}}},
-                     {"encoding",
-                      {{"x", x},
-                       {"y", y},
-                       {"color", field("what", "nominal", "time")},
-                       {"shape", field("pass", "nominal", "pass")},
-                       {"tooltip", tooltip(columns)}}}},
-                    {{"data", {{"values", labels}}},
-                     {"mark", {{"type", "text"}, {"align", "left"}, {"dx", 8}, {"dy", 10}}},
-                     {"encoding", {{"x", x}, {"y", y}, {"text", {{"field", "label"}}}}}}}}}));
+      roofline_picture(points, roof, columns));
   section.table(name, title, columns, std::move(points));
 }
 
