@@ -134,6 +134,47 @@ Result<ExitCode> plan(const BenchOptions& options) {
   std::_Exit(static_cast<int>(ExitCode::kFailed));
 }
 
+std::string title_of(const TunedShape& shape) {
+  return fmt::format("{} {}", kernels::name(shape.kernel), bench::label(shape));
+}
+
+// What was measured of a shape, with a warning of each variant whose result is wrong. `place`: of
+// the shape among all, "  3/120", for the progress on stderr.
+void add_rows(const TunedShape& shape, const std::string& place,
+              const std::vector<bench::Timing>& measured,
+              const std::optional<cost::SystemSpec>& system, report::BenchReport& report) {
+  const auto title = title_of(shape);
+  for (const bench::Timing& timing : measured) {
+    report.rows.push_back({.kernel = std::string(kernels::name(shape.kernel)),
+                           .shape = bench::label(shape, timing.values),
+                           .variant = std::string(kernels::name(timing.variant)),
+                           .cold = timing.cold,
+                           .warm = timing.warm,
+                           .spread = timing.spread,
+                           .bound = bound_of(shape, system),
+                           .right = timing.right});
+    if (!timing.right)
+      report.warnings.push_back(fmt::format("{}: the result of {} is not the default's", title,
+                                            kernels::name(timing.variant)));
+    std::fprintf(stderr, "%s %-40s %-20s cold %9.2f us  warm %9.2f us%s\n", place.c_str(),
+                 title.c_str(), report.rows.back().variant.c_str(), timing.cold.value,
+                 timing.warm.value, timing.right ? "" : "  DIFFERS");
+  }
+}
+
+// Clocks while it works, not before, and once each what slowed it down.
+void note_card(report::BenchReport& report) {
+  const auto now = bench::card();
+  if (!now) return;
+  report.sm_mhz = now->sm_mhz;
+  report.sm_mhz_max = now->sm_mhz_max;
+  for (const auto& reason : now->throttled) {
+    const auto warning = fmt::format("slowed down: {}", reason);
+    if (std::ranges::find(report.warnings, warning) == report.warnings.end())
+      report.warnings.push_back(warning);
+  }
+}
+
 Result<ExitCode> bench_kernels(const BenchOptions& options) {
   if (options.plan_only) return plan(options);
   DSAPERF_TRY_ASSIGN(const auto card, bench::card());
@@ -162,8 +203,7 @@ Result<ExitCode> bench_kernels(const BenchOptions& options) {
   const auto shapes = chosen_shapes(options);
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     const TunedShape& shape = shapes[i];
-    const std::string title =
-        fmt::format("{} {}", kernels::name(shape.kernel), bench::label(shape));
+    const std::string title = title_of(shape);
     const std::chrono::duration<double> elapsed = Clock::now() - started;
     if (elapsed.count() > options.seconds) {
       report.left_out.push_back(title);
@@ -178,33 +218,9 @@ Result<ExitCode> bench_kernels(const BenchOptions& options) {
       if (measured.error().code() == Errc::kCuda) break;
       continue;
     }
-    for (const bench::Timing& timing : *measured) {
-      report.rows.push_back({.kernel = std::string(kernels::name(shape.kernel)),
-                             .shape = bench::label(shape, timing.values),
-                             .variant = std::string(kernels::name(timing.variant)),
-                             .cold = timing.cold,
-                             .warm = timing.warm,
-                             .spread = timing.spread,
-                             .bound = bound_of(shape, system),
-                             .right = timing.right});
-      if (!timing.right)
-        report.warnings.push_back(fmt::format("{}: the result of {} is not the default's", title,
-                                              kernels::name(timing.variant)));
-      std::fprintf(stderr, "%4zu/%zu %-40s %-20s cold %9.2f us  warm %9.2f us%s\n", i + 1,
-                   shapes.size(), title.c_str(), report.rows.back().variant.c_str(),
-                   timing.cold.value, timing.warm.value, timing.right ? "" : "  DIFFERS");
-    }
+    add_rows(shape, fmt::format("{:4}/{}", i + 1, shapes.size()), *measured, system, report);
     timings.insert(timings.end(), measured->begin(), measured->end());
-    // Clocks while it works, not before.
-    if (const auto now = bench::card()) {
-      report.sm_mhz = now->sm_mhz;
-      report.sm_mhz_max = now->sm_mhz_max;
-      for (const auto& reason : now->throttled) {
-        const auto warning = fmt::format("slowed down: {}", reason);
-        if (std::ranges::find(report.warnings, warning) == report.warnings.end())
-          report.warnings.push_back(warning);
-      }
-    }
+    note_card(report);
     // After each shape, so that what is cut short leaves what it has measured.
     if (!options.output.empty())
       DSAPERF_TRY(write_file(options.output, report::json(report).dump(1) + "\n"));
