@@ -14,11 +14,14 @@
 namespace dsaperf::serving {
 namespace {
 
-// These runs of InferenceX had equal lengths; its client otherwise draws them, as others do.
-constexpr std::string_view kEqualLengths = "InferenceX@";
+// Sources whose requests had equal lengths, as their tokens and requests say; clients otherwise
+// draw them.
+constexpr std::string_view kSweepOfLengths = "InferenceX@";
+constexpr std::array<std::string_view, 3> kEqualLengths = {kSweepOfLengths, "gpustack@",
+                                                           "Jiminator/"};
 constexpr std::string_view kDisaggregated = "disagg";
-// Their client makes the prompts of every run from the same seed: ten a place, first those of the
-// run before, of the next lower number of places. vLLM caches prefixes by itself.
+// The first one's client makes the prompts of every run from the same seed: ten a place, first
+// those of the run before, of the next lower number of places. vLLM caches prefixes by itself.
 constexpr std::array<int, 6> kPlacesOfRuns = {4, 8, 16, 32, 48, 64};
 constexpr int kPromptsAPlace = 10;
 // Kept of one draft token where a row only says that speculation was on.
@@ -189,11 +192,12 @@ class FileReader {
       if (l.tp * l.dp % l.moe_ep != 0) return "tp * dp does not divide by ep";
       l.moe_tp = l.tp * l.dp / l.moe_ep;
     }
-    if (!in.length_ratio && row.source.starts_with(kEqualLengths)) {
+    const auto is_source = [&](std::string_view start) { return row.source.starts_with(start); };
+    if (!in.length_ratio && std::ranges::any_of(kEqualLengths, is_source)) {
       in.length_ratio = 1;
       row.assumed.push_back("equal lengths");
-      if (in.engine == Engine::kVllm) read_repeated_prompts(row);
     }
+    if (in.engine == Engine::kVllm && is_source(kSweepOfLengths)) read_repeated_prompts(row);
     if (in.engine == Engine::kVllm) read_vllm_version(text(csv, "version"), row);
     if (text(csv, "mtp") == "1" && in.draft_tokens == 0) {
       in.draft_tokens = 1;

@@ -79,6 +79,19 @@ TEST_F(EstimateFileTest, OlderVllmHadAnotherMemoryFractionAndAttention) {
     EXPECT_EQ(result->rows[i].inputs.age, EngineAge::kOfTables) << i;
 }
 
+TEST_F(EstimateFileTest, SomeSourcesHadEqualLengths) {
+  const auto result = read_lines(
+      "model,precision,gpu,n_gpus,framework,mode,tp,isl,osl,concurrency,source\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1024,64,4,InferenceX@0:a\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1024,64,4,gpustack@0:a\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1024,64,4,Jiminator/sglang@0:a\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,agg,8,1024,64,4,AIC-silicon:a\n");
+  ASSERT_TRUE(result) << result.error().message();
+  ASSERT_EQ(result->rows.size(), 4U);
+  for (const std::size_t i : {0, 1, 2}) EXPECT_EQ(result->rows[i].inputs.length_ratio, 1) << i;
+  EXPECT_FALSE(result->rows[3].inputs.length_ratio);
+}
+
 // 80 of 160 prompts of 16 at a time are those of 8 at a time.
 TEST_F(EstimateFileTest, RunsOfAClientRepeatThePromptsOfTheOneBefore) {
   const auto result = read_lines(
