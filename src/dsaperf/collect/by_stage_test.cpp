@@ -5,8 +5,8 @@
 #include "dsaperf/collect/plan.hpp"
 #include "dsaperf/core/testing/folder.hpp"
 #include "dsaperf/cost/stage_cost.hpp"
+#include "dsaperf/cost/testing/layers.hpp"
 #include "dsaperf/cost/testing_card.hpp"
-#include "dsaperf/cost/testing_layers.hpp"
 
 #include <gtest/gtest.h>
 

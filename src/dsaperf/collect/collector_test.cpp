@@ -2,8 +2,8 @@
 
 #include "dsaperf/collect/fake_source.hpp"
 #include "dsaperf/core/testing/folder.hpp"
+#include "dsaperf/cost/testing/layers.hpp"
 #include "dsaperf/cost/testing_card.hpp"
-#include "dsaperf/cost/testing_layers.hpp"
 
 #include <gtest/gtest.h>
 

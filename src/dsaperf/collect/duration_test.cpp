@@ -2,8 +2,8 @@
 
 #include "dsaperf/collect/by_stage.hpp"
 #include "dsaperf/collect/plan.hpp"
+#include "dsaperf/cost/testing/layers.hpp"
 #include "dsaperf/cost/testing_card.hpp"
-#include "dsaperf/cost/testing_layers.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 #include "dsaperf/collect/method_csv.hpp"
 
-#include "dsaperf/cost/testing_layers.hpp"
+#include "dsaperf/cost/testing/layers.hpp"
 
 #include <gtest/gtest.h>
 

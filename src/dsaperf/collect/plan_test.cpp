@@ -1,7 +1,7 @@
 #include "dsaperf/collect/plan.hpp"
 
+#include "dsaperf/cost/testing/layers.hpp"
 #include "dsaperf/cost/testing_card.hpp"
-#include "dsaperf/cost/testing_layers.hpp"
 
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>

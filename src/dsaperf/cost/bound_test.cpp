@@ -1,6 +1,6 @@
 #include "dsaperf/cost/bound.hpp"
 
-#include "dsaperf/cost/testing_layers.hpp"
+#include "dsaperf/cost/testing/layers.hpp"
 
 #include <gtest/gtest.h>
 

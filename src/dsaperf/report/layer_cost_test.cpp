@@ -1,6 +1,6 @@
 #include "dsaperf/report/layer_cost.hpp"
 
-#include "dsaperf/model/layer_plan.hpp"
+#include "dsaperf/cost/testing/layers.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,17 +10,8 @@ namespace dsaperf::report {
 namespace {
 
 LayerCostReport report_on(const std::string& system) {
-  const model::LayerPlan layer{
-      .attention = model::AttentionKind::kDsa,
-      .indexer_role = model::IndexerRole::kFull,
-      .geometry = {.hidden = 7168,
-                   .heads = 128,
-                   .q_lora = 1536,
-                   .kv_lora = 512,
-                   .nope = 128,
-                   .rope = 64,
-                   .v = 128},
-      .indexer = model::IndexerGeometry{.heads = 64, .dim = 128, .topk = 2048}};
+  auto layer = cost::testing::deepseek_v32();
+  layer.formats = {};  // bf16, of which every card has a rate
   LayerCostReport report;
   report.model = "a model";
   report.title = "a shape";

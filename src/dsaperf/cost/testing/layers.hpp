@@ -2,7 +2,7 @@
 
 #include "dsaperf/model/layer_plan.hpp"
 
-// Layers of known models, for this module's tests.
+// Layers of known models, for tests of this module and of those above it.
 namespace dsaperf::cost::testing {
 
 inline model::LayerPlan deepseek_v32() {
