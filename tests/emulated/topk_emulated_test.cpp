@@ -139,16 +139,29 @@ TEST(SegmentsTopkEmulatedTest, AgreeForEveryOrderOfThreadsAndTopk) {
                      in_segments(4, 1, 4, seed), all[d].name + ", topk " + std::to_string(topk));
 }
 
+template <int kThreads>
+Kernel in_stream(int cluster) {
+  return [=](const TopkArguments& arguments, int rows) {
+    emulated::launch(rows * cluster, kThreads, cluster, 1,
+                     [&] { topk_kernel<kThreads>(arguments); });
+  };
+}
+
 TEST(StreamTopkEmulatedTest, IsExactOnEveryDistribution) {
   for (const auto& d : testing::distributions()) {
     for (const int cluster : {1, 4}) {
-      expect_exact(
-          testing::rows_of(d, {100, 9000, 2300}), {},
-          [=](const TopkArguments& arguments, int rows) {
-            emulated::launch(rows * cluster, 256, cluster, 1, [&] { topk_kernel<256>(arguments); });
-          },
-          d.name + ", cluster " + std::to_string(cluster));
+      expect_exact(testing::rows_of(d, {100, 9000, 2300}), {}, in_stream<256>(cluster),
+                   d.name + ", cluster " + std::to_string(cluster));
     }
+  }
+}
+
+// With 1024 threads, which keep candidates in registers as long as they fit.
+TEST(StreamTopkEmulatedTest, IsExactWithCandidatesInRegisters) {
+  for (const auto& d : testing::distributions()) {
+    for (const int topk : {128, 2048})
+      expect_exact(testing::rows_of(d, {20000, 9001}), {.topk = topk, .capacity = 8192},
+                   in_stream<1024>(1), d.name + ", topk " + std::to_string(topk));
   }
 }
 
@@ -163,7 +176,7 @@ Kernel in_one_cta(unsigned seed = 1) {
 TEST(ShortTopkEmulatedTest, IsExactOnEveryDistribution) {
   for (const auto& d : testing::distributions()) {
     expect_exact(testing::rows_of(d, {4096, 0, 129, 3001}), {}, in_one_cta<256, 16>(), d.name);
-    expect_exact(testing::rows_of(d, {4095, 2049, 2048}), {.topk = 2048}, in_one_cta<1024, 4>(2),
+    expect_exact(testing::rows_of(d, {4095, 2049, 2048}), {.topk = 2048}, in_one_cta<512, 8>(2),
                  d.name);
   }
 }
@@ -173,7 +186,7 @@ TEST(ShortTopkEmulatedTest, TakesEveryTopkAndStart) {
   for (const int topk : {1, 63, 1000, 2048}) {
     for (const std::size_t d : {0, 1, 6, 10}) {
       expect_exact(testing::rows_of(all[d], {4096, 63, 2049, 4090}),
-                   {.topk = topk, .padding = 0, .start = {0, 1, 2, 3}}, in_one_cta<1024, 4>(),
+                   {.topk = topk, .padding = 0, .start = {0, 1, 2, 3}}, in_one_cta<512, 8>(),
                    all[d].name + ", topk " + std::to_string(topk));
     }
   }

@@ -25,27 +25,29 @@ std::optional<cudaError_t> launch(const sm90::TopkArguments& arguments, const sm
     if (arguments.columns > plan.cluster * plan.threads * plan.in_registers) return std::nullopt;
     if (plan.threads == 512) {
       if (plan.in_registers == 4)
-        return sm90::launch_spread_topk<512, 4>(arguments, plan.cluster, stream);
+        return sm90::launch_spread_topk<512, 4>(arguments, plan.cluster, plan.alone, stream);
       if (plan.in_registers == 8)
-        return sm90::launch_spread_topk<512, 8>(arguments, plan.cluster, stream);
+        return sm90::launch_spread_topk<512, 8>(arguments, plan.cluster, plan.alone, stream);
       if (plan.in_registers == 16)
-        return sm90::launch_spread_topk<512, 16>(arguments, plan.cluster, stream);
+        return sm90::launch_spread_topk<512, 16>(arguments, plan.cluster, plan.alone, stream);
     }
     if (plan.threads == 1024) {
       if (plan.in_registers == 8)
-        return sm90::launch_spread_topk<1024, 8>(arguments, plan.cluster, stream);
+        return sm90::launch_spread_topk<1024, 8>(arguments, plan.cluster, plan.alone, stream);
       if (plan.in_registers == 16)
-        return sm90::launch_spread_topk<1024, 16>(arguments, plan.cluster, stream);
+        return sm90::launch_spread_topk<1024, 16>(arguments, plan.cluster, plan.alone, stream);
     }
     return std::nullopt;
   }
   if (arguments.columns > plan.threads * plan.in_registers) return std::nullopt;
-  if (plan.threads == 1024) {
-    if (plan.in_registers == 4) return sm90::launch_short_topk<1024, 4>(arguments, stream);
-    if (plan.in_registers == 8) return sm90::launch_short_topk<1024, 8>(arguments, stream);
+  if (plan.in_registers == 8) {
+    if (plan.threads == 512) return sm90::launch_short_topk<512, 8>(arguments, plan.alone, stream);
+    if (plan.threads == 1024)
+      return sm90::launch_short_topk<1024, 8>(arguments, plan.alone, stream);
   }
-  if (plan.in_registers == 16 && plan.threads == 256) {
-    return sm90::launch_short_topk<256, 16>(arguments, stream);
+  if (plan.in_registers == 16) {
+    if (plan.threads == 256) return sm90::launch_short_topk<256, 16>(arguments, plan.alone, stream);
+    if (plan.threads == 512) return sm90::launch_short_topk<512, 16>(arguments, plan.alone, stream);
   }
   return std::nullopt;
 }
@@ -73,10 +75,10 @@ std::optional<cudaError_t> launch_segments(sm90::TopkArguments arguments,
       reinterpret_cast<std::int32_t*>(arguments.segment_scores + arguments.rows * left);
   const cudaError_t status =
       sm90::launch_spread_topk<kThreads, kValues, sm90::SpreadRows::kSegments>(
-          arguments, plan.cluster, stream);
+          arguments, plan.cluster, false, stream);
   if (status != cudaSuccess) return status;
   return sm90::launch_spread_topk<kSelectThreads, kSelectValues, sm90::SpreadRows::kSelected>(
-      arguments, cluster, stream);
+      arguments, cluster, plan.alone, stream);
 }
 
 }  // namespace
@@ -132,19 +134,21 @@ namespace {
 
 // kUnsupported where the variant takes no row so long.
 Result<sm90::TopkPlan> plan_of(const TopkParams& params, Variant variant) {
+  DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
   const auto spread = [&](int threads, int in_registers) -> Result<sm90::TopkPlan> {
     const int cluster = spread_cluster(variant, params.columns);
     if (cluster == 0)
       return fail(Errc::kUnsupported, "topk: {} columns do not fit variant {}", params.columns,
                   name(variant));
-    return sm90::TopkPlan{
-        .threads = threads, .in_registers = in_registers, .spread = true, .cluster = cluster};
+    return sm90::TopkPlan{.threads = threads,
+                          .in_registers = in_registers,
+                          .spread = true,
+                          .cluster = cluster,
+                          .alone = sm90::fit_alone(params.rows * cluster, cluster, sm_count)};
   };
   switch (variant) {
-    case Variant::kDefault: {
-      DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
+    case Variant::kDefault:
       return sm90::plan_topk(params.rows, params.columns, params.topk, sm_count);
-    }
     case Variant::kSpread512x4:
       return spread(512, 4);
     case Variant::kSpread512x8:

@@ -144,6 +144,7 @@ TEST(TopkGpuTest, TakesEachPlanOnFewRows) {
       {9000, {.threads = 512, .cluster = 4, .capacity = 6144, .window = 65536}},
       {8192, {.threads = 512, .in_registers = 4, .spread = true, .cluster = 4}},
       {4096, {.threads = 256, .in_registers = 16}},
+      {4096, {.threads = 512, .in_registers = 8, .alone = true}},
       {9000, {.threads = 1024, .in_registers = 16, .spread = true, .cluster = 1, .segments = 3}}};
   for (const std::size_t d : {0, 6})
     for (const auto& [columns, plan] : columns_and_plan)
@@ -165,7 +166,8 @@ TEST(TopkGpuTest, IsExactWithRowsSpreadOverAClustersRegisters) {
                       .plan = {.threads = threads,
                                .in_registers = values,
                                .spread = true,
-                               .cluster = cluster}},
+                               .cluster = cluster,
+                               .alone = cluster == 4}},
                      d.name + ", " + std::to_string(threads) + " x " + std::to_string(values) +
                          ", cluster " + std::to_string(cluster));
       }
@@ -219,7 +221,8 @@ TEST(TopkGpuTest, IsExactWithShortRowsInRegisters) {
   DSAPERF_REQUIRE_GPU();
   for (const auto& d : distributions()) {
     for (const auto& plan : {sm90::TopkPlan{.threads = 256, .in_registers = 16},
-                             sm90::TopkPlan{.threads = 1024, .in_registers = 4},
+                             sm90::TopkPlan{.threads = 512, .in_registers = 8, .alone = true},
+                             sm90::TopkPlan{.threads = 512, .in_registers = 16},
                              sm90::TopkPlan{.threads = 1024, .in_registers = 8}}) {
       for (const int topk : {64, 2048}) {
         expect_exact(

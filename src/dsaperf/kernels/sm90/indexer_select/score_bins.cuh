@@ -32,4 +32,12 @@ __device__ inline std::uint32_t first_key_of_score_bin(int bin) {
   return step > 0 ? kKeyOfZero + magnitude : kKeyOfZero - magnitude;
 }
 
+// What competes for the last places of the topk largest: the scores in the bin with the threshold.
+__device__ inline Range range_of_score_bin(int topk, const FoundBin& found) {
+  const auto bin = static_cast<int>(found.bin);
+  const std::uint32_t least = first_key_of_score_bin(bin);
+  const std::uint32_t beyond = bin == kScoreBins - 1 ? 0 : first_key_of_score_bin(bin + 1);
+  return {least, beyond - 1 - least, found.count, static_cast<std::uint32_t>(topk) - found.above};
+}
+
 }  // namespace dsaperf::kernels::sm90

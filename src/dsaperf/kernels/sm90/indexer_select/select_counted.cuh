@@ -118,11 +118,17 @@ __device__ inline void split_slice(const RowSlice& slice, float lowest, float be
         reinterpret_cast<uint4*>(bits + own / 32)[j / 4] =
             uint4{above[0], above[1], above[2], above[3]};
       if (any_within == 0) continue;
+      const auto competes = [&](int i) { return scores[i] >= lowest && !(scores[i] >= beyond); };
+      std::uint32_t competing = 0;  // of most lanes none
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        if (scores[i] >= lowest && !(scores[i] >= beyond))
-          entries[atomicAdd(&shared.candidates, 1u)] = {
-              key_of(scores[i]), static_cast<std::uint32_t>(slice.first + own + 32 * (j + i))};
+      for (int i = 0; i < 4; ++i) competing += competes(i) ? 1 : 0;
+      if (competing != 0) {
+        Candidate* at = entries + atomicAdd(&shared.candidates, competing);
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          if (competes(i))
+            *at++ = {key_of(scores[i]),
+                     static_cast<std::uint32_t>(slice.first + own + 32 * (j + i))};
       }
     }
   }
@@ -180,15 +186,6 @@ __device__ inline void write_slice(const RowSlice& slice, const std::uint32_t* b
 // The competing elements stand in the first half of the list's memory, the result in the second.
 inline constexpr int kMostCompeting = kSelectListed / 2;
 
-// What competes for the last places: the scores in the bin that find_bin has found.
-__device__ inline Range range_of_bin(int topk, const TopkShared& shared) {
-  const auto bin = static_cast<int>(shared.found_bin);
-  const std::uint32_t least = first_key_of_score_bin(bin);
-  const std::uint32_t beyond = bin == kScoreBins - 1 ? 0 : first_key_of_score_bin(bin + 1);
-  return {least, beyond - 1 - least, shared.found_count,
-          static_cast<std::uint32_t>(topk) - shared.found_above};
-}
-
 __device__ inline std::int64_t request_of_cta() {
   return blockIdx.x / ptx::cluster_size();
 }
@@ -203,13 +200,13 @@ __device__ inline void select_by_bin(const SelectCountedArguments& a, const RowS
                                      int length, const CandidateList& list, std::uint32_t* bits,
                                      CountedShared& shared) {
   {
-    const Range range = range_of_bin(a.topk, shared.topk);
+    const Range range = range_of_score_bin(a.topk, shared.topk.found);
     const std::uint32_t beyond = range.lo + range.last + 1;  // 0: there is none
     split_slice(slice, float_of(range.lo), beyond == 0 ? kNoNumber : float_of(beyond), bits,
                 list.entries, shared.topk);
   }
   __syncthreads();
-  const Range range = range_of_bin(a.topk, shared.topk);
+  const Range range = range_of_score_bin(a.topk, shared.topk.found);
   const std::uint32_t own = shared.topk.candidates;
   if (ptx::cluster_size() > 1) append_others(list.entries, shared.topk, own);
   const ListedCandidates competitors{list.entries, static_cast<int>(range.active)};
@@ -233,17 +230,16 @@ __device__ void select_request(const SelectCountedArguments& a, int length,
                                CountedShared& shared) {
   const float* scores = a.scores + request_of_cta() * a.scores_stride;
   gather_counts<Config>(a, static_cast<int>(request_of_cta()), shared);
-  find_bin<kSelectCountedThreads, true>(shared.topk.histogram, static_cast<std::uint32_t>(a.topk),
-                                        shared.topk);
+  const FoundBin found = find_bin<kSelectCountedThreads, true>(
+      shared.topk.histogram, static_cast<std::uint32_t>(a.topk), shared.topk);
   const RowSlice slice(scores, length);
   // The lowest bin has what is no number.
-  if (shared.topk.found_bin != 0 && shared.topk.found_count <= kMostCompeting &&
-      RowSlice::most(length) <= a.window) {
+  if (found.bin != 0 && found.count <= kMostCompeting && RowSlice::most(length) <= a.window) {
     select_by_bin(a, slice, length, list, bitmap.words, shared);
   } else if (ptx::cluster_rank() == 0) {  // ties, scores close to each other
     select_and_write<kSelectCountedThreads>(
         RowInMemory{scores, length}, static_cast<std::uint32_t>(length),
-        range_of_bin(a.topk, shared.topk), list, bitmap, out_of_cta(a), shared.topk);
+        range_of_score_bin(a.topk, found), list, bitmap, out_of_cta(a), shared.topk);
   }
 }
 

@@ -67,13 +67,6 @@ __device__ void for_each(const KeptRequest& source, Visit visit) {
     if (valid) visit(key, position);
   });
 }
-template <int kThreads>
-__device__ void mark_taken(const KeptRequest& source, const Threshold& threshold,
-                           const Bitmap& bitmap) {
-  for_each<kThreads>(source, [&](std::uint32_t key, std::uint32_t position) {
-    if (threshold.takes(key, position)) bitmap.set(position);
-  });
-}
 
 // Finds the parts of a request that has tiles, and adds up their bins into shared.topk.histogram;
 // returns how many parts. Two block barriers.
@@ -165,21 +158,16 @@ __global__ void __launch_bounds__(kSelectKeptThreads, 1)
   const int parts = gather_parts<Config>(a, request, shared);
   const KeptRequest kept{a.kept.elements + request * a.kept.stride, shared.parts,
                          static_cast<int>(shared.parts[parts].before)};
-  find_bin<kSelectKeptThreads, true>(shared.topk.histogram, static_cast<std::uint32_t>(topk),
-                                     shared.topk);
-  const auto bin = static_cast<int>(shared.topk.found_bin);
-  const std::uint32_t above = shared.topk.found_above;
-  const std::uint32_t least = first_key_of_score_bin(bin);
-  const std::uint32_t beyond = bin == kScoreBins - 1 ? 0 : first_key_of_score_bin(bin + 1);
-  const Range range{least, beyond - 1 - least, shared.topk.found_count,
-                    static_cast<std::uint32_t>(topk) - above};
-  const std::uint32_t competing = above + range.active;
+  const FoundBin found = find_bin<kSelectKeptThreads, true>(
+      shared.topk.histogram, static_cast<std::uint32_t>(topk), shared.topk);
+  const Range range = range_of_score_bin(topk, found);
+  const std::uint32_t competing = found.above + found.count;
   if (competing > kSelectListed) {  // ties, or scores close to each other
     select_and_write<kSelectKeptThreads>(kept, static_cast<std::uint32_t>(length), range, list,
                                          bitmap, out, shared.topk);
     return;
   }
-  list_from(kept, least, list, shared.topk);
+  list_from(kept, range.lo, list, shared.topk);
   __syncthreads();
   select_and_write<kSelectKeptThreads>(ListedCandidates{list.entries, static_cast<int>(competing)},
                                        static_cast<std::uint32_t>(length), range, list, bitmap, out,

@@ -12,10 +12,11 @@
 // are counted, and never taken, as more elements count than are wanted.
 namespace dsaperf::kernels::sm90 {
 
-// The kValues scores from `first` on; NaN from `count` on.
+// Keys of the kValues scores from `first` on; of NaN from `count` on.
 template <int kValues>
-__device__ void load_scores(const float* __restrict__ scores, int first, int count,
-                            float (&values)[kValues]) {
+__device__ void load_keys(const float* __restrict__ scores, int first, int count,
+                          std::uint32_t (&keys)[kValues]) {
+  float values[kValues];
 #pragma unroll
   for (float& value : values) value = __uint_as_float(0x7fffffff);
   if (first + kValues <= count && reinterpret_cast<std::uintptr_t>(scores) % 16 == 0) {
@@ -27,14 +28,16 @@ __device__ void load_scores(const float* __restrict__ scores, int first, int cou
       values[i + 2] = four.z;
       values[i + 3] = four.w;
     }
-    return;
+  } else {
+#pragma unroll
+    for (int i = 0; i < kValues; ++i)
+      if (first + i < count) values[i] = scores[first + i];
   }
 #pragma unroll
-  for (int i = 0; i < kValues; ++i)
-    if (first + i < count) values[i] = scores[first + i];
+  for (int i = 0; i < kValues; ++i) keys[i] = key_of(values[i]);
 }
 
-// Visits the keys of this thread.
+// The keys of this thread.
 template <int kValues>
 struct OwnKeys {
   const std::uint32_t (&keys)[kValues];
@@ -42,81 +45,77 @@ struct OwnKeys {
   template <class Visit>
   __device__ void operator()(Visit visit) const {
 #pragma unroll
-    for (const std::uint32_t key : keys) visit(key);
+    for (int i = 0; i < kValues; ++i) visit(keys[i]);
+  }
+  // Appends those within a range that has few: most threads see at once that they have none.
+  __device__ void list(const Range& range, std::uint32_t* listed, std::uint32_t* count) const {
+    std::uint32_t nearest = ~0u;
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) nearest = min(nearest, keys[i] - range.lo);
+    if (nearest > range.last) return;
+    std::uint32_t own = 0;
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) own += range.holds(keys[i]) ? 1 : 0;
+    std::uint32_t* at = listed + atomicAdd(count, own);
+#pragma unroll
+    for (int i = 0; i < kValues; ++i)
+      if (range.holds(keys[i])) *at++ = keys[i];
   }
 };
 
-// Which of a thread's elements are above the threshold, and which equal it; bit i is key i.
-struct Marks {
-  std::uint32_t above = 0;
-  std::uint32_t equal = 0;
+// What is taken: keys from `lowest` on, and the first `tied` elements of the key below it.
+struct Cut {
+  std::uint32_t lowest;
+  std::uint32_t tied;
 
-  // left: of one value; or all of it is wanted.
+  // left: decided.
+  __device__ explicit Cut(const Range& left)
+      : lowest(left.active == left.need ? left.lo : left.lo + 1),
+        tied(left.active == left.need ? 0 : left.need) {}
+
+  // How many of a thread's keys are taken; in the high half, how many are tied.
   template <int kValues>
-  __device__ Marks(const std::uint32_t (&keys)[kValues], const Range& left) {
-    static_assert(kValues <= 32);
-    if (left.last != 0) {
+  __device__ std::uint32_t counts(const std::uint32_t (&keys)[kValues]) const {
+    std::uint32_t counts = 0;
 #pragma unroll
-      for (int i = 0; i < kValues; ++i) above |= keys[i] >= left.lo ? 1u << i : 0;
+    for (int i = 0; i < kValues; ++i) counts += keys[i] >= lowest ? 1 : 0;
+    if (tied == 0) return counts;
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) counts += keys[i] == lowest - 1 ? 1 << 16 : 0;
+    return counts;
+  }
+
+  // Positions first + i of what is taken, in order, to `at`; of the tied ones the first `room`.
+  template <int kValues>
+  __device__ void write_positions(const std::uint32_t (&keys)[kValues], int first,
+                                  std::uint32_t room, std::int32_t* at) const {
+    if (tied == 0) {
+#pragma unroll
+      for (int i = 0; i < kValues; ++i)
+        if (keys[i] >= lowest) *at++ = first + i;
       return;
     }
 #pragma unroll
     for (int i = 0; i < kValues; ++i) {
-      above |= keys[i] > left.lo ? 1u << i : 0;
-      equal |= keys[i] == left.lo ? 1u << i : 0;
+      const bool fits = keys[i] == lowest - 1 && room > 0;
+      if (fits) --room;
+      if (fits || keys[i] >= lowest) *at++ = first + i;
     }
-  }
-
-  // Both numbers in one word, that of the equal ones in the high half.
-  __device__ std::uint32_t counts() const {
-    return static_cast<std::uint32_t>(__popc(above) + (__popc(equal) << 16));
-  }
-
-  // What is taken: of the equal ones the first `room`.
-  __device__ std::uint32_t taken(std::uint32_t room) const {
-    std::uint32_t kept = room == 0 ? 0 : equal;
-    while (static_cast<std::uint32_t>(__popc(kept)) > room) kept ^= 0x80000000u >> __clz(kept);
-    return above | kept;
   }
 };
 
-// Positions first + i of the bits of `taken`, in order, to `at`.
-template <int kValues>
-__device__ void stage_positions(std::uint32_t taken, int first, std::int32_t* at) {
-#pragma unroll
-  for (int i = 0; i < kValues; ++i)
-    if ((taken >> i & 1) != 0) *at++ = first + i;
-}
-
-// The threshold among the range.active <= kTopkFinalists elements of `range`: a range of one value,
-// of which range.need elements are wanted. for_each visits the keys of this thread. Several lanes
-// rank one finalist. Two block barriers.
-template <int kThreads, class ForEach>
-__device__ Range rank_finalists(const Range& range, TopkShared& shared, ForEach for_each) {
-  constexpr int kLanes = kThreads / kTopkFinalists;
-  static_assert(kLanes >= 1 && kLanes <= 32 && (kLanes & (kLanes - 1)) == 0);
+// The threshold among the range.active <= kTopkFinalists elements of `range`, as a range that is
+// decided. keys.list appends those of this thread; shared.finalist_count must be zero. Two block
+// barriers.
+template <int kThreads, class Keys>
+__device__ Range rank_finalists(const Range& range, TopkShared& shared, const Keys& keys) {
   auto* finalists = reinterpret_cast<std::uint32_t*>(shared.finalists);
-  for_each([&](std::uint32_t key) {
-    if (range.holds(key)) finalists[atomicAdd(&shared.finalist_count, 1u)] = key;
-  });
+  keys.list(range, finalists, &shared.finalist_count);
   __syncthreads();
-  const std::uint32_t own = finalists[threadIdx.x / kLanes];
-  std::uint32_t above_and_equal = 0;  // in the low and the high half
-  for (std::uint32_t i = threadIdx.x % kLanes; i < range.active; i += kLanes) {
-    const std::uint32_t other = finalists[i];
-    above_and_equal += other > own ? 1 : other == own ? 1 << 16 : 0;
-  }
-#pragma unroll
-  for (int step = 1; step < kLanes; step *= 2)
-    above_and_equal += __shfl_xor_sync(~0u, above_and_equal, step);
-  const std::uint32_t above = above_and_equal & 0xffff;
-  if (threadIdx.x / kLanes < range.active && above < range.need &&
-      range.need <= above + (above_and_equal >> 16)) {  // alike for all that equal the threshold
-    shared.found_bin = own;
-    shared.found_above = above;
-  }
-  __syncthreads();
-  return {shared.found_bin, 0, 0, range.need - shared.found_above};
+  const RankedFinalist threshold =
+      rank_listed<kThreads>(finalists, range.active, range.need, shared);
+  return {static_cast<std::uint32_t>(threshold.value), 0, threshold.equal,
+          range.need - threshold.above};
 }
 
 }  // namespace dsaperf::kernels::sm90

@@ -8,6 +8,7 @@
 #include "dsaperf/kernels/sm90/topk/select.cuh"
 
 #include <cstdint>
+#include <limits>
 
 // Exact top-k of f32 rows, each row read once from memory.
 //
@@ -68,6 +69,31 @@ struct ListedCandidates {  // in no order
   int count;
 };
 
+// The same in registers; absent ones have the key of NaN, which no range of candidates holds.
+template <int kThreads>
+struct OwnCandidates {
+  static constexpr std::uint32_t kMost = 4096;
+  static constexpr int kOfThread = kMost / kThreads;
+  std::uint32_t keys[kOfThread];
+  std::uint32_t positions[kOfThread];
+
+  __device__ OwnCandidates(const Candidate* entries, std::uint32_t count) {
+#pragma unroll
+    for (int i = 0; i < kOfThread; ++i) {
+      const std::uint32_t at = threadIdx.x + i * kThreads;
+      const Candidate entry = at < count ? entries[at] : Candidate{0x7fffffff, 0};
+      keys[i] = key_of(__uint_as_float(entry.x));
+      positions[i] = entry.y;
+    }
+  }
+  __device__ std::uint32_t largest() const {
+    std::uint32_t largest = 0;
+#pragma unroll
+    for (const std::uint32_t key : keys) largest = max(largest, key);
+    return largest;
+  }
+};
+
 template <int kThreads, class Source, class Visit>
 __device__ void for_each(const Source& source, Visit visit) {
 #pragma unroll 4
@@ -84,23 +110,29 @@ __device__ void for_each(const ListedCandidates& source, Visit visit) {
   }
 }
 
+template <int kThreads, class Visit>
+__device__ void for_each(const OwnCandidates<kThreads>& source, Visit visit) {
+#pragma unroll
+  for (int i = 0; i < OwnCandidates<kThreads>::kOfThread; ++i)
+    visit(source.keys[i], source.positions[i]);
+}
+
 // Sets the bits of what the threshold takes, as far as the bitmap's window reaches.
 template <int kThreads, class Source>
 __device__ void mark_taken(const Source& source, const Threshold& threshold, const Bitmap& bitmap) {
-  for (int base = 0; base < source.count; base += kThreads) {
-    const int i = base + static_cast<int>(threadIdx.x);
-    const bool taken =
-        i < source.count && threshold.takes(source.key(i), static_cast<std::uint32_t>(i));
-    const std::uint32_t bits = __ballot_sync(~0u, taken);
-    if (i % 32 == 0 && i < source.count) bitmap.put(static_cast<std::uint32_t>(i), bits);
+  if constexpr (requires { source.key(0); }) {  // in order: 32 bits at once
+    for (int base = 0; base < source.count; base += kThreads) {
+      const int i = base + static_cast<int>(threadIdx.x);
+      const bool taken =
+          i < source.count && threshold.takes(source.key(i), static_cast<std::uint32_t>(i));
+      const std::uint32_t bits = __ballot_sync(~0u, taken);
+      if (i % 32 == 0 && i < source.count) bitmap.put(static_cast<std::uint32_t>(i), bits);
+    }
+  } else {
+    for_each<kThreads>(source, [&](std::uint32_t key, std::uint32_t position) {
+      if (threshold.takes(key, position)) bitmap.set(position);
+    });
   }
-}
-template <int kThreads>
-__device__ void mark_taken(const ListedCandidates& source, const Threshold& threshold,
-                           const Bitmap& bitmap) {
-  for_each<kThreads>(source, [&](std::uint32_t key, std::uint32_t position) {
-    if (threshold.takes(key, position)) bitmap.set(position);
-  });
 }
 
 // Selects and writes positions in ascending order. `all` is where keys can be and how many are
@@ -126,10 +158,10 @@ __device__ void select_and_write(const Source& source, std::uint32_t length, con
 // A value that about `topk` of `length` elements exceed, rather more than fewer: where the
 // expected number e of sampled elements above the threshold has standard deviation sqrt(e), the
 // pivot leaves e + 5 sqrt(e) + 4 above it. The sample stands in the list of candidates, which is
-// empty yet.
-template <int kThreads>
+// empty yet. meanwhile() is called once it is there.
+template <int kThreads, class Meanwhile>
 __device__ float find_pivot(const float* __restrict__ scores, int length, int topk,
-                            const CandidateList& list, TopkShared& shared) {
+                            const CandidateList& list, TopkShared& shared, Meanwhile meanwhile) {
   constexpr int kWarps = kThreads / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -144,6 +176,7 @@ __device__ float find_pivot(const float* __restrict__ scores, int length, int to
     const int segment = i * kWarps + warp;
     list.keys()[segment * 32 + lane] = key_of(scores[segment * step + lane]);
   }
+  meanwhile();
   const int size = of_thread * kThreads;
   const float expected =
       static_cast<float>(size) * static_cast<float>(topk) / static_cast<float>(length);
@@ -190,44 +223,63 @@ __device__ void append_above(const float (&values)[kCount], int first, int strid
 
 // Streams elements [from, to) of a row and keeps those above the pivot.
 template <int kThreads>
-__device__ void collect_candidates(const float* __restrict__ scores, int from, int to, float pivot,
-                                   const CandidateList& list, TopkShared& shared) {
-  constexpr int kStep = kThreads * kVectorsOfThread;
-  const float nothing = __int_as_float(0x7fffffff);  // NaN exceeds no pivot
-  const int thread = static_cast<int>(threadIdx.x);
-  const int misaligned = static_cast<int>(reinterpret_cast<std::uintptr_t>(scores + from) / 4 % 4);
-  const int head = min((4 - misaligned) % 4, to - from);
-  const int body = from + head;
-  const int vectors = (to - body) / 4;
-  const int tail = body + 4 * vectors;
-  const auto* __restrict__ source = reinterpret_cast<const float4*>(scores + body);
+class Stream {
+ public:
+  __device__ Stream(const float* __restrict__ scores, int from, int to)
+      : scores_(scores), from_(from), to_(to) {
+    const int misaligned =
+        static_cast<int>(reinterpret_cast<std::uintptr_t>(scores + from) / 4 % 4);
+    head_ = min((4 - misaligned) % 4, to - from);
+    vectors_ = (to - from - head_) / 4;
+  }
 
-  float next[4 * kVectorsOfThread];
-  const auto load = [&](int base) {
+  // Asks for the first elements, so that they come while something else is done.
+  __device__ void begin() { load(0); }
+
+  __device__ void collect(float pivot, const CandidateList& list, TopkShared& shared) {
+    const int thread = static_cast<int>(threadIdx.x);
+    const int body = from_ + head_;
+    for (int base = 0; base < vectors_; base += kStep) {
+      float values[kOfThread];
+#pragma unroll
+      for (int i = 0; i < kOfThread; ++i) values[i] = next_[i];
+      if (base + kStep < vectors_) load(base + kStep);
+      append_above(values, body + 4 * (base + thread), 4 * kThreads, pivot, list, shared);
+    }
+    if (thread < 32) {  // at most 3 elements before and 3 after what 16-byte loads reach
+      const int tail = body + 4 * vectors_;
+      const int at = thread < head_ ? from_ + thread : tail + thread - head_;
+      const float edge[1] = {at < to_ ? scores_[at] : kNothing};
+      append_above(edge, at, 0, pivot, list, shared);
+    }
+  }
+
+ private:
+  static constexpr int kStep = kThreads * kVectorsOfThread;
+  static constexpr int kOfThread = 4 * kVectorsOfThread;
+  static constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();  // exceeds no pivot
+
+  __device__ void load(int base) {
+    const auto* __restrict__ source = reinterpret_cast<const float4*>(scores_ + from_ + head_);
 #pragma unroll
     for (int j = 0; j < kVectorsOfThread; ++j) {
-      const int v = base + j * kThreads + thread;
-      const float4 value = v < vectors ? source[v] : float4{nothing, nothing, nothing, nothing};
-      next[4 * j] = value.x;
-      next[4 * j + 1] = value.y;
-      next[4 * j + 2] = value.z;
-      next[4 * j + 3] = value.w;
+      const int v = base + j * kThreads + static_cast<int>(threadIdx.x);
+      const float4 value =
+          v < vectors_ ? source[v] : float4{kNothing, kNothing, kNothing, kNothing};
+      next_[4 * j] = value.x;
+      next_[4 * j + 1] = value.y;
+      next_[4 * j + 2] = value.z;
+      next_[4 * j + 3] = value.w;
     }
-  };
-  load(0);
-  for (int base = 0; base < vectors; base += kStep) {
-    float values[4 * kVectorsOfThread];
-#pragma unroll
-    for (int i = 0; i < 4 * kVectorsOfThread; ++i) values[i] = next[i];
-    if (base + kStep < vectors) load(base + kStep);
-    append_above(values, body + 4 * (base + thread), 4 * kThreads, pivot, list, shared);
   }
-  if (thread < 32) {  // at most 3 elements before and 3 after what 16-byte loads reach
-    const int at = thread < head ? from + thread : tail + thread - head;
-    const float edge[1] = {at < to ? scores[at] : nothing};
-    append_above(edge, at, 0, pivot, list, shared);
-  }
-}
+
+  const float* __restrict__ scores_;
+  int from_;
+  int to_;
+  int head_;
+  int vectors_;
+  float next_[kOfThread];
+};
 
 // Rank 0 appends the candidates of the other CTAs to its own; false if they do not fit.
 template <int kThreads>
@@ -276,10 +328,17 @@ __device__ bool gather_candidates(const CandidateList& list, int cluster, TopkSh
   return fits;
 }
 
-// Turns the floats of the list into keys; returns the largest. One block barrier.
+// The largest key of the block; shared.largest was zero. One block barrier.
+__device__ inline std::uint32_t largest_of_block(std::uint32_t own, TopkShared& shared) {
+  own = __reduce_max_sync(~0u, own);
+  if (threadIdx.x % 32 == 0) atomicMax(&shared.largest, own);
+  __syncthreads();
+  return shared.largest;
+}
+
+// Turns the floats of the list into keys; returns the largest of this thread.
 template <int kThreads>
-__device__ std::uint32_t keys_of_candidates(const CandidateList& list, std::uint32_t count,
-                                            TopkShared& shared) {
+__device__ std::uint32_t keys_of_candidates(const CandidateList& list, std::uint32_t count) {
   std::uint32_t largest = 0;
 #pragma unroll 4
   for (std::uint32_t i = threadIdx.x; i < count; i += kThreads) {
@@ -287,10 +346,7 @@ __device__ std::uint32_t keys_of_candidates(const CandidateList& list, std::uint
     list.entries[i].x = key;
     largest = max(largest, key);
   }
-  largest = __reduce_max_sync(~0u, largest);
-  if (threadIdx.x % 32 == 0) atomicMax(&shared.largest, largest);
-  __syncthreads();
-  return shared.largest;
+  return largest;
 }
 
 // Sets the bits of the `need` lowest positions whose score equals the pivot; false if there are
@@ -330,7 +386,17 @@ __device__ void finish_row(const float* __restrict__ scores, std::uint32_t lengt
   const std::uint32_t found = shared.candidates;
   if (complete && found >= topk) {
     const std::uint32_t lo = key_of(pivot) + 1;
-    const std::uint32_t largest = keys_of_candidates<kThreads>(list, found, shared);
+    if constexpr (kThreads == 1024) {  // else a thread has no registers for so many
+      if (found <= OwnCandidates<kThreads>::kMost) {
+        const OwnCandidates<kThreads> own(list.entries, found);
+        const std::uint32_t largest = largest_of_block(own.largest(), shared);
+        select_and_write<kThreads>(own, length, {lo, largest - lo, found, topk}, list, bitmap, out,
+                                   shared);
+        return;
+      }
+    }
+    const std::uint32_t largest =
+        largest_of_block(keys_of_candidates<kThreads>(list, found), shared);
     select_and_write<kThreads>(ListedCandidates{list.entries, static_cast<int>(found)}, length,
                                {lo, largest - lo, found, topk}, list, bitmap, out, shared);
     return;
@@ -362,9 +428,7 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads)
   const int rank = static_cast<int>(ptx::cluster_rank());
   const int row = static_cast<int>(blockIdx.x) / cluster;
   const int thread = static_cast<int>(threadIdx.x);
-  for (int i = thread; i < kTopkBins / 4; i += kThreads) {
-    reinterpret_cast<uint4*>(shared.histogram)[i] = uint4{};
-  }
+  clear_bins<kThreads>(shared.histogram);
   for (int i = thread; i < a.window / 128; i += kThreads) {
     reinterpret_cast<uint4*>(bitmap.words)[i] = uint4{};
   }
@@ -406,11 +470,13 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads)
   }
 
   __syncthreads();
-  const float pivot = find_pivot<kThreads>(scores, length, a.topk, list, shared);
   const int slice = (length / cluster + 3) & ~3;
   const int from = min(rank * slice, length);
   const int to = rank == cluster - 1 ? length : min(from + slice, length);
-  collect_candidates<kThreads>(scores, from, to, pivot, list, shared);
+  Stream<kThreads> stream(scores, from, to);
+  const float pivot =
+      find_pivot<kThreads>(scores, length, a.topk, list, shared, [&] { stream.begin(); });
+  stream.collect(pivot, list, shared);
   __syncthreads();
   bool complete = shared.candidates <= list.capacity;
   if (cluster > 1) {

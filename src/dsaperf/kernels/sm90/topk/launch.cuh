@@ -27,6 +27,11 @@ cudaError_t launch_rows(const TopkArguments& arguments, int threads, int cluster
   return cudaLaunchKernelEx(launch.config(), kKernel, arguments);
 }
 
+// More than half of an SM's, where the CTA is to be alone there.
+inline std::size_t shared_bytes(std::size_t bytes, bool alone) {
+  return alone ? std::max<std::size_t>(bytes, kTopkMaxShared / 2 + 1024) : bytes;
+}
+
 template <int kThreads>
 cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
   const std::size_t bytes = sizeof(TopkShared) +
@@ -37,22 +42,23 @@ cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_
 }
 
 template <int kThreads, int kValues>
-cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream) {
+cudaError_t launch_short_topk(const TopkArguments& arguments, bool alone, cudaStream_t stream) {
   const std::size_t bytes =
       sizeof(TopkShared) + static_cast<std::size_t>(arguments.topk) * sizeof(std::int32_t);
   return launch_rows<short_topk_kernel<kThreads, kValues>>(arguments, kThreads, arguments.rows, 1,
-                                                           bytes, stream);
+                                                           shared_bytes(bytes, alone), stream);
 }
 
 template <int kThreads, int kValues, SpreadRows kRows>
-cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream) {
+cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, bool alone,
+                               cudaStream_t stream) {
   const std::size_t bytes =
       sizeof(SpreadShared) +
       std::min<std::size_t>(arguments.topk, kThreads * kValues) * sizeof(std::int32_t);
   const int clusters =
       kRows == SpreadRows::kSegments ? arguments.rows * arguments.segments : arguments.rows;
-  return launch_rows<spread_topk_kernel<kThreads, kValues, kRows>>(arguments, kThreads, clusters,
-                                                                   cluster, bytes, stream);
+  return launch_rows<spread_topk_kernel<kThreads, kValues, kRows>>(
+      arguments, kThreads, clusters, cluster, shared_bytes(bytes, alone), stream);
 }
 
 }  // namespace dsaperf::kernels::sm90

@@ -37,13 +37,14 @@ enum class SpreadRows {
 template <int kThreads>
 cudaError_t launch_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream);
 
-// Rows of at most kThreads * kValues columns.
+// Rows of at most kThreads * kValues columns. alone: see TopkPlan.
 template <int kThreads, int kValues>
-cudaError_t launch_short_topk(const TopkArguments& arguments, cudaStream_t stream);
+cudaError_t launch_short_topk(const TopkArguments& arguments, bool alone, cudaStream_t stream);
 
 // Rows (segments, what is left of rows) of at most cluster * kThreads * kValues columns, each
 // spread over a cluster: 1, 2, 4, 8, 16.
 template <int kThreads, int kValues, SpreadRows kRows = SpreadRows::kWhole>
-cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, cudaStream_t stream);
+cudaError_t launch_spread_topk(const TopkArguments& arguments, int cluster, bool alone,
+                               cudaStream_t stream);
 
 }  // namespace dsaperf::kernels::sm90

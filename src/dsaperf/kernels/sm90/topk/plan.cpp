@@ -19,16 +19,19 @@ TopkPlan plan_topk(std::int64_t rows, std::int64_t columns, int topk, int sm_cou
   // throughput: several small CTAs an SM, so that one streams while another counts.
   const bool few = rows <= sm_count;
   if (columns <= 4096) {
-    return few ? TopkPlan{.threads = 1024, .in_registers = 4}
-               : TopkPlan{.threads = 256, .in_registers = 16};
+    return rows <= 2 * sm_count ? TopkPlan{.threads = 512, .in_registers = 8, .alone = few}
+                                : TopkPlan{.threads = 256, .in_registers = 16};
   }
   if (columns <= 8192) {
-    return {.threads = 1024, .in_registers = 8};
+    return few ? TopkPlan{.threads = 1024, .in_registers = 8, .alone = true}
+               : TopkPlan{.threads = 512, .in_registers = 16};
   }
   TopkPlan plan;
   // The sample of very long rows leaves the number of candidates uncertain by a sixth.
   const bool wide = few || columns > 160 * 1024;
-  plan.threads = wide ? 1024 : 256;
+  // Two CTAs an SM are better than four where there are no more, or where the stream is nearly all.
+  const bool medium = rows <= 2 * sm_count || columns >= 64 * 1024;
+  plan.threads = wide ? 1024 : medium ? 512 : 256;
   plan.capacity = std::clamp(round_up(wide ? 4 * topk : 5 * topk / 2, 32), 2048, 16384);
   if (few) {
     // One CTA an SM reads a row of 32768 as fast as a cluster, whose barriers cost 2 us. And a
@@ -44,6 +47,12 @@ TopkPlan plan_topk(std::int64_t rows, std::int64_t columns, int topk, int sm_cou
   const int left = 8 * (kSharedBytes - kFixedBytes - 8 * plan.capacity);
   plan.window = std::min(round_up(columns, 128), left / 128 * 128);
   return plan;
+}
+
+bool fit_alone(std::int64_t ctas, int cluster, int sm_count) {
+  // A cluster stands in one GPC, so not all SMs can be had: an H200 takes 30 clusters of 4 CTAs, 15
+  // of 8 and 7 of 16 at a time.
+  return ctas <= (cluster == 1 ? sm_count : sm_count / 2);
 }
 
 std::optional<TopkPlan> plan_segments(std::int64_t columns) {

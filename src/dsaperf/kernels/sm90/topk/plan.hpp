@@ -25,10 +25,16 @@ struct TopkPlan {
   int segments = 1;  // of a row, each spread; what they leave is selected from by a second launch
   int capacity = 0;  // candidates kept in shared memory, > topk; rows up to it are kept whole
   int window = 0;    // positions that the bitmap of the result holds at once; a multiple of 128
+  // Of rows in registers: no two CTAs on one SM, so that those of a grid do not share one while the
+  // grid before keeps others, and rows end together.
+  bool alone = false;
 };
 
 // The plan for these sizes; columns is the length of the longest row.
 TopkPlan plan_topk(std::int64_t rows, std::int64_t columns, int topk, int sm_count);
+
+// Whether that many CTAs, in clusters of this size, all find an SM of their own at once.
+bool fit_alone(std::int64_t ctas, int cluster, int sm_count);
 
 // Rows that no cluster holds, in segments of the fewest CTAs that cut them into at most 16; nothing
 // where a cluster holds the row, or more segments are needed.

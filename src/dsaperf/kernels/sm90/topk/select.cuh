@@ -70,6 +70,8 @@ struct Range {
   std::uint32_t need;
 
   __device__ bool holds(std::uint32_t value) const { return value - lo <= last; }
+  // Which elements are wanted is known, up to the order of equal ones.
+  __device__ bool decided() const { return active == need || last == 0; }
 };
 
 // How many low bits of an offset share one of 2048 bins, for a range of last + 1 values.
@@ -77,69 +79,54 @@ __device__ inline int bin_shift(std::uint32_t last) {
   return max(0, 21 - __clz(static_cast<int>(last)));
 }
 
-// The part of `range` that the bin with its threshold covers: the bin's number, how many elements
-// stand above it and how many in it are left in shared by find_bin.
-__device__ inline Range range_of_found_bin(const Range& range, int shift,
-                                           const TopkShared& shared) {
-  const std::uint32_t offset = shared.found_bin << shift;
-  return {range.lo + offset, min(range.last - offset, (1u << shift) - 1), shared.found_count,
-          range.need - shared.found_above};
+// The part of `range` that a bin covers.
+__device__ inline Range range_of_bin(const Range& range, int shift, const FoundBin& found) {
+  const std::uint32_t offset = found.bin << shift;
+  return {range.lo + offset, min(range.last - offset, (1u << shift) - 1), found.count,
+          range.need - found.above};
+}
+
+template <int kThreads>
+__device__ void clear_bins(std::uint32_t* histogram) {
+#pragma unroll
+  for (int i = static_cast<int>(threadIdx.x); i < kTopkBins / 4; i += kThreads)
+    reinterpret_cast<uint4*>(histogram)[i] = uint4{};
 }
 
 // Finds the bin that holds the need-th largest of the counted elements. Before: a block barrier
-// after the last count. kClear leaves the bins zero. Two block barriers; 256 threads sum the bins.
+// after the last count. kClear leaves the bins zero. Two block barriers.
 template <int kThreads, bool kClear>
-__device__ void find_bin(std::uint32_t* histogram, std::uint32_t need, TopkShared& shared) {
-  constexpr int kSummers = kThreads < 256 ? kThreads : 256;
-  constexpr int kBinsOfThread = kTopkBins / kSummers;
-  constexpr int kFours = kBinsOfThread / 4;
-  static_assert(kBinsOfThread % 4 == 0);
-  const std::uint32_t lane = threadIdx.x % 32;
-  const std::uint32_t warp = threadIdx.x / 32;
-  const bool sums = threadIdx.x < kSummers;
+__device__ FoundBin find_bin(std::uint32_t* histogram, std::uint32_t need, TopkShared& shared) {
+  constexpr int kBins = kTopkBins / kThreads;  // of a thread
+  constexpr int kVector = kBins < 4 ? kBins : 4;
+  static_assert(kBins % kVector == 0 && kVector >= 2);
+  struct alignas(4 * kVector) Counts {
+    std::uint32_t of[kVector];
+  };
   // Descending: thread 0 has the highest bins.
-  const int lowest = kTopkBins - kBinsOfThread * (static_cast<int>(threadIdx.x) + 1);
-  auto* bins = reinterpret_cast<uint4*>(&histogram[lowest]);
+  const int lowest = kTopkBins - kBins * (static_cast<int>(threadIdx.x) + 1);
+  auto* bins = reinterpret_cast<Counts*>(&histogram[lowest]);
+  Counts counts[kBins / kVector];
   std::uint32_t own = 0;
-  std::uint32_t through = 0;
-  if (sums) {
-    uint4 fours[kFours];
 #pragma unroll
-    for (int i = 0; i < kFours; ++i) fours[i] = bins[i];
+  for (int i = 0; i < kBins / kVector; ++i) {
+    counts[i] = bins[i];
+    if constexpr (kClear) bins[i] = Counts{};
 #pragma unroll
-    for (int i = kFours - 1; i >= 0; --i)
-      own = own + fours[i].w + fours[i].z + fours[i].y + fours[i].x;
-    through = warp_sum_through(own);
-    if (lane == 31) shared.warp_sum[warp] = through;
+    for (const std::uint32_t count : counts[i].of) own += count;
   }
-  __syncthreads();
-  if (sums) {
-    std::uint32_t above =
-        __reduce_add_sync(~0u, lane < warp ? shared.warp_sum[lane] : 0) + through - own;
-    if (above < need && need <= above + own) {
-      uint4 fours[kFours];
+  std::uint32_t above = block_sum<kThreads>(own, shared.warp_sum).before;
+  if (above < need && need <= above + own) {
 #pragma unroll
-      for (int i = 0; i < kFours; ++i) fours[i] = bins[i];
-#pragma unroll
-      for (int i = kFours - 1; i >= 0; --i) {
-        const std::uint32_t counts[4] = {fours[i].w, fours[i].z, fours[i].y, fours[i].x};
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          if (above < need && need <= above + counts[j]) {
-            shared.found_bin = static_cast<std::uint32_t>(lowest + 4 * i + 3 - j);
-            shared.found_above = above;
-            shared.found_count = counts[j];
-          }
-          above += counts[j];
-        }
-      }
-    }
-    if constexpr (kClear) {
-#pragma unroll
-      for (int i = 0; i < kFours; ++i) bins[i] = uint4{};
+    for (int i = kBins - 1; i >= 0; --i) {
+      const std::uint32_t count = counts[i / kVector].of[i % kVector];
+      if (above < need && need <= above + count)
+        shared.found = {static_cast<std::uint32_t>(lowest + i), above, count};
+      above += count;
     }
   }
   __syncthreads();
+  return shared.found;
 }
 
 // One round: splits the range into at most 2048 bins and keeps the one with the threshold.
@@ -154,56 +141,70 @@ __device__ Range narrow_once(const Range& range, TopkShared& shared, ForEach for
     if (offset <= range.last) atomicAdd(&shared.histogram[offset >> shift], 1u);
   });
   __syncthreads();
-  find_bin<kThreads, true>(shared.histogram, range.need, shared);
-  return range_of_found_bin(range, shift, shared);
+  return range_of_bin(range, shift, find_bin<kThreads, true>(shared.histogram, range.need, shared));
 }
 
 // Rounds until the threshold lies among at most `few` elements, or all of the range is wanted, or
 // the range is one value.
 template <int kThreads, class ForEach>
 __device__ Range narrow(Range range, std::uint32_t few, TopkShared& shared, ForEach for_each) {
-  while (range.active != range.need && range.active > few && range.last != 0) {
+  while (!range.decided() && range.active > few) {
     range = narrow_once<kThreads>(range, shared, for_each);
   }
   return range;
 }
 
-// What is taken: larger keys, and of equal keys those at `place` or above, where place = ~position.
+// Elements in the order in which they are taken; place = ~position.
+__device__ inline std::uint64_t in_order(std::uint32_t key, std::uint32_t place) {
+  return static_cast<std::uint64_t>(key) << 32 | place;
+}
+
+// What is taken: larger keys, and of equal keys those at `place` or above.
 struct Threshold {
   std::uint32_t key;
   std::uint32_t place;
 
   __device__ bool takes(std::uint32_t other, std::uint32_t position) const {
-    return other > key || (other == key && ~position >= place);
+    return in_order(other, ~position) >= in_order(key, place);
   }
 };
 
+// Of `count` <= kTopkFinalists listed values the need-th largest. Each warp ranks some of them, by
+// a lane for each other. One block barrier, after which all threads know it.
+template <int kThreads, class Value>
+__device__ RankedFinalist rank_listed(const Value* listed, std::uint32_t count, std::uint32_t need,
+                                      TopkShared& shared) {
+  static_assert(kTopkFinalists == 32);
+  const std::uint32_t lane = threadIdx.x % 32;
+  const bool compares = lane < count;
+  const Value other = listed[lane];
+  for (std::uint32_t i = threadIdx.x / 32; i < count; i += kThreads / 32) {
+    const Value own = listed[i];
+    const std::uint32_t above = __popc(__ballot_sync(~0u, compares && other > own));
+    const std::uint32_t equal = __popc(__ballot_sync(~0u, compares && other == own));
+    if (lane == 0 && above < need && need <= above + equal)
+      shared.threshold = {own, above, equal};  // alike for all that equal the threshold
+  }
+  __syncthreads();
+  return shared.threshold;
+}
+
 // The places.need largest of the elements within `keys` and `places`, places.active and at most
-// kTopkFinalists, each ranked against each by neighbouring lanes. for_each(f) calls f(key,
-// position) for elements of this thread. shared.finalist_count must be zero. Two block barriers.
+// kTopkFinalists. for_each(f) calls f(key, position) for elements of this thread.
+// shared.finalist_count must be zero. Two block barriers.
 template <int kThreads, class ForEach>
 __device__ Threshold threshold_of_few(const Range& keys, const Range& places, TopkShared& shared,
                                       ForEach for_each) {
-  constexpr int kLanes = kThreads / kTopkFinalists;
-  static_assert(kLanes >= 1 && kLanes <= 32 && (kLanes & (kLanes - 1)) == 0);
   for_each([&](std::uint32_t key, std::uint32_t position) {
     if (keys.holds(key) && places.holds(~position)) {
       const std::uint32_t slot = atomicAdd(&shared.finalist_count, 1u);
-      shared.finalists[slot] = static_cast<std::uint64_t>(key) << 32 | ~position;
+      shared.finalists[slot] = in_order(key, ~position);
     }
   });
   __syncthreads();
-  const std::uint64_t own = shared.finalists[threadIdx.x / kLanes];
-  std::uint32_t rank = 0;
-#pragma unroll 4
-  for (std::uint32_t i = threadIdx.x % kLanes; i < places.active; i += kLanes)
-    rank += shared.finalists[i] > own ? 1 : 0;
-#pragma unroll
-  for (int step = 1; step < kLanes; step *= 2) rank += __shfl_xor_sync(~0u, rank, step);
-  if (threadIdx.x / kLanes < places.active && rank == places.need - 1) shared.threshold = own;
-  __syncthreads();
-  return {static_cast<std::uint32_t>(shared.threshold >> 32),
-          static_cast<std::uint32_t>(shared.threshold)};
+  const std::uint64_t threshold =
+      rank_listed<kThreads>(shared.finalists, places.active, places.need, shared).value;
+  return {static_cast<std::uint32_t>(threshold >> 32), static_cast<std::uint32_t>(threshold)};
 }
 
 // The threshold of the keys.need largest; `length` bounds positions. for_each and

@@ -29,16 +29,14 @@ __device__ bool all_at_zero(const Range& range, TopkShared& shared, ForEach for_
 }
 
 template <int kThreads, int kValues>
-__global__ void __launch_bounds__(kThreads, (kValues > 8 ? 768 : 1024) / kThreads)
+__global__ void __launch_bounds__(kThreads, 1024 / kThreads)
     short_topk_kernel(const __grid_constant__ TopkArguments a) {
   extern __shared__ __align__(16) std::uint8_t dynamic_shared[];
   auto& shared = *reinterpret_cast<TopkShared*>(dynamic_shared);
   auto* staged = reinterpret_cast<std::int32_t*>(dynamic_shared + sizeof(TopkShared));
   const int row = static_cast<int>(blockIdx.x);
   const int thread = static_cast<int>(threadIdx.x);
-#pragma unroll
-  for (int i = thread; i < kTopkBins / 4; i += kThreads)
-    reinterpret_cast<uint4*>(shared.histogram)[i] = uint4{};
+  clear_bins<kThreads>(shared.histogram);
   if (thread == 0) {
     shared.finalist_count = 0;
     shared.zeros = 0;
@@ -51,39 +49,35 @@ __global__ void __launch_bounds__(kThreads, (kValues > 8 ? 768 : 1024) / kThread
   const int length = max(end_of_row(a, row) - begin, 0);
   std::int32_t* out = a.indices + row * a.indices_stride;
   if (length <= a.topk) {
+#pragma unroll 1
     for (int i = thread; i < a.topk; i += kThreads) out[i] = i < length ? i : -1;
     return;
   }
-  float values[kValues];
   const int first = thread * kValues;
-  load_scores(a.scores + row * a.scores_stride + begin, first, length, values);
   std::uint32_t keys[kValues];
-#pragma unroll
-  for (int i = 0; i < kValues; ++i) keys[i] = key_of(values[i]);
+  load_keys(a.scores + row * a.scores_stride + begin, first, length, keys);
 
   const OwnKeys<kValues> own_keys{keys};
-  Range left{0, ~0u, kThreads * kValues, static_cast<std::uint32_t>(a.topk)};
-  bool first_round = true;
-  do {
-    left = narrow_once<kThreads>(left, shared, own_keys);
-    if (first_round && left.active > kTopkFinalists && left.holds(kKeyOfZero) &&
-        all_at_zero(left, shared, own_keys))
-      left = {kKeyOfZero, 0, left.active, left.need};
-    first_round = false;
-  } while (left.active != left.need && left.active > kTopkFinalists && left.last != 0);
-  if (left.active != left.need && left.last != 0)
-    left = rank_finalists<kThreads>(left, shared, own_keys);
+  Range left = narrow_once<kThreads>(
+      {0, ~0u, kThreads * kValues, static_cast<std::uint32_t>(a.topk)}, shared, own_keys);
+  if (!left.decided() && left.active > kTopkFinalists && left.holds(kKeyOfZero) &&
+      all_at_zero(left, shared, own_keys))
+    left = {kKeyOfZero, 0, left.active, left.need};
+  left = narrow<kThreads>(left, kTopkFinalists, shared, own_keys);
+  if (!left.decided()) left = rank_finalists<kThreads>(left, shared, own_keys);
 
-  const Marks marks(keys, left);
-  const BlockSum sum = block_sum<kThreads>(marks.counts(), shared.warp_sum);
-  const std::uint32_t equal_before = min(sum.before >> 16, left.need);
-  stage_positions<kValues>(marks.taken(left.need - equal_before), first,
-                           staged + (sum.before & 0xffff) + equal_before);
+  const Cut cut(left);
+  const BlockSum sum = block_sum<kThreads>(cut.counts(keys), shared.warp_sum);
+  const std::uint32_t tied_before = min(sum.before >> 16, cut.tied);
+  cut.write_positions(keys, first, cut.tied - tied_before,
+                      staged + (sum.before & 0xffff) + tied_before);
   __syncthreads();
   if (a.topk % 4 == 0 && reinterpret_cast<std::uintptr_t>(out) % 16 == 0) {
+#pragma unroll 1
     for (int i = thread; i < a.topk / 4; i += kThreads)
       reinterpret_cast<uint4*>(out)[i] = reinterpret_cast<const uint4*>(staged)[i];
   } else {
+#pragma unroll 1
     for (int i = thread; i < a.topk; i += kThreads) out[i] = staged[i];
   }
 }

@@ -31,7 +31,8 @@
 //   A, each round             own bins counted               bins of others read
 //   B, each round             sums written to all            sums read; own bins cleared
 //   C, with keys left         own listed                     those of others read
-//   D                         counts of marks written to all output; nothing remote any more
+//   D                         counts of what is taken written to all output; nothing remote any
+//   more
 namespace dsaperf::kernels::sm90 {
 
 inline constexpr int kTopkMostCluster = 16;
@@ -44,7 +45,7 @@ struct alignas(16) SpreadShared {
   std::uint32_t listed[kMostListed];    // keys of this CTA that are left
   std::uint32_t gathered[kMostListed];  // of all
   std::uint32_t listed_count;
-  std::uint32_t marked[kTopkMostCluster];  // Marks::counts of the CTAs
+  std::uint32_t marked[kTopkMostCluster];  // Cut::counts of the CTAs
 };
 
 struct ClusterPlace {
@@ -54,14 +55,6 @@ struct ClusterPlace {
 
 __device__ inline std::uint32_t remote(const void* here, std::uint32_t rank) {
   return ptx::cluster_address(ptx::shared_address(here), rank);
-}
-
-template <int kThreads>
-__device__ void clear_bins(SpreadShared& shared) {
-  for (int i = static_cast<int>(threadIdx.x); i < kTopkBins / 4; i += kThreads) {
-    reinterpret_cast<uint4*>(shared.select.histogram)[i] = uint4{};
-    reinterpret_cast<uint4*>(shared.own_sums)[i] = uint4{};
-  }
 }
 
 // As narrow_once, over the elements of all CTAs of the cluster.
@@ -96,9 +89,10 @@ __device__ Range narrow_once_in_cluster(const Range& range, const ClusterPlace& 
         remote(&shared.sums[place.rank * share + bins[i]], (i * kThreads + threadIdx.x) / share),
         shared.own_sums[bins[i]]);
   ptx::cluster_sync();  // B
-  clear_bins<kThreads>(shared);
-  find_bin<kThreads, false>(shared.sums, range.need, shared.select);
-  return range_of_found_bin(range, shift, shared.select);
+  clear_bins<kThreads>(shared.select.histogram);
+  clear_bins<kThreads>(shared.own_sums);
+  return range_of_bin(range, shift,
+                      find_bin<kThreads, false>(shared.sums, range.need, shared.select));
 }
 
 // Copies the keys that the CTAs have listed to shared.gathered of this one.
@@ -119,27 +113,38 @@ __device__ void gather_listed(const ClusterPlace& place, SpreadShared& shared) {
   }
 }
 
+// The keys that this thread looks at of those left in the cluster.
+template <int kThreads>
+struct GatheredKeys {
+  const std::uint32_t* keys;
+  std::uint32_t count;
+
+  template <class Visit>
+  __device__ void operator()(Visit visit) const {
+    for (std::uint32_t i = threadIdx.x; i < count; i += kThreads) visit(keys[i]);
+  }
+  __device__ void list(const Range& range, std::uint32_t* listed, std::uint32_t* count) const {
+    (*this)([&](std::uint32_t key) {
+      if (range.holds(key)) listed[atomicAdd(count, 1u)] = key;
+    });
+  }
+};
+
 // The threshold of the whole cluster's row; all CTAs find the same.
-template <int kThreads, class ForEach>
+template <int kThreads, class Keys>
 __device__ Range find_threshold_in_cluster(Range left, const ClusterPlace& place,
-                                           SpreadShared& shared, ForEach own_keys) {
+                                           SpreadShared& shared, const Keys& own_keys) {
   do {
     left = narrow_once_in_cluster<kThreads>(left, place, shared, own_keys);
-  } while (left.active != left.need && left.active > kMostListed && left.last != 0);
-  if (left.active == left.need || left.last == 0) return left;
-  own_keys([&](std::uint32_t key) {
-    if (left.holds(key)) shared.listed[atomicAdd(&shared.listed_count, 1u)] = key;
-  });
+  } while (!left.decided() && left.active > kMostListed);
+  if (left.decided()) return left;
+  own_keys.list(left, shared.listed, &shared.listed_count);
   ptx::cluster_sync();  // C
   gather_listed<kThreads>(place, shared);
   __syncthreads();
-  const std::uint32_t count = left.active;
-  const auto gathered_keys = [&](auto visit) {
-    for (std::uint32_t i = threadIdx.x; i < count; i += kThreads) visit(shared.gathered[i]);
-  };
+  const GatheredKeys<kThreads> gathered_keys{shared.gathered, left.active};
   left = narrow<kThreads>(left, kTopkFinalists, shared.select, gathered_keys);
-  if (left.active == left.need || left.last == 0) return left;
-  return rank_finalists<kThreads>(left, shared.select, gathered_keys);
+  return left.decided() ? left : rank_finalists<kThreads>(left, shared.select, gathered_keys);
 }
 
 // The elements that a cluster selects from, and where the positions of those selected go.
@@ -205,7 +210,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   auto* staged = reinterpret_cast<std::int32_t*>(dynamic_shared + sizeof(SpreadShared));
   const ClusterPlace place{ptx::cluster_rank(), ptx::cluster_size()};
   const int thread = static_cast<int>(threadIdx.x);
-  clear_bins<kThreads>(shared);
+  clear_bins<kThreads>(shared.select.histogram);
+  clear_bins<kThreads>(shared.own_sums);
   if (thread == 0) {
     shared.select.finalist_count = 0;
     shared.listed_count = 0;
@@ -225,34 +231,31 @@ __global__ void __launch_bounds__(kThreads, 1)
     return;
   }
 
-  float values[kValues];
   const int first = (static_cast<int>(place.rank) * kThreads + thread) * kValues;
-  load_scores(row.scores, first, row.length, values);
   std::uint32_t keys[kValues];
-#pragma unroll
-  for (int i = 0; i < kValues; ++i) keys[i] = key_of(values[i]);
+  load_keys(row.scores, first, row.length, keys);
 
   const Range left = find_threshold_in_cluster<kThreads>(
       {0, ~0u, place.size * kThreads * kValues, static_cast<std::uint32_t>(a.topk)}, place, shared,
       OwnKeys<kValues>{keys});
-  const Marks marks(keys, left);
-  const BlockSum sum = block_sum<kThreads>(marks.counts(), shared.select.warp_sum);
+  const Cut cut(left);
+  const BlockSum sum = block_sum<kThreads>(cut.counts(keys), shared.select.warp_sum);
   if (threadIdx.x < place.size)
     ptx::store_cluster_u32(remote(&shared.marked[place.rank], threadIdx.x), sum.total);
   ptx::cluster_sync();  // D
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t before = lane < place.rank ? shared.marked[lane] : 0;
-  const std::uint32_t equal_before = __reduce_add_sync(~0u, before >> 16);
+  const std::uint32_t tied_before = __reduce_add_sync(~0u, before >> 16);
   const std::uint32_t out_before =
-      __reduce_add_sync(~0u, before & 0xffff) + min(equal_before, left.need);
-  // Of the elements equal to the threshold, those before this CTA's, before this thread's, and with
-  // this CTA's, as far as they are wanted.
-  const auto wanted = [&](std::uint32_t equal) { return min(equal_before + equal, left.need); };
-  const std::uint32_t of_thread = wanted(sum.before >> 16);
-  stage_positions<kValues>(marks.taken(left.need - of_thread), first,
-                           staged + (sum.before & 0xffff) + of_thread - wanted(0));
+      __reduce_add_sync(~0u, before & 0xffff) + min(tied_before, cut.tied);
+  // Of the tied elements, those before this CTA's, before this thread's, and with this CTA's, as
+  // far as they are taken.
+  const auto taken = [&](std::uint32_t tied) { return min(tied_before + tied, cut.tied); };
+  const std::uint32_t before_thread = taken(sum.before >> 16);
+  cut.write_positions(keys, first, cut.tied - before_thread,
+                      staged + (sum.before & 0xffff) + before_thread - taken(0));
   __syncthreads();
-  const std::uint32_t count = (sum.total & 0xffff) + wanted(sum.total >> 16) - wanted(0);
+  const std::uint32_t count = (sum.total & 0xffff) + taken(sum.total >> 16) - taken(0);
   write_selected<kRows, kThreads>(row, out_before, count,
                                   [&](std::uint32_t i) { return staged[i]; });
 }

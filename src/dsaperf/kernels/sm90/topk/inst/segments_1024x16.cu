@@ -2,4 +2,4 @@
 
 template cudaError_t
 dsaperf::kernels::sm90::launch_spread_topk<1024, 16, dsaperf::kernels::sm90::SpreadRows::kSegments>(
-    const TopkArguments&, int, cudaStream_t);
+    const TopkArguments&, int, bool, cudaStream_t);

@@ -1,4 +1,4 @@
 #include "dsaperf/kernels/sm90/topk/launch.cuh"
 
 template cudaError_t dsaperf::kernels::sm90::launch_spread_topk<1024, 16>(const TopkArguments&, int,
-                                                                          cudaStream_t);
+                                                                          bool, cudaStream_t);
