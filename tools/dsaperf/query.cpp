@@ -150,62 +150,93 @@ Result<ExitCode> query(QueryOptions options) {
   return ExitCode::kDone;
 }
 
-void declare_query(Command& command) {
-  auto options = std::make_shared<QueryOptions>();
-  add_systems(command, options->systems_root);
-  command.add_option("--system", options->tables.system, "Card").show_default();
-  const auto backend = command
-                           .add_option("--backend", options->tables.backend,
-                                       "trtllm, sglang, vllm, or dsaperf: our own")
-                           .show_default();
-  command.add_option("--version", options->tables.version,
-                     "current, previous, next or a number (default: current)");
+// Which tables answer.
+void add_tables(Command& command, QueryOptions& options) {
+  add_systems(command, options.systems_root);
+  command.add_option("--system", options.tables.system, "Card").show_default();
   command
-      .add_option("--arch", options->kind.architecture,
+      .add_option("--backend", options.tables.backend, "trtllm, sglang, vllm, or dsaperf: our own")
+      .show_default();
+  command.add_option("--version", options.tables.version,
+                     "current, previous, next or a number (default: current)");
+}
+
+// What is asked of: a layer and the sizes of its pass.
+void add_layer(Command& command, QueryOptions& options) {
+  command
+      .add_option("--arch", options.kind.architecture,
                   "Architecture of the model, where there is no CONFIG")
       .show_default();
-  command.add_option("--phase", options->phase, "context: prefill; generation: decode")
+  command.add_option("--phase", options.phase, "context: prefill; generation: decode")
       .one_of({"context", "generation"})
       .show_default();
-  const auto heads =
-      command.add_option("--heads", options->shape.heads, "Attention heads of one rank");
-  command.add_option("--batch", options->shape.batch, "Requests").show_default();
-  command.add_option("--new", options->shape.new_tokens, "New tokens of a request").show_default();
+  command.add_option("--heads", options.shape.heads, "Attention heads of one rank");
+  command.add_option("--batch", options.shape.batch, "Requests").show_default();
+  command.add_option("--new", options.shape.new_tokens, "New tokens of a request").show_default();
   command
-      .add_option("--past", options->shape.past_tokens, "Tokens of a request that are in the cache")
+      .add_option("--past", options.shape.past_tokens, "Tokens of a request that are in the cache")
       .show_default();
-  command.add_option("--kv", options->kind.kv_dtype, "Cache: bfloat16 (or bf16), fp8")
+  command.add_option("--kv", options.kind.kv_dtype, "Cache: bfloat16 (or bf16), fp8")
       .show_default();
-  command.add_option("--gemm", options->kind.gemm_dtype, "Projections: bfloat16, fp8_block, nvfp4")
+  command.add_option("--gemm", options.kind.gemm_dtype, "Projections: bfloat16, fp8_block, nvfp4")
       .show_default();
-  command.add_option("--fmha", options->kind.fmha_dtype, "Attention arithmetic").show_default();
+  command.add_option("--fmha", options.kind.fmha_dtype, "Attention arithmetic").show_default();
   command
-      .add_option("--full-fraction", options->shape.full_layer_share,
+      .add_option("--full-fraction", options.shape.full_layer_share,
                   "Part of the layers that run their own indexer")
       .show_default();
-  command.add_option("--cp", options->shape.context_parallel, "Context-parallel ranks (prefill)")
+  command.add_option("--cp", options.shape.context_parallel, "Context-parallel ranks (prefill)")
       .between(1, 1024)
       .show_default();
+}
+
+// How it is answered, and what else may be asked of the same layer.
+void add_questions(Command& command, QueryOptions& options) {
   command
-      .add_option("--method", options->method,
+      .add_option("--method", options.method,
                   "stages: a model of the stages and the rows near the question; compatible: "
                   "aiconfigurator's own answers")
       .one_of({"stages", "compatible"})
       .show_default();
   command.add_option(
-      "--vary", options->vary,
+      "--vary", options.vary,
       "What a change would cost: topk=512..4096,heads=8|16,kv=fp8 (heads, batch, new, "
       "past, topk, index_heads, kv)");
-  command.add_option("--requests", options->requests,
+  command.add_option("--requests", options.requests,
                      "A pass of unlike requests, COUNTxNEW+PAST each: 3x512+4096,1x2048");
   command
-      .add_option("--chunk", options->chunk,
+      .add_option("--chunk", options.chunk,
                   "Prefill in chunks of so many tokens, each after all before it")
       .positive();
   command
-      .add_option("--cached", options->cached,
-                  "Of --new tokens, how many a prefix-cache hit spares")
+      .add_option("--cached", options.cached, "Of --new tokens, how many a prefix-cache hit spares")
       .not_negative();
+}
+
+// Flags of which one has no use for the other.
+Result<void> check_together(const Command& command) {
+  // Rows say it themselves; stages are counted, whatever a table holds.
+  std::vector<std::string> unused = {"--version",       "--arch",  "--gemm", "--fmha",
+                                     "--full-fraction", "--cp",    "--vary", "--chunk",
+                                     "--requests",      "--cached"};
+  if (command.option("--stages").given()) {
+    unused.insert(unused.end(), {"--backend", "--method", "--from"});
+    return command.check_none_given("--stages", unused);
+  }
+  if (command.option("--from").given()) {
+    unused.insert(unused.end(), {"CONFIG", "--system", "--phase", "--heads", "--batch", "--new",
+                                 "--past", "--kv"});
+    return command.check_none_given("--from", unused);
+  }
+  if (command.option("--heads").given()) return {};
+  return missing("--heads (or --from)");
+}
+
+void declare_query(Command& command) {
+  auto options = std::make_shared<QueryOptions>();
+  add_tables(command, *options);
+  add_layer(command, *options);
+  add_questions(command, *options);
   const auto from =
       command.add_option("--from", options->from, "Answer every row of a CSV file (or .csv.gz)");
   const auto output =
@@ -226,27 +257,10 @@ void declare_query(Command& command) {
       "  dsaperf query --phase generation --heads 16 --requests 8x1+4096,2x1+65536\n"
       "  dsaperf query --from operators.csv.gz -o answers.csv\n"
       "  dsaperf query deepseek-ai/DeepSeek-V3.2 --stages --heads 16 --new 4096");
-  const auto kv = command.option("--kv");
-  command.check([&command, options, heads, from]() -> Result<void> {
-    // Rows say it themselves; stages are counted, whatever a table holds.
-    std::vector<std::string> unused = {"--version",       "--arch",  "--gemm", "--fmha",
-                                       "--full-fraction", "--cp",    "--vary", "--chunk",
-                                       "--requests",      "--cached"};
-    if (options->stages) {
-      unused.insert(unused.end(), {"--backend", "--method", "--from"});
-      return command.check_none_given("--stages", unused);
-    }
-    if (from.given()) {
-      unused.insert(unused.end(), {"CONFIG", "--system", "--phase", "--heads", "--batch", "--new",
-                                   "--past", "--kv"});
-      return command.check_none_given("--from", unused);
-    }
-    if (heads.given()) return {};
-    return missing("--heads (or --from)");
-  });
-  command.callback([options, kv, backend] {
-    options->kv_is_given = kv.given();
-    options->backend_is_given = backend.given();
+  command.check([&command] { return check_together(command); });
+  command.callback([&command, options] {
+    options->kv_is_given = command.option("--kv").given();
+    options->backend_is_given = command.option("--backend").given();
     spell_as_tables_do(
         {&options->kind.kv_dtype, &options->kind.gemm_dtype, &options->kind.fmha_dtype});
     return query(*options);
