@@ -69,10 +69,10 @@ double default_chunk(Engine engine, const Layout& layout, double card_bytes) {
   return std::floor(whole / layout.dp);
 }
 
-std::string default_kv(Engine engine, int sm_version) {
+std::string default_kv(Engine engine, int sm_version, const model::ModelSpec& spec) {
   switch (engine) {
     case Engine::kVllm:
-      return "bfloat16";
+      return spec.kv_format == model::KvFormat::kFp8 ? "fp8" : "bfloat16";
     case Engine::kSglang:
     case Engine::kTrtllm:
       return sm_version >= 100 ? "fp8" : "bfloat16";

@@ -37,9 +37,10 @@ Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,
 double default_chunk(Engine engine, const Layout& layout, double card_bytes);
 
 // The cache an engine takes where nobody says: SGLang bf16 on Hopper and fp8 on Blackwell, vLLM
-// bf16 (its rows of 656 bytes, which DeepSeek-V3.2's first release took by itself, have to be asked
-// for), TensorRT-LLM bf16 on Hopper (its kernel has no other).
-std::string default_kv(Engine engine, int sm_version);
+// what the checkpoint asks for and else bf16 (its rows of 656 bytes, which DeepSeek-V3.2's first
+// release took by itself, have to be asked for), TensorRT-LLM bf16 on Hopper (its kernel has no
+// other).
+std::string default_kv(Engine engine, int sm_version, const model::ModelSpec& spec);
 
 // Heads that the sparse attention kernels compute at least.
 double least_heads(int sm_version);

@@ -115,7 +115,7 @@ class Estimator {
     const Quirks quirks = compatible ? in_.quirks : Quirks::none();
     FormatChoice choice = in_.formats;
     if (choice.kv.empty() && !compatible && shape.attention == ModelShape::Attention::kDsa) {
-      choice.kv = default_kv(in_.engine, set_.system().sm_version);
+      choice.kv = default_kv(in_.engine, set_.system().sm_version, spec_);
       warn_once(fmt::format("the cache is taken as {}, what {} does by itself on this card",
                             choice.kv, name(in_.engine)));
     }

@@ -463,6 +463,14 @@ TEST_F(EstimateTest, VllmCachesInBf16WhereNobodySays) {
   }
 }
 
+TEST_F(EstimateTest, VllmCachesWhatTheCheckpointAsksFor) {
+  auto inputs = tp8(1);
+  inputs.engine = Engine::kVllm;
+  const auto answer = ask(inputs, "nvidia/GLM-5-NVFP4", "b200_sxm");
+  ASSERT_TRUE(answer) << answer.error().message();
+  EXPECT_EQ(answer->formats.kv, "fp8");
+}
+
 // 1024 rows of 154,880 logits more, of 16 bytes in the sampler.
 TEST_F(EstimateTest, VllmReservesTheSamplersRowsOfDraftTokens) {
   auto inputs = tp8(1);

@@ -43,7 +43,7 @@ Result<std::vector<ModelledPasses>> modelled_passes(
   DSAPERF_TRY_ASSIGN(auto rest_modelled, OperatorSet::open(tree, system, name(engine), ""));
   DSAPERF_TRY(rest_modelled.model_rest());
   DSAPERF_TRY_ASSIGN(const auto shape, ModelShape::of(spec));
-  const FormatChoice choice{.gemm = {}, .kv = default_kv(engine, tables.system().sm_version)};
+  const FormatChoice choice{.gemm = {}, .kv = default_kv(engine, tables.system().sm_version, spec)};
   std::vector<double> prefills, decodes;
   for (const Layout& layout : kLayouts) {
     const PassModel::Inputs inputs{.shape = shape,

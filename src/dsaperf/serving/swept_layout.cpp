@@ -12,7 +12,7 @@ Formats formats(const SweepTask& task, const SweptEngine& engine) {
   FormatChoice choice = task.in.formats;
   const auto& shape = task.shape;
   if (choice.kv.empty() && !task.compatible() && shape.attention == ModelShape::Attention::kDsa)
-    choice.kv = default_kv(engine.engine, engine.set.system().sm_version);
+    choice.kv = default_kv(engine.engine, engine.set.system().sm_version, task.spec);
   return formats_of(task.spec, choice,
                     task.compatible() && task.in.quirks.has(Quirk::kGlmFp8AttentionAsBf16));
 }
