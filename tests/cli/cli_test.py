@@ -60,6 +60,15 @@ class CommandLineTest(unittest.TestCase):
             with self.subTest(command):  # collect waited for ever
                 self.assert_usage_error(run(*command), "CONFIG: standard input cannot be read by several processes; give a file")
 
+    def test_every_flag_says_what_it_is(self):
+        # Texts begin in column 30, of a long flag in the next line.
+        for path in every_command():
+            lines = run(*path, "--help").stdout.splitlines()
+            for line, following in zip(lines, lines[1:] + [""]):
+                if line.startswith("  -"):
+                    with self.subTest(path=path, line=line):
+                        self.assertTrue(line[30:].strip() or following[:30].strip() == "" and following.strip())
+
     def test_a_misspelt_command_is_corrected(self):
         self.assert_usage_error(run("completoin", "bash"), "'completoin'", "'completion'")
 

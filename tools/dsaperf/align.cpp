@@ -100,7 +100,9 @@ void declare_align(Command& command) {
   command.add_option("MOCK", options->mock, "Trace or kernel table of the layer alone").required();
   command.add_option("REFERENCE", options->reference, "Trace or kernel table of the model")
       .required();
-  command.add_option("--max-ratio", options->max_ratio, "Time of a stage, one against the other")
+  command
+      .add_option("--max-ratio", options->max_ratio,
+                  "How many times as long a stage may take on one side")
       .show_default();
   command.add_option("--phase", options->phase, "Compare only this phase")
       .one_of({"auto", "all", "prefill", "decode"})

@@ -154,7 +154,9 @@ void declare_integrate(Command& command) {
                      "Recording of the served model, to align with");
   command.add_option("--mock", options.mock,
                      "Recording of the layer alone (else it is profiled where there is a GPU)");
-  command.add_option("--device", flags->device, "Where the layer runs: auto, cpu or gpu")
+  command
+      .add_option("--device", flags->device,
+                  "Where the layer runs; auto: on a GPU where there is one")
       .one_of({"auto", "cpu", "gpu"})
       .show_default();
   command
@@ -175,12 +177,9 @@ void declare_integrate(Command& command) {
       .not_negative()
       .show_default();
   const std::vector<std::string> phases(integrate::kPhases.begin(), integrate::kPhases.end());
-  const auto skip =
-      command
-          .add_option("--skip", flags->skip,
-                      "Phases to leave out: analyze, run, align, predict, collect, export")
-          .delimiter(',')
-          .one_of(phases);
+  const auto skip = command.add_option("--skip", flags->skip, "Phases to leave out")
+                        .delimiter(',')
+                        .one_of(phases);
   command.add_option("--only", flags->only, "Phases to run alone (and analyze)")
       .delimiter(',')
       .one_of(phases)
@@ -188,7 +187,7 @@ void declare_integrate(Command& command) {
   command.add_flag("--fresh", options.fresh, "Run everything again");
   command.add_flag("--json", flags->json, "One JSON document");
   command.footer(
-      "A second run repeats only what has changed. Exit code 0 once the report is written,\n"
+      "A second run repeats only what has changed. Exit code 0 once the report is written, "
       "whatever it says.\n"
       "Example:\n  dsaperf integrate deepseek-ai/DeepSeek-V3.2 -o report\n"
       "  dsaperf integrate GLM-5.3/config.json -o glm --reference served.sqlite --system "

@@ -170,11 +170,12 @@ void declare_profile(Command& command) {
   auto options = std::make_shared<ProfileOptions>();
   command.add_option("COMMAND", options->words, "CONFIG, or after -- a command and its arguments")
       .required();
-  command.add_option("--batch", options->batch, "Of `run`, for CONFIG, as are the next four");
-  command.add_option("--new", options->new_tokens);
-  command.add_option("--past", options->past);
-  command.add_option("--heads", options->heads);
-  command.add_option("--kv", options->kv);
+  command.add_option("--batch", options->batch, "With CONFIG: requests");
+  command.add_option("--new", options->new_tokens, "With CONFIG: new tokens of each request");
+  command.add_option("--past", options->past,
+                     "With CONFIG: tokens of each request in the cache before");
+  command.add_option("--heads", options->heads, "With CONFIG: attention heads of one rank");
+  command.add_option("--kv", options->kv, "With CONFIG: format of the latent cache");
   command.add_option("-o,--output", options->output, "Where the trace goes; .gz is packed")
       .show_default();
   command.add_option("--csv", options->summary_csv, "Kernel table as nsys's cuda_gpu_kern_sum");
