@@ -7,6 +7,7 @@
 #include "dsaperf/perfdb/aic_export.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/predict/stages/setting.hpp"
+#include "dsaperf/report/slice_text.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -118,11 +119,6 @@ std::vector<std::filesystem::path> table_files(const std::filesystem::path& plac
   }
   std::sort(files.begin(), files.end());
   return files;
-}
-
-std::string slice_text(const DsaSlice& slice) {
-  return fmt::format("{} kv {} gemm {}{}", slice.model.empty() ? slice.architecture : slice.model,
-                     slice.kv_dtype, slice.gemm_dtype, slice.shares_selection ? " shared" : "");
 }
 
 std::string row_text(const DsaRow& row) {

@@ -1,6 +1,7 @@
 #include "dsaperf/report/table_view.hpp"
 
 #include "dsaperf/core/wrapped.hpp"
+#include "dsaperf/report/slice_text.hpp"
 #include "dsaperf/report/text_plot.hpp"
 
 #include <fmt/format.h>
@@ -62,11 +63,6 @@ bool passes(const DsaTable& table, const DsaRow& row, const RowFilter& filter) {
          (filter.gemm_dtype.empty() || slice.gemm_dtype == filter.gemm_dtype) &&
          holds(filter.heads, row.heads) && holds(filter.batch, row.batch) &&
          holds(filter.new_tokens, row.new_tokens) && holds(filter.past_tokens, row.past_tokens);
-}
-
-std::string slice_text(const DsaSlice& slice) {
-  return fmt::format("{} kv {} gemm {}{}", slice.model.empty() ? slice.architecture : slice.model,
-                     slice.kv_dtype, slice.gemm_dtype, slice.shares_selection ? " shared" : "");
 }
 
 // "8 16 64" of few values, "1 ... 131071 (18)" of many.

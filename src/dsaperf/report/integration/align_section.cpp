@@ -127,7 +127,7 @@ void add_stage_list(const Json& evidence, Section& section) {
 }
 
 // What the picture and the table of stages are made of, of one alignment.
-struct StageRows {
+struct AlignedStages {
   Json bars = Json::array();    // two a stage: the layer alone, the served model
   Json labels = Json::array();  // beside the longer of both
   Json table = Json::array();
@@ -143,8 +143,8 @@ std::string kernel_names(const Json& stage) {
   return names;
 }
 
-StageRows stage_rows(const Json& align) {
-  StageRows rows;
+AlignedStages aligned_stages(const Json& align) {
+  AlignedStages rows;
   const auto mock = text_at(align, {"mock", "file"});
   const auto reference = text_at(align, {"reference", "file"});
   for (const auto& stage : list_at(align, {"stages"})) {
@@ -181,7 +181,7 @@ StageRows stage_rows(const Json& align) {
 }
 
 void add_kernels(const Json& align, Section& section) {
-  auto rows = stage_rows(align);
+  auto rows = aligned_stages(align);
   if (rows.table.empty()) return;
   const Json y = {{"field", "stage"},
                   {"type", "nominal"},
