@@ -1,5 +1,6 @@
 #include "dsaperf/collect/gemm_timing.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/layer_timing.hpp"
@@ -22,7 +23,7 @@ constexpr std::uint64_t kInputStream = 102;
 
 // How many times `bytes` are enough that the first is out of the L2 when it is its turn again.
 std::int64_t copies_of(std::int64_t bytes) {
-  return std::clamp((kCopiesBytes + bytes - 1) / bytes, std::int64_t{1}, kMostCopies);
+  return std::clamp(ceil_div(kCopiesBytes, bytes), std::int64_t{1}, kMostCopies);
 }
 
 // Rows that are drawn of a matrix: whole blocks of scales, or all of them.

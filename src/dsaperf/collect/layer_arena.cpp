@@ -1,5 +1,6 @@
 #include "dsaperf/collect/layer_arena.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/layer_choice.hpp"
@@ -62,7 +63,7 @@ std::int64_t pages_of(const Case& what) {
   std::int64_t pages = 0;
   for (const auto& group : what.requests) {
     const auto tokens = group.past_tokens + group.new_tokens;
-    pages += group.count * ((tokens + kPageTokens - 1) / kPageTokens);
+    pages += group.count * ceil_div(tokens, kPageTokens);
   }
   return pages;
 }
@@ -135,7 +136,7 @@ bool LayerArena::peaked() const {
 }
 
 std::size_t LayerArena::pages_of_topk() const {
-  return static_cast<std::size_t>((layer_->layer.spec().topk + kPageTokens - 1) / kPageTokens);
+  return static_cast<std::size_t>(ceil_div(layer_->layer.spec().topk, kPageTokens));
 }
 
 Result<void> LayerArena::copy_index_pages(const op::CacheManager& from, std::int64_t first,

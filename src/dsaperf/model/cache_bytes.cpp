@@ -1,13 +1,11 @@
 #include "dsaperf/model/cache_bytes.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
+
 #include <algorithm>
 
 namespace dsaperf::model {
 namespace {
-
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // e4m3 values with one f32 scale for 128 of them.
 Bytes scaled_row(std::int64_t values) {

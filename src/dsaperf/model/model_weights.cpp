@@ -1,5 +1,6 @@
 #include "dsaperf/model/model_weights.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 
 #include <algorithm>
@@ -7,10 +8,6 @@
 
 namespace dsaperf::model {
 namespace {
-
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // Adds matrices to parts. `shards` divides the rows (or columns) over ranks; 1: each rank has all.
 class PartSum {

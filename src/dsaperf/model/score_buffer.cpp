@@ -1,5 +1,7 @@
 #include "dsaperf/model/score_buffer.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
+
 #include <algorithm>
 
 namespace dsaperf::model {
@@ -11,10 +13,10 @@ std::int64_t row_entries(const LayerPlan& layer, std::int64_t context) {
   const auto& indexer = *layer.indexer;
   if (layer.attention == AttentionKind::kBlockSparse) {
     const std::int64_t block = std::max(1, indexer.block);
-    return indexer.heads * ((context + block - 1) / block);
+    return indexer.heads * ceil_div(context, block);
   }
   const std::int64_t pool = std::max(1, indexer.pool);
-  return (context + pool - 1) / pool;
+  return ceil_div(context, pool);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "dsaperf/op/attention_rows.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/kernels/layout.hpp"
 
 #include <algorithm>
@@ -11,7 +12,7 @@ using kernels::kPageTokens;
 using Part = ForwardPass::AttentionPart;
 
 std::int64_t pages_of(std::int64_t tokens) {
-  return (tokens + kPageTokens - 1) / kPageTokens;
+  return ceil_div(tokens, kPageTokens);
 }
 
 // Of a request, at the longest that the plan allows; nobody reads those of one without new tokens.

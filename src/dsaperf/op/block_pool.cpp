@@ -1,5 +1,6 @@
 #include "dsaperf/op/block_pool.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
 
@@ -12,7 +13,7 @@ namespace {
 using kernels::kPageTokens;
 
 std::int64_t pages_for(std::int64_t tokens) {
-  return (tokens + kPageTokens - 1) / kPageTokens;
+  return ceil_div(tokens, kPageTokens);
 }
 
 tl::unexpected<Error> unknown(RequestId request) {

@@ -1,5 +1,6 @@
 #include "dsaperf/op/dsa_layer.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/attention_rows.hpp"
@@ -159,7 +160,7 @@ Result<ForwardPass> plan(const LayerSpec& spec, const CacheManager& cache,
   if (pass.uniform_q_len > 8) pass.uniform_q_len = 0;
   pass.dense = pass.longest <= spec.topk;
   pass.selected = static_cast<int>(std::min<std::int64_t>(spec.topk, pass.longest));
-  pass.block_table_stride = (pass.longest + kPageTokens - 1) / kPageTokens;
+  pass.block_table_stride = ceil_div(pass.longest, kPageTokens);
   pass.stages = stages(spec, pass.dense);
   return pass;
 }

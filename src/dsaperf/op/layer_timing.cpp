@@ -1,5 +1,6 @@
 #include "dsaperf/op/layer_timing.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/op/new_tokens.hpp"
@@ -44,7 +45,7 @@ std::int64_t pages_of(const LayerShape& shape) {
   std::int64_t pages = 0;
   for (const auto& group : shape.groups) {
     const std::int64_t context = std::max(group.past + group.new_tokens, shape.pass.longest);
-    pages += group.requests * ((context + kernels::kPageTokens - 1) / kernels::kPageTokens);
+    pages += group.requests * ceil_div(context, kernels::kPageTokens);
   }
   return pages;
 }
