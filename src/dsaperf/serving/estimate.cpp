@@ -245,7 +245,9 @@ class Estimator {
   // Of one of `copies` schedulers that share the requests.
   Result<Traffic> traffic(double copies) {
     take_length_ratio();
-    DSAPERF_TRY_ASSIGN(const auto usual, host_costs(in_.engine, set_.system().name, in_.age));
+    DSAPERF_TRY_ASSIGN(const auto usual, host_costs(in_.engine, {.system = set_.system().name,
+                                                                 .experts = out_.formats.moe,
+                                                                 .age = in_.age}));
     DSAPERF_TRY_ASSIGN(out_.host, with_changes(usual, in_.host));
     Traffic traffic{.isl = in_.isl,
                     .osl = in_.osl,

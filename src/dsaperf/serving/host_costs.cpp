@@ -26,7 +26,7 @@ constexpr std::array<Field, 5> kFields = {{{"graph_gap_us", &HostCosts::graph_ga
                                            {"request_ms", &HostCosts::request_ms},
                                            {"text_us", &HostCosts::text_us},
                                            {"prefill_factor", &HostCosts::prefill_factor}}};
-constexpr std::array<std::string_view, 3> kKeys = {"engine", "system", "age"};
+constexpr std::array<std::string_view, 4> kKeys = {"engine", "system", "age", "experts"};
 constexpr std::string_view kOlder = "older";
 
 // Of the engine's launches on the system's host, over those on an x86 server's: 1 for a system that
@@ -42,23 +42,28 @@ Result<double> launch_ratio(const std::filesystem::path& data, Engine engine,
 
 }  // namespace
 
-Result<HostCosts> host_costs(Engine engine, std::string_view system, EngineAge age) {
+Result<HostCosts> host_costs(Engine engine, const HostedOn& on) {
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
   std::vector<std::string_view> names;
   for (const Field& field : kFields) names.push_back(field.name);
   const auto path = data / "serving" / "host.csv";
   DSAPERF_TRY_ASSIGN(const auto rows, read_number_rows(path, kKeys, names));
+  const std::string_view age = on.age == EngineAge::kOlder ? kOlder : "";
   const NumberRow* found = nullptr;
-  int nearest = -1;
+  int most = -1;
   for (const NumberRow& row : rows) {
-    const auto& of = row.words[1];
-    const bool is_older = row.words[2] == kOlder;
-    if (row.words[0] != name(engine) || (of != system && !of.empty()) ||
-        (is_older && age != EngineAge::kOlder))
-      continue;
-    const int near = (is_older ? 2 : 0) + (of.empty() ? 0 : 1);
-    if (near <= nearest) continue;
-    nearest = near;
+    if (row.words[0] != name(engine)) continue;
+    int said = 0;  // of what the row is of
+    bool is_of = true;
+    const auto weigh = [&](const std::string& word, std::string_view asked, int weight) {
+      is_of = is_of && (word.empty() || word == asked);
+      if (!word.empty()) said += weight;
+    };
+    weigh(row.words[1], on.system, 1);
+    weigh(row.words[3], on.experts, 2);
+    weigh(row.words[2], age, 4);
+    if (!is_of || said <= most) continue;
+    most = said;
     found = &row;
   }
   if (found == nullptr)
@@ -66,7 +71,7 @@ Result<HostCosts> host_costs(Engine engine, std::string_view system, EngineAge a
   HostCosts costs;
   for (std::size_t i = 0; i < kFields.size(); ++i) costs.*kFields[i].value = found->numbers[i];
   if (found->words[1].empty()) {
-    DSAPERF_TRY_ASSIGN(const double ratio, launch_ratio(data, engine, system));
+    DSAPERF_TRY_ASSIGN(const double ratio, launch_ratio(data, engine, on.system));
     costs.launch_us *= ratio;
     costs.request_ms *= ratio;
   }

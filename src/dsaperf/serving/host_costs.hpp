@@ -15,18 +15,24 @@ struct HostCosts {
   double launch_us = 0;     // to launch a layer's kernels beside attention, in a step with prefill
   double request_ms = 0;    // a request's way in and its first token's way out
   double text_us = 0;       // a token of a prompt through HTTP and the tokenizer
-  // Kernels of a step with prefill take so many times what the tables say: an older engine's.
+  // Kernels of a step with prefill take so many times what the tables say: an older engine's, and
+  // SGLang's with NVFP4 experts.
   double prefill_factor = 1;
 };
 // Releases before those that the tables were measured with.
 enum class EngineAge { kOfTables, kOlder };
+// What of a deployment its host's constants depend on, beside the engine.
+struct HostedOn {
+  std::string_view system;
+  std::string_view experts = {};  // their format
+  EngineAge age = EngineAge::kOfTables;
+};
 
-// Of data/serving/host.csv: the engine's row for the system, else its row for all, whose launches
-// and requests take as many times as long as launches on that system's host do (host_launch in
-// data/systems); an older engine's row where there is one. Fails where a file is missing or
-// damaged.
-Result<HostCosts> host_costs(Engine engine, std::string_view system,
-                             EngineAge age = EngineAge::kOfTables);
+// Of data/serving/host.csv: the row that says most of what is asked, of its age, its experts and
+// its system, in this order. Where that is none of the system's own, launches and requests take as
+// many times as long as launches on that system's host do (host_launch in data/systems). Fails
+// where a file is missing or damaged.
+Result<HostCosts> host_costs(Engine engine, const HostedOn& on);
 
 // Changes by name: "launch_us=900,request_ms=60". Fails on a name that is not one of the above, and
 // on what is no number.

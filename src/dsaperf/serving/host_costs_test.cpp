@@ -10,28 +10,44 @@ namespace {
 
 TEST(HostCostsTest, EveryEngineHasARowForAllSystems) {
   for (const Engine engine : {Engine::kSglang, Engine::kVllm, Engine::kTrtllm}) {
-    const auto costs = host_costs(engine, "a_card_of_tomorrow");
+    const auto costs = host_costs(engine, {.system = "a_card_of_tomorrow"});
     ASSERT_TRUE(costs) << costs.error().message();
     EXPECT_GT(costs->launch_us, 0);
   }
 }
 
 TEST(HostCostsTest, ARowOfTheSystemGoesBeforeTheOneForAll) {
-  const auto b200 = host_costs(Engine::kSglang, "b200_sxm");
-  const auto b300 = host_costs(Engine::kSglang, "b300_sxm");
+  const auto b200 = host_costs(Engine::kSglang, {.system = "b200_sxm"});
+  const auto b300 = host_costs(Engine::kSglang, {.system = "b300_sxm"});
   ASSERT_TRUE(b200 && b300);
   EXPECT_LT(b300->launch_us, b200->launch_us);
-  EXPECT_EQ(text(*b200), text(*host_costs(Engine::kSglang, "h200_sxm")));
+  EXPECT_EQ(text(*b200), text(*host_costs(Engine::kSglang, {.system = "h200_sxm"})));
 }
 
 TEST(HostCostsTest, AnOlderEngineHasARowOfItsOwnOrTheUsualOne) {
-  const auto now = host_costs(Engine::kVllm, "h200_sxm");
-  const auto older = host_costs(Engine::kVllm, "h200_sxm", EngineAge::kOlder);
+  const auto now = host_costs(Engine::kVllm, {.system = "h200_sxm"});
+  const auto older = host_costs(Engine::kVllm, {.system = "h200_sxm", .age = EngineAge::kOlder});
   ASSERT_TRUE(now && older);
   EXPECT_EQ(now->prefill_factor, 1);
   EXPECT_GT(older->prefill_factor, 1);
-  EXPECT_EQ(text(*host_costs(Engine::kSglang, "b300_sxm", EngineAge::kOlder)),
-            text(*host_costs(Engine::kSglang, "b300_sxm")));
+  EXPECT_EQ(text(*host_costs(Engine::kSglang, {.system = "b300_sxm", .age = EngineAge::kOlder})),
+            text(*host_costs(Engine::kSglang, {.system = "b300_sxm"})));
+}
+
+TEST(HostCostsTest, ExpertsOfAFormatHaveARowOfTheirOwnOrTheUsualOne) {
+  const auto factor = [](Engine engine, const HostedOn& on) {
+    const auto costs = host_costs(engine, on);
+    EXPECT_TRUE(costs) << costs.error().message();
+    return costs->prefill_factor;
+  };
+  for (const char* system : {"b200_sxm", "b300_sxm", "gb200"}) {
+    EXPECT_GT(factor(Engine::kSglang, {.system = system, .experts = "nvfp4"}), 1) << system;
+    EXPECT_EQ(factor(Engine::kSglang, {.system = system, .experts = "fp8_block"}), 1) << system;
+  }
+  EXPECT_EQ(factor(Engine::kTrtllm, {.system = "b200_sxm", .experts = "nvfp4"}), 1);
+  // What a system's own row says beside it stays.
+  EXPECT_EQ(host_costs(Engine::kSglang, {.system = "b300_sxm", .experts = "nvfp4"})->launch_us,
+            host_costs(Engine::kSglang, {.system = "b300_sxm"})->launch_us);
 }
 
 TEST(HostCostsTest, AnotherHostTakesAsLongAsItsLaunchesDo) {
@@ -41,8 +57,8 @@ TEST(HostCostsTest, AnotherHostTakesAsLongAsItsLaunchesDo) {
     const auto spec = cost::find_system(*data, system);
     ASSERT_TRUE(spec) << spec.error().message();
     for (const Engine engine : {Engine::kSglang, Engine::kVllm, Engine::kTrtllm}) {
-      const auto x86 = host_costs(engine, "b200_sxm");
-      const auto grace = host_costs(engine, system);
+      const auto x86 = host_costs(engine, {.system = "b200_sxm"});
+      const auto grace = host_costs(engine, {.system = system});
       ASSERT_TRUE(x86 && grace);
       const auto known = spec->host_launch.find(std::string(name(engine)));
       const double ratio = known == spec->host_launch.end() ? 1 : known->second;

@@ -115,7 +115,10 @@ class Sweeper {
       return fail(Errc::kNotFound, "no backend has tables: {}", fmt::join(out_.warnings, "; "));
     out_.system = swept_.front()->engine.set.system().name;
     for (const auto& swept : swept_) {
-      DSAPERF_TRY_ASSIGN(swept->engine.host, host_costs(swept->engine.engine, out_.system));
+      DSAPERF_TRY_ASSIGN(swept->engine.host,
+                         host_costs(swept->engine.engine,
+                                    {.system = out_.system,
+                                     .experts = formats_of(task_.spec, in_.formats, false).moe}));
     }
     return {};
   }
