@@ -29,7 +29,7 @@ std::string worker_command(const Candidate& c, const Layout& l, const std::strin
       return text +
              fmt::format(
                  " --kv-cache-dtype {} --max-num-batched-tokens {:.0f} --max-num-seqs {:.0f}",
-                 c.formats.kv == "fp8" ? "fp8" : "auto", c.chunk + c.batch, c.batch);
+                 c.formats.kv == "fp8" ? "fp8" : "bfloat16", c.chunk + c.batch, c.batch);
     }
     case Engine::kTrtllm: {
       std::string text =

@@ -264,5 +264,15 @@ TEST(LaunchCommandTest, NamesTheLayout) {
   EXPECT_THAT(text, ::testing::HasSubstr("--max-running-requests 64"));
 }
 
+// "auto" is what the checkpoint asks for, which may be fp8.
+TEST(LaunchCommandTest, NamesVllmsCache) {
+  Candidate candidate;
+  candidate.engine = Engine::kVllm;
+  candidate.formats.kv = "bfloat16";
+  EXPECT_THAT(launch_command(candidate, "m"), ::testing::HasSubstr("--kv-cache-dtype bfloat16"));
+  candidate.formats.kv = "fp8";
+  EXPECT_THAT(launch_command(candidate, "m"), ::testing::HasSubstr("--kv-cache-dtype fp8"));
+}
+
 }  // namespace
 }  // namespace dsaperf::serving
