@@ -17,6 +17,11 @@ __device__ inline void store_cluster_u32(std::uint32_t address, std::uint32_t va
   asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
 }
 
+// The same of an addition. PTX ISA 9.7.13.6 "red".
+__device__ inline void add_cluster_u32(std::uint32_t address, std::uint32_t value) {
+  asm volatile("red.shared::cluster.add.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
 // The two halves of cluster_sync (control.cuh), for warps that need not be converged.
 __device__ inline void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.release;" ::: "memory");

@@ -12,24 +12,24 @@
 // kThreads * kValues elements from rank * kThreads * kValues on, each thread kValues neighbours.
 //
 // The threshold is found in rounds of 11 bits, as select.cuh does within one CTA. A round counts
-// into 2048 bins in each CTA; each CTA then sums its share of the bins over the cluster through
-// distributed shared memory and writes the sums into all CTAs; all find the same bin. Once at most
-// 4096 keys are left, usually after one round, every CTA reads them all and finds the threshold
-// among them without a message. Then each CTA tells the others how many of its elements exceed the
-// threshold and equal it, and writes those that are taken where those of the CTAs before it end:
-// ascending, as the positions of a CTA follow those of the one before.
+// into 2048 bins in each CTA, which then adds those that are not zero, some hundred, to the sums of
+// all CTAs through distributed shared memory; all find the same bin. Once at most 4096 keys are
+// left, usually after one round, every CTA reads them all and finds the threshold among them
+// without a message. Then each CTA tells the others how many of its elements exceed the threshold
+// and equal it, and writes those that are taken where those of the CTAs before it end: ascending,
+// as the positions of a CTA follow those of the one before.
 //
 // Rows that no cluster can hold are cut into segments: each leaves its topk largest, with
 // positions, and a second launch selects from what is left of a row, which stands in the order of
 // positions.
 //
-//   bound by  latency: launch, one load, per round two cluster barriers and two hops
-//   smem      60 KB, and 4 bytes an element that a CTA may write
+//   bound by  latency: launch, one load, per round a cluster barrier and a hop
+//   smem      52 KB, and 4 bytes an element that a CTA may write
 //   limits    columns <= cluster * kThreads * kValues; cluster a power of two up to 16
 //
 //   cluster barrier           before it                      after it
-//   A, each round             own bins counted               bins of others read
-//   B, each round             sums written to all            sums read; own bins cleared
+//   A, each round             own sums cleared               own bins added to those of all
+//   B, each round             own bins added                 sums read
 //   C, with keys left         own listed                     those of others read
 //   D                         counts of what is taken written to all output; nothing remote any
 //   more
@@ -40,8 +40,7 @@ inline constexpr std::uint32_t kMostListed = 4096;  // keys that every CTA of a 
 
 struct alignas(16) SpreadShared {
   TopkShared select;                    // its histogram: the bins of this CTA
-  std::uint32_t own_sums[kTopkBins];    // over the cluster, of this CTA's share of the bins
-  std::uint32_t sums[kTopkBins];        // of all bins
+  std::uint32_t sums[kTopkBins];        // of all bins, over the cluster
   std::uint32_t listed[kMostListed];    // keys of this CTA that are left
   std::uint32_t gathered[kMostListed];  // of all
   std::uint32_t listed_count;
@@ -57,7 +56,22 @@ __device__ inline std::uint32_t remote(const void* here, std::uint32_t rank) {
   return ptx::cluster_address(ptx::shared_address(here), rank);
 }
 
-// As narrow_once, over the elements of all CTAs of the cluster.
+// Adds what this CTA has counted to the sums of all CTAs; its bins are zero again.
+template <int kThreads>
+__device__ void add_to_sums(const ClusterPlace& place, SpreadShared& shared) {
+#pragma unroll
+  for (int i = 0; i < kTopkBins / kThreads; ++i) {
+    const std::uint32_t bin = i * kThreads + threadIdx.x;
+    const std::uint32_t count = shared.select.histogram[bin];
+    if (count == 0) continue;
+    shared.select.histogram[bin] = 0;
+    for (std::uint32_t to = 0; to < place.size; ++to)  // not all to the same CTA at once
+      ptx::add_cluster_u32(remote(&shared.sums[bin], (place.rank + to) & (place.size - 1)), count);
+  }
+}
+
+// As narrow_once, over the elements of all CTAs of the cluster. Each thread has arrived at barrier
+// A of this round.
 template <int kThreads, class ForEach>
 __device__ Range narrow_once_in_cluster(const Range& range, const ClusterPlace& place,
                                         SpreadShared& shared, ForEach for_each) {
@@ -66,31 +80,10 @@ __device__ Range narrow_once_in_cluster(const Range& range, const ClusterPlace& 
     const std::uint32_t offset = value - range.lo;
     if (offset <= range.last) atomicAdd(&shared.select.histogram[offset >> shift], 1u);
   });
-  ptx::cluster_sync();  // A
-  // Pairs of one of this CTA's bins and a CTA: as many as there are bins, a few for each thread.
-  constexpr int kPairs = kTopkBins / kThreads;
-  const std::uint32_t share = kTopkBins / place.size;  // a power of two
-  std::uint32_t bins[kPairs];
-  std::uint32_t counts[kPairs];
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i) {
-    const std::uint32_t pair = i * kThreads + threadIdx.x;
-    bins[i] = pair & (share - 1);
-    counts[i] = ptx::load_cluster_u32(
-        remote(&shared.select.histogram[place.rank * share + bins[i]], pair / share));
-  }
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i)
-    if (counts[i] != 0) atomicAdd(&shared.own_sums[bins[i]], counts[i]);
   __syncthreads();
-#pragma unroll
-  for (int i = 0; i < kPairs; ++i)
-    ptx::store_cluster_u32(
-        remote(&shared.sums[place.rank * share + bins[i]], (i * kThreads + threadIdx.x) / share),
-        shared.own_sums[bins[i]]);
+  ptx::cluster_wait();  // A
+  add_to_sums<kThreads>(place, shared);
   ptx::cluster_sync();  // B
-  clear_bins<kThreads>(shared.select.histogram);
-  clear_bins<kThreads>(shared.own_sums);
   return range_of_bin(range, shift,
                       find_bin<kThreads, false>(shared.sums, range.need, shared.select));
 }
@@ -103,13 +96,21 @@ __device__ void gather_listed(const ClusterPlace& place, SpreadShared& shared) {
   if (lane < place.size) count = ptx::load_cluster_u32(remote(&shared.listed_count, lane));
   const std::uint32_t through = warp_sum_through(count);
   constexpr std::uint32_t kWarps = kThreads / 32;
+  constexpr int kAhead = 4;  // loads that do not wait for the number of keys
   for (std::uint32_t rank = threadIdx.x / 32; rank < place.size; rank += kWarps) {
+    const std::uint32_t keys = remote(shared.listed, rank) + 4 * lane;
+    std::uint32_t ahead[kAhead];
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) ahead[j] = ptx::load_cluster_u32(keys + 128 * j);
     const std::uint32_t part = __shfl_sync(~0u, count, static_cast<int>(rank));
     const std::uint32_t before = __shfl_sync(~0u, through, static_cast<int>(rank)) - part;
-    const std::uint32_t keys = remote(shared.listed, rank);
+    std::uint32_t* to = shared.gathered + before + lane;
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j)
+      if (lane + 32 * j < part) to[32 * j] = ahead[j];
 #pragma unroll 4
-    for (std::uint32_t i = lane; i < part; i += 32)
-      shared.gathered[before + i] = ptx::load_cluster_u32(keys + 4 * i);
+    for (std::uint32_t i = 32 * kAhead; lane + i < part; i += 32)
+      to[i] = ptx::load_cluster_u32(keys + 4 * i);
   }
 }
 
@@ -134,9 +135,12 @@ struct GatheredKeys {
 template <int kThreads, class Keys>
 __device__ Range find_threshold_in_cluster(Range left, const ClusterPlace& place,
                                            SpreadShared& shared, const Keys& own_keys) {
-  do {
+  left = narrow_once_in_cluster<kThreads>(left, place, shared, own_keys);
+  while (!left.decided() && left.active > kMostListed) {
+    clear_bins<kThreads>(shared.sums);
+    ptx::cluster_arrive();  // A
     left = narrow_once_in_cluster<kThreads>(left, place, shared, own_keys);
-  } while (!left.decided() && left.active > kMostListed);
+  }
   if (left.decided()) return left;
   own_keys.list(left, shared.listed, &shared.listed_count);
   ptx::cluster_sync();  // C
@@ -211,13 +215,14 @@ __global__ void __launch_bounds__(kThreads, 1)
   const ClusterPlace place{ptx::cluster_rank(), ptx::cluster_size()};
   const int thread = static_cast<int>(threadIdx.x);
   clear_bins<kThreads>(shared.select.histogram);
-  clear_bins<kThreads>(shared.own_sums);
+  clear_bins<kThreads>(shared.sums);
   if (thread == 0) {
     shared.select.finalist_count = 0;
     shared.listed_count = 0;
   }
   ptx::launch_next_grid();
-  __syncthreads();  // beside the end of the grid before, if there is one
+  __syncthreads();        // beside the end of the grid before, if there is one
+  ptx::cluster_arrive();  // A
   ptx::wait_for_previous_grid();
 
   const SpreadRow row = spread_row<kRows>(a, static_cast<int>(blockIdx.x / place.size));
@@ -228,6 +233,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         for (int i = row.length + thread; i < a.topk; i += kThreads) row.out[i] = -1;
       }
     }
+    ptx::cluster_wait();  // A
     return;
   }
 

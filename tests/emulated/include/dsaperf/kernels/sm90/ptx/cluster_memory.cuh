@@ -11,6 +11,9 @@ inline std::uint32_t load_cluster_u32(std::uint32_t address) {
 inline void store_cluster_u32(std::uint32_t address, std::uint32_t value) {
   *static_cast<std::uint32_t*>(emulated::pointer_of(address)) = value;
 }
+inline void add_cluster_u32(std::uint32_t address, std::uint32_t value) {
+  *static_cast<std::uint32_t*>(emulated::pointer_of(address)) += value;
+}
 inline void cluster_arrive() {
   emulated::arrive_cluster();
 }
