@@ -11,7 +11,7 @@
 // those go that are taken, ascending. The output is put together in shared memory and written by
 // neighbouring lanes.
 //
-//   bound by  latency where a row has an SM to itself, else instructions: about 17 an element
+//   bound by  latency where a row has an SM to itself, else instructions
 //   smem      9.5 KB, and 4 topk bytes
 //   limits    columns <= kThreads * kValues < 65536
 namespace dsaperf::kernels::sm90 {
