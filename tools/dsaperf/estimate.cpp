@@ -180,7 +180,7 @@ void add_load(Command& command, EstimateOptions& o) {
   command
       .add_option("--length-ratio", in.length_ratio,
                   "Lengths are drawn from this part of isl and osl up to all of it (default: 0.8)")
-      .between(0.01, 1.0);
+      .between(serving::kLeastLengthRatio, 1.0);
   command.add_option("--prompts", in.prompts, "Requests to simulate (default: ten a place)");
   command.add_option("--mtp", in.draft_tokens, "Draft tokens a step verifies").show_default();
   command.add_option("--mtp-accepted", in.draft_kept, "Draft tokens a step keeps, on average")

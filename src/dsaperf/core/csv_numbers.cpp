@@ -27,6 +27,7 @@ Result<std::vector<NumberRow>> read_number_rows(const std::filesystem::path& pat
     DSAPERF_TRY_ASSIGN(const bool more, csv.next());
     if (!more) return rows;
     NumberRow row;
+    row.line = csv.line();
     for (const auto at : word_at) row.words.emplace_back(csv.field(at));
     for (std::size_t i = 0; i < number_at.size(); ++i) {
       const auto value = parse_double(csv.field(number_at[i]));

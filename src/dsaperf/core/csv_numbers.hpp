@@ -15,6 +15,7 @@ namespace dsaperf {
 struct NumberRow {
   std::vector<std::string> words;
   std::vector<double> numbers;
+  std::size_t line = 0;  // on which it starts, from 1
 };
 
 // Every row of a comma-separated file with these columns, in any order; others are not read. Fails

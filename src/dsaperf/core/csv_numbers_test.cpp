@@ -25,6 +25,7 @@ TEST(CsvNumbersTest, ColumnsAreFoundByName) {
   EXPECT_THAT((*rows)[0].words, ::testing::ElementsAre("x"));
   EXPECT_THAT((*rows)[0].numbers, ::testing::ElementsAre(2, 1));
   EXPECT_THAT((*rows)[1].numbers, ::testing::ElementsAre(0.4, 3));
+  EXPECT_EQ((*rows)[1].line, 3U);
 }
 
 TEST(CsvNumbersTest, WhatIsMissingOrNoNumberIsNamed) {

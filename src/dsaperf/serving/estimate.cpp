@@ -36,7 +36,6 @@ Result<void> check_between(std::optional<double> value, double low, double high,
 }
 
 Result<void> check_inputs(const EstimateInputs& in) {
-  constexpr double kMostRequests = 1 << 20;
   if (in.concurrency && in.rate_per_s)
     return fail(Errc::kInvalidArgument, "a concurrency and a rate exclude each other");
   if (in.rate_per_s && (in.method == Method::kCompatible || in.mode == Mode::kStatic))
@@ -48,8 +47,9 @@ Result<void> check_inputs(const EstimateInputs& in) {
   const double rate = in.rate_per_s.value_or(1);
   const bool is_rate = rate > 0 && std::isfinite(rate);
   if (!is_rate) return fail(Errc::kInvalidArgument, "rate {}: more than 0 a second is due", rate);
-  DSAPERF_TRY(check_between(in.length_ratio, 0.01, 1, "length ratio"));
+  DSAPERF_TRY(check_between(in.length_ratio, kLeastLengthRatio, 1, "length ratio"));
   DSAPERF_TRY(check_between(in.prompts, 0, kMostRequests, "prompts"));
+  DSAPERF_TRY(check_between(in.repeated_prompts, 0, kMostRequests, "repeated prompts"));
   constexpr double kMostDrafts = 64;
   DSAPERF_TRY(check_between(in.draft_tokens, 0, kMostDrafts, "draft tokens"));
   DSAPERF_TRY(check_between(in.draft_kept, 0, in.draft_tokens, "draft tokens kept"));
@@ -256,7 +256,7 @@ class Estimator {
                     .prompts = static_cast<int>(std::ceil(in_.prompts / copies)),
                     .host = out_.host,
                     .host_sharers = copies};
-    const double repeated = in_.repeated_prompts / copies;
+    const double repeated = in_.repeated_prompts.value_or(0) / copies;
     if (out_.capacity && repeated * (in_.isl + in_.osl) <= out_.capacity->cache_tokens)
       traffic.repeated = static_cast<int>(repeated);
     if (in_.rate_per_s)

@@ -23,6 +23,9 @@ enum class Method {
 // What load generators draw lengths from where nobody says (InferenceX's client). Equal requests
 // that start together would stay in step to the end, which no traffic does.
 inline constexpr double kClientLengthRatio = 0.8;
+inline constexpr double kLeastLengthRatio = 0.01;
+// That are simulated, or run at a time.
+inline constexpr int kMostRequests = 1 << 20;
 
 // Workers of one kind, where prefill and decode have their own.
 struct Workers {
@@ -56,8 +59,9 @@ struct EstimateInputs {
   int draft_tokens = 0;
   double draft_kept = 0;  // of them, on average a step
   int prompts = 0;
-  int repeated_prompts = 0;  // of the first requests: the server has them cached, if all fit
-  std::string host;          // changes of HostCosts: "launch_us=900,request_ms=60"
+  // Of the first requests: the server has them cached, if all fit. Empty: none.
+  std::optional<int> repeated_prompts;
+  std::string host;  // changes of HostCosts: "launch_us=900,request_ms=60"
   // Of the engine that is asked for; an older vLLM's attention computes whole selections.
   EngineAge age = EngineAge::kOfTables;
   Quirks quirks = Quirks::all();  // of the compatible method

@@ -4,9 +4,9 @@
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/lower_case.hpp"
 #include "dsaperf/model/load_model.hpp"
+#include "dsaperf/serving/load_clients.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <string_view>
@@ -14,16 +14,7 @@
 namespace dsaperf::serving {
 namespace {
 
-// Sources whose requests had equal lengths, as their tokens and requests say; clients otherwise
-// draw them.
-constexpr std::string_view kSweepOfLengths = "InferenceX@";
-constexpr std::array<std::string_view, 3> kEqualLengths = {kSweepOfLengths, "gpustack@",
-                                                           "Jiminator/"};
 constexpr std::string_view kDisaggregated = "disagg";
-// The first one's client makes the prompts of every run from the same seed: ten a place, first
-// those of the run before, of the next lower number of places. vLLM caches prefixes by itself.
-constexpr std::array<int, 6> kPlacesOfRuns = {4, 8, 16, 32, 48, 64};
-constexpr int kPromptsAPlace = 10;
 // Kept of one draft token where a row only says that speculation was on.
 constexpr double kDraftKept = 0.75;
 
@@ -93,6 +84,7 @@ class FileReader {
       : settings_(settings), open_(open) {}
 
   Result<FileEstimate> run(const std::filesystem::path& path) {
+    DSAPERF_TRY_ASSIGN(clients_, load_clients());
     DSAPERF_TRY_ASSIGN(auto csv, CsvReader::open(path));
     DSAPERF_TRY_ASSIGN(const bool header, csv.next());
     if (!header) return fail(Errc::kParse, "{}: no header", path.native());
@@ -113,7 +105,7 @@ class FileReader {
       if (!more) break;
       for (const auto field : csv.fields()) writer_.field(field);
       for (std::size_t i = csv.fields().size(); i < column_.size(); ++i) writer_.field("");
-      take(csv);
+      DSAPERF_TRY(take(path, csv));
     }
     out_.errors = summarise();
     out_.csv = writer_.text();
@@ -126,7 +118,7 @@ class FileReader {
     return found == column_.end() ? "" : std::string(csv.field(found->second));
   }
 
-  void take(const CsvReader& csv) {
+  Result<void> take(const std::filesystem::path& path, const CsvReader& csv) {
     MeasuredRow row{.model = text(csv, "model"),
                     .precision = text(csv, "precision"),
                     .gpu = text(csv, "gpu"),
@@ -144,6 +136,7 @@ class FileReader {
                     .assumed = {}};
     row.ttft_ms = parse_double(text(csv, "ttft_ms"));
     row.tpot_ms = parse_double(text(csv, "tpot_ms"));
+    DSAPERF_TRY(read_requests_said(path, csv, row.inputs));
     row.left_out = read(csv, row);
     if (row.left_out.empty()) {
       const auto done = answer(row);
@@ -154,6 +147,20 @@ class FileReader {
     writer_.field(row.left_out);
     writer_.end_row();
     out_.rows.push_back(std::move(row));
+    return {};
+  }
+
+  // What a row says of its client's requests: goes before what is known of its source.
+  Result<void> read_requests_said(const std::filesystem::path& path, const CsvReader& csv,
+                                  EstimateInputs& in) const {
+    const std::string ratio = text(csv, "length_ratio");
+    DSAPERF_TRY_ASSIGN(const auto length_ratio,
+                       read_length_ratio({path, csv.line(), "length_ratio", ratio}));
+    if (length_ratio) in.length_ratio = length_ratio;
+    const std::string repeated = text(csv, "repeated_prompts");
+    DSAPERF_TRY_ASSIGN(in.repeated_prompts,
+                       read_requests({path, csv.line(), "repeated_prompts", repeated}, 0));
+    return {};
   }
 
   // Empty, or why the row cannot be expressed.
@@ -192,12 +199,9 @@ class FileReader {
       if (l.tp * l.dp % l.moe_ep != 0) return "tp * dp does not divide by ep";
       l.moe_tp = l.tp * l.dp / l.moe_ep;
     }
-    const auto is_source = [&](std::string_view start) { return row.source.starts_with(start); };
-    if (!in.length_ratio && std::ranges::any_of(kEqualLengths, is_source)) {
-      in.length_ratio = 1;
-      row.assumed.push_back("equal lengths");
-    }
-    if (in.engine == Engine::kVllm && is_source(kSweepOfLengths)) read_repeated_prompts(row);
+    const auto client = std::ranges::find_if(
+        clients_, [&](const LoadClient& known) { return row.source.starts_with(known.source); });
+    if (client != clients_.end()) assume_requests(*client, row);
     if (in.engine == Engine::kVllm) read_vllm_version(text(csv, "version"), row);
     if (text(csv, "mtp") == "1" && in.draft_tokens == 0) {
       in.draft_tokens = 1;
@@ -207,11 +211,18 @@ class FileReader {
     return "";
   }
 
-  static void read_repeated_prompts(MeasuredRow& row) {
-    const auto run = std::ranges::find(kPlacesOfRuns, row.inputs.concurrency.value_or(0));
-    if (run == kPlacesOfRuns.begin() || run == kPlacesOfRuns.end()) return;
-    const int before = *std::prev(run);
-    row.inputs.repeated_prompts = kPromptsAPlace * before;
+  static void assume_requests(const LoadClient& client, MeasuredRow& row) {
+    auto& in = row.inputs;
+    if (!in.length_ratio && client.length_ratio) {
+      in.length_ratio = client.length_ratio;
+      row.assumed.push_back(
+          *in.length_ratio == 1
+              ? "equal lengths"
+              : fmt::format("lengths from {} of isl and osl up to all of it", *in.length_ratio));
+    }
+    const int before = client.places_before(in.concurrency.value_or(0));
+    if (in.repeated_prompts || client.cached_by != in.engine || before == 0) return;
+    in.repeated_prompts = client.prompts_a_place * before;
     row.assumed.push_back(
         fmt::format("prompts of the run before, {} at a time, cached if they all fit", before));
   }
@@ -319,6 +330,7 @@ class FileReader {
 
   const EstimateInputs& settings_;
   const OpenSystem& open_;
+  std::vector<LoadClient> clients_;
   std::map<std::string, std::size_t> column_;
   std::map<std::string, model::ModelSpec> models_;
   std::map<std::pair<std::string, Engine>, predict::compatible::OperatorSet> sets_;

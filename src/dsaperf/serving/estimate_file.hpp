@@ -13,8 +13,9 @@ namespace dsaperf::serving {
 
 // A deployment that was measured, and what is estimated for it. Columns of the file: model,
 // precision, gpu, n_gpus, framework, mode, tp, dp, ep, mtp, isl, osl, concurrency, ttft_ms,
-// tpot_ms, stat, tok_s, source; others pass through. `stat` picks the statistic of the estimate (a
-// mean where it says none).
+// tpot_ms, stat, tok_s, source, length_ratio, repeated_prompts; others pass through. `stat` picks
+// the statistic of the estimate (a mean where it says none). What the last two do not say is known
+// of some sources (load_clients.hpp).
 struct MeasuredRow {
   std::string model, precision, gpu, framework, mode, source;
   std::string stat;  // which statistic was measured: "mean", "median", "ttft mean, tpot p99"
@@ -39,7 +40,9 @@ struct FileEstimate {
       csv;  // the input with estimated_ttft_ms, estimated_tpot_ms, estimated_tok_s, estimated_error
 };
 
-// `settings`: method, length ratio and other options for every row; what a row states wins.
+// `settings`: method, length ratio and other options for every row; what a row states wins. Fails
+// where the file is none, or a length_ratio or repeated_prompts is out of range: a mistyped one
+// would otherwise be an estimate of other requests.
 using OpenSystem = std::function<Result<predict::compatible::OperatorSet>(const std::string& system,
                                                                           Engine engine)>;
 Result<FileEstimate> estimate_file(const std::filesystem::path& path,

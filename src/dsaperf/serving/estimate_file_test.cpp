@@ -103,7 +103,54 @@ TEST_F(EstimateFileTest, RunsOfAClientRepeatThePromptsOfTheOneBefore) {
   ASSERT_TRUE(result) << result.error().message();
   ASSERT_EQ(result->rows.size(), 4U);
   EXPECT_EQ(result->rows[0].inputs.repeated_prompts, 80);
-  for (const std::size_t i : {1, 2, 3}) EXPECT_EQ(result->rows[i].inputs.repeated_prompts, 0) << i;
+  for (const std::size_t i : {1, 2, 3}) EXPECT_FALSE(result->rows[i].inputs.repeated_prompts) << i;
+  EXPECT_THAT(
+      result->rows[0].assumed,
+      ::testing::ElementsAre("equal lengths",
+                             "prompts of the run before, 8 at a time, cached if they all fit"));
+  EXPECT_THAT(result->rows[1].assumed, ::testing::IsEmpty());
+}
+
+TEST_F(EstimateFileTest, WhatARowSaysOfItsRequestsGoesBeforeItsSource) {
+  const auto result = read_lines(
+      "model,precision,gpu,n_gpus,framework,mode,tp,isl,osl,concurrency,length_ratio,"
+      "repeated_prompts,source\n"
+      "GLM-5,fp8,h200_sxm,8,vllm,agg,8,2048,128,16,0.5,0,InferenceX@0:a\n"
+      "GLM-5,fp8,h200_sxm,8,vllm,agg,8,2048,128,16,,40,InferenceX@0:a\n"
+      "GLM-5,fp8,h200_sxm,8,sglang,agg,8,2048,128,16,1,80,somebody\n");
+  ASSERT_TRUE(result) << result.error().message();
+  ASSERT_EQ(result->rows.size(), 3U);
+  const auto& rows = result->rows;
+  EXPECT_EQ(rows[0].inputs.length_ratio, 0.5);
+  EXPECT_EQ(rows[0].inputs.repeated_prompts, 0);
+  EXPECT_THAT(rows[0].assumed, ::testing::IsEmpty());
+  EXPECT_EQ(rows[1].inputs.length_ratio, 1);
+  EXPECT_EQ(rows[1].inputs.repeated_prompts, 40);
+  EXPECT_THAT(rows[1].assumed, ::testing::ElementsAre("equal lengths"));
+  EXPECT_EQ(rows[2].inputs.length_ratio, 1);
+  EXPECT_EQ(rows[2].inputs.repeated_prompts, 80);
+  EXPECT_THAT(rows[2].assumed, ::testing::IsEmpty());
+  for (const auto& row : rows) EXPECT_TRUE(row.estimated_ttft_ms) << row.left_out;
+}
+
+TEST_F(EstimateFileTest, ABadValueOfARequestsColumnIsNamedByLine) {
+  const auto message = [&](const std::string& values) {
+    const auto result = read_lines(
+        "model,precision,gpu,n_gpus,framework,mode,tp,isl,osl,concurrency,length_ratio,"
+        "repeated_prompts\n"
+        "GLM-5,fp8,h200_sxm,8,vllm,agg,8,128,8,1,,\n"
+        "GLM-5,fp8,h200_sxm,8,vllm,agg,8,128,8,1," +
+        values + "\n");
+    return result ? "read" : result.error().message();
+  };
+  for (const char* ratio : {"0", "1.5", "nan", "equal"})
+    EXPECT_THAT(message(std::string(ratio) + ","),
+                ::testing::HasSubstr(std::string(".csv:3: length_ratio '") + ratio +
+                                     "': a number from 0.01 to 1 is due, or nothing"));
+  for (const char* repeated : {"-1", "2.5", "all", "99999999999"})
+    EXPECT_THAT(message(std::string(",") + repeated),
+                ::testing::HasSubstr(std::string(".csv:3: repeated_prompts '") + repeated +
+                                     "': a whole number from 0 to 1048576 is due, or nothing"));
 }
 
 // GLM-5 by a nightly of vLLM on H200, medians of equal requests.
