@@ -1,3 +1,4 @@
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/gpu/cuda_error.hpp"
 #include "dsaperf/gpu/device.hpp"
@@ -16,15 +17,11 @@ namespace {
 
 using sm90::Fp8GemmArguments;
 
-constexpr std::int64_t tiles_of(std::int64_t size, std::int64_t tile) {
-  return (size + tile - 1) / tile;
-}
-
 // Boxes of `box_rows` rows and 128 bytes.
 Result<CUtensorMap> map_of(const std::uint8_t* data, std::int64_t rows, std::int64_t k,
                            std::int64_t stride, int box_rows) {
   // One row may have any stride; the copy engine still wants one that holds it.
-  const auto between = static_cast<std::uint64_t>(rows > 1 ? stride : tiles_of(k, 16) * 16);
+  const auto between = static_cast<std::uint64_t>(rows > 1 ? stride : ceil_div(k, 16) * 16);
   const std::array<sm90::TensorMapAxis, 2> axes = {
       {{.size = static_cast<std::uint64_t>(k), .stride_bytes = 1, .box = kQuantGroup},
        {.size = static_cast<std::uint64_t>(rows),
@@ -42,7 +39,7 @@ constexpr int kLargestFewRows = 128;
 int parts_of(const Fp8GemmArguments& arguments, int sm_count) {
   constexpr std::int64_t kFewestSteps = 4;
   const std::int64_t tiles =
-      tiles_of(arguments.p.n, sm90::kFewRowsTileN) * tiles_of(arguments.p.m, kLargestFewRows);
+      ceil_div(arguments.p.n, sm90::kFewRowsTileN) * ceil_div(arguments.p.m, kLargestFewRows);
   int parts = 1;
   while (parts < sm90::kFewRowsMostParts && tiles * parts < sm_count &&
          arguments.steps >= 2 * parts * kFewestSteps)
@@ -62,9 +59,9 @@ double few_rows_time(const Fp8GemmArguments& arguments, int sm_count) {
   constexpr double kStepAlone = 0.53;
   constexpr double kStepOfTwo = 0.8;  // two CTAs share an SM
   const int parts = parts_of(arguments, sm_count);
-  const std::int64_t ctas = parts * tiles_of(arguments.p.n, sm90::kFewRowsTileN) *
-                            tiles_of(arguments.p.m, kLargestFewRows);
-  const std::int64_t turns = tiles_of(ctas, 2 * std::int64_t{sm_count});
+  const std::int64_t ctas = parts * ceil_div(arguments.p.n, sm90::kFewRowsTileN) *
+                            ceil_div(arguments.p.m, kLargestFewRows);
+  const std::int64_t turns = ceil_div(ctas, 2 * std::int64_t{sm_count});
   return static_cast<double>(turns * arguments.steps) / parts *
          (ctas <= sm_count ? kStepAlone : kStepOfTwo);
 }
@@ -72,9 +69,9 @@ double few_rows_time(const Fp8GemmArguments& arguments, int sm_count) {
 double many_rows_time(const Fp8GemmArguments& arguments, int tile_m, int sm_count) {
   constexpr double kStepOf128 = 0.56;
   constexpr double kStepOf256 = 0.92;
-  const std::int64_t pairs = tiles_of(arguments.p.m, tile_m) *
-                             tiles_of(arguments.p.n, 2 * std::int64_t{sm90::kManyRowsTileN});
-  return static_cast<double>(tiles_of(pairs, sm_count / 2) * arguments.steps) *
+  const std::int64_t pairs = ceil_div(arguments.p.m, tile_m) *
+                             ceil_div(arguments.p.n, 2 * std::int64_t{sm90::kManyRowsTileN});
+  return static_cast<double>(ceil_div(pairs, sm_count / 2) * arguments.steps) *
          (tile_m == 256 ? kStepOf256 : kStepOf128);
 }
 
@@ -102,7 +99,7 @@ Result<void> fp8_gemm(const Fp8GemmParams& params, CUstream_st* stream) {
   }
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
   Fp8GemmArguments arguments{
-      .x = {}, .w = {}, .p = p, .steps = static_cast<int>(tiles_of(p.k, kQuantGroup))};
+      .x = {}, .w = {}, .p = p, .steps = static_cast<int>(ceil_div(p.k, kQuantGroup))};
   const auto make_maps = [&](int x_rows, int w_rows) -> Result<void> {
     DSAPERF_TRY_ASSIGN(arguments.x, map_of(p.x, p.m, p.k, p.x_stride, x_rows));
     DSAPERF_TRY_ASSIGN(arguments.w, map_of(p.w, p.n, p.k, p.w_stride, w_rows));

@@ -1,5 +1,6 @@
 #include "dsaperf/kernels/gemm.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/formats.hpp"
 #include "dsaperf/kernels/layout.hpp"
@@ -10,7 +11,7 @@ namespace dsaperf::kernels {
 namespace {
 
 constexpr std::int64_t groups(std::int64_t size) {
-  return (size + kQuantGroup - 1) / kQuantGroup;
+  return ceil_div(size, kQuantGroup);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "dsaperf/kernels/topk.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/gpu/cuda_error.hpp"
 #include "dsaperf/gpu/device.hpp"
@@ -59,8 +60,7 @@ std::optional<cudaError_t> launch_segments(sm90::TopkArguments arguments,
   constexpr int kThreads = 1024, kValues = 16;            // of a segment
   constexpr int kSelectThreads = 512, kSelectValues = 8;  // of what is left
   constexpr int kMostCluster = 16;
-  const std::int64_t columns =
-      (std::int64_t{arguments.columns} + plan.segments - 1) / plan.segments;
+  const std::int64_t columns = ceil_div(arguments.columns, plan.segments);
   const std::int64_t left = std::int64_t{plan.segments} * arguments.topk;
   int cluster = 1;
   while (cluster * kSelectThreads * kSelectValues < left && cluster <= kMostCluster) cluster *= 2;
@@ -75,7 +75,7 @@ std::optional<cudaError_t> launch_segments(sm90::TopkArguments arguments,
       reinterpret_cast<std::int32_t*>(arguments.segment_scores + arguments.rows * left);
   const cudaError_t status =
       sm90::launch_spread_topk<kThreads, kValues, sm90::SpreadRows::kSegments>(
-          arguments, plan.cluster, false, stream);
+          arguments, plan.cluster, plan.alone, stream);
   if (status != cudaSuccess) return status;
   return sm90::launch_spread_topk<kSelectThreads, kSelectValues, sm90::SpreadRows::kSelected>(
       arguments, cluster, plan.alone, stream);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/kernels/layout.hpp"
 #include "dsaperf/kernels/rope.hpp"
 
@@ -14,7 +15,7 @@ enum class Projections { kBf16, kFp8Block };
 
 // Groups of values (or of rows) that share a scale of e4m3, the last of which may be short.
 constexpr std::int64_t scale_groups(std::int64_t size) {
-  return (size + kernels::kQuantGroup - 1) / kernels::kQuantGroup;
+  return ceil_div(size, kernels::kQuantGroup);
 }
 
 // What one rank computes of one DSA attention layer: the sizes, and the constants of its stages.

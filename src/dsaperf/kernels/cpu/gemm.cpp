@@ -1,3 +1,4 @@
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/kernels/cpu/cpu.hpp"
 #include "dsaperf/kernels/cpu/parallel.hpp"
 #include "dsaperf/kernels/cpu/sgemm.hpp"
@@ -45,8 +46,8 @@ struct Panel {
 // Splits y into panels, columns outermost so that neighbours share x.
 void for_each_panel(std::int64_t batch, std::int64_t m, std::int64_t n, int threads,
                     const std::function<void(const Panel&)>& task) {
-  const std::int64_t row_panels = (m + kPanelRows - 1) / kPanelRows;
-  const std::int64_t column_panels = (n + kPanelColumns - 1) / kPanelColumns;
+  const std::int64_t row_panels = ceil_div(m, kPanelRows);
+  const std::int64_t column_panels = ceil_div(n, kPanelColumns);
   parallel_for(batch * row_panels * column_panels, threads, [&](std::int64_t i) {
     const std::int64_t row = i / column_panels % row_panels * kPanelRows;
     const std::int64_t column = i % column_panels * kPanelColumns;

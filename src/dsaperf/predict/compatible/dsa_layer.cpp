@@ -1,5 +1,6 @@
 #include "dsaperf/predict/compatible/dsa_layer.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/perfdb/chosen_rows.hpp"
 #include "dsaperf/perfdb/operator_tables.hpp"
@@ -334,7 +335,7 @@ Result<LayerLatency> DsaLayer::context_parallel(const LayerShape& shape) const {
     return fail(Errc::kNotFound, "no all-gather over {} ranks was measured", ranks);
   }
   auto part = point_of(shape);
-  const std::int64_t own_tokens = (shape.new_tokens + ranks - 1) / ranks;
+  const std::int64_t own_tokens = ceil_div(shape.new_tokens, ranks);
   part[2] = static_cast<double>(own_tokens);
   const auto tokens = static_cast<double>(shape.batch * shape.new_tokens);
   const auto gathered = [&](double elements) -> double {

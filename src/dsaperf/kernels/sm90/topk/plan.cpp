@@ -1,5 +1,7 @@
 #include "dsaperf/kernels/sm90/topk/plan.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
+
 #include <algorithm>
 
 namespace dsaperf::kernels::sm90 {
@@ -9,7 +11,7 @@ constexpr int kSharedBytes = 227 * 1024;
 constexpr int kFixedBytes = 10 * 1024;  // bins, finalists: sizeof(TopkShared), rounded up
 
 int round_up(std::int64_t value, int multiple) {
-  return static_cast<int>((value + multiple - 1) / multiple * multiple);
+  return static_cast<int>(ceil_div(value, multiple) * multiple);
 }
 
 }  // namespace
@@ -17,7 +19,7 @@ int round_up(std::int64_t value, int multiple) {
 TopkPlan plan_topk(std::int64_t rows, std::int64_t columns, int topk, int sm_count) {
   // A row with an SM to itself is about latency: many threads. More rows than SMs are about
   // throughput: several small CTAs an SM, so that one streams while another counts.
-  const bool few = rows <= sm_count;
+  const bool few = fit_alone(rows, 1, sm_count);
   if (columns <= 4096) {
     return rows <= 2 * sm_count ? TopkPlan{.threads = 512, .in_registers = 8, .alone = few}
                                 : TopkPlan{.threads = 256, .in_registers = 16};
@@ -61,7 +63,7 @@ std::optional<TopkPlan> plan_segments(std::int64_t columns) {
   const std::int64_t of_cta = std::int64_t{plan.threads} * plan.in_registers;
   if (columns <= 16 * of_cta) return std::nullopt;
   for (plan.cluster = 4; plan.cluster <= 16; plan.cluster *= 2) {
-    const std::int64_t segments = (columns + plan.cluster * of_cta - 1) / (plan.cluster * of_cta);
+    const std::int64_t segments = ceil_div(columns, plan.cluster * of_cta);
     if (segments > kMostSegments) continue;
     plan.segments = static_cast<int>(segments);
     return plan;
