@@ -45,7 +45,8 @@ double activation_bytes(const PassModel::Inputs& in, const model::ModelSpec& spe
 }
 
 std::string shortfall(const Capacity& capacity, const PassModel::Inputs& in, double needed) {
-  const double missing = needed - std::max(capacity.cache_tokens, 0.0);
+  // Fewer than none are in the cache where weights and buffers take more than the engine gives.
+  const double missing = needed - capacity.cache_tokens;
   if (capacity.use.weights >= capacity.card_bytes)
     return fmt::format(
         "weights of {:.1f} GiB a GPU do not fit into {:.1f} GiB; more GPUs (tp or ep), pp, or a "
@@ -54,10 +55,10 @@ std::string shortfall(const Capacity& capacity, const PassModel::Inputs& in, dou
         capacity.use.weights / kGibi, capacity.card_bytes / kGibi);
   return fmt::format(
       "the cache holds {:.0f} tokens a rank beside {:.1f} GiB of weights and a request needs "
-      "{:.0f}; {} more GiB, a "
+      "{:.0f}; {:.2f} more GiB, a "
       "higher memory fraction, {}or more GPUs would make it fit",
       std::max(capacity.cache_tokens, 0.0), capacity.use.weights / kGibi, needed,
-      fmt::format("{:.1f}", missing * capacity.cache_bytes_per_token * in.layout.pp / kGibi),
+      missing * capacity.cache_bytes_per_token * in.layout.pp / kGibi,
       in.formats.kv == "fp8" ? "" : "an fp8 cache, ");
 }
 

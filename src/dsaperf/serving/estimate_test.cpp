@@ -211,6 +211,25 @@ TEST_F(EstimateTest, AFractionOfMemoryTakesRequestsAway) {
   EXPECT_LT(less->capacity->cache_tokens, more->capacity->cache_tokens);
 }
 
+// It counted the cache alone, and not by how much the weights were beyond the engine's part.
+TEST_F(EstimateTest, TheMemoryThatIsMissingMakesItFit) {
+  auto inputs = tp8(1);
+  inputs.memory_fraction = 0.5;
+  const auto less = ask(inputs);
+  ASSERT_TRUE(less && !less->fits);
+  const auto words = less->reason.find(" more GiB");
+  ASSERT_NE(words, std::string::npos) << less->reason;
+  const auto number = less->reason.rfind(' ', words - 1) + 1;
+  const double missing = std::stod(less->reason.substr(number, words - number));
+
+  const auto& capacity = *less->capacity;
+  const double per_fraction = capacity.card_bytes / kGibi;  // GiB, at least what SGLang divides
+  inputs.memory_fraction = 0.5 + 0.9 * missing / per_fraction;
+  EXPECT_FALSE(ask(inputs)->fits) << less->reason;
+  inputs.memory_fraction = 0.5 + 1.1 * missing / per_fraction;
+  EXPECT_TRUE(ask(inputs)->fits) << less->reason;
+}
+
 // What each flaw does: switched off, `what` is smaller or larger in a deployment that shows it.
 struct QuirkCase {
   Quirk quirk;
