@@ -116,7 +116,7 @@ Result<json> parse_document(std::string_view text, std::vector<std::string>& war
   try {
     auto document = json::parse(text);
     if (!document.is_object()) {
-      return fail(Errc::kParse, "a JSON object is expected, this is a {}", document.type_name());
+      return fail(Errc::kParse, "a JSON object is expected, not this: {}", document.type_name());
     }
     return document;
   } catch (const json::parse_error& error) {

@@ -78,9 +78,9 @@ Result<ModelSpec> load_folder(const fs::path& folder) {
     }
   }
   if (found.size() == 1) return load_file(found.front());
-  return fail(Errc::kNotFound, "{}: holds {}, one config.json is expected", folder.native(),
-              found.empty() ? "no config.json"
-                            : fmt::format("{} files named ..._config.json", found.size()));
+  if (found.empty()) return fail(Errc::kNotFound, "{}: holds no config.json", folder.native());
+  return fail(Errc::kNotFound, "{}: holds {} files named ..._config.json; name one of them",
+              folder.native(), found.size());
 }
 
 std::string_view last_part(std::string_view name) {

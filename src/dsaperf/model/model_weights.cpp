@@ -263,6 +263,10 @@ Bytes matrix_bytes(std::int64_t rows, std::int64_t columns, WeightFormat format)
 }
 
 Result<void> check_parallel(const ModelSpec& spec, const Parallel& parallel) {
+  if (parallel.ep >= 1 && parallel.moe_tp == 0) {
+    return fail(Errc::kInvalidArgument, "tp {} * dp {} ranks are not divisible by ep {}",
+                parallel.tp, parallel.dp, parallel.ep);
+  }
   if (parallel.tp < 1 || parallel.dp < 1 || parallel.ep < 1 || parallel.moe_tp < 1 ||
       std::int64_t{parallel.ep} * parallel.moe_tp != std::int64_t{parallel.tp} * parallel.dp) {
     return fail(Errc::kInvalidArgument,

@@ -63,7 +63,7 @@ TEST(ParseModelTest, NamesFileAndJsonPath) {
 TEST(ParseModelTest, NamesLineAndColumnOfWhatIsNotJson) {
   EXPECT_EQ(error_of("{\n \"a\": tru\n}"), "model/config.json: line 2, column 10: not JSON");
   EXPECT_THAT(error_of("{\"a\": [1, 2"), HasSubstr("ends in the middle"));
-  EXPECT_THAT(error_of("[1]"), HasSubstr("a JSON object is expected, this is a array"));
+  EXPECT_THAT(error_of("[1]"), HasSubstr("a JSON object is expected, not this: array"));
   EXPECT_THAT(error_of(""), HasSubstr("empty file"));
   EXPECT_THAT(error_of("<html>404</html>"), HasSubstr("HTML page"));
   EXPECT_THAT(error_of("version https://git-lfs.github.com/spec/v1\n"), HasSubstr("git-lfs"));

@@ -65,7 +65,7 @@ void warn_of_missing(const DsaTable& table, std::vector<std::string>& warnings) 
     }
     for (const char* cache : {"fp8", "bfloat16"}) {
       if (!caches[architecture].contains(cache)) {
-        warnings.push_back(fmt::format("{}: no rows with a {} cache", who, cache));
+        warnings.push_back(fmt::format("{}: no rows with {} cache", who, cache));
       }
     }
   }

@@ -112,8 +112,10 @@ Result<SystemFile> SystemsTree::system(std::string_view name) const {
   const auto has_tables = [&] { return std::ranges::count(systems(), name) > 0; };
   if (name.empty() || name.find('/') != std::string_view::npos || !path_exists(path) ||
       (shipped_ && !has_tables())) {
+    const auto known = systems();
+    if (known.empty()) return fail(Errc::kNotFound, "{}: holds no tables", root_.native());
     return fail(Errc::kNotFound, "{}: no system '{}' (have: {}){}", root_.native(), name,
-                fmt::join(systems(), ", "), did_you_mean(name, systems()));
+                fmt::join(known, ", "), did_you_mean(name, known));
   }
   const std::lock_guard lock(known_->mutex);
   const auto found = known_->files.find(name);
