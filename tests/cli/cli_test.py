@@ -88,6 +88,33 @@ class CommandLineTest(unittest.TestCase):
         self.assert_usage_error(run("db", "lint", "--rows", "-1"), "--rows: -1 is less than 0 ")
         self.assert_usage_error(run("db", "diff", "a", "b", "--tolerance", "nan"), "--tolerance: nan is no number ")
 
+        self.assert_usage_error(run("query", "--heads", "0"), "--heads: Value 0 not in range 1 to 1073741824 ")
+        self.assert_usage_error(run("query", "--heads", "8", "--past", "1073741825"), "--past: Value 1073741825 not in range 0 to")
+        self.assert_usage_error(run("query", "--heads", "8", "--full-fraction", "2"), "--full-fraction: Value 2 not in range 0 to 1 ")
+        self.assert_usage_error(run(*estimate, "--mem-fraction", "90"), "--mem-fraction: Value 90 not in range 0.01 to 1 ")
+        self.assert_usage_error(run(*estimate, "--chunk", "10.5"), "--chunk: 10.5 is no integer from 1 ")
+        self.assert_usage_error(run("sweep", "MODEL", "--isl", "0", "--osl", "16"), "--isl: 0 is no integer from 1 to 1073741824 ")
+        # It started them, and did not end.
+        self.assert_usage_error(run("run", "MODEL", "--threads", "100000"), "--threads: Value 100000 not in range 1 to 1024 ")
+
+    def test_sizes_that_contradict_each_other_are_a_usage_error(self):
+        estimate = ("estimate", "deepseek-ai/DeepSeek-V3.2", "--isl", "4096", "--osl", "16")
+        self.assert_usage_error(run("query", "--heads", "8", "--new", "64", "--cached", "65"), "--cached 65 is more than --new 64 ")
+        self.assert_usage_error(run(*estimate, "--prefix", "4096"), "--prefix 4096 is not less than --isl 4096 ")
+        self.assert_usage_error(run(*estimate, "--mtp", "1", "--mtp-accepted", "1.5"), "--mtp-accepted 1.5 is more than --mtp 1 ")
+
+    def test_a_value_that_cannot_be_read_is_a_usage_error_of_its_flag(self):
+        for command, words in (
+            (("query", "--heads", "8", "--requests", "3x"), "--requests: requests '3x': "),
+            (("query", "--heads", "8", "--vary", "topk="), "--vary: 'topk=': "),
+            (("estimate", "MODEL", "--isl", "64", "--osl", "8", "--host", "day=3"), "--host: host constant 'day' "),
+            (("collect", "MODEL", "-o", "rows", "--shard", "4/4"), "--shard: shard '4/4' is not i/n "),
+            (("trace", "show", "FILE", "--max-unclassified", "500%"), '--max-unclassified: "500%" is not a share'),
+            (("align", "MOCK", "REFERENCE", "--max-ratio", "0.5"), "--max-ratio: 0.5: a ratio below 1 holds for nothing "),
+        ):
+            with self.subTest(" ".join(command)):
+                self.assert_usage_error(run(*command), words)
+
     def test_every_number_of_every_command_refuses_what_is_none(self):
         seen = 0
         for path in every_command():
@@ -114,6 +141,9 @@ class CommandLineTest(unittest.TestCase):
         self.assert_usage_error(
             run("estimate", model, *load, "--decode-tp", "4"), "--mode agg has no use for --decode-tp"
         )
+        self.assert_usage_error(run("estimate", "--from", "a.csv", "--isl", "64"), "--from has no use for --isl ")
+        for command in (("estimate", model, *load), ("sweep", model, "--isl", "64", "--osl", "8")):
+            self.assert_usage_error(run(*command, "--quirks", "none"), "--method model has no use for --quirks ")
 
     def test_a_word_of_a_list_that_is_not_a_choice_is_a_usage_error(self):
         collect = ("collect", "deepseek-ai/DeepSeek-V3.2", "-o", "rows")
@@ -147,9 +177,6 @@ class CommandLineTest(unittest.TestCase):
         query = ("query", "--systems", "none", "--backend", "dsaperf", "--heads", "128", "--new")
         sweep = ("sweep", "deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--gpus", "8", "--isl", "1024", "--osl", "16", "--simulate", "0")
         for command, words in (
-            ((*query, "4096", "--batch", "1073741825"), "sizes are from 1 to 1073741824"),
-            ((*query, "4096", "--past", "1073741825"), "past 1073741825"),
-            ((*query, "4096", "--cached", "5000"), "--cached 5000: of --new 4096 tokens"),
             ((*query, "1000000", "--chunk", "1"), "1000000 chunks, more than 65536"),
             ((*sweep, "--kv", "fp5"), "no dtype 'fp5'"),
             ((*sweep, "--gemm", "fp5"), "no dtype 'fp5'"),

@@ -1,6 +1,6 @@
 #include "align.hpp"
 
-#include "dsaperf/core/fail.hpp"
+#include "dsaperf/core/csv.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/report/align.hpp"
 #include "dsaperf/report/integration.hpp"
@@ -8,6 +8,7 @@
 #include "dsaperf/trace/read_trace.hpp"
 #include "trace.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -48,10 +49,6 @@ void warn_of(const trace::Timeline& timeline, const trace::LayerProfile& profile
 }
 
 Result<ExitCode> align(const AlignOptions& options) {
-  if (!(options.max_ratio >= 1)) {
-    return fail(Errc::kInvalidArgument, "--max-ratio {}: a ratio below 1 holds for nothing",
-                options.max_ratio);
-  }
   double limit = kManyUnclassified;
   if (!options.max_unclassified.empty()) {
     DSAPERF_TRY_ASSIGN(limit, parse_share(options.max_unclassified));
@@ -103,6 +100,10 @@ void declare_align(Command& command) {
   command
       .add_option("--max-ratio", options->max_ratio,
                   "How many times as long a stage may take on one side")
+      .check([](const std::string& value) -> std::string {
+        const auto ratio = parse_double(value);
+        return ratio && *ratio >= 1 ? "" : value + ": a ratio below 1 holds for nothing";
+      })
       .show_default();
   command.add_option("--phase", options->phase, "Compare only this phase")
       .one_of({"auto", "all", "prefill", "decode"})
@@ -111,8 +112,10 @@ void declare_align(Command& command) {
                      "Only what was launched inside ranges of this name");
   command.add_option("--rules", options->rules,
                      "Rule file asked before the shipped ones (repeatable)");
-  command.add_option("--max-unclassified", options->max_unclassified,
-                     "Warn of a larger share of GPU time without a stage (default 5%)");
+  command
+      .add_option("--max-unclassified", options->max_unclassified,
+                  "Warn of a larger share of GPU time without a stage (default 5%)")
+      .readable_by(parse_share);
   command.add_option("--markdown", options->markdown, "Write the table as Markdown here, too");
   command.add_option("--html", options->html, "Write a page with a picture here, too");
   command.add_flag("--json", options->json, "One JSON document");

@@ -555,8 +555,10 @@ void declare_collect(Command& command) {
                   "How passes are launched (default: graph; with --timing cpu eager)")
       .one_of({"graph", "eager"})
       .delimiter(',');
-  command.add_option("--shard", flags->shard,
-                     "i/n: this part of the plan (default: Slurm's variables)");
+  command
+      .add_option("--shard", flags->shard,
+                  "i/n: this part of the plan (default: Slurm's variables)")
+      .readable_by(collect::parse_shard);
   command
       .add_option("--devices", flags->devices,
                   "GPUs to use, one worker each: all, or 0,1 of the visible ones")

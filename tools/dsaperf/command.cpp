@@ -113,7 +113,15 @@ Option Option::one_of(const std::vector<std::string>& words) const {
 
 template <class T>
 Option Option::between(T low, T high) const {
-  option_->check(CLI::Range(low, high));
+  // CLI11's own writes 0.5 as 0.500000.
+  option_->check(
+      [low, high](const std::string& text) -> std::string {
+        T value{};
+        CLI::detail::lexical_cast(text, value);
+        if (value >= low && value <= high) return "";
+        return fmt::format("Value {} not in range {} to {}", text, low, high);
+      },
+      fmt::format("{} in [{} - {}]", std::is_floating_point_v<T> ? "FLOAT" : "INT", low, high));
   return *this;
 }
 template Option Option::between(int, int) const;
@@ -127,6 +135,21 @@ Option Option::positive() const {
 
 Option Option::not_negative() const {
   option_->check(unless([](double value) { return value >= 0; }, "is less than 0"), "NONNEGATIVE");
+  return *this;
+}
+
+Option Option::whole(std::int64_t low, std::int64_t high) const {
+  const auto range = fmt::format("INT in [{} - {}]", low, high);
+  option_->type_name("INT");
+  option_->check(
+      [low, high](const std::string& text) -> std::string {
+        double value = 0;
+        CLI::detail::lexical_cast(text, value);
+        const bool is_one = value == std::floor(value) && value >= static_cast<double>(low) &&
+                            value <= static_cast<double>(high);
+        return is_one ? "" : fmt::format("{} is no integer from {} to {}", text, low, high);
+      },
+      range);
   return *this;
 }
 

@@ -2,6 +2,7 @@
 
 #include "dsaperf/core/error.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -40,8 +41,18 @@ class Option {
   Option between(T low, T high) const;
   Option positive() const;
   Option not_negative() const;
+  // Of a double: a whole number of these.
+  Option whole(std::int64_t low, std::int64_t high) const;
   // What is wrong with a value; empty: nothing.
   Option check(const std::function<std::string(const std::string& value)>& wrong) const;
+  // A value that `parse` makes a Result of, which is not kept.
+  template <class Parse>
+  Option readable_by(Parse parse) const {
+    return check([parse](const std::string& value) -> std::string {
+      const auto parsed = parse(value);
+      return parsed ? "" : parsed.error().message();
+    });
+  }
 
   Option needs(Option other) const;
   Option excludes(Option other) const;

@@ -10,6 +10,7 @@
 #include "dsaperf/serving/estimate.hpp"
 #include "dsaperf/serving/estimate_file.hpp"
 #include "dtype_flag.hpp"
+#include "length_flags.hpp"
 #include "quirks_flag.hpp"
 #include "systems_flag.hpp"
 
@@ -21,6 +22,8 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace dsaperf::tool {
 namespace {
@@ -138,13 +141,19 @@ void add_deployment(Command& command, EstimateOptions& o) {
   command.add_option("--kv", o.inputs.formats.kv,
                      "Cache: bfloat16 (or bf16), fp8 (default: the engine's)");
   command.add_option("--gemm", o.inputs.formats.gemm, "Projections (default: the checkpoint's)");
-  command.add_option("--mem-fraction", o.inputs.memory_fraction,
-                     "mem_fraction_static, gpu_memory_utilization or free_gpu_memory_fraction");
-  command.add_option("--max-batch", o.inputs.max_batch, "Requests that decode together, a rank");
-  command.add_option("--chunk", o.inputs.chunk, "Prefill tokens of a step, a rank");
-  command.add_option("--host", o.inputs.host,
-                     "Constants of the host that you measured, instead of ours (docs/serving.md): "
-                     "launch_us=900,request_ms=60");
+  command
+      .add_option("--mem-fraction", o.inputs.memory_fraction,
+                  "mem_fraction_static, gpu_memory_utilization or free_gpu_memory_fraction")
+      .between(serving::kLeastMemoryFraction, 1.0);
+  command.add_option("--max-batch", o.inputs.max_batch, "Requests that decode together, a rank")
+      .whole(1, predict::kLargestSize);
+  command.add_option("--chunk", o.inputs.chunk, "Prefill tokens of a step, a rank")
+      .whole(1, predict::kLargestSize);
+  command
+      .add_option("--host", o.inputs.host,
+                  "Constants of the host that you measured, instead of ours (docs/serving.md): "
+                  "launch_us=900,request_ms=60")
+      .readable_by([](const std::string& changes) { return serving::with_changes({}, changes); });
 }
 
 void add_workers(Command& command, const std::string& which, serving::Workers& workers,
@@ -166,24 +175,29 @@ void add_workers(Command& command, const std::string& which, serving::Workers& w
 
 void add_load(Command& command, EstimateOptions& o) {
   auto& in = o.inputs;
-  command.add_option("--isl", in.isl, "Tokens of a prompt");
-  command.add_option("--osl", in.osl, "Tokens of an answer");
-  const auto prefix =
-      command.add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
+  add_lengths(command, in.isl, in.osl);
+  const auto prefix = add_prefix(command, in.prefix);
   command.add_option("--prefix-hit", o.prefix_hit, "The same as a share of the prompt")
       .between(0.0, 1.0)
       .excludes(prefix);
   const auto concurrency =
-      command.add_option("--concurrency", o.concurrency, "Requests at any time").show_default();
+      command.add_option("--concurrency", o.concurrency, "Requests at any time")
+          .between(1.0, static_cast<double>(serving::kMostRequests))
+          .show_default();
   command.add_option("--rate", in.rate_per_s, "Requests a second, arriving at random")
+      .positive()
       .excludes(concurrency);
   command
       .add_option("--length-ratio", in.length_ratio,
                   "Lengths are drawn from this part of isl and osl up to all of it (default: 0.8)")
       .between(serving::kLeastLengthRatio, 1.0);
-  command.add_option("--prompts", in.prompts, "Requests to simulate (default: ten a place)");
-  command.add_option("--mtp", in.draft_tokens, "Draft tokens a step verifies").show_default();
+  command.add_option("--prompts", in.prompts, "Requests to simulate (default: ten a place)")
+      .between(1, serving::kMostRequests);
+  command.add_option("--mtp", in.draft_tokens, "Draft tokens a step verifies")
+      .between(0, serving::kMostDrafts)
+      .show_default();
   command.add_option("--mtp-accepted", in.draft_kept, "Draft tokens a step keeps, on average")
+      .not_negative()
       .show_default();
 }
 
@@ -193,6 +207,31 @@ std::vector<std::string> disaggregated_flags() {
     for (const char* size : {"workers", "tp", "pp", "dp", "ep", "moe-tp"})
       flags.push_back(fmt::format("--{}-{}", which, size));
   return flags;
+}
+
+// Flags of which one has no use for the other, or of which one limits the other.
+Result<void> check_together(const Command& command, const EstimateOptions& options) {
+  if (options.method != "compatible")
+    DSAPERF_TRY(command.check_none_given("--method " + options.method, {"--quirks"}));
+  const auto& in = options.inputs;
+  if (in.draft_kept > in.draft_tokens)
+    return fail(Errc::kInvalidArgument, "--mtp-accepted {} is more than --mtp {}", in.draft_kept,
+                in.draft_tokens);
+  if (command.option("--from").given()) {
+    auto said_by_rows = disaggregated_flags();
+    said_by_rows.insert(said_by_rows.end(),
+                        {"--system", "--backend", "--mode", "--tp", "--dp", "--ep", "--moe-tp",
+                         "--isl", "--osl", "--concurrency", "--rate"});
+    return command.check_none_given("--from", said_by_rows);
+  }
+  if (options.mode != "disagg")
+    DSAPERF_TRY(command.check_none_given("--mode " + options.mode, disaggregated_flags()));
+  for (const char* name : {"CONFIG", "--isl", "--osl"})
+    if (!command.option(name).given())
+      return missing(name == std::string_view("CONFIG") ? "CONFIG (or --from)" : name);
+  if (in.prefix >= in.isl)
+    return fail(Errc::kInvalidArgument, "--prefix {} is not less than --isl {}", in.prefix, in.isl);
+  return {};
 }
 
 void declare_estimate(Command& command) {
@@ -234,17 +273,7 @@ void declare_estimate(Command& command) {
       "512 --rate 2\n"
       "  dsaperf estimate zai-org/GLM-5-FP8 --mode disagg --tp 8 --prefill-workers 2 --decode-dp 4 "
       "--decode-tp 2 --isl 8192 --osl 1024 --concurrency 64");
-  const auto isl = command.option("--isl");
-  const auto osl = command.option("--osl");
-  command.check([&command, options, config, from, isl, osl]() -> Result<void> {
-    if (from.given()) return {};
-    if (options->mode != "disagg")
-      DSAPERF_TRY(command.check_none_given("--mode " + options->mode, disaggregated_flags()));
-    if (!config.given()) return missing("CONFIG (or --from)");
-    if (!isl.given()) return missing("--isl");
-    if (!osl.given()) return missing("--osl");
-    return {};
-  });
+  command.check([&command, options] { return check_together(command, *options); });
   command.callback([options, backend] {
     options->backend_is_given = backend.given();
     spell_as_tables_do({&options->inputs.formats.kv, &options->inputs.formats.gemm});

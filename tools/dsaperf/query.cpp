@@ -15,6 +15,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -46,10 +47,6 @@ Result<ExitCode> answer_one(QueryOptions options, predict::LayerPredictor& predi
   options.shape.phase =
       options.phase == "context" ? perfdb::Phase::kContext : perfdb::Phase::kGeneration;
   DSAPERF_TRY(predict::check_shape(options.shape));
-  if (options.cached > options.shape.new_tokens) {
-    return fail(Errc::kInvalidArgument, "--cached {}: of --new {} tokens", options.cached,
-                options.shape.new_tokens);
-  }
   options.shape = predict::after_cache_hit(options.shape, options.cached);
   report::LayerAnswer answer{
       .tables = options.tables, .kind = options.kind, .shape = options.shape, .method = method};
@@ -170,11 +167,14 @@ void add_layer(Command& command, QueryOptions& options) {
   command.add_option("--phase", options.phase, "context: prefill; generation: decode")
       .one_of({"context", "generation"})
       .show_default();
-  command.add_option("--heads", options.shape.heads, "Attention heads of one rank");
-  command.add_option("--batch", options.shape.batch, "Requests").show_default();
-  command.add_option("--new", options.shape.new_tokens, "New tokens of a request").show_default();
-  command
-      .add_option("--past", options.shape.past_tokens, "Tokens of a request that are in the cache")
+  const auto add_size = [&](const char* flag, std::int64_t& size, std::int64_t least,
+                            const char* what) {
+    return command.add_option(flag, size, what).between(least, predict::kLargestSize);
+  };
+  add_size("--heads", options.shape.heads, 1, "Attention heads of one rank");
+  add_size("--batch", options.shape.batch, 1, "Requests").show_default();
+  add_size("--new", options.shape.new_tokens, 1, "New tokens of a request").show_default();
+  add_size("--past", options.shape.past_tokens, 0, "Tokens of a request that are in the cache")
       .show_default();
   command.add_option("--kv", options.kind.kv_dtype, "Cache: bfloat16 (or bf16), fp8")
       .show_default();
@@ -184,6 +184,7 @@ void add_layer(Command& command, QueryOptions& options) {
   command
       .add_option("--full-fraction", options.shape.full_layer_share,
                   "Part of the layers that run their own indexer")
+      .between(0.0, 1.0)
       .show_default();
   command.add_option("--cp", options.shape.context_parallel, "Context-parallel ranks (prefill)")
       .between(1, 1024)
@@ -198,12 +199,15 @@ void add_questions(Command& command, QueryOptions& options) {
                   "aiconfigurator's own answers")
       .one_of({"stages", "compatible"})
       .show_default();
-  command.add_option(
-      "--vary", options.vary,
-      "What a change would cost: topk=512..4096,heads=8|16,kv=fp8 (heads, batch, new, "
-      "past, topk, index_heads, kv)");
-  command.add_option("--requests", options.requests,
-                     "A pass of unlike requests, COUNTxNEW+PAST each: 3x512+4096,1x2048");
+  command
+      .add_option("--vary", options.vary,
+                  "What a change would cost: topk=512..4096,heads=8|16,kv=fp8 (heads, batch, new, "
+                  "past, topk, index_heads, kv)")
+      .readable_by(predict::parse_changes);
+  command
+      .add_option("--requests", options.requests,
+                  "A pass of unlike requests, COUNTxNEW+PAST each: 3x512+4096,1x2048")
+      .readable_by(predict::parse_requests);
   command
       .add_option("--chunk", options.chunk,
                   "Prefill in chunks of so many tokens, each after all before it")
@@ -214,7 +218,7 @@ void add_questions(Command& command, QueryOptions& options) {
 }
 
 // Flags of which one has no use for the other.
-Result<void> check_together(const Command& command) {
+Result<void> check_together(const Command& command, const QueryOptions& options) {
   // Rows say it themselves; stages are counted, whatever a table holds.
   std::vector<std::string> unused = {"--version",       "--arch",  "--gemm", "--fmha",
                                      "--full-fraction", "--cp",    "--vary", "--chunk",
@@ -228,8 +232,11 @@ Result<void> check_together(const Command& command) {
                                  "--past", "--kv"});
     return command.check_none_given("--from", unused);
   }
-  if (command.option("--heads").given()) return {};
-  return missing("--heads (or --from)");
+  if (!command.option("--heads").given()) return missing("--heads (or --from)");
+  if (options.cached > options.shape.new_tokens)
+    return fail(Errc::kInvalidArgument, "--cached {} is more than --new {}", options.cached,
+                options.shape.new_tokens);
+  return {};
 }
 
 void declare_query(Command& command) {
@@ -257,7 +264,7 @@ void declare_query(Command& command) {
       "  dsaperf query --phase generation --heads 16 --requests 8x1+4096,2x1+65536\n"
       "  dsaperf query --from operators.csv.gz -o answers.csv\n"
       "  dsaperf query deepseek-ai/DeepSeek-V3.2 --stages --heads 16 --new 4096");
-  command.check([&command] { return check_together(command); });
+  command.check([&command, options] { return check_together(command, *options); });
   command.callback([&command, options] {
     options->kv_is_given = command.option("--kv").given();
     options->backend_is_given = command.option("--backend").given();

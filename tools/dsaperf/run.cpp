@@ -307,7 +307,7 @@ void declare_run(Command& command) {
                      "safetensors file, or folder of a checkpoint (default: random weights)");
   command.add_option("--seed", options->run.seed, "Of random weights and tokens").show_default();
   command.add_option("--threads", options->run.threads, "On the CPU (default: all cores)")
-      .positive();
+      .between(1, 1024);
   command
       .add_option("--seconds", options->run.seconds, "Time for repetitions beyond the first pass")
       .not_negative()

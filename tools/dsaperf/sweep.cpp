@@ -8,6 +8,7 @@
 #include "dsaperf/report/sweep.hpp"
 #include "dsaperf/serving/sweep.hpp"
 #include "dtype_flag.hpp"
+#include "length_flags.hpp"
 #include "quirks_flag.hpp"
 #include "systems_flag.hpp"
 
@@ -73,9 +74,10 @@ void declare_sweep(Command& command) {
   add_systems(command, options->systems_root);
   command.add_option("--system", options->system, "Card").show_default();
   command.add_option("--gpus", in.gpus, "GPUs to use").between(1, 1024).show_default();
-  command.add_option("--isl", in.isl, "Tokens of a prompt").required();
-  command.add_option("--osl", in.osl, "Tokens of an answer").required();
-  command.add_option("--prefix", in.prefix, "Tokens of a prompt that are cached already");
+  add_lengths(command, in.isl, in.osl);
+  command.option("--isl").required();
+  command.option("--osl").required();
+  add_prefix(command, in.prefix);
   command.add_option("--backend", options->backend, "Engine (default: all that have tables)")
       .one_of({"sglang", "vllm", "trtllm"});
   command.add_option("--version", options->version,
@@ -114,6 +116,10 @@ void declare_sweep(Command& command) {
   command.footer(
       "Example:\n  dsaperf sweep zai-org/GLM-5-FP8 --system h200_sxm --gpus 8 --isl 4096 --osl "
       "1024 --ttft 3000 --tpot 40");
+  command.check([&command, options]() -> Result<void> {
+    if (options->method == "compatible") return {};
+    return command.check_none_given("--method " + options->method, {"--quirks"});
+  });
   command.callback([options] {
     spell_as_tables_do({&options->inputs.formats.kv, &options->inputs.formats.gemm});
     return run_sweep(*options);

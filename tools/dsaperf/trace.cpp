@@ -73,8 +73,10 @@ void declare_show(Command& command) {
   command.add_option("--top", options->top, "Kernels to list").show_default();
   command.add_option("--rules", options->rules,
                      "Rule file asked before the shipped ones (repeatable)");
-  command.add_option("--max-unclassified", options->max_unclassified,
-                     "Exit 3 where a larger share of the GPU time has no stage: 5%");
+  command
+      .add_option("--max-unclassified", options->max_unclassified,
+                  "Exit 3 where a larger share of the GPU time has no stage: 5%")
+      .readable_by(parse_share);
   command.add_option("--range", options->range,
                      "Only what was launched inside ranges of this name (NVTX, annotation)");
   command.add_option("--from-ms", options->from_ms, "Only from here, after the first kernel");

@@ -25,9 +25,8 @@ std::string_view name(Source source) {
 }
 
 Result<void> check_shape(const LayerShape& shape) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 30;
   const auto is_size = [](std::int64_t value, std::int64_t least) {
-    return value >= least && value <= kMost;
+    return value >= least && value <= kLargestSize;
   };
   const bool are_sizes = is_size(shape.heads, 1) && is_size(shape.batch, 1) &&
                          is_size(shape.new_tokens, 1) && is_size(shape.past_tokens, 0) &&
@@ -36,7 +35,7 @@ Result<void> check_shape(const LayerShape& shape) {
     return fail(
         Errc::kInvalidArgument,
         "sizes are from 1 to {} (past: from 0): heads {}, batch {}, new {}, past {}, ranks {}",
-        kMost, shape.heads, shape.batch, shape.new_tokens, shape.past_tokens,
+        kLargestSize, shape.heads, shape.batch, shape.new_tokens, shape.past_tokens,
         shape.context_parallel);
   }
   const bool is_share = shape.full_layer_share >= 0 && shape.full_layer_share <= 1;  // NaN is none

@@ -34,6 +34,9 @@ struct LayerSizes {
 // What aiconfigurator holds for an architecture; DeepSeek-V3.2's for a name it does not know.
 LayerSizes known_sizes(std::string_view architecture);
 
+// Tokens, requests and heads of a pass are no more than this.
+inline constexpr std::int64_t kLargestSize = std::int64_t{1} << 30;
+
 // What decides which rows can answer: the tables and the kind of layer.
 struct LayerKind {
   std::string architecture;  // "DeepseekV32ForCausalLM"

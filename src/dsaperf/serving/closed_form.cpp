@@ -79,15 +79,14 @@ MemoryUse peak_memory(const PassModel& model, const perfdb::SystemFile& system,
 }  // namespace
 
 Result<void> check_workload(const Workload& work) {
-  constexpr double kMost = 1 << 30;
-  const auto is_size = [](double tokens) { return tokens >= 1 && tokens <= kMost; };
+  const auto is_size = [](double tokens) { return tokens >= 1 && tokens <= predict::kLargestSize; };
   // NaN is none of these.
   const bool is_prefix = work.prefix >= 0 && work.prefix < work.isl;
   if (!is_size(work.isl) || !is_size(work.osl) || !is_prefix)
     return fail(Errc::kInvalidArgument,
                 "isl {}, osl {}, prefix {}: sizes are from 1 to {} tokens, and a prefix is "
                 "shorter than the prompt",
-                work.isl, work.osl, work.prefix, kMost);
+                work.isl, work.osl, work.prefix, predict::kLargestSize);
   return {};
 }
 

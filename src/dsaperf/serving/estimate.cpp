@@ -26,8 +26,6 @@ auto in_words(const char* which) {
   return [which](Error error) { return std::move(error).with_context(which); };
 }
 
-constexpr double kMostTokens = 1 << 30;
-
 // `value` is what somebody chose; nothing is the engine's default, and right.
 Result<void> check_between(std::optional<double> value, double low, double high,
                            std::string_view name) {
@@ -50,13 +48,12 @@ Result<void> check_inputs(const EstimateInputs& in) {
   DSAPERF_TRY(check_between(in.length_ratio, kLeastLengthRatio, 1, "length ratio"));
   DSAPERF_TRY(check_between(in.prompts, 0, kMostRequests, "prompts"));
   DSAPERF_TRY(check_between(in.repeated_prompts, 0, kMostRequests, "repeated prompts"));
-  constexpr double kMostDrafts = 64;
   DSAPERF_TRY(check_between(in.draft_tokens, 0, kMostDrafts, "draft tokens"));
   DSAPERF_TRY(check_between(in.draft_kept, 0, in.draft_tokens, "draft tokens kept"));
   const auto check_engine = [](const auto& of) -> Result<void> {  // of one kind of workers
-    DSAPERF_TRY(check_between(of.memory_fraction, 0.01, 1, "memory fraction"));
-    DSAPERF_TRY(check_between(of.max_batch, 1, kMostTokens, "max batch"));
-    return check_between(of.chunk, 1, kMostTokens, "chunk");
+    DSAPERF_TRY(check_between(of.memory_fraction, kLeastMemoryFraction, 1, "memory fraction"));
+    DSAPERF_TRY(check_between(of.max_batch, 1, predict::kLargestSize, "max batch"));
+    return check_between(of.chunk, 1, predict::kLargestSize, "chunk");
   };
   DSAPERF_TRY(check_engine(in));
   if (in.mode != Mode::kDisaggregated) return {};

@@ -26,6 +26,8 @@ inline constexpr double kClientLengthRatio = 0.8;
 inline constexpr double kLeastLengthRatio = 0.01;
 // That are simulated, or run at a time.
 inline constexpr int kMostRequests = 1 << 20;
+inline constexpr int kMostDrafts = 64;
+inline constexpr double kLeastMemoryFraction = 0.01;
 
 // Workers of one kind, where prefill and decode have their own.
 struct Workers {
