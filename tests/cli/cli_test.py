@@ -273,6 +273,27 @@ class CommandLineTest(unittest.TestCase):
         self.assertEqual(json.loads(done.stdout)["kernels"], 1, done.stderr)
         self.assertIn("hello", done.stderr)
 
+    def test_a_layer_that_cannot_be_profiled_is_one_error(self):
+        # It was started all the same: its own error, and that nothing in it had used CUDA.
+        library = {"env": {**os.environ, "DSAPERF_INJECT": PROGRAM, "CUDA_VISIBLE_DEVICES": ""}}
+        for word, error in (("/nowhere/tool", "neither a program that can be run nor a model: /nowhere/tool: "),
+                            ("deepseek-ai/DeepSeek-V3.2", "no GPU: the driver shows none; a layer is profiled on one")):  # fmt: skip
+            with self.subTest(word):
+                done = subprocess.run([PROGRAM, "profile", "--", word], capture_output=True, text=True, timeout=60, **library)
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertRegex(done.stderr, f"\\Aerror: {re.escape(error)}.*\n\\Z")
+
+    def test_what_is_assumed_of_a_layer_or_a_load_is_a_warning(self):
+        model = ("deepseek-ai/DeepSeek-V3.2", "--systems", "none", "--tp", "8", "--isl", "64", "--osl", "8", "--mtp", "3")
+        for command, warning in (
+            (("query", "--arch", "Foo", "--heads", "16", "--systems", "none"), "the sizes of a layer of Foo are not known: "),
+            (("estimate", *model), "no draft token is kept (mtp_accepted 0): "),
+        ):
+            with self.subTest(command[0]):
+                result = run(*command)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertIn("warning: " + warning, result.stderr)
+
     def test_output_that_cannot_be_written_is_an_error(self):
         with open("/dev/full", "w") as full:
             result = subprocess.run([PROGRAM, "completion", "bash"], stdout=full, stderr=subprocess.PIPE, text=True)

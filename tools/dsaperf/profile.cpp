@@ -1,8 +1,10 @@
 #include "profile.hpp"
 
+#include "dsaperf/collect/gpu_source.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/core/gzip.hpp"
+#include "dsaperf/model/load_model.hpp"
 #include "dsaperf/profile/launch.hpp"
 #include "dsaperf/trace/export.hpp"
 #include "dsaperf/trace/importers/own_trace.hpp"
@@ -90,10 +92,15 @@ Result<void> write_traces(const ProfileOptions& options, const trace::Timeline& 
   return {};
 }
 
-// What is run: the command after --, or `dsaperf run` of the layer.
-std::vector<std::string> command_of(const ProfileOptions& options) {
+// What is run: the command after --, or `dsaperf run` of the layer, which needs a model and a GPU.
+Result<std::vector<std::string>> command_of(const ProfileOptions& options) {
   auto command = options.words;
   if (!is_program(command[0])) {
+    DSAPERF_TRY(model::load_model(command[0]).map_error([](Error error) {
+      return std::move(error).with_context("neither a program that can be run nor a model");
+    }));
+    if (collect::visible_gpus() == 0)
+      return fail(Errc::kNotFound, "no GPU: the driver shows none; a layer is profiled on one");
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error).native();
     command.insert(command.begin(), {self, "run"});
@@ -111,8 +118,8 @@ std::vector<std::string> command_of(const ProfileOptions& options) {
 }
 
 Result<ExitCode> profile_command(const ProfileOptions& options) {
-  const auto command = command_of(options);
   DSAPERF_TRY_ASSIGN(const auto library, profile::injection_library());
+  DSAPERF_TRY_ASSIGN(const auto command, command_of(options));
   std::error_code error;
   const auto logs = options.keep.empty() ? std::filesystem::temp_directory_path(error) /
                                                fmt::format("dsaperf-profile-{}", getpid())

@@ -13,6 +13,7 @@
 #include "query_stages.hpp"
 #include "systems_flag.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -63,6 +64,11 @@ Result<ExitCode> answer_one(QueryOptions options, predict::LayerPredictor& predi
   } else {
     DSAPERF_TRY_ASSIGN(answer.latency, predictor.at(options.tables, options.kind, options.shape));
   }
+  if (options.config.empty() && !predict::has_known_sizes(options.kind.architecture))
+    options.warnings.push_back(
+        fmt::format("the sizes of a layer of {} are not known: DeepSeek-V3.2's are taken; a CONFIG "
+                    "says its own",
+                    options.kind.architecture));
   for (const auto& warning : options.warnings) answer.latency.warnings.add(warning);
   // aiconfigurator has no bound of what it has no table for.
   const auto bound = predictor.peer_bound(options.tables, options.kind, options.shape);

@@ -71,6 +71,8 @@ class Estimator {
     DSAPERF_TRY(check_inputs(in_));
     out_.inputs = in_;
     out_.warnings = spec_.warnings;
+    if (in_.draft_tokens > 0 && in_.draft_kept == 0)
+      warn("no draft token is kept (mtp_accepted 0): they cost time and save none");
     out_.model = spec_.name;
     out_.system = set_.system().name;
     out_.version = set_.version();

@@ -31,6 +31,9 @@ constexpr DsaDims kGlm{.hidden = 6144,
                        .index_dim = 128,
                        .index_heads = 32};
 
+constexpr std::string_view kGlmName = "GlmMoeDsaForCausalLM";
+constexpr std::string_view kDeepseekV32Name = "DeepseekV32ForCausalLM";
+
 struct NamedTraits {
   std::string_view dtype;
   double bytes;
@@ -54,7 +57,11 @@ constexpr double kMillis = 1000;
 }  // namespace
 
 const DsaDims& dsa_dims(std::string_view architecture) {
-  return architecture == "GlmMoeDsaForCausalLM" ? kGlm : kDeepseekV32;
+  return architecture == kGlmName ? kGlm : kDeepseekV32;
+}
+
+bool has_dsa_dims(std::string_view architecture) {
+  return architecture == kGlmName || architecture == kDeepseekV32Name;
 }
 
 Result<DtypeTraits> dtype_traits(std::string_view dtype) {

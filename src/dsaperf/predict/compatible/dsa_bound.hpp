@@ -18,6 +18,7 @@ struct DsaDims {
 
 // Sizes that aiconfigurator holds for an architecture. Quirk: an unknown one has DeepSeek-V3.2's.
 const DsaDims& dsa_dims(std::string_view architecture);
+bool has_dsa_dims(std::string_view architecture);
 
 // Bytes of a weight and name of the peak rate of a dtype ("fp8_block": 1, "fp8"). Fails with
 // kNotFound for a dtype that aiconfigurator does not have.
