@@ -74,4 +74,8 @@ LayerSizes known_sizes(std::string_view architecture) {
           .index_heads = known.index_heads};
 }
 
+bool has_known_sizes(std::string_view architecture) {
+  return compatible::has_dsa_dims(architecture);
+}
+
 }  // namespace dsaperf::predict

@@ -33,6 +33,7 @@ struct LayerSizes {
 
 // What aiconfigurator holds for an architecture; DeepSeek-V3.2's for a name it does not know.
 LayerSizes known_sizes(std::string_view architecture);
+bool has_known_sizes(std::string_view architecture);
 
 // Tokens, requests and heads of a pass are no more than this.
 inline constexpr std::int64_t kLargestSize = std::int64_t{1} << 30;
