@@ -32,7 +32,7 @@ def listed(values: Sequence[str]) -> str:
 def ask(arguments: Sequence[str], progress: Callable[[str], None] | None = None) -> tuple[Mapping[str, Any], list[str]]:
     """The JSON document of a command, and the lines that it wrote beside it, which ``progress`` gets as they come.
 
-    A command that fails is an :class:`Error` with the program's words; a verdict of no (exit code 3) is a document.
+    A command that fails is an :class:`Error` with the program's words and code; a verdict of no (exit code 3) is a document.
     """
     import subprocess
     import threading
@@ -53,9 +53,17 @@ def ask(arguments: Sequence[str], progress: Callable[[str], None] | None = None)
         watcher.join()
     if child.returncode not in (0, 3):
         text = next((line for line in messages if line.startswith("error: ")), "\n".join(messages))
-        code = "invalid_argument" if child.returncode == 2 else "internal"
+        code = "invalid_argument" if child.returncode == 2 else _code(document)
         raise Error(text.removeprefix("error: ") or f"the program ended with {child.returncode}", code)
     return json.loads(document), messages
+
+
+def _code(document: str) -> str:
+    """That of the document of a failure; a program that crashed left none."""
+    try:
+        return str(json.loads(document)["code"])
+    except (ValueError, KeyError, TypeError):
+        return "internal"
 
 
 def main() -> None:

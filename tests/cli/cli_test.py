@@ -294,6 +294,19 @@ class CommandLineTest(unittest.TestCase):
                 self.assertEqual(result.returncode, 0, result.stderr)
                 self.assertIn("warning: " + warning, result.stderr)
 
+    def test_a_program_that_asked_for_a_document_is_told_the_code_of_a_failure(self):
+        for command, code in (
+            (("analyze", "no/such-model"), "not_found"),
+            (("run", "deepseek-ai/DeepSeek-V3.2", "--heads", "7"), "invalid_argument"),
+            (("collect", "deepseek-ai/DeepSeek-V3.2", "-o", "/dev/null/rows", "--timing", "fake"), "io"),
+        ):
+            with self.subTest(command[0]):
+                result = run(*command, "--json")
+                document = json.loads(result.stdout)
+                self.assertEqual((result.returncode, document["format"], document["code"]), (1, "dsaperf.error.1", code))
+                self.assertEqual(result.stderr, f"error: {document['message']}\n")
+                self.assertEqual(run(*command).stdout, "")
+
     def test_output_that_cannot_be_written_is_an_error(self):
         with open("/dev/full", "w") as full:
             result = subprocess.run([PROGRAM, "completion", "bash"], stdout=full, stderr=subprocess.PIPE, text=True)

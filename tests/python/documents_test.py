@@ -203,6 +203,16 @@ class ErrorTest(unittest.TestCase):
                 dsaperf.analyze(config)
         self.assertEqual(raised.exception.code, "parse")
 
+    def test_a_phase_of_processes_fails_with_the_code_of_its_failure(self):
+        for call, code in (
+            (lambda: dsaperf.run("no/such-model"), "not_found"),
+            (lambda: dsaperf.run(V32, heads=7, new_tokens=1), "invalid_argument"),
+            (lambda: dsaperf.collect(V32, "/dev/null/rows", timing="fake"), "io"),
+        ):
+            with self.assertRaises(dsaperf.Error) as raised:
+                call()
+            self.assertEqual(raised.exception.code, code)
+
     def test_wrong_values_are_refused_by_name(self):
         for call in (
             lambda: dsaperf.align(MOCK, REFERENCE, phase="lunch"),

@@ -296,6 +296,11 @@ Result<const Command*> Command::parse(int argc, const char* const* argv) {
   return asked;
 }
 
+bool Command::gives_document() const {
+  const auto* option = app_->get_option_no_throw("--json");
+  return option != nullptr && option->count() > 0;
+}
+
 std::vector<Command::Entry> Command::entries() {
   declare_once();
   std::vector<Entry> entries;

@@ -123,6 +123,8 @@ class Command {
   // version, which is printed. The error says in one line what is wrong with them.
   Result<const Command*> parse(int argc, const char* const* argv);
   Result<ExitCode> run() const { return run_(); }
+  // Of a command that was parsed: whether --json was asked for.
+  bool gives_document() const;
 
   // What help, manual pages and completion show.
   struct Entry {

@@ -6,6 +6,7 @@
 #include "command.hpp"
 #include "completion.hpp"
 #include "db.hpp"
+#include "document.hpp"
 #include "estimate.hpp"
 #include "integrate.hpp"
 #include "man.hpp"
@@ -17,6 +18,7 @@
 #include "usage.hpp"
 
 #include <malloc.h>
+#include <nlohmann/json.hpp>
 
 #include <cstdio>
 #include <exception>
@@ -28,6 +30,13 @@ using dsaperf::tool::Command;
 using dsaperf::tool::ExitCode;
 
 constexpr const char* kUnwritten = "standard output: could not be written";
+
+// What a program that asked for a document gets instead of it.
+nlohmann::ordered_json document_of(const dsaperf::Error& error) {
+  return {{"format", "dsaperf.error.1"},
+          {"code", dsaperf::name(error.code())},
+          {"message", error.message()}};
+}
 
 ExitCode execute(int argc, char** argv) {
   Command app("dsaperf", "Analyse, run, profile, predict and measure DeepSeek Sparse Attention",
@@ -65,6 +74,7 @@ ExitCode execute(int argc, char** argv) {
   const bool is_answered = *command == nullptr;  // --help, --version
   const auto outcome = is_answered ? ExitCode::kDone : (*command)->run();
   if (!outcome) {
+    if ((*command)->gives_document()) dsaperf::tool::print_document(document_of(outcome.error()));
     std::fprintf(stderr, "error: %s\n", outcome.error().message().c_str());
     return ExitCode::kFailed;
   }
