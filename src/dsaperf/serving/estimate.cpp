@@ -242,6 +242,15 @@ class Estimator {
   }
 
   // Of one of `copies` schedulers that share the requests.
+  // Whether the prompts of the run before are all cached still, where they are taken up again.
+  bool remembers(double prompts) const {
+    if (out_.prefill_capacity) {  // workers of their own, which hold no answers
+      const double ranks = in_.prefill.count * in_.prefill.layout.dp * in_.prefill.layout.pp;
+      return prompts / ranks * in_.isl <= out_.prefill_capacity->cache_tokens;
+    }
+    return out_.capacity && prompts * (in_.isl + in_.osl) <= out_.capacity->cache_tokens;
+  }
+
   Result<Traffic> traffic(double copies) {
     take_length_ratio();
     DSAPERF_TRY_ASSIGN(const auto usual, host_costs(in_.engine, {.system = set_.system().name,
@@ -256,8 +265,7 @@ class Estimator {
                     .host = out_.host,
                     .host_sharers = copies};
     const double repeated = in_.repeated_prompts.value_or(0) / copies;
-    if (out_.capacity && repeated * (in_.isl + in_.osl) <= out_.capacity->cache_tokens)
-      traffic.repeated = static_cast<int>(repeated);
+    if (remembers(repeated)) traffic.repeated = static_cast<int>(repeated);
     if (in_.rate_per_s)
       traffic.rate_per_s = *in_.rate_per_s / copies;
     else

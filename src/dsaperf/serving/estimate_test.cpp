@@ -389,6 +389,25 @@ TEST_F(EstimateTest, DisaggregatedFormIsTheSlowerKindsRate) {
   EXPECT_NEAR(*more->requests_s, decode_rate, 1e-9);
 }
 
+// It was the decode workers', where prompts are taken up by none.
+TEST_F(EstimateTest, RepeatedPromptsAreInTheCacheOfThePrefillWorkers) {
+  auto inputs = tp8(64);
+  inputs.mode = Mode::kDisaggregated;
+  inputs.prefill.layout = inputs.decode.layout = inputs.layout;
+  const auto ttft_ms = [&](std::optional<double> prefill, std::optional<double> decode,
+                           int repeated) {
+    inputs.prefill.memory_fraction = prefill;
+    inputs.decode.memory_fraction = decode;
+    inputs.repeated_prompts = repeated;
+    const auto result = ask(inputs);
+    EXPECT_TRUE(result && result->fits);
+    return result && result->ttft_ms ? *result->ttft_ms : 0;
+  };
+  constexpr double kLittle = 0.7;  // room for some prompts, not for all
+  EXPECT_LT(ttft_ms({}, kLittle, 64), ttft_ms({}, kLittle, 0) - 10);
+  EXPECT_EQ(ttft_ms(kLittle, {}, 64), ttft_ms(kLittle, {}, 0));
+}
+
 TEST_F(EstimateTest, ConstantsOfTheHostMayBeGiven) {
   auto inputs = tp8(1);
   inputs.host = "request_ms=80";
