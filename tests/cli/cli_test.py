@@ -307,6 +307,17 @@ class CommandLineTest(unittest.TestCase):
                 self.assertEqual(result.stderr, f"error: {document['message']}\n")
                 self.assertEqual(run(*command).stdout, "")
 
+    def test_an_integration_that_is_stopped_leaves_nothing_in_the_folder_for_temporary_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = pathlib.Path(folder, "temporary")
+            temporary.mkdir()
+            command = [PROGRAM, "integrate", "deepseek-ai/DeepSeek-V3.2", "-o", f"{folder}/report", "--systems", "none", "--skip", "run"]
+            with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(temporary)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as program:
+                for _ in range(2):  # the first command has run
+                    program.stderr.readline()
+                program.terminate()
+            self.assertEqual(list(temporary.iterdir()), [])
+
     def test_output_that_cannot_be_written_is_an_error(self):
         with open("/dev/full", "w") as full:
             result = subprocess.run([PROGRAM, "completion", "bash"], stdout=full, stderr=subprocess.PIPE, text=True)

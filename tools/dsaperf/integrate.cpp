@@ -11,7 +11,6 @@
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -110,15 +109,12 @@ Result<ExitCode> run_integrate(Flags flags) {
   const auto environment = environment_of(options, self);
   options.environment =
       fmt::format("{:016x}", std::hash<std::string>{}(environment));  // of this program alone
-  const auto scratch =
-      std::filesystem::temp_directory_path(error) / fmt::format("dsaperf-integrate-{}", getpid());
-  integrate::ProcessRunner runner(self, scratch);
+  integrate::ProcessRunner runner(self);
   const auto start = std::chrono::steady_clock::now();
   const auto outcome =
       integrate::integrate(options, runner, [](std::string_view phase, const std::string& line) {
         std::fputs(fmt::format("{:<8} {}\n", phase, line).c_str(), stderr);
       });
-  std::filesystem::remove_all(scratch, error);
   if (!outcome) return tl::unexpected(outcome.error());
   for (const auto& failure : outcome->failures) {
     std::fprintf(stderr, "warning: %s\n", failure.c_str());
@@ -129,10 +125,11 @@ Result<ExitCode> run_integrate(Flags flags) {
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  std::fputs(fmt::format("{}\n{} commands run, {} reused, {:.1f} s\n{}\n", outcome->text,
-                         outcome->done, outcome->reused, seconds, outcome->page.native())
-                 .c_str(),
-             stdout);
+  std::fputs(
+      fmt::format("{}\n{} command{} run, {} reused, {:.1f} s\n{}\n", outcome->text, outcome->done,
+                  outcome->done == 1 ? "" : "s", outcome->reused, seconds, outcome->page.native())
+          .c_str(),
+      stdout);
   return ExitCode::kDone;
 }
 

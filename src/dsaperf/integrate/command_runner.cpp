@@ -4,14 +4,17 @@
 #include "dsaperf/core/file.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
-#include <system_error>
+#include <memory>
 
 extern char** environ;
 
@@ -21,18 +24,26 @@ namespace {
 constexpr Bytes kMostOutput{std::int64_t{256} << 20};
 constexpr std::size_t kMostErrors = 4096;
 
-// read_file refuses an empty file, which is nothing wrong here.
-std::string content(const std::filesystem::path& path) {
-  return read_file(path, kMostOutput).value_or(std::string());
+using NamelessFile = std::unique_ptr<std::FILE, decltype(&std::fclose)>;
+
+Result<NamelessFile> nameless_file() {
+  const int descriptor = memfd_create("printed", MFD_CLOEXEC);
+  NamelessFile file(descriptor < 0 ? nullptr : fdopen(descriptor, "r+"), &std::fclose);
+  if (!file) return fail(Errc::kIo, "no file for what a command prints: {}", std::strerror(errno));
+  return file;
+}
+
+std::string content(std::FILE* file) {
+  // read_file refuses an empty file, which is nothing wrong here.
+  return read_file(fmt::format("/proc/self/fd/{}", fileno(file)), kMostOutput)
+      .value_or(std::string());
 }
 
 }  // namespace
 
 Result<Ended> ProcessRunner::run(const std::vector<std::string>& words) {
-  std::error_code error;
-  std::filesystem::create_directories(scratch_, error);
-  const auto output = scratch_ / "stdout";
-  const auto errors = scratch_ / "stderr";
+  DSAPERF_TRY_ASSIGN(const auto output, nameless_file());
+  DSAPERF_TRY_ASSIGN(const auto errors, nameless_file());
   auto owned = words;
   owned.insert(owned.begin(), program_.native());
   std::vector<char*> arguments;
@@ -41,10 +52,9 @@ Result<Ended> ProcessRunner::run(const std::vector<std::string>& words) {
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC;
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), kFlags, 0644);
-  posix_spawn_file_actions_addopen(&actions, 2, errors.c_str(), kFlags, 0644);
+  posix_spawn_file_actions_adddup2(&actions, fileno(output.get()), 1);
+  posix_spawn_file_actions_adddup2(&actions, fileno(errors.get()), 2);
   const auto start = std::chrono::steady_clock::now();
   pid_t child = 0;
   const int status =
@@ -59,8 +69,8 @@ Result<Ended> ProcessRunner::run(const std::vector<std::string>& words) {
   Ended ended;
   ended.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   ended.exit_code = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
-  ended.output = content(output);
-  ended.errors = content(errors);
+  ended.output = content(output.get());
+  ended.errors = content(errors.get());
   if (ended.errors.size() > kMostErrors) {
     ended.errors.erase(0, ended.errors.size() - kMostErrors);
   }

@@ -29,17 +29,16 @@ class CommandRunner {
 };
 
 // Runs `program` in a process of its own, so that a phase that runs out of memory or meets a broken
-// driver costs its own answers and no others'. `scratch`: folder for what it prints.
+// driver costs its own answers and no others'. What it prints goes to files without a name, of
+// which nothing is left whenever this process ends.
 class ProcessRunner : public CommandRunner {
  public:
-  ProcessRunner(std::filesystem::path program, std::filesystem::path scratch)
-      : program_(std::move(program)), scratch_(std::move(scratch)) {}
+  explicit ProcessRunner(std::filesystem::path program) : program_(std::move(program)) {}
 
   Result<Ended> run(const std::vector<std::string>& words) override;
 
  private:
   std::filesystem::path program_;
-  std::filesystem::path scratch_;
 };
 
 // The words as a shell takes them.
