@@ -69,6 +69,11 @@ class CommandLineTest(unittest.TestCase):
                     with self.subTest(path=path, line=line):
                         self.assertTrue(line[30:].strip() or following[:30].strip() == "" and following.strip())
 
+    def test_a_card_of_which_there_are_figures_alone_is_not_called_a_misspelt_one(self):
+        result = run("query", "deepseek-ai/DeepSeek-V3.2", "--heads", "16", "--stages", "--system", "h20", "--systems", "none")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stderr, r"\Awarning: .* has no tables of h20: no measured rows\n\Z")
+
     def test_a_misspelt_command_is_corrected(self):
         self.assert_usage_error(run("completoin", "bash"), "'completoin'", "'completion'")
 

@@ -9,6 +9,7 @@
 #include "dsaperf/serving/deployment.hpp"
 #include "dsaperf/serving/pass_model.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
@@ -28,7 +29,10 @@ void add_measured(const StagesQuestion& question, const model::ModelSpec& spec,
   }
   const auto backends = tree->backends(question.system);
   if (!backends) {
-    report.warnings.push_back("no measured rows: " + backends.error().message());
+    report.warnings.push_back(backends.error().code() == Errc::kNotFound
+                                  ? fmt::format("{} has no tables of {}: no measured rows",
+                                                tree->root().native(), question.system)
+                                  : "no measured rows: " + backends.error().message());
     return;
   }
   predict::LayerPredictor predictor(std::make_shared<const perfdb::SystemsTree>(*std::move(tree)),
