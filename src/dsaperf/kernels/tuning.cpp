@@ -1,5 +1,6 @@
 #include "dsaperf/kernels/tuning.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/core/file.hpp"
 #include "dsaperf/kernels/sm90/topk/plan.hpp"
@@ -76,7 +77,7 @@ bool few_heads_of_bf16(const TunedShape& shape) {
 
 int blocks_of(std::int64_t topk) {
   constexpr int kBlock = 64;
-  return static_cast<int>((topk + kBlock - 1) / kBlock);
+  return static_cast<int>(ceil_div(topk, kBlock));
 }
 
 // Whether so many clusters run at once: each needs its SMs in one group of SMs, and the groups are

@@ -1,3 +1,4 @@
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/kernels/cpu/cpu.hpp"
 #include "dsaperf/kernels/cpu/parallel.hpp"
@@ -155,7 +156,7 @@ class ReferenceBackend : public Backend {
   // work(begin, end) over ranges of `grain`; the first error of any.
   template <typename Work>
   Result<void> in_parallel(std::int64_t count, std::int64_t grain, const Work& work) {
-    std::vector<Result<void>> results((count + grain - 1) / grain);
+    std::vector<Result<void>> results(ceil_div(count, grain));
     kernels::cpu::parallel_ranges(
         count, grain, threads_,
         [&](std::int64_t begin, std::int64_t end) { results[begin / grain] = work(begin, end); });

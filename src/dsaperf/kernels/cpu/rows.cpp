@@ -1,3 +1,4 @@
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/kernels/cpu/cpu.hpp"
 #include "dsaperf/kernels/cpu/parallel.hpp"
 
@@ -26,7 +27,7 @@ int available_threads() {
 
 Result<void> rope(const RopeParams& params, int threads) {
   DSAPERF_TRY(rope_check(params));
-  std::vector<Result<void>> results((params.tokens + kRowsPerTask - 1) / kRowsPerTask);
+  std::vector<Result<void>> results(ceil_div(params.tokens, kRowsPerTask));
   parallel_ranges(params.tokens, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
     RopeParams part = params;
     part.x = static_cast<std::uint16_t*>(params.x) + begin * params.token_stride;
@@ -43,7 +44,7 @@ Result<void> rope(const RopeParams& params, int threads) {
 
 Result<void> indexer_quantise(const IndexerQuantiseParams& params, int threads) {
   DSAPERF_TRY(indexer_quantise_check(params));
-  std::vector<Result<void>> results((params.rows + kRowsPerTask - 1) / kRowsPerTask);
+  std::vector<Result<void>> results(ceil_div(params.rows, kRowsPerTask));
   parallel_ranges(params.rows, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
     IndexerQuantiseParams part = params;
     part.x = static_cast<const std::uint16_t*>(params.x) + begin * params.x_stride;
@@ -62,7 +63,7 @@ Result<void> indexer_quantise(const IndexerQuantiseParams& params, int threads) 
 
 Result<void> kv_cache_write(const KvCacheWriteParams& params, int threads) {
   DSAPERF_TRY(kv_cache_write_check(params));
-  std::vector<Result<void>> results((params.tokens + kRowsPerTask - 1) / kRowsPerTask);
+  std::vector<Result<void>> results(ceil_div(params.tokens, kRowsPerTask));
   parallel_ranges(params.tokens, kRowsPerTask, threads, [&](std::int64_t begin, std::int64_t end) {
     KvCacheWriteParams part = params;
     part.latent = static_cast<const std::uint16_t*>(params.latent) + begin * params.latent_stride;
