@@ -98,6 +98,7 @@ class CommandLineTest(unittest.TestCase):
         self.assert_usage_error(run("query", "--heads", "8", "--full-fraction", "2"), "--full-fraction: Value 2 not in range 0 to 1 ")
         self.assert_usage_error(run(*estimate, "--mem-fraction", "90"), "--mem-fraction: Value 90 not in range 0.01 to 1 ")
         self.assert_usage_error(run(*estimate, "--chunk", "10.5"), "--chunk: 10.5 is no integer from 1 ")
+        self.assert_usage_error(run("integrate", "MODEL", "-o", "report", "--isl", "64.5"), "--isl: 64.5 is no integer from 1 ")
         self.assert_usage_error(run("sweep", "MODEL", "--isl", "0", "--osl", "16"), "--isl: 0 is no integer from 1 to 1073741824 ")
         # It started them, and did not end.
         self.assert_usage_error(run("run", "MODEL", "--threads", "100000"), "--threads: Value 100000 not in range 1 to 1024 ")

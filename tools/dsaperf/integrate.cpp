@@ -7,6 +7,7 @@
 #include "dsaperf/integrate/integration.hpp"
 #include "dsaperf/op/gpu_backend.hpp"
 #include "dsaperf/perfdb/systems_tree.hpp"
+#include "length_flags.hpp"
 #include "systems_flag.hpp"
 
 #include <fmt/ranges.h>
@@ -164,8 +165,9 @@ void declare_integrate(Command& command) {
   command.add_option("--heads", options.heads, "Attention heads of one rank (default: 16, or all)")
       .positive();
   command.add_option("--gpus", options.gpus, "GPUs to deploy on").between(1, 1024).show_default();
-  command.add_option("--isl", options.isl, "Tokens of a prompt").positive().show_default();
-  command.add_option("--osl", options.osl, "Tokens of an answer").positive().show_default();
+  add_lengths(command, options.isl, options.osl);
+  command.option("--isl").show_default();
+  command.option("--osl").show_default();
   command
       .add_option("--ttft", options.ttft_limit_ms, "Longest time to the first token, ms; 0: none")
       .not_negative()
