@@ -158,8 +158,11 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Sizes{1, 128, 128}, Sizes{1, 2112, 7168}, Sizes{3, 192, 1536},
                       Sizes{33, 576, 512}, Sizes{65, 320, 2048}, Sizes{128, 128, 256},
                       Sizes{200, 1152, 640}, Sizes{300, 2176, 1552},
-                      // Tiles of 128 and 256 rows in turn, ragged at every edge.
-                      Sizes{1025, 1990, 1040}, Sizes{4300, 600, 1296}, Sizes{5000, 200, 272}));
+                      // More rows whose scales cannot be fetched four at a time.
+                      Sizes{1025, 1990, 1040}, Sizes{4300, 600, 1296}, Sizes{5000, 200, 272},
+                      // Each variant for many rows, ragged at every edge, several tiles a CTA.
+                      Sizes{4300, 600, 1536}, Sizes{1025, 1990, 1024}, Sizes{770, 5000, 512},
+                      Sizes{900, 3072, 512}, Sizes{129, 8200, 512}, Sizes{300, 2176, 512}));
 
 TEST(GemmLibraryGpuTest, AbsorbsAndExpandsOverHeadsAsAnInnerDimension) {
   DSAPERF_REQUIRE_GPU();

@@ -24,6 +24,18 @@ Encode encode_function() {
   return reinterpret_cast<Encode>(entry);
 }
 
+CUtensorMapDataType data_type(TensorMapElement element) {
+  switch (element) {
+    case TensorMapElement::kBf16:
+      return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    case TensorMapElement::kFloat:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    case TensorMapElement::kByte:
+      break;
+  }
+  return CU_TENSOR_MAP_DATA_TYPE_UINT8;
+}
+
 }  // namespace
 
 Result<CUtensorMap> make_tensor_map(const void* data, TensorMapElement element,
@@ -48,11 +60,8 @@ Result<CUtensorMap> make_tensor_map(const void* data, TensorMapElement element,
   }
   CUtensorMap map{};
   const CUresult status = kEncode(
-      &map,
-      element == TensorMapElement::kByte ? CU_TENSOR_MAP_DATA_TYPE_UINT8
-                                         : CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
-      static_cast<cuuint32_t>(axes.size()), const_cast<void*>(data), sizes.data(), strides.data(),
-      boxes.data(), steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE,
+      &map, data_type(element), static_cast<cuuint32_t>(axes.size()), const_cast<void*>(data),
+      sizes.data(), strides.data(), boxes.data(), steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE,
       swizzle == TensorMapSwizzle::kNone ? CU_TENSOR_MAP_SWIZZLE_NONE : CU_TENSOR_MAP_SWIZZLE_128B,
       CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) {

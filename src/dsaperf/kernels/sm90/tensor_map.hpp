@@ -16,7 +16,7 @@ struct TensorMapAxis {
   std::uint32_t box;           // elements of one copy; at most 256
 };
 
-enum class TensorMapElement { kByte, kFloat };
+enum class TensorMapElement { kByte, kBf16, kFloat };
 enum class TensorMapSwizzle { kNone, k128Bytes };
 
 // Describes a tensor in device memory to the copy engine; elements outside it read as zero. The

@@ -74,7 +74,7 @@ __device__ void load_few_rows(const Fp8GemmArguments& a, typename FewRows<kRows>
     const int stage = use % C::kStages;
     ptx::mbarrier_wait(ptx::shared_address(&shared.empty[stage]), ((use / C::kStages) & 1) ^ 1);
     const std::uint32_t full = ptx::shared_address(&shared.full[stage]);
-    if (lane == 0) {
+    if (ptx::elect_one()) {
       ptx::mbarrier_arrive_expect_tx(full, C::kWeightBytes + C::kRowBytes);
       ptx::tensor_load_2d(ptx::shared_address(shared.w[stage]), &a.w, full, step * C::kStepK,
                           first_n);

@@ -10,6 +10,11 @@ namespace dsaperf::kernels::sm90 {
 struct Fp8GemmArguments {
   CUtensorMap x;  // bytes [m][k], boxes of 128 bytes of k
   CUtensorMap w;  // bytes [n][k], the same
+  // Of many_rows.cuh alone:
+  CUtensorMap x_scales;  // f32 [m][steps], boxes of kManyRowsScaleSteps of k
+  CUtensorMap w_scales;  // f32 [blocks of 128 of n][steps], the same
+  CUtensorMap y;         // bf16 [m][n], boxes of 64 x 64, if y_by_copy
+  bool y_by_copy;
   Fp8GemmParams p;
   int steps;  // of 128 of k
 };
@@ -21,11 +26,14 @@ inline constexpr int kFewRowsMostParts = 8;  // of a portable cluster
 template <int kRows>
 cudaError_t launch_fp8_few_rows(const Fp8GemmArguments& arguments, int parts, cudaStream_t stream);
 
-// many_rows.cuh: tiles of kTileM x 128, in pairs that share the rows of x; the boxes of x are
-// kTileM / 2 rows, those of w 128.
-inline constexpr int kManyRowsTileN = 128;
-template <int kTileM>
-cudaError_t launch_fp8_many_rows(const Fp8GemmArguments& arguments, int sm_count,
+// many_rows.cuh: tiles of 64 * kWarpgroups * kParts x kColumns, by clusters of one or two CTAs. Two
+// share what their tiles have more of, rows of x or of w: its boxes are half a tile's, the other's,
+// and those of x_scales, a tile's. The steps are a multiple of kManyRowsScaleSteps.
+inline constexpr int kManyRowsScaleSteps = 4;
+template <int kTileM, int kTileN>
+inline constexpr bool kManyRowsSharesX = kTileM > kTileN;
+template <int kWarpgroups, int kParts, int kColumns>
+cudaError_t launch_fp8_many_rows(const Fp8GemmArguments& arguments, int ctas, int sm_count,
                                  cudaStream_t stream);
 
 }  // namespace dsaperf::kernels::sm90

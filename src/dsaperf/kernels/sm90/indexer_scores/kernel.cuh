@@ -67,7 +67,7 @@ __device__ void load_group(const ScoresArguments& a, ScoresShared<Config>& share
     }
   }
   const std::uint32_t q_full = ptx::shared_address(&shared.q_full[slot]);
-  if (lane != 0) {
+  if (!ptx::elect_one()) {
     ptx::mbarrier_arrive(q_full);
     return;
   }
@@ -141,7 +141,7 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
         page = __shfl_sync(~0u, page_of_lane, i % 32);
       }
       ptx::mbarrier_wait(ptx::shared_address(&shared.k_empty[stage]), empty_parity);
-      if (lane == 0) {
+      if (ptx::elect_one()) {
         const std::uint32_t full = ptx::shared_address(&shared.k_full[stage]);
         const std::uint32_t k = ptx::shared_address(shared.k[stage]);
         const std::uint32_t scales = ptx::shared_address(shared.k_scales[stage]);

@@ -47,6 +47,20 @@ __device__ inline void named_barrier_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+// True in one lane of a warp whose lanes have come together. The compiler knows that it is one, and
+// that what they share is the same for all: copies are then issued without a loop over lanes.
+__device__ inline bool elect_one() {
+  std::uint32_t elected;
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "elect.sync _|p, 0xffffffff;\n"
+      "selp.u32 %0, 1, 0, p;\n"
+      "}\n"
+      : "=r"(elected));
+  return elected != 0;
+}
+
 // Orders shared memory, own and of the cluster, across all CTAs of the cluster.
 __device__ inline void cluster_sync() {
   asm volatile(

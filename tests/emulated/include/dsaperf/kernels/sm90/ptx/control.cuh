@@ -24,6 +24,10 @@ inline void named_barrier_sync(int id, int threads) {
 inline bool named_barrier_any(int id, int threads, bool value) {
   return emulated::any_named(id, threads, value);
 }
+inline bool elect_one() {
+  __syncwarp();
+  return threadIdx.x % 32 == 0;
+}
 inline void cluster_sync() {
   emulated::sync_cluster();
 }
