@@ -2,6 +2,8 @@
 
 #include "emulated_cuda.hpp"
 
+#include <atomic>
+
 // The instructions of the file of this name under src, on emulated CTAs.
 namespace dsaperf::kernels::sm90::ptx {
 
@@ -12,7 +14,8 @@ inline void store_cluster_u32(std::uint32_t address, std::uint32_t value) {
   *static_cast<std::uint32_t*>(emulated::pointer_of(address)) = value;
 }
 inline void add_cluster_u32(std::uint32_t address, std::uint32_t value) {
-  *static_cast<std::uint32_t*>(emulated::pointer_of(address)) += value;
+  // The CTAs of a cluster run in threads of their own.
+  std::atomic_ref(*static_cast<std::uint32_t*>(emulated::pointer_of(address))).fetch_add(value);
 }
 inline void cluster_arrive() {
   emulated::arrive_cluster();
