@@ -227,6 +227,7 @@ std::string indented(const ordered_json& value, std::size_t by) {
 
 // The cases go out one by one: of millions the document would take gigabytes.
 void print_with_cases(const ordered_json& document, const std::vector<collect::Case>& cases) {
+  begin_document();
   auto progress = progress_of("list", cases.size());
   const char* separator = "{";
   for (const auto& [key, value] : document.items()) {

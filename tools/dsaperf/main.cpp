@@ -74,7 +74,8 @@ ExitCode execute(int argc, char** argv) {
   const bool is_answered = *command == nullptr;  // --help, --version
   const auto outcome = is_answered ? ExitCode::kDone : (*command)->run();
   if (!outcome) {
-    if ((*command)->gives_document()) dsaperf::tool::print_document(document_of(outcome.error()));
+    if ((*command)->gives_document() && !dsaperf::tool::is_document_begun())
+      dsaperf::tool::print_document(document_of(outcome.error()));
     std::fprintf(stderr, "error: %s\n", outcome.error().message().c_str());
     return ExitCode::kFailed;
   }
