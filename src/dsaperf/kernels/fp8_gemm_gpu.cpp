@@ -9,173 +9,107 @@
 
 #include <cuda_runtime_api.h>
 
-#include <algorithm>
 #include <array>
 
 namespace dsaperf::kernels {
 namespace {
 
 using sm90::Fp8GemmArguments;
-
 using sm90::TensorMapAxis;
 using sm90::TensorMapElement;
 using sm90::TensorMapSwizzle;
 
-// A matrix in boxes of `box_rows` rows and `box_columns` elements.
-Result<CUtensorMap> map_of(const void* data, TensorMapElement element, std::int64_t element_bytes,
-                           std::int64_t rows, std::int64_t columns, std::int64_t stride,
-                           int box_rows, int box_columns, TensorMapSwizzle swizzle) {
-  // One row may have any stride; the copy engine still wants one that holds it.
-  const std::int64_t bytes =
-      rows > 1 ? stride * element_bytes : ceil_div(columns * element_bytes, 16) * 16;
-  const std::array<TensorMapAxis, 2> axes = {
-      {{.size = static_cast<std::uint64_t>(columns),
-        .stride_bytes = static_cast<std::uint64_t>(element_bytes),
-        .box = static_cast<std::uint32_t>(box_columns)},
-       {.size = static_cast<std::uint64_t>(rows),
-        .stride_bytes = static_cast<std::uint64_t>(bytes),
-        .box = static_cast<std::uint32_t>(box_rows)}}};
-  return sm90::make_tensor_map(data, element, axes, swizzle);
-}
+struct Matrix {
+  const void* data;
+  TensorMapElement element;
+  std::int64_t rows;
+  std::int64_t columns;
+  std::int64_t stride;  // elements between rows
 
-// x and w in boxes of 128 bytes of k.
-Result<void> map_operands(Fp8GemmArguments& arguments, int x_rows, int w_rows) {
-  const Fp8GemmParams& p = arguments.p;
-  const auto of = [&](const std::uint8_t* data, std::int64_t rows, std::int64_t stride,
-                      int box_rows) {
-    return map_of(data, TensorMapElement::kByte, 1, rows, p.k, stride, box_rows, kQuantGroup,
-                  TensorMapSwizzle::k128Bytes);
-  };
-  DSAPERF_TRY_ASSIGN(arguments.x, of(p.x, p.m, p.x_stride, x_rows));
-  DSAPERF_TRY_ASSIGN(arguments.w, of(p.w, p.n, p.w_stride, w_rows));
-  return {};
-}
-
-bool is_aligned(const void* pointer, std::int64_t stride_bytes) {
-  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0 && stride_bytes % 16 == 0;
-}
-
-constexpr int kLargestFewRows = 128;
-
-// How many CTAs share the sum of a tile of few rows: as many as there is room for on the device,
-// two an SM, each with four steps at least. Up to kLargestFewRows rows not a matter of m, so that a
-// row's bits are not.
-int parts_of(const Fp8GemmArguments& arguments, int sm_count) {
-  constexpr std::int64_t kFewestSteps = 4;
-  const std::int64_t tiles =
-      ceil_div(arguments.p.n, sm90::kFewRowsTileN) * ceil_div(arguments.p.m, kLargestFewRows);
-  int parts = 1;
-  while (parts < sm90::kFewRowsMostParts && tiles * parts < sm_count &&
-         arguments.steps >= 2 * parts * kFewestSteps)
-    parts *= 2;
-  return parts;
-}
-
-template <int kRows>
-cudaError_t launch_few(const Fp8GemmArguments& arguments, int sm_count, cudaStream_t stream) {
-  return sm90::launch_fp8_few_rows<kRows>(arguments, parts_of(arguments, sm_count), stream);
-}
-
-// Times of kernels in microseconds, measured on an H200 with the projections of DeepSeek-V3.2: what
-// comes once, then turns of the device times what a turn takes when all SMs work. They only have to
-// tell which kernel is faster.
-double few_rows_time(const Fp8GemmArguments& arguments, int sm_count) {
-  constexpr double kOnce = 5.6;
-  constexpr double kStepAlone = 0.43;
-  constexpr double kStepOfTwo = 0.65;  // two CTAs share an SM
-  const int parts = parts_of(arguments, sm_count);
-  const std::int64_t ctas = parts * ceil_div(arguments.p.n, sm90::kFewRowsTileN) *
-                            ceil_div(arguments.p.m, kLargestFewRows);
-  const std::int64_t turns = ceil_div(ctas, 2 * std::int64_t{sm_count});
-  return kOnce + static_cast<double>(turns * arguments.steps) / parts *
-                     (ctas <= sm_count ? kStepAlone : kStepOfTwo);
-}
-
-// A variant of many_rows.cuh, what its boxes are, and what a step and the rest of a tile take.
-struct ManyRowsVariant {
-  int tile_m;
-  int tile_n;
-  bool shares_x;
-  int ctas;
-  double step_time;
-  double tile_time;
-  cudaError_t (*launch)(const Fp8GemmArguments&, int ctas, int sm_count, cudaStream_t stream);
-
-  double time(const Fp8GemmArguments& arguments, int sm_count) const {
-    constexpr double kOnce = 4.0;
-    const std::int64_t tiles =
-        ceil_div(arguments.p.m, std::int64_t{tile_m} * (shares_x ? 1 : ctas)) *
-        ceil_div(arguments.p.n, std::int64_t{tile_n} * (shares_x ? ctas : 1));
-    const std::int64_t turns = ceil_div(tiles, std::int64_t{sm_count / ctas});
-    return kOnce + static_cast<double>(turns) * (arguments.steps * step_time + tile_time);
+  std::int64_t stride_bytes() const { return stride * bytes_of(element); }
+  // Whether the copy engine takes it.
+  bool is_aligned() const {
+    return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && stride_bytes() % 16 == 0;
   }
 };
 
-template <int kWarpgroups, int kParts, int kColumns>
-constexpr ManyRowsVariant many_rows(int ctas, double step_time, double tile_time) {
-  constexpr int kTileM = 64 * kWarpgroups * kParts;
-  return {kTileM,
-          kColumns,
-          sm90::kManyRowsSharesX<kTileM, kColumns>,
-          ctas,
-          step_time,
-          tile_time,
-          sm90::launch_fp8_many_rows<kWarpgroups, kParts, kColumns>};
+Matrix x_of(const Fp8GemmParams& p) {
+  return {p.x, TensorMapElement::kByte, p.m, p.k, p.x_stride};
+}
+Matrix w_of(const Fp8GemmParams& p) {
+  return {p.w, TensorMapElement::kByte, p.n, p.k, p.w_stride};
+}
+Matrix x_scales_of(const Fp8GemmParams& p) {
+  return {p.x_scales, TensorMapElement::kFloat, p.m, ceil_div(p.k, kQuantGroup), p.x_scales_stride};
+}
+Matrix w_scales_of(const Fp8GemmParams& p) {
+  return {p.w_scales, TensorMapElement::kFloat, ceil_div(p.n, kQuantGroup),
+          ceil_div(p.k, kQuantGroup), p.w_scales_stride};
+}
+Matrix y_of(const Fp8GemmParams& p) {
+  return {p.y, TensorMapElement::kBf16, p.m, p.n, p.y_stride};
 }
 
-constexpr std::array kManyRowsVariants = {
-    many_rows<2, 2, 128>(2, 0.653, 2.2), many_rows<3, 1, 128>(2, 0.492, 1.4),
-    many_rows<2, 1, 192>(2, 0.501, 1.2), many_rows<2, 1, 192>(1, 0.498, 1.3),
-    many_rows<2, 1, 128>(2, 0.374, 0.6), many_rows<2, 1, 128>(1, 0.362, 0.8),
-    many_rows<2, 1, 64>(1, 0.264, 0.7)};
-
-const ManyRowsVariant& fastest_many_rows(const Fp8GemmArguments& arguments, int sm_count) {
-  return *std::ranges::min_element(kManyRowsVariants, {}, [&](const ManyRowsVariant& variant) {
-    return variant.time(arguments, sm_count);
-  });
+Result<CUtensorMap> map_of(const Matrix& matrix, int box_rows, int box_columns,
+                           TensorMapSwizzle swizzle = TensorMapSwizzle::k128Bytes) {
+  const std::int64_t element_bytes = bytes_of(matrix.element);
+  // One row may have any stride; the copy engine still wants one that holds it.
+  const std::int64_t between =
+      matrix.rows > 1 ? matrix.stride_bytes() : ceil_div(matrix.columns * element_bytes, 16) * 16;
+  const std::array<TensorMapAxis, 2> axes = {
+      {{.size = static_cast<std::uint64_t>(matrix.columns),
+        .stride_bytes = static_cast<std::uint64_t>(element_bytes),
+        .box = static_cast<std::uint32_t>(box_columns)},
+       {.size = static_cast<std::uint64_t>(matrix.rows),
+        .stride_bytes = static_cast<std::uint64_t>(between),
+        .box = static_cast<std::uint32_t>(box_rows)}}};
+  return sm90::make_tensor_map(matrix.data, matrix.element, axes, swizzle);
 }
 
-// Whether the copy engine can fetch scales of some steps at a time.
-bool takes_many_rows(const Fp8GemmArguments& arguments) {
-  const Fp8GemmParams& p = arguments.p;
-  return arguments.steps % sm90::kManyRowsScaleSteps == 0 &&
-         is_aligned(p.x_scales, p.x_scales_stride * std::int64_t{sizeof(float)}) &&
-         is_aligned(p.w_scales, p.w_scales_stride * std::int64_t{sizeof(float)});
-}
-
-Result<void> run_few_rows(Fp8GemmArguments& arguments, int sm_count, CUstream_st* stream) {
-  const std::int64_t m = arguments.p.m;
-  const int rows = m <= 16 ? 16 : m <= 32 ? 32 : m <= 64 ? 64 : kLargestFewRows;
-  DSAPERF_TRY(map_operands(arguments, rows, sm90::kFewRowsTileN));
-  const auto launch = rows == 16   ? launch_few<16>
-                      : rows == 32 ? launch_few<32>
-                      : rows == 64 ? launch_few<64>
-                                   : launch_few<kLargestFewRows>;
-  DSAPERF_CUDA_TRY(launch(arguments, sm_count, stream));
+// x and w in boxes of 128 of k.
+Result<void> map_operands(Fp8GemmArguments& arguments, int x_rows, int w_rows) {
+  DSAPERF_TRY_ASSIGN(arguments.x, map_of(x_of(arguments.p), x_rows, kQuantGroup));
+  DSAPERF_TRY_ASSIGN(arguments.w, map_of(w_of(arguments.p), w_rows, kQuantGroup));
   return {};
 }
 
-Result<void> run_many_rows(Fp8GemmArguments& arguments, const ManyRowsVariant& variant,
+Result<void> run_few_rows(Fp8GemmArguments& arguments, int parts, CUstream_st* stream) {
+  const std::int64_t m = arguments.p.m;
+  const int rows = m <= 16 ? 16 : m <= 32 ? 32 : m <= 64 ? 64 : sm90::kFewRowsTileM;
+  DSAPERF_TRY(map_operands(arguments, rows, sm90::kFewRowsTileN));
+  const auto launch = rows == 16   ? sm90::launch_fp8_few_rows<16>
+                      : rows == 32 ? sm90::launch_fp8_few_rows<32>
+                      : rows == 64 ? sm90::launch_fp8_few_rows<64>
+                                   : sm90::launch_fp8_few_rows<sm90::kFewRowsTileM>;
+  DSAPERF_CUDA_TRY(launch(arguments, parts, stream));
+  return {};
+}
+
+decltype(&sm90::launch_fp8_many_rows<2, 1, 128>) launch_of(const sm90::ManyRowsTile& tile) {
+  if (tile.tile_m == 256) return sm90::launch_fp8_many_rows<2, 2, 128>;
+  if (tile.tile_m == 192) return sm90::launch_fp8_many_rows<3, 1, 128>;
+  return tile.tile_n == 192   ? sm90::launch_fp8_many_rows<2, 1, 192>
+         : tile.tile_n == 128 ? sm90::launch_fp8_many_rows<2, 1, 128>
+                              : sm90::launch_fp8_many_rows<2, 1, 64>;
+}
+
+Result<void> run_many_rows(Fp8GemmArguments& arguments, const sm90::ManyRowsTile& tile,
                            int sm_count, CUstream_st* stream) {
   const Fp8GemmParams& p = arguments.p;
-  const auto scales = [&](const float* data, std::int64_t rows, std::int64_t stride, int box_rows) {
-    return map_of(data, TensorMapElement::kFloat, sizeof(float), rows, arguments.steps, stride,
-                  box_rows, sm90::kManyRowsScaleSteps, TensorMapSwizzle::kNone);
-  };
-  DSAPERF_TRY(map_operands(arguments, variant.tile_m / (variant.shares_x ? 2 : 1),
-                           variant.tile_n / (variant.shares_x ? 1 : 2)));
-  DSAPERF_TRY_ASSIGN(arguments.x_scales,
-                     scales(p.x_scales, p.m, p.x_scales_stride, variant.tile_m));
+  const bool x_is_shared = sm90::shares_x(tile.tile_m, tile.tile_n);
+  DSAPERF_TRY(map_operands(arguments, tile.tile_m / (x_is_shared ? 2 : 1),
+                           tile.tile_n / (x_is_shared ? 1 : 2)));
+  DSAPERF_TRY_ASSIGN(
+      arguments.x_scales,
+      map_of(x_scales_of(p), tile.tile_m, sm90::kManyRowsScaleSteps, TensorMapSwizzle::kNone));
   DSAPERF_TRY_ASSIGN(arguments.w_scales,
-                     scales(p.w_scales, ceil_div(p.n, kQuantGroup), p.w_scales_stride,
-                            static_cast<int>(ceil_div(variant.tile_n, kQuantGroup))));
-  constexpr std::int64_t kBf16Bytes = 2;
-  arguments.y_by_copy = is_aligned(p.y, p.y_stride * kBf16Bytes);
+                     map_of(w_scales_of(p), static_cast<int>(ceil_div(tile.tile_n, kQuantGroup)),
+                            sm90::kManyRowsScaleSteps, TensorMapSwizzle::kNone));
+  arguments.y_by_copy = y_of(p).is_aligned();
   if (arguments.y_by_copy) {
-    DSAPERF_TRY_ASSIGN(arguments.y, map_of(p.y, TensorMapElement::kBf16, kBf16Bytes, p.m, p.n,
-                                           p.y_stride, 64, 64, TensorMapSwizzle::k128Bytes));
+    DSAPERF_TRY_ASSIGN(arguments.y, map_of(y_of(p), 64, 64));
   }
-  DSAPERF_CUDA_TRY(variant.launch(arguments, variant.ctas, sm_count, stream));
+  DSAPERF_CUDA_TRY(launch_of(tile)(arguments, tile.ctas, sm_count, stream));
   return {};
 }
 
@@ -185,7 +119,7 @@ Result<void> fp8_gemm(const Fp8GemmParams& params, CUstream_st* stream) {
   DSAPERF_TRY(fp8_gemm_check(params));
   const auto& p = params;
   if (p.m == 0 || p.n == 0) return {};
-  if (!is_aligned(p.x, p.x_stride) || !is_aligned(p.w, p.w_stride)) {
+  if (!x_of(p).is_aligned() || !w_of(p).is_aligned()) {
     return fail(
         Errc::kUnsupported,
         "fp8_gemm: x and w and their strides must be multiples of 16 bytes (strides {}, {})",
@@ -202,13 +136,11 @@ Result<void> fp8_gemm(const Fp8GemmParams& params, CUstream_st* stream) {
   Fp8GemmArguments arguments{};
   arguments.p = p;
   arguments.steps = static_cast<int>(ceil_div(p.k, kQuantGroup));
-  constexpr int kAlwaysFew = 64;  // the weights' bytes decide
-  if (p.m <= kAlwaysFew || !takes_many_rows(arguments))
-    return run_few_rows(arguments, sm_count, stream);
-  const ManyRowsVariant& many = fastest_many_rows(arguments, sm_count);
-  return few_rows_time(arguments, sm_count) <= many.time(arguments, sm_count)
-             ? run_few_rows(arguments, sm_count, stream)
-             : run_many_rows(arguments, many, sm_count, stream);
+  const bool takes_many_rows = arguments.steps % sm90::kManyRowsScaleSteps == 0 &&
+                               x_scales_of(p).is_aligned() && w_scales_of(p).is_aligned();
+  const auto plan = sm90::plan_fp8_gemm(p.m, p.n, arguments.steps, takes_many_rows, sm_count);
+  return plan.many_rows == nullptr ? run_few_rows(arguments, plan.parts, stream)
+                                   : run_many_rows(arguments, *plan.many_rows, sm_count, stream);
 }
 
 }  // namespace dsaperf::kernels

@@ -3,6 +3,7 @@
 #include "dsaperf/gpu/stream.hpp"
 #include "dsaperf/gpu/testing/require_gpu.hpp"
 #include "dsaperf/kernels/testing/bf16_tensor.hpp"
+#include "dsaperf/kernels/testing/gemm_shapes.hpp"
 
 #include <gtest/gtest.h>
 
@@ -20,11 +21,7 @@ double tolerance(double value, double magnitudes, std::int64_t k) {
   return std::abs(value) * 0x1p-8 + magnitudes * static_cast<double>(k) * 0x1p-24;
 }
 
-struct Sizes {
-  std::int64_t m, n, k;
-};
-
-class GemmGpuTest : public ::testing::TestWithParam<Sizes> {};
+class GemmGpuTest : public ::testing::TestWithParam<testing::GemmShape> {};
 
 TEST_P(GemmGpuTest, Bf16ProjectionsAgreeWithTheReferenceAndLeaveTheGapsAlone) {
   DSAPERF_REQUIRE_GPU();
@@ -153,16 +150,7 @@ TEST_P(GemmGpuTest, Fp8ProjectionsApplyTheScaleOfEachRowAndBlock) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, GemmGpuTest,
-    ::testing::Values(Sizes{1, 128, 128}, Sizes{1, 2112, 7168}, Sizes{3, 192, 1536},
-                      Sizes{33, 576, 512}, Sizes{65, 320, 2048}, Sizes{128, 128, 256},
-                      Sizes{200, 1152, 640}, Sizes{300, 2176, 1552},
-                      // More rows whose scales cannot be fetched four at a time.
-                      Sizes{1025, 1990, 1040}, Sizes{4300, 600, 1296}, Sizes{5000, 200, 272},
-                      // Each variant for many rows, ragged at every edge, several tiles a CTA.
-                      Sizes{4300, 600, 1536}, Sizes{1025, 1990, 1024}, Sizes{770, 5000, 512},
-                      Sizes{900, 3072, 512}, Sizes{129, 8200, 512}, Sizes{300, 2176, 512}));
+INSTANTIATE_TEST_SUITE_P(Shapes, GemmGpuTest, ::testing::ValuesIn(testing::kGemmShapes));
 
 TEST(GemmLibraryGpuTest, AbsorbsAndExpandsOverHeadsAsAnInnerDimension) {
   DSAPERF_REQUIRE_GPU();

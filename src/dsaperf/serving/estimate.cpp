@@ -241,7 +241,6 @@ class Estimator {
     return WorkerSteps(model, out_.host, whole);
   }
 
-  // Of one of `copies` schedulers that share the requests.
   // Whether the prompts of the run before are all cached still, where they are taken up again.
   bool remembers(double prompts) const {
     if (out_.prefill_capacity) {  // workers of their own, which hold no answers
@@ -251,6 +250,7 @@ class Estimator {
     return out_.capacity && prompts * (in_.isl + in_.osl) <= out_.capacity->cache_tokens;
   }
 
+  // Of one of `copies` schedulers that share the requests.
   Result<Traffic> traffic(double copies) {
     take_length_ratio();
     DSAPERF_TRY_ASSIGN(const auto usual, host_costs(in_.engine, {.system = set_.system().name,

@@ -17,6 +17,9 @@ struct TensorMapAxis {
 };
 
 enum class TensorMapElement { kByte, kBf16, kFloat };
+constexpr int bytes_of(TensorMapElement element) {
+  return element == TensorMapElement::kByte ? 1 : element == TensorMapElement::kBf16 ? 2 : 4;
+}
 enum class TensorMapSwizzle { kNone, k128Bytes };
 
 // Describes a tensor in device memory to the copy engine; elements outside it read as zero. The

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dsaperf/kernels/gemm.hpp"
+#include "dsaperf/kernels/sm90/fp8_gemm/plan.hpp"
 
 #include <cuda.h>
 #include <cuda_runtime_api.h>
@@ -19,19 +20,14 @@ struct Fp8GemmArguments {
   int steps;  // of 128 of k
 };
 
-// few_rows.cuh: tiles of 64 columns of y, up to kRows rows; the boxes of x are kRows rows, those of
-// w 64. `parts` CTAs (1, 2, 4 or 8) share a tile's sum.
-inline constexpr int kFewRowsTileN = 64;
-inline constexpr int kFewRowsMostParts = 8;  // of a portable cluster
+// few_rows.cuh: up to kRows rows of x; its boxes are kRows rows, those of w kFewRowsTileN. `parts`
+// CTAs (1, 2, 4 or 8) share a tile's sum.
 template <int kRows>
 cudaError_t launch_fp8_few_rows(const Fp8GemmArguments& arguments, int parts, cudaStream_t stream);
 
-// many_rows.cuh: tiles of 64 * kWarpgroups * kParts x kColumns, by clusters of one or two CTAs. Two
-// share what their tiles have more of, rows of x or of w: its boxes are half a tile's, the other's,
-// and those of x_scales, a tile's. The steps are a multiple of kManyRowsScaleSteps.
-inline constexpr int kManyRowsScaleSteps = 4;
-template <int kTileM, int kTileN>
-inline constexpr bool kManyRowsSharesX = kTileM > kTileN;
+// many_rows.cuh: tiles of 64 * kWarpgroups * kParts x kColumns, by clusters of one or two CTAs. The
+// boxes of what two share (shares_x) are half a tile's, the other's, and those of x_scales, a
+// tile's.
 template <int kWarpgroups, int kParts, int kColumns>
 cudaError_t launch_fp8_many_rows(const Fp8GemmArguments& arguments, int ctas, int sm_count,
                                  cudaStream_t stream);

@@ -29,8 +29,9 @@
 //   full     producer + bytes                  math
 //   empty    4 warps x warpgroups x CTAs       producer
 //
-//   bound by  power: an H200 takes 700 W from about 1000 TFLOP/s on, so bytes that move and
-//             instructions cost time even where they are hidden (docs/kernels/fp8_gemm.md)
+//   bound by  tensor cores, 64 x kTileN x 128 in 2 * kTileN clk, at a clock that falls to 1.2 ...
+//             1.65 GHz under them: bytes that move and instructions cost time even where they are
+//             hidden (docs/kernels/fp8_gemm.md)
 namespace dsaperf::kernels::sm90 {
 
 template <int kWarpgroups, int kParts, int kColumns>
@@ -45,7 +46,7 @@ struct ManyRows {
   static constexpr int kMathRegisters = kWarpgroups == 3 ? 160 : 232;
   static constexpr int kLoadRegisters = kWarpgroups == 3 ? 32 : 40;
 
-  static constexpr bool kSharesX = kManyRowsSharesX<kTileM, kTileN>;
+  static constexpr bool kSharesX = shares_x(kTileM, kTileN);
   static constexpr int kRowsOfSharedBox = (kSharesX ? kTileM : kTileN) / 2;
   static constexpr int kStageBytes = (kTileM + kTileN) * kStepK;
 
@@ -59,7 +60,7 @@ struct ManyRows {
 
   static constexpr int kScaleSteps = kManyRowsScaleSteps;
   // The copy engine writes to multiples of 128 bytes.
-  static constexpr int kBlocksOfScales = 128 / (kScaleSteps * static_cast<int>(sizeof(float)));
+  static constexpr int kPaddedBlocks = 128 / (kScaleSteps * static_cast<int>(sizeof(float)));
   static constexpr int kScaleBytes = (kTileM + kBlocks) * kScaleSteps * 4;
   static constexpr int kMostStages = 8;
   // Scales of four steps are overwritten when their last step has been multiplied.
@@ -80,7 +81,7 @@ struct ManyRows {
     std::uint8_t w[kStages][kTileN * kStepK];
     std::uint8_t staged[kWarpgroups][kParts][kTileN / 64][kBoxBytes];  // 128-byte swizzle
     alignas(128) float x_scales[kScaleStages][kTileM][kScaleSteps];
-    alignas(128) float w_scales[kScaleStages][kBlocksOfScales][kScaleSteps];
+    alignas(128) float w_scales[kScaleStages][kPaddedBlocks][kScaleSteps];
     std::uint64_t full[kStages];
     std::uint64_t empty[kStages];
   };
@@ -323,7 +324,7 @@ struct RowScales {
   }
 };
 
-// What a math warpgroup needs for a step of 128 of k, and its sums.
+// A math warpgroup's sums of a tile.
 template <class C>
 struct TileSums {
   float of[C::kPartsOfWarpgroup][C::kTileN / 2] = {};
