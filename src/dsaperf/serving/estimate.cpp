@@ -128,8 +128,9 @@ class Estimator {
                              .engine = in_.engine,
                              .quirks = quirks,
                              .draft_tokens = in_.draft_tokens};
+    if (!compatible) return by_collectives(std::move(inputs));
     // An estimate of the package has DeepEP's exchanges beyond a node alone.
-    const bool beyond = compatible && layout.moe_ep > set_.system().gpus_per_node;
+    const bool beyond = layout.moe_ep > set_.system().gpus_per_node;
     if (beyond && in_.mode == Mode::kInFlight && quirks.has(Quirk::kAggregatedByCollectives))
       inputs.deepep = DeepEp::kNever;
     else if (beyond && PassModel::may_exchange(inputs))
@@ -138,6 +139,16 @@ class Estimator {
     if (inputs.exchanges() && in_.engine == Engine::kTrtllm && out_.formats.kv == "fp8" &&
         inputs.shape.attention == ModelShape::Attention::kMla)
       inputs.formats.fmha = "fp8";
+    return PassModel::make(inputs, set_);
+  }
+
+  Result<PassModel> by_collectives(PassModel::Inputs inputs) {
+    inputs.deepep = DeepEp::kNever;
+    if (inputs.layout.moe_ep > set_.system().gpus_per_node)
+      warn_once(
+          fmt::format("experts over {} GPUs with {} a node get their tokens by collectives, "
+                      "as without an all-to-all backend; that was not measured",
+                      inputs.layout.moe_ep, set_.system().gpus_per_node));
     return PassModel::make(inputs, set_);
   }
 

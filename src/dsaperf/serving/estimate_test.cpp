@@ -13,6 +13,9 @@
 namespace dsaperf::serving {
 namespace {
 
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 class EstimateTest : public ::testing::Test {
@@ -64,6 +67,27 @@ TEST_F(EstimateTest, SglangAloneSplitsPromptsOfMlaOverRanks) {
   const auto answer = ask(inputs, "deepseek-ai/DeepSeek-V3");
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code(), Errc::kUnsupported);
+}
+
+// GB200 has four GPUs a node: eight experts' ranks are two nodes of one NVLink domain.
+TEST_F(EstimateTest, ExpertsOverSeveralNodesGetTheirTokensByCollectives) {
+  const auto of = [&](Engine engine, const std::string& system, int gpus) {
+    EstimateInputs inputs = tp8(4.0 * gpus);
+    inputs.layout = {.dp = gpus, .moe_ep = gpus};
+    inputs.engine = engine;
+    return ask(inputs, "deepseek-ai/DeepSeek-V3.2", system);
+  };
+  for (const auto engine : {Engine::kSglang, Engine::kVllm, Engine::kTrtllm}) {
+    for (const int gpus : {8, 16, 32}) {
+      const auto answer = of(engine, "gb200", gpus);
+      ASSERT_TRUE(answer) << answer.error().message();
+      EXPECT_TRUE(answer->fits) << answer->reason;
+      EXPECT_THAT(answer->warnings, Contains(HasSubstr("get their tokens by collectives")));
+    }
+  }
+  const auto inside = of(Engine::kSglang, "h200_sxm", 8);
+  ASSERT_TRUE(inside);
+  EXPECT_THAT(inside->warnings, Not(Contains(HasSubstr("by collectives"))));
 }
 
 TEST_F(EstimateTest, MoreAtATimeIsSlowerForEachAndFasterForAll) {

@@ -25,7 +25,8 @@ Result<PassModel> passes(const SweepTask& task, SweptEngine& engine, const Layou
                            .layout = layout,
                            .formats = formats(task, engine),
                            .engine = engine.engine,
-                           .quirks = task.compatible() ? task.in.quirks : Quirks::none()};
+                           .quirks = task.compatible() ? task.in.quirks : Quirks::none(),
+                           .deepep = task.compatible() ? DeepEp::kNone : DeepEp::kNever};
   if (task.compatible() && PassModel::may_exchange(inputs)) {
     inputs.deepep = exchanges;
     if (auto model = PassModel::make(inputs, engine.set)) return model;
