@@ -38,6 +38,7 @@ struct PrefillSide {
   double requests_s = 0;         // that one worker could do
   double decode_requests_s = 0;  // and one of decode
   MemoryUse memory;              // of a prefill worker; `form` has that of decode
+  std::optional<double> largest_graph = {};
 };
 
 // One way to use the GPUs: a layout of workers, how many requests each holds, and what comes of it.
@@ -46,10 +47,11 @@ struct Candidate {
   std::string version;
   Layout layout;
   Formats formats;
-  double batch = 0;  // requests of one attention rank
-  double chunk = 0;  // prefill tokens a step
-  int workers = 0;   // of this layout (disaggregated: groups of workers) on the GPUs
-  ClosedForm form;   // of one worker
+  double batch = 0;                          // requests of one attention rank
+  double chunk = 0;                          // prefill tokens a step
+  std::optional<double> largest_graph = {};  // that its engine has to be told (Capacity)
+  int workers = 0;  // of this layout (disaggregated: groups of workers) on the GPUs
+  ClosedForm form;  // of one worker
   bool meets_limits = false;
   std::string binds;  // what stops one more request: "ttft", "tpot", "memory", "batch", "prefill"
   std::optional<PrefillSide> prefill;          // disaggregated; `layout` is of a decode worker

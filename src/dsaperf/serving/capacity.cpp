@@ -44,6 +44,14 @@ double activation_bytes(const PassModel::Inputs& in, const model::ModelSpec& spe
   return kHalf * (4.0 * tokens * in.shape.hidden + std::max(attention, experts)) + sampler;
 }
 
+// What SGLang calls tp_size, by which it sets memory aside, are all ranks of a pipeline stage.
+Layout with_sglangs_tp(Layout layout) {
+  layout.tp *= layout.dp * layout.cp;
+  return layout;
+}
+
+constexpr double kSmallestGraph = 8;
+
 std::string shortfall(const Capacity& capacity, const PassModel::Inputs& in, double needed) {
   // Fewer than none are in the cache where weights and buffers take more than the engine gives.
   const double missing = needed - capacity.cache_tokens;
@@ -114,18 +122,32 @@ Capacity capacity(const model::ModelSpec& spec, const PassModel::Inputs& inputs,
   result.use.nccl = buffers == system.nccl_mem.begin() ? 0 : std::prev(buffers)->second;
   result.use.others = system.other_mem;
 
-  const auto budget = cache_budget(inputs.engine, version, l, result.card_bytes, BudgetUse::kStatic,
-                                   memory_fraction);
+  const Layout all = with_sglangs_tp(l);
+  auto budget = cache_budget(inputs.engine, version, all, result.card_bytes, BudgetUse::kStatic,
+                             memory_fraction);
   // SGLang's fraction is of what was free before the weights were loaded, and covers weights and
   // cache; activations live in what it leaves.
   const bool sglang = inputs.engine == Engine::kSglang;
   const double whole =
       sglang ? result.card_bytes - result.use.others - result.use.nccl : result.card_bytes;
   const double beside = sglang ? result.use.weights : result.use.total();
-  const double room = std::min(budget.bytes(whole, beside), result.card_bytes - result.use.total());
-  // A pipeline holds the requests of as many schedulers as it has stages, each through all of them.
-  result.cache_tokens = std::floor(room / result.cache_bytes_per_token / l.pp);
+  const double free = result.card_bytes - result.use.total();
   const double needed = load.isl + load.osl;
+  const auto room_for = [&] { return std::min(budget.bytes(whole, beside), free); };
+  // A pipeline holds the requests of as many schedulers as it has stages, each through all of them.
+  const auto tokens_in = [&](double bytes) {
+    return std::floor(bytes / result.cache_bytes_per_token / l.pp);
+  };
+  if (sglang && l.dp > 1 && !memory_fraction && tokens_in(free) >= needed) {
+    double graph = sglang_largest_graph(all, result.card_bytes);
+    while (tokens_in(room_for()) < needed && graph > kSmallestGraph) {
+      graph /= 2;
+      result.largest_graph = graph;
+      budget.fraction = sglang_fraction(all, result.card_bytes, graph);
+    }
+  }
+  const double room = room_for();
+  result.cache_tokens = tokens_in(room);
   result.cache_requests = std::max(std::floor(result.cache_tokens / needed), 0.0);
   result.fits = result.cache_tokens >= needed;
   result.use.kv_cache = std::max(room, 0.0);

@@ -18,6 +18,10 @@ struct Capacity {
   double cache_tokens = 0;    // that fit, of one scheduler (an attention rank and pipeline stage)
   double cache_requests = 0;  // of isl + osl each
   double card_bytes = 0;
+  // With copies of the attention SGLang sets more aside for its CUDA graphs than many a card has
+  // beside the weights, and does not start. Then it has to be told to capture graphs of so many
+  // requests at most, halved until a request fits.
+  std::optional<double> largest_graph;
   bool fits = false;   // one request, at least
   std::string reason;  // why not, and what would make it fit
 };

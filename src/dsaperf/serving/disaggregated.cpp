@@ -128,7 +128,8 @@ class Simulator {
         rank.parts.push_back(part);
         budget -= part;
       }
-      DSAPERF_TRY_ASSIGN(const double ms, prefill_times_.mixed_ms(chunks, 0, 0));
+      const RankLoad load{.chunks = chunks};
+      DSAPERF_TRY_ASSIGN(const double ms, prefill_times_.step_ms({&load, 1}));
       rank.busy = true;
       prefill_busy_ms_ += ms;
       events_.push({.at_ms = now_ + ms, .kind = EventKind::kPrefilled, .index = i});
@@ -236,8 +237,9 @@ class Simulator {
     }
     rank.steps = std::max(steps, 1.0);
     const auto n = static_cast<double>(rank.running.size());
-    DSAPERF_TRY_ASSIGN(rank.step_ms, decode_times_.decode_ms(
-                                         n, length / n + (rank.steps + 1) / 2 * in_.tokens_a_step));
+    const RankLoad load{.decoding = n,
+                        .total = length / n + (rank.steps + 1) / 2 * in_.tokens_a_step};
+    DSAPERF_TRY_ASSIGN(rank.step_ms, decode_times_.step_ms({&load, 1}));
     rank.start_ms = now_;
     rank.busy = true;
     schedule(rank);

@@ -51,6 +51,7 @@ Candidate candidate_of(const DisaggregatedPlan& plan, const SweptLayout& prefill
       .formats = decode.model->inputs().formats,
       .batch = plan.batch,
       .chunk = prefill_chunk(prefill),
+      .largest_graph = decode.capacity->largest_graph,
       .workers = in.gpus / plan.gpus,
       .form = {},
       .meets_limits = true,
@@ -63,7 +64,8 @@ Candidate candidate_of(const DisaggregatedPlan& plan, const SweptLayout& prefill
                       .busy = plan.prefill_busy,
                       .requests_s = prefill.roles.prefill_requests_s(),
                       .decode_requests_s = plan.requests_s / plan.decode_workers,
-                      .memory = prefill.capacity->use},
+                      .memory = prefill.capacity->use,
+                      .largest_graph = prefill.capacity->largest_graph},
       .simulation = {}};
   auto& form = candidate.form;
   form.ttft_ms = plan.ttft_ms;

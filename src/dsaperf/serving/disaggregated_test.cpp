@@ -8,12 +8,11 @@ namespace {
 // A prefill token takes 0.1 ms, a decode step 10 ms.
 class FixedTimes final : public StepTimes {
  public:
-  Result<double> mixed_ms(std::span<const Chunk> chunks, double, double) const override {
+  Result<double> step_ms(std::span<const RankLoad> ranks) const override {
     double tokens = 0;
-    for (const Chunk& chunk : chunks) tokens += chunk.new_tokens;
-    return 0.1 * tokens;
+    for (const Chunk& chunk : ranks.front().chunks) tokens += chunk.new_tokens;
+    return tokens > 0 ? 0.1 * tokens : 10;
   }
-  Result<double> decode_ms(double, double) const override { return 10; }
 };
 
 DisaggregatedInputs one_at_a_time() {

@@ -97,15 +97,21 @@ class Estimator {
     DSAPERF_TRY(check_layout(spec_, in_.layout));
     out_.gpus = in_.layout.gpus();
     DSAPERF_TRY_ASSIGN(const auto model, passes(in_.layout, DeepEp::kBoth));
-    const double copies = in_.layout.dp * in_.layout.pp;
-    const double asked = in_.concurrency.value_or(1);
-    batch_ = std::max(1.0, std::floor(asked / copies));
-    if (in_.concurrency && batch_ * copies != asked)
-      warn(fmt::format(
-          "a concurrency of {:.0f} is not a multiple of dp * pp = {:.0f}: {:.0f} are taken", asked,
-          copies, batch_ * copies));
-    out_.concurrency = batch_ * copies;
+    take_concurrency();
     return in_.method == Method::kCompatible ? compatible(model) : modelled(model);
+  }
+
+  // A simulation shares its requests out between the copies of the attention itself.
+  void take_concurrency() {
+    const bool is_simulated = in_.method == Method::kModel && in_.mode == Mode::kInFlight;
+    const double copies = in_.layout.dp * in_.layout.pp;
+    const double sharers = is_simulated ? in_.layout.pp : copies;
+    const double asked = in_.concurrency.value_or(1);
+    out_.concurrency = sharers * std::max(1.0, std::floor(asked / sharers));
+    batch_ = std::max(1.0, std::floor(out_.concurrency / copies));
+    if (in_.concurrency && out_.concurrency != asked)
+      warn(fmt::format("a concurrency of {:.0f} is not a multiple of {} = {:.0f}: {:.0f} are taken",
+                       asked, is_simulated ? "pp" : "dp * pp", sharers, out_.concurrency));
   }
 
   Result<PassModel> passes(const Layout& layout, DeepEp exchanges) {
@@ -140,6 +146,15 @@ class Estimator {
         inputs.shape.attention == ModelShape::Attention::kMla)
       inputs.formats.fmha = "fp8";
     return PassModel::make(inputs, set_);
+  }
+
+  void tell_of_graphs(const Capacity& capacity, std::string_view whose) {
+    if (capacity.largest_graph)
+      warn(
+          fmt::format("what SGLang sets aside for its CUDA graphs by itself leaves{} no room for a "
+                      "request: graphs "
+                      "of {:.0f} requests are taken (--cuda-graph-max-bs {:.0f})",
+                      whose, *capacity.largest_graph, *capacity.largest_graph));
   }
 
   Result<PassModel> by_collectives(PassModel::Inputs inputs) {
@@ -195,6 +210,7 @@ class Estimator {
     out_.reason = out_.capacity->reason;
     out_.memory = out_.capacity->use;
     if (!out_.fits) return std::move(out_);
+    tell_of_graphs(*out_.capacity, "");
 
     DSAPERF_TRY(show_passes(model, model));
     DSAPERF_TRY_ASSIGN(auto closed, closed_form(model, out_.chunk));
@@ -218,26 +234,27 @@ class Estimator {
     return {};
   }
 
-  // One attention rank stands for all: each has its share of the requests.
+  // One stage of a pipeline stands for all: each has its share of the requests.
   Result<void> simulate_worker(const PassModel& model) {
-    const double copies = in_.layout.dp * in_.layout.pp;
+    const double stages = in_.layout.pp;
     SimulationInputs inputs{.engine = in_.engine,
                             .traffic = {},
+                            .ranks = in_.layout.dp,
                             .max_batch = static_cast<int>(out_.max_batch),
                             .chunk = out_.chunk,
                             .cache_tokens = out_.capacity->cache_tokens,
                             .tokens_a_step = 1 + in_.draft_kept};
-    DSAPERF_TRY_ASSIGN(inputs.traffic, traffic(copies));
+    DSAPERF_TRY_ASSIGN(inputs.traffic, traffic(stages));
     DSAPERF_TRY_ASSIGN(const auto steps, worker_steps(model));
     DSAPERF_TRY_ASSIGN(auto result, simulate(inputs, steps));
     out_.ttft_ms = result.ttft_ms.mean;
     out_.tpot_ms = result.tpot_ms.mean;
     out_.request_ms = result.request_ms.mean;
-    out_.output_tok_s = result.output_tok_s * copies;
+    out_.output_tok_s = result.output_tok_s * stages;
     out_.output_tok_s_per_gpu = *out_.output_tok_s / in_.layout.gpus();
-    out_.requests_s = result.requests_s * copies;
+    out_.requests_s = result.requests_s * stages;
     if (in_.rate_per_s)
-      out_.concurrency = result.requests_s * result.request_ms.mean / 1000 * copies;
+      out_.concurrency = result.requests_s * result.request_ms.mean / 1000 * stages;
     if (result.waiting_share > 0.05)
       warn(fmt::format("{:.0f} % of the requests wait for room in the cache",
                        100 * result.waiting_share));
@@ -258,11 +275,12 @@ class Estimator {
       const double ranks = in_.prefill.count * in_.prefill.layout.dp * in_.prefill.layout.pp;
       return prompts / ranks * in_.isl <= out_.prefill_capacity->cache_tokens;
     }
-    return out_.capacity && prompts * (in_.isl + in_.osl) <= out_.capacity->cache_tokens;
+    return out_.capacity &&
+           prompts / in_.layout.dp * (in_.isl + in_.osl) <= out_.capacity->cache_tokens;
   }
 
-  // Of one of `copies` schedulers that share the requests.
-  Result<Traffic> traffic(double copies) {
+  // Of one of `sharers` that have as many of the requests each.
+  Result<Traffic> traffic(double sharers) {
     take_length_ratio();
     DSAPERF_TRY_ASSIGN(const auto usual, host_costs(in_.engine, {.system = set_.system().name,
                                                                  .experts = out_.formats.moe,
@@ -272,15 +290,15 @@ class Estimator {
                     .osl = in_.osl,
                     .cached_share = in_.prefix / in_.isl,
                     .length_ratio = out_.length_ratio,
-                    .prompts = static_cast<int>(std::ceil(in_.prompts / copies)),
+                    .prompts = static_cast<int>(std::ceil(in_.prompts / sharers)),
                     .host = out_.host,
-                    .host_sharers = copies};
-    const double repeated = in_.repeated_prompts.value_or(0) / copies;
+                    .host_sharers = sharers};
+    const double repeated = in_.repeated_prompts.value_or(0) / sharers;
     if (remembers(repeated)) traffic.repeated = static_cast<int>(repeated);
     if (in_.rate_per_s)
-      traffic.rate_per_s = *in_.rate_per_s / copies;
+      traffic.rate_per_s = *in_.rate_per_s / sharers;
     else
-      traffic.concurrency = in_.mode == Mode::kDisaggregated ? out_.concurrency : batch_;
+      traffic.concurrency = out_.concurrency / sharers;
     return traffic;
   }
 
@@ -329,6 +347,8 @@ class Estimator {
       return std::move(out_);
     }
 
+    tell_of_graphs(*out_.prefill_capacity, " of a prefill worker");
+    tell_of_graphs(*out_.capacity, " of a decode worker");
     const double asked = in_.concurrency.value_or(1);
     batch_ = std::max(1.0, std::round(asked / decode_ranks));
     out_.concurrency = asked;

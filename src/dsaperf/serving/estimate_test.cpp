@@ -99,6 +99,48 @@ TEST_F(EstimateTest, MoreAtATimeIsSlowerForEachAndFasterForAll) {
   EXPECT_GT(*many->output_tok_s_per_gpu, *few->output_tok_s_per_gpu);
 }
 
+TEST_F(EstimateTest, OneRequestIsOneHoweverManyCopiesTheAttentionHas) {
+  auto inputs = tp8(1);
+  inputs.layout = {.dp = 8, .moe_ep = 8};
+  inputs.mode = Mode::kInFlight;
+  const auto one = ask(inputs);
+  inputs.concurrency = 12;
+  const auto twelve = ask(inputs);
+  ASSERT_TRUE(one && twelve && one->fits && twelve->fits);
+  EXPECT_EQ(one->concurrency, 1);
+  EXPECT_EQ(twelve->concurrency, 12);
+  EXPECT_THAT(twelve->warnings, Not(Contains(HasSubstr("not a multiple"))));
+  // Experts see one token of decode instead of eight.
+  EXPECT_LT(*one->tpot_ms, 0.9 * *twelve->tpot_ms);
+}
+
+// What SGLang 0.5.6 sets aside on H200 with 8 GPUs (server_args.py): 512 + 1.5 * 8192 + 1024 MB,
+// and for graphs of 512 requests 2 MB each and, with 8 copies of the attention, 8 * 4.5 MB more.
+TEST_F(EstimateTest, SglangSetsMemoryAsideByAllRanksOfAStage) {
+  auto inputs = tp8(8);
+  inputs.layout = {.dp = 8, .moe_ep = 8};
+  const auto fraction = [](const Estimate& answer) {
+    const auto& use = answer.memory;
+    // 2 % of the fraction's memory are a tolerance of ours.
+    return (use.weights + use.kv_cache) /
+           (0.98 * (answer.capacity->card_bytes - use.others - use.nccl));
+  };
+  const auto aside = [](const Estimate& answer, double graph, double copy) {
+    return 1 - (512 + 1.5 * 8192 + 1024 + graph * (2 + 8 * copy)) * (1 << 20) /
+                   answer.capacity->card_bytes;
+  };
+  const auto answer = ask(inputs, "deepseek-ai/DeepSeek-V3.2");
+  ASSERT_TRUE(answer && answer->fits);
+  EXPECT_FALSE(answer->capacity->largest_graph);
+  EXPECT_NEAR(fraction(*answer), aside(*answer, 512, 4.5), 1e-3);
+  // GLM-5 has more weights than that leaves: it runs with smaller graphs, which need less.
+  const auto glm = ask(inputs);
+  ASSERT_TRUE(glm && glm->fits);
+  EXPECT_EQ(glm->capacity->largest_graph, 256);
+  EXPECT_NEAR(fraction(*glm), aside(*glm, 256, 3), 1e-3);
+  EXPECT_THAT(glm->warnings, Contains(HasSubstr("--cuda-graph-max-bs 256")));
+}
+
 TEST_F(EstimateTest, TheRequestsOfAPipelineShareItsCache) {
   auto inputs = tp8(512);
   inputs.isl = 8192;

@@ -7,7 +7,8 @@
 namespace dsaperf::serving {
 namespace {
 
-std::string worker_command(const Candidate& c, const Layout& l, const std::string& model) {
+std::string worker_command(const Candidate& c, const Layout& l,
+                           const std::optional<double>& largest_graph, const std::string& model) {
   const double requests = c.batch * l.dp;
   switch (c.engine) {
     case Engine::kSglang: {
@@ -16,6 +17,7 @@ std::string worker_command(const Candidate& c, const Layout& l, const std::strin
       if (l.dp > 1) text += fmt::format(" --dp-size {} --enable-dp-attention", l.dp);
       if (l.moe_ep > 1) text += fmt::format(" --ep-size {}", l.moe_ep);
       if (l.pp > 1) text += fmt::format(" --pp-size {}", l.pp);
+      if (largest_graph) text += fmt::format(" --cuda-graph-max-bs {:.0f}", *largest_graph);
       return text +
              fmt::format(
                  " --kv-cache-dtype {} --chunked-prefill-size {:.0f} --max-running-requests {:.0f}",
@@ -48,9 +50,10 @@ std::string worker_command(const Candidate& c, const Layout& l, const std::strin
 }  // namespace
 
 std::string launch_command(const Candidate& candidate, const std::string& model) {
-  const auto decode = worker_command(candidate, candidate.layout, model);
+  const auto decode = worker_command(candidate, candidate.layout, candidate.largest_graph, model);
   if (!candidate.prefill) return decode;
-  const auto prefill = worker_command(candidate, candidate.prefill->layout, model);
+  const auto prefill =
+      worker_command(candidate, candidate.prefill->layout, candidate.prefill->largest_graph, model);
   switch (candidate.engine) {
     case Engine::kSglang:
       return prefill + " --disaggregation-mode prefill\n" + decode +

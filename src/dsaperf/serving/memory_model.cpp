@@ -19,25 +19,26 @@ double activation_coefficient(Engine engine, int tp) {
   return engine == Engine::kSglang ? kSglang[at] : kOthers[at];
 }
 
-// SGLang's default mem_fraction_static: what it leaves free grows with its chunk and its graphs.
-double sglang_fraction(const Layout& layout, double capacity) {
+double sglang_chunk(double mebi) {
+  if (mebi < 35 * 1024) return 2048;
+  if (mebi < 60 * 1024) return 4096;
+  return mebi < 160 * 1024 ? 8192 : 16384;
+}
+
+}  // namespace
+
+double sglang_largest_graph(const Layout& layout, double capacity) {
   const double mebi = capacity / kMebi;
   const bool wide = layout.tp >= 4;
-  double chunk = 16384;
-  double graph_batch = 512;
-  if (mebi < 20 * 1024) {
-    chunk = 2048;
-    graph_batch = 8;
-  } else if (mebi < 35 * 1024) {
-    chunk = 2048;
-    graph_batch = wide ? 80 : 24;
-  } else if (mebi < 60 * 1024) {
-    chunk = 4096;
-    graph_batch = wide ? 160 : 32;
-  } else if (mebi < 160 * 1024) {
-    chunk = 8192;
-    graph_batch = wide ? 512 : 256;
-  }
+  if (mebi < 20 * 1024) return 8;
+  if (mebi < 35 * 1024) return wide ? 80 : 24;
+  if (mebi < 60 * 1024) return wide ? 160 : 32;
+  return mebi < 160 * 1024 && !wide ? 256 : 512;
+}
+
+double sglang_fraction(const Layout& layout, double capacity, double graph_batch) {
+  const double mebi = capacity / kMebi;
+  const double chunk = sglang_chunk(mebi);
   double reserved = 512 + 1.5 * chunk + layout.tp * layout.pp / 8.0 * 1024 + 2 * graph_batch;
   if (layout.dp > 1) {
     reserved += graph_batch * layout.dp * 3;
@@ -46,8 +47,6 @@ double sglang_fraction(const Layout& layout, double capacity) {
   if (mebi > 60 * 1024) reserved = std::max(reserved, 10.0 * 1024);
   return std::round((mebi - reserved) / mebi * 1000) / 1000;
 }
-
-}  // namespace
 
 double cache_bytes_per_token(const ModelShape& shape, const Formats& formats,
                              const Quirks& quirks) {
@@ -112,7 +111,10 @@ CacheBudget cache_budget(Engine engine, const std::string& version, const Layout
       break;
     }
     case Engine::kSglang:
-      budget.fraction = use == BudgetUse::kInFlight ? 0.88 : sglang_fraction(layout, capacity);
+      budget.fraction =
+          use == BudgetUse::kInFlight
+              ? 0.88
+              : sglang_fraction(layout, capacity, sglang_largest_graph(layout, capacity));
       break;
   }
   if (fraction) budget.fraction = *fraction;

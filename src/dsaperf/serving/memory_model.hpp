@@ -48,6 +48,11 @@ struct CacheBudget {
   // Bytes the cache may take beside what is not cache.
   double bytes(double capacity, double not_cache) const;
 };
+// SGLang's default mem_fraction_static: what it leaves free grows with its chunk and with the
+// requests of its largest CUDA graph, by default those. `layout.tp` is its tp_size.
+double sglang_fraction(const Layout& layout, double capacity, double largest_graph);
+double sglang_largest_graph(const Layout& layout, double capacity);
+
 enum class BudgetUse { kStatic, kInFlight };
 // `fraction`: the user's; empty: the engine's default.
 CacheBudget cache_budget(Engine engine, const std::string& version, const Layout& layout,

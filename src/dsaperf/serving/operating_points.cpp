@@ -85,6 +85,7 @@ class PointPricing {
                  {.isl = in_.isl, .osl = in_.osl, .chunk = chunks_.front(), .draft_tokens = 0}, {});
     if (!swept_.capacity->fits) return fail(Errc::kOutOfMemory, "{}", swept_.capacity->reason);
     room_ = swept_.capacity->cache_requests;
+    told_ = swept_.capacity->largest_graph;
     return {};
   }
 
@@ -126,6 +127,7 @@ class PointPricing {
                                .formats = model_.inputs().formats,
                                .batch = batch,
                                .chunk = chunk,
+                               .largest_graph = told_,
                                .workers = in_.gpus / swept_.layout.gpus(),
                                .form = std::move(form),
                                .meets_limits = false,
@@ -178,6 +180,7 @@ class PointPricing {
   const SweepInputs& in_;
   std::vector<double> chunks_;
   double room_ = std::numeric_limits<double>::infinity();  // requests the cache holds
+  std::optional<double> told_;                             // the largest graph
   std::vector<double> seen_decoding_;
 };
 

@@ -55,28 +55,28 @@ void warm(benchmark::State& state, const Ask& ask) {
 
 void prefill_inside(benchmark::State& state) {
   warm(state, [](const PassModel& model, double i) -> Result<double> {
-    DSAPERF_TRY_ASSIGN(const double rest, model.rest_ms(2100 + i, 1));
+    DSAPERF_TRY_ASSIGN(const double rest, model.rest_ms({2100 + i, 2100 + i}, 1));
     DSAPERF_TRY_ASSIGN(const double attention, model.context_attention_ms(1, 2100 + i, 0));
     return rest + attention;
   });
 }
 void prefill_outside(benchmark::State& state) {
   warm(state, [](const PassModel& model, double i) -> Result<double> {
-    DSAPERF_TRY_ASSIGN(const double rest, model.rest_ms(40000 + i, 1));
+    DSAPERF_TRY_ASSIGN(const double rest, model.rest_ms({40000 + i, 40000 + i}, 1));
     DSAPERF_TRY_ASSIGN(const double attention, model.context_attention_ms(1, 40000 + i, 0));
     return rest + attention;
   });
 }
 void decode_inside(benchmark::State& state) {
   warm(state, [](const PassModel& model, double i) -> Result<double> {
-    DSAPERF_TRY_ASSIGN(const double rest, model.decode_rest_ms(16));
+    DSAPERF_TRY_ASSIGN(const double rest, model.decode_rest_ms({16, 16}));
     DSAPERF_TRY_ASSIGN(const double attention, model.generation_attention_ms(16, 5000 + i));
     return rest + attention;
   });
 }
 void decode_outside(benchmark::State& state) {
   warm(state, [](const PassModel& model, double i) -> Result<double> {
-    DSAPERF_TRY_ASSIGN(const double rest, model.decode_rest_ms(200));
+    DSAPERF_TRY_ASSIGN(const double rest, model.decode_rest_ms({200, 200}));
     DSAPERF_TRY_ASSIGN(const double attention, model.generation_attention_ms(200, 40000 + i));
     return rest + attention;
   });

@@ -56,6 +56,13 @@ struct DraftTokens {
   double tokens_a_step = 1;  // of them kept, on average
 };
 
+// Of a step: of the attention rank that has most and, what experts and exchanges share out, of the
+// mean one.
+struct StepTokens {
+  double most = 0;
+  double mean = 0;
+};
+
 // Experts behind DeepEP's exchanges: whole shared experts and, on SGLang, attention between a
 // gather and a scatter and, as aiconfigurator has it, no router and logits, and no embedding and
 // norms but DeepSeek-V3's. A worker of one phase may have them for that phase alone: one of prefill
@@ -109,8 +116,8 @@ class PassModel {
 
   // The same without the lines, for a simulation that asks a million times. Sizes may differ
   // between requests: attention is asked with the mean length of those that decode.
-  Result<double> rest_ms(double tokens, double rows_out) const;
-  Result<double> decode_rest_ms(double tokens) const;
+  Result<double> rest_ms(const StepTokens& tokens, double rows_out) const;
+  Result<double> decode_rest_ms(const StepTokens& tokens) const;
   Result<double> context_attention_ms(double batch, double new_tokens, double past) const;
   Result<double> generation_attention_ms(double batch, double total) const;
 

@@ -68,13 +68,13 @@ struct TimeOf {
                         .source = source_of(use.exchange.region(tokens))};
   }
   Result<OperatorTime> operator()(const MoeUse& use) const {
-    const double tokens = sizes.tokens * use.ranks;
+    const double tokens = sizes.shared_tokens() * use.ranks;
     return OperatorTime{.ms = use.moe.ms(tokens), .source = source_of(use.moe.region(tokens))};
   }
   Result<OperatorTime> operator()(const CommUse& use) const {
     OperatorTime sum;
     for (const auto& [comm, per_token] : use.steps) {
-      const double elements = sizes.tokens * per_token;
+      const double elements = sizes.shared_tokens() * per_token;
       sum.ms += comm.ms(elements);
       sum.source = std::max(sum.source, source_of(comm.region(elements)));
     }

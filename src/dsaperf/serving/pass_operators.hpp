@@ -21,11 +21,14 @@ std::string_view name(Limit limit);
 
 // The sizes that a pass hands to its operators. Uniform: all requests of a pass are alike.
 struct PassSizes {
-  double tokens = 0;      // of one attention rank, through projections and experts
-  double rows_out = 0;    // tokens whose logits are computed
-  double batch = 0;       // sequences in attention (decode: with draft tokens)
-  double new_tokens = 0;  // a sequence, in attention
-  double past = 0;        // a sequence; decode: cached tokens
+  double tokens = 0;       // of one attention rank, through projections and experts
+  double rows_out = 0;     // tokens whose logits are computed
+  double batch = 0;        // sequences in attention (decode: with draft tokens)
+  double new_tokens = 0;   // a sequence, in attention
+  double past = 0;         // a sequence; decode: cached tokens
+  double mean_tokens = 0;  // of the attention ranks, where they differ: what experts share out
+
+  double shared_tokens() const { return mean_tokens > 0 ? mean_tokens : tokens; }
 };
 
 // Kernels that move memory and compute little; a fixed time for bytes.

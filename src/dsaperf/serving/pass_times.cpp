@@ -114,15 +114,23 @@ Result<PassTime> PassModel::mixed(const Mixed& step) const {
   return pass;
 }
 
-Result<double> PassModel::rest_ms(double tokens, double rows_out) const {
+Result<double> PassModel::rest_ms(const StepTokens& tokens, double rows_out) const {
   return sum_part(context_,
-                  {.tokens = tokens, .rows_out = rows_out, .batch = 1, .new_tokens = tokens},
+                  {.tokens = tokens.most,
+                   .rows_out = rows_out,
+                   .batch = 1,
+                   .new_tokens = tokens.most,
+                   .mean_tokens = tokens.mean},
                   Part::kRest);
 }
 
-Result<double> PassModel::decode_rest_ms(double tokens) const {
+Result<double> PassModel::decode_rest_ms(const StepTokens& tokens) const {
   return sum_part(generation_,
-                  {.tokens = tokens, .rows_out = tokens, .batch = tokens, .new_tokens = 1},
+                  {.tokens = tokens.most,
+                   .rows_out = tokens.most,
+                   .batch = tokens.most,
+                   .new_tokens = 1,
+                   .mean_tokens = tokens.mean},
                   Part::kRest);
 }
 

@@ -15,15 +15,16 @@ Traffic traffic(const SweepInputs& in, const HostCosts& host, double concurrency
           .host = host};
 }
 
-// One of the copies of the attention, which share the host.
+// One stage's share of a pipeline's requests, on all copies of the attention.
 std::optional<SimulationResult> simulated_together(const Candidate& candidate,
                                                    const SweepTask& task,
                                                    const SweptLayout& layout) {
   const HostCosts& host = layout.engine->host;
-  auto one_of_copies = traffic(task.in, host, candidate.batch);
-  one_of_copies.host_sharers = candidate.layout.dp * candidate.layout.pp;
+  auto of_a_stage = traffic(task.in, host, candidate.batch * candidate.layout.dp);
+  of_a_stage.host_sharers = candidate.layout.pp;
   const auto result = simulate({.engine = candidate.engine,
-                                .traffic = one_of_copies,
+                                .traffic = of_a_stage,
+                                .ranks = candidate.layout.dp,
                                 .max_batch = static_cast<int>(candidate.batch),
                                 .chunk = candidate.chunk,
                                 .cache_tokens = layout.capacity->cache_tokens},

@@ -15,16 +15,22 @@ struct Chunk {
   double past = 0;
 };
 
-// Time of one step of an engine, host work included. The seam between the scheduler and what it
+// What one attention rank does in a step: prefill of `chunks`, one decode token of `decoding`
+// requests of mean length `total`, or both.
+struct RankLoad {
+  std::span<const Chunk> chunks = {};
+  double decoding = 0;
+  double total = 0;
+};
+
+// Time of one step of a worker, host work included. The seam between the scheduler and what it
 // runs.
 class StepTimes {
  public:
   virtual ~StepTimes() = default;
-  // Prefill of `chunks` and one decode token of `decoding` requests of mean length `total` in one
-  // pass.
-  virtual Result<double> mixed_ms(std::span<const Chunk> chunks, double decoding,
-                                  double total) const = 0;
-  virtual Result<double> decode_ms(double decoding, double total) const = 0;
+  // Of attention ranks that share the experts and wait for each other: of all, or of one that
+  // stands for all.
+  virtual Result<double> step_ms(std::span<const RankLoad> ranks) const = 0;
 };
 
 // Steps of decode at most that are priced as one stretch, at the lengths of its middle.
@@ -33,9 +39,10 @@ inline constexpr double kStride = 32;
 struct SimulationInputs {
   Engine engine = Engine::kSglang;
   Traffic traffic;
-  int max_batch = 0;         // requests that decode together
-  double chunk = 0;          // prefill tokens a step at most
-  double cache_tokens = 0;   // that fit
+  int ranks = 1;             // copies of the attention
+  int max_batch = 0;         // requests of a rank that decode together
+  double chunk = 0;          // prefill tokens of a rank and step at most
+  double cache_tokens = 0;   // that fit, a rank
   double tokens_a_step = 1;  // a decode step adds to a request (draft tokens that are kept)
 };
 
@@ -51,13 +58,14 @@ struct SimulationResult {
   Percentiles request_ms;
   double output_tok_s = 0;
   double requests_s = 0;
-  double mean_batch = 0;     // requests that decode, over time
+  double mean_batch = 0;     // requests of a rank that decode, over time
   double waiting_share = 0;  // of requests that waited for room in the cache
   double preempted = 0;      // requests whose cache was taken and filled again
   int requests = 0;
 };
 
-// One scheduler of an engine, step by step: what arrives, what is admitted, what a step holds.
+// The schedulers of a worker, one an attention rank, step by step: what arrives, what is admitted,
+// what a step holds.
 //
 //   SGLang        prefill goes first and alone; a prompt longer than the chunk takes several
 //                 steps; decode goes on when nothing waits that may be admitted
@@ -67,6 +75,10 @@ struct SimulationResult {
 // All three decide a step while the one before runs: who arrives during a step of decode waits for
 // the next one as well. SGLang sets aside a part of the answers still to come, which it lowers from
 // 0.7 to 0.098 over 600 steps of decode (its new_token_ratio), and raises when that was too little.
+//
+// Ranks share the experts, so that all wait for the slowest, and one that prefills stalls the
+// decode of the others. SGLang gives requests to ranks in turn, whatever became of those before;
+// the others give them to the rank with the fewest.
 //
 // Stretches of decode between two events are taken in strides of kStride. Deterministic for a seed.
 // Fails where a prompt never fits.

@@ -7,17 +7,22 @@
 namespace dsaperf::serving {
 namespace {
 
-// A prefill token takes 0.1 ms, a decode step 10 ms.
+// A prefill token takes 0.1 ms, a decode step 10 ms; ranks wait for each other.
 class FixedTimes final : public StepTimes {
  public:
-  Result<double> mixed_ms(std::span<const Chunk> chunks, double decoding, double) const override {
-    double tokens = 0;
-    for (const Chunk& chunk : chunks) tokens += chunk.new_tokens;
-    largest_step = std::max(largest_step, tokens + decoding);
-    mixed = mixed || decoding > 0;
-    return 0.1 * tokens;
+  Result<double> step_ms(std::span<const RankLoad> ranks) const override {
+    double most = 0;
+    for (const RankLoad& rank : ranks) {
+      double tokens = 0;
+      for (const Chunk& chunk : rank.chunks) tokens += chunk.new_tokens;
+      most = std::max(most, tokens);
+      if (tokens > 0) {
+        largest_step = std::max(largest_step, tokens + rank.decoding);
+        mixed = mixed || rank.decoding > 0;
+      }
+    }
+    return most > 0 ? 0.1 * most : 10;
   }
-  Result<double> decode_ms(double, double) const override { return 10; }
   mutable double largest_step = 0;
   mutable bool mixed = false;
 };
@@ -162,6 +167,39 @@ TEST(SimulationTest, WaitingGrowsWithTheRate) {
     EXPECT_GT(result->ttft_ms.mean, before);
     before = result->ttft_ms.mean;
   }
+}
+
+TEST(SimulationTest, APromptStallsTheDecodeOfAllCopiesOfTheAttention) {
+  auto inputs = one_at_a_time();
+  inputs.traffic.concurrency = 4;
+  inputs.traffic.prompts = 400;
+  inputs.traffic.length_ratio = 0.5;
+  inputs.ranks = 4;
+  const auto result = simulate(inputs, FixedTimes());
+  ASSERT_TRUE(result);
+  // 75 tokens a request on average; while it decodes, most of the three others prefill once.
+  EXPECT_GT(result->tpot_ms.mean, 10 + 2 * 75.0 / 75);
+  EXPECT_LE(result->mean_batch, 1.01);
+  inputs.traffic.concurrency = 1;  // nobody else
+  const auto alone = simulate(inputs, FixedTimes());
+  ASSERT_TRUE(alone);
+  EXPECT_DOUBLE_EQ(alone->tpot_ms.mean, 10);
+  EXPECT_NEAR(alone->mean_batch, 0.25, 0.03);
+}
+
+TEST(SimulationTest, SglangGivesRequestsToRanksInTurnAndTheOthersToTheEmptiest) {
+  auto inputs = one_at_a_time();
+  inputs.traffic.concurrency = 16;
+  inputs.traffic.prompts = 800;
+  inputs.traffic.length_ratio = 0.2;
+  inputs.ranks = 8;
+  inputs.cache_tokens = 2300;  // two requests a rank
+  const auto in_turn = simulate(inputs, FixedTimes());
+  inputs.engine = Engine::kVllm;
+  const auto to_the_emptiest = simulate(inputs, FixedTimes());
+  ASSERT_TRUE(in_turn && to_the_emptiest);
+  EXPECT_GT(in_turn->waiting_share, 0.1);
+  EXPECT_LT(to_the_emptiest->waiting_share, 0.01);
 }
 
 TEST(SimulationTest, TheSameSeedGivesTheSameAnswer) {

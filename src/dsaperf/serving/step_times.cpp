@@ -44,9 +44,12 @@ PrefillLaunches::PrefillLaunches(const PassModel& model, const HostCosts& host)
       factor_(host.prefill_factor) {
 }
 
-double PrefillLaunches::step_ms(double attention_ms, double rest_ms) const {
-  const double kernels = rest_ms + predict::stages::without_host_time(attention_ms_, attention_ms);
-  return predict::stages::with_host_time(all_ms_, factor_ * kernels);
+double PrefillLaunches::kernels_ms(double attention_ms) const {
+  return predict::stages::without_host_time(attention_ms_, attention_ms);
+}
+
+double PrefillLaunches::step_ms(double kernels_ms) const {
+  return predict::stages::with_host_time(all_ms_, factor_ * kernels_ms);
 }
 
 // Of decode's attention: a whole selection takes what one of topk rows does.
@@ -54,34 +57,68 @@ double WorkerSteps::length_priced(double total) const {
   return std::max(std::round(total) + 1, whole_.topk);
 }
 
-Result<double> WorkerSteps::mixed_ms(std::span<const Chunk> chunks, double decoding,
-                                     double total) const {
-  const double draft = 1 + model_.inputs().draft_tokens;
-  double fresh = 0;
-  double past = 0;
-  double missing = 0;
-  for (const Chunk& chunk : chunks) {
-    fresh += chunk.new_tokens;
-    past += chunk.past;
-    missing += missing_rows(chunk.past, chunk.new_tokens, whole_.topk);
-  }
-  const auto n = static_cast<double>(chunks.size());
-  DSAPERF_TRY_ASSIGN(double rest, model_.rest_ms(fresh + decoding * draft, n + decoding * draft));
-  DSAPERF_TRY_ASSIGN(const double prefill,
-                     model_.context_attention_ms(n, std::ceil(fresh / n), std::round(past / n)));
-  if (decoding > 0) {
-    DSAPERF_TRY_ASSIGN(const double decode,
-                       model_.generation_attention_ms(decoding * draft, length_priced(total)));
-    rest += decode;
-  }
-  return launches_.step_ms(prefill, rest + missing * whole_.row_ms);
+Result<double> WorkerSteps::step_ms(std::span<const RankLoad> ranks) const {
+  const bool is_mixed = std::any_of(ranks.begin(), ranks.end(),
+                                    [](const RankLoad& rank) { return !rank.chunks.empty(); });
+  return is_mixed ? mixed_ms(ranks) : decode_ms(ranks);
 }
 
-Result<double> WorkerSteps::decode_ms(double decoding, double total) const {
-  const double tokens = decoding * (1 + model_.inputs().draft_tokens);
+Result<double> WorkerSteps::attention_ms(const RankLoad& rank) const {
+  double kernels = 0;
+  if (!rank.chunks.empty()) {
+    double fresh = 0;
+    double past = 0;
+    double missing = 0;
+    for (const Chunk& chunk : rank.chunks) {
+      fresh += chunk.new_tokens;
+      past += chunk.past;
+      missing += missing_rows(chunk.past, chunk.new_tokens, whole_.topk);
+    }
+    const auto n = static_cast<double>(rank.chunks.size());
+    DSAPERF_TRY_ASSIGN(const double prefill,
+                       model_.context_attention_ms(n, std::ceil(fresh / n), std::round(past / n)));
+    kernels += launches_.kernels_ms(prefill) + missing * whole_.row_ms;
+  }
+  if (rank.decoding > 0) {
+    DSAPERF_TRY_ASSIGN(
+        const double decode,
+        model_.generation_attention_ms(rank.decoding * draft_share(), length_priced(rank.total)));
+    kernels += decode;
+  }
+  return kernels;
+}
+
+Result<double> WorkerSteps::mixed_ms(std::span<const RankLoad> ranks) const {
+  StepTokens tokens;
+  double rows_out = 0;
+  double attention = 0;
+  for (const RankLoad& rank : ranks) {
+    const double decoded = rank.decoding * draft_share();
+    double all = decoded;
+    for (const Chunk& chunk : rank.chunks) all += chunk.new_tokens;
+    tokens.most = std::max(tokens.most, all);
+    tokens.mean += all / static_cast<double>(ranks.size());
+    rows_out = std::max(rows_out, static_cast<double>(rank.chunks.size()) + decoded);
+    DSAPERF_TRY_ASSIGN(const double own, attention_ms(rank));
+    attention = std::max(attention, own);
+  }
+  DSAPERF_TRY_ASSIGN(const double rest, model_.rest_ms(tokens, rows_out));
+  return launches_.step_ms(rest + attention);
+}
+
+Result<double> WorkerSteps::decode_ms(std::span<const RankLoad> ranks) const {
+  StepTokens tokens;
+  double attention = 0;
+  for (const RankLoad& rank : ranks) {
+    const double own = rank.decoding * draft_share();
+    tokens.most = std::max(tokens.most, own);
+    tokens.mean += own / static_cast<double>(ranks.size());
+    if (own == 0) continue;
+    DSAPERF_TRY_ASSIGN(const double ms,
+                       model_.generation_attention_ms(own, length_priced(rank.total)));
+    attention = std::max(attention, ms);
+  }
   DSAPERF_TRY_ASSIGN(const double rest, model_.decode_rest_ms(tokens));
-  DSAPERF_TRY_ASSIGN(const double attention,
-                     model_.generation_attention_ms(tokens, length_priced(total)));
   return rest + attention + host_.graph_gap_us / 1000 * model_.inputs().shape.layers;
 }
 

@@ -262,6 +262,9 @@ TEST(LaunchCommandTest, NamesTheLayout) {
   EXPECT_THAT(text,
               ::testing::HasSubstr("--tp-size 8 --dp-size 4 --enable-dp-attention --ep-size 8"));
   EXPECT_THAT(text, ::testing::HasSubstr("--max-running-requests 64"));
+  EXPECT_THAT(text, Not(::testing::HasSubstr("--cuda-graph-max-bs")));
+  candidate.largest_graph = 256;
+  EXPECT_THAT(launch_command(candidate, "m"), ::testing::HasSubstr("--cuda-graph-max-bs 256"));
 }
 
 // "auto" is what the checkpoint asks for, which may be fp8.
