@@ -154,6 +154,9 @@ inline std::uint32_t __reduce_add_sync(std::uint32_t, std::uint32_t value) {
 inline std::uint32_t __reduce_max_sync(std::uint32_t, std::uint32_t value) {
   return std::ranges::max(emulated::gather_warp(value));
 }
+inline std::uint32_t __reduce_min_sync(std::uint32_t, std::uint32_t value) {
+  return std::ranges::min(emulated::gather_warp(value));
+}
 
 template <class T>
 T __ldg(const T* at) {
@@ -207,6 +210,11 @@ inline std::uint32_t atomicAdd(std::uint32_t* at, std::uint32_t value) {
 inline std::uint32_t atomicMax(std::uint32_t* at, std::uint32_t value) {
   const std::uint32_t before = *at;
   *at = std::max(before, value);
+  return before;
+}
+inline std::uint32_t atomicMin(std::uint32_t* at, std::uint32_t value) {
+  const std::uint32_t before = *at;
+  *at = std::min(before, value);
   return before;
 }
 inline std::uint32_t atomicOr(std::uint32_t* at, std::uint32_t value) {

@@ -1,7 +1,6 @@
 // Scores that keep what may be selected or are counted, and the selection from it, on emulated
 // CTAs: the positions of a full sort of the scores that the kernel of scores alone writes.
 #include "dsaperf/kernels/sm90/indexer_scores/kernel.cuh"
-#include "dsaperf/kernels/sm90/indexer_select/select_counted.cuh"
 #include "dsaperf/kernels/sm90/indexer_select/select_kept.cuh"
 #include "dsaperf/kernels/testing/topk_rows.hpp"
 #include "paged_inputs.hpp"
@@ -24,6 +23,7 @@ struct Call {
   Requests requests;
   int ctas = 3;
   int topk = 128;
+  int most = kMostKept;
   int window = 1 << 14;
 };
 
@@ -62,15 +62,16 @@ class Lists {
 template <int kHeads>
 void expect_selected_from_kept(const Call& call, PagedInputs& inputs) {
   const int requests = inputs.count();
-  Aligned<KeptElement> elements(requests * inputs.stride() + 1, {~0u, ~0u});
-  Aligned<std::uint32_t> bins((requests + call.ctas) * kScoreBins, 12345);
-  Aligned<std::uint32_t> counts(requests + call.ctas, 12345);
+  const int segments = requests + call.ctas;
+  constexpr KeptElement kPoisoned{~0u, ~0u};
+  Aligned<KeptElement> elements(segments * kMostKept + 1, kPoisoned);
+  constexpr std::uint32_t kNone = 12345;
+  Aligned<KeptSummary> summaries(segments, {kNone, kNone, kNone});
   ScoresArguments arguments = inputs.arguments(64);
   arguments.kept = {.elements = elements.data(),
-                    .histograms = bins.data(),
-                    .counts = counts.data(),
-                    .stride = inputs.stride(),
-                    .topk = call.topk};
+                    .summaries = summaries.data(),
+                    .topk = call.topk,
+                    .most = call.most};
   using Keeps = ScoresConfig<kHeads, 64, false, true, true, Leaves::kKept>;
   const unsigned seed = call.requests.seed;
   emulated::launch(call.ctas, Keeps::kThreads, 1, seed, [&] { scores_kernel<Keeps>(arguments); });
@@ -87,42 +88,22 @@ void expect_selected_from_kept(const Call& call, PagedInputs& inputs) {
   emulated::launch(requests, kSelectKeptThreads, 1, seed,
                    [&] { select_kept_kernel<Keeps>(selection); });
   lists.expect(inputs, call.requests.lengths, "kept");
-  ASSERT_EQ(elements.data()[requests * inputs.stride()].key, ~0u) << "kept more than there is";
-}
-
-// With clusters of one CTA and more; scores are those of the kernel without counts.
-template <int kHeads>
-void expect_selected_from_counted(const Call& call, PagedInputs& inputs) {
-  const int requests = inputs.count();
-  const std::vector<float> scores(inputs.scores(), inputs.scores() + requests * inputs.stride());
-  std::fill_n(inputs.scores(), requests * inputs.stride(), std::numeric_limits<float>::infinity());
-  Aligned<std::uint32_t> bins((requests + call.ctas) * kScoreBins, 12345);
-  Aligned<std::uint32_t> progress(call.ctas, 12345);
-  ScoresArguments arguments = inputs.arguments(64);
-  arguments.counts = {.histograms = bins.data(), .progress = progress.data()};
-  using Counts = ScoresConfig<kHeads, 64, false, true, true, Leaves::kCounted, false, 2>;
-  const unsigned seed = call.requests.seed;
-  emulated::launch(call.ctas, Counts::kThreads, 1, seed, [&] { scores_kernel<Counts>(arguments); });
-  ASSERT_EQ(std::memcmp(scores.data(), inputs.scores(), scores.size() * sizeof(float)), 0);
-  for (const int cluster : {1, 2, 4}) {
-    Lists lists(requests, call.topk);
-    const SelectCountedArguments selection{
-        .counts = arguments.counts,
-        .scores = inputs.scores(),
-        .context_length = arguments.context_length,
-        .indices = lists.data(),
-        .scores_stride = inputs.stride(),
-        .indices_stride = lists.stride(),
-        .requests = requests,
-        .keys = inputs.keys(),
-        .topk = call.topk,
-        .ctas = call.ctas,
-        .window =
-            std::min(call.window, (inputs.keys() + kSliceUnit - 1) / kSliceUnit * kSliceUnit)};
-    emulated::launch(requests * cluster, kSelectCountedThreads, cluster, seed,
-                     [&] { select_counted_kernel<Counts>(selection); });
-    lists.expect(inputs, call.requests.lengths, "counted");
+  for (int segment = 0; segment < segments; ++segment) {
+    const KeptSummary& summary = summaries.data()[segment];
+    if (summary.count == kNone) continue;
+    ASSERT_LE(summary.count, std::max(call.most, call.topk));
+    for (int i = 0; i < kMostKept; ++i) {
+      const KeptElement& element = elements.data()[segment * kMostKept + i];
+      if (i >= static_cast<int>(summary.count)) {
+        ASSERT_EQ(element.position, ~0u) << "segment " << segment;
+      } else {
+        ASSERT_GE(element.key, summary.least);
+        ASSERT_LE(element.key, summary.largest);
+      }
+    }
   }
+  ASSERT_EQ(elements.data()[segments * kMostKept].position, ~0u)
+      << "kept more than there is room for";
 }
 
 template <int kHeads>
@@ -133,37 +114,6 @@ void expect_selected(Call call) {
   emulated::launch(call.ctas, Alone::kThreads, 1, call.requests.seed,
                    [&] { scores_kernel<Alone>(inputs.arguments(64)); });
   expect_selected_from_kept<kHeads>(call, inputs);
-  expect_selected_from_counted<kHeads>(call, inputs);
-}
-
-TEST(ScoreBinTest, FollowsTheOrderOfFloatsAndKnowsItsLowestKey) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  std::vector<float> values = {-kInfinity, -1e30f, -65536, -3, -1e-20f, -1e-44f, 0,
-                               1e-44f,     1e-20f, 1e-5f,  3,  65535,   1e30f,   kInfinity};
-  std::mt19937 engine(3);
-  for (int i = 0; i < 20000; ++i) {
-    const auto bits = static_cast<std::uint32_t>(engine());
-    const auto value = std::bit_cast<float>(bits);
-    if (!std::isnan(value)) values.push_back(value);
-  }
-  std::ranges::sort(values);
-  EXPECT_EQ(score_bin(key_of(std::nanf(""))), 0);
-  int last = 0;
-  for (const float value : values) {
-    const std::uint32_t key = key_of(value);
-    const int bin = score_bin(key);
-    ASSERT_GE(bin, last) << value;
-    ASSERT_LT(bin, kScoreBins) << value;
-    ASSERT_GE(key, first_key_of_score_bin(bin)) << value;
-    if (bin + 1 < kScoreBins) {
-      ASSERT_LT(key, first_key_of_score_bin(bin + 1)) << value;
-    }
-    last = bin;
-  }
-  for (int bin = 1; bin < kScoreBins; ++bin) {
-    ASSERT_EQ(score_bin(first_key_of_score_bin(bin)), bin);
-    ASSERT_EQ(score_bin(first_key_of_score_bin(bin) - 1), bin - 1);
-  }
 }
 
 TEST(IndexerSelectEmulatedTest, SelectsAsASortOfTheScoresDoes) {
@@ -195,6 +145,30 @@ TEST(IndexerSelectEmulatedTest, SelectsAmongNegativeHugeAndUnorderedScores) {
   expect_selected<64>(
       {.requests = {.lengths = {1600, 300}, .equal_keys = true, .weight = -1, .scale_of = wild}});
   expect_selected<64>({.requests = {.lengths = {1600, 300}, .scale_of = wild}, .topk = 700});
+}
+
+// Lists that are full again and again: nothing is below the pivot, or all scores are alike, and of
+// these the lowest positions are taken.
+TEST(IndexerSelectEmulatedTest, SelectsWhereTheListIsFull) {
+  const auto ascending = [](int position) { return static_cast<float>(position + 1); };
+  for (const int topk : {64, 2048, kMostKept}) {
+    expect_selected<64>({.requests = {.lengths = {19000, 5000},
+                                      .equal_keys = true,
+                                      .weight = 1,
+                                      .scale_of = ascending},
+                         .ctas = 2,
+                         .topk = topk});
+    expect_selected<64>({.requests = {.lengths = {13000}, .equal_keys = true, .weight = 1},
+                         .ctas = 1,
+                         .topk = topk,
+                         .most = 100});
+  }
+  expect_selected<64>({.requests = {.lengths = {20000}}, .ctas = 2, .topk = 512, .most = 700});
+}
+
+// More elements than are selected from in shared memory.
+TEST(IndexerSelectEmulatedTest, SelectsFromManySegments) {
+  expect_selected<64>({.requests = {.lengths = {30000}}, .ctas = 9, .topk = 2048});
 }
 
 TEST(IndexerSelectEmulatedTest, SelectsWithMoreCtasThanPages) {

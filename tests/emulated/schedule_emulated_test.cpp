@@ -63,6 +63,14 @@ TEST(ScheduleEmulatedTest, EveryPositionOfALineIsInOnePart) {
   }
 }
 
+TEST(KeysGivenUpTest, LeavesAsManyInL2AsFit) {
+  EXPECT_EQ(keys_given_up(0), 0);
+  EXPECT_EQ(keys_given_up(17'000'000), 0);
+  EXPECT_FLOAT_EQ(keys_given_up(34'000'000), 0.5f);
+  EXPECT_FLOAT_EQ(keys_given_up(68'000'000), 0.75f);
+  EXPECT_EQ(keys_given_up(std::int64_t{8192} << 30), 1);
+}
+
 // Prefill, against the rows one by one; limits that are not 16-byte aligned too.
 template <class Config>
 void expect_costs(int rows, int offset) {

@@ -58,17 +58,12 @@ TEST(PagedScoresEmulatedTest, MatchDoubleForOneNewToken) {
   expect_scores<ScoresConfig<64, 64, false, true>>({.lengths = many()}, 3);
   expect_scores<ScoresConfig<64, 64, false, true, true>>({.lengths = many(), .seed = 2}, 3);
   expect_scores<ScoresConfig<64, 64, false, true, true>>({.lengths = {2500}}, 4);
-  using TwoCtas = ScoresConfig<64, 64, false, true, true, Leaves::kScores, false, 2>;
-  expect_scores<TwoCtas>({.lengths = many()}, 6);
-  expect_scores<TwoCtas>({.lengths = {2500}}, 8);
 }
 
 TEST(PagedScoresEmulatedTest, MatchDoubleForSeveralNewTokens) {
   expect_scores<ScoresConfig<64, 128, false, true>>(
       {.lengths = {130, 0, 1, 63, 65, 400}, .q_len = 2}, 2);
   expect_scores<ScoresConfig<64, 128, false, true, true>>({.lengths = many(), .q_len = 2}, 3);
-  using TwoCtas = ScoresConfig<64, 128, false, true, true, Leaves::kScores, true, 2>;
-  expect_scores<TwoCtas>({.lengths = many(), .q_len = 2}, 4);
   using Lean = ScoresConfig<64, 128, false, true, true, Leaves::kScores, true>;
   expect_scores<Lean>({.lengths = many(), .q_len = 2}, 3);
   expect_scores<ScoresConfig<32, 128, false, true, true>>({.lengths = {130, 3, 700}, .q_len = 3},

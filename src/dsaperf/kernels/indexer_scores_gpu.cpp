@@ -74,11 +74,6 @@ cudaError_t launch_early_paged(const ScoresArguments& arguments, Variant variant
                                cudaStream_t stream) {
   if (variant == Variant::kEarlyFour)
     return sm90::launch_lean_paged_scores<kHeads>(arguments, sm_count, stream);
-  if (variant == Variant::kEarlyTwo || variant == Variant::kEarlyTwoOnce) {
-    return paged_columns(arguments.q_len * kHeads) == 64
-               ? sm90::launch_two_paged_scores<kHeads, 64>(arguments, sm_count, stream)
-               : sm90::launch_two_paged_scores<kHeads, 128>(arguments, sm_count, stream);
-  }
   switch (paged_columns(arguments.q_len * kHeads)) {
     case 64:
       return sm90::launch_early_paged_scores<kHeads, 64>(arguments, sm_count, stream);
@@ -225,20 +220,22 @@ Result<sm90::ScoresArguments> sm90::paged_scores_arguments(const PagedIndexerSco
   if (reinterpret_cast<std::uintptr_t>(p.pages) % 16 != 0 || p.page_stride_bytes % 16 != 0)
     return fail(Errc::kUnsupported,
                 "paged_indexer_scores: pages and page_stride_bytes must be multiples of 16");
-  ScoresArguments arguments{.weights = p.weights,
-                            .pages = p.pages,
-                            .block_table = p.block_table,
-                            .context_length = p.context_length,
-                            .scores = p.scores,
-                            .page_stride_bytes = p.page_stride_bytes,
-                            .block_table_stride = p.block_table_stride,
-                            .scores_stride = p.scores_stride,
-                            .groups = static_cast<std::int32_t>(p.batch),
-                            .rows = static_cast<std::int32_t>(rows),
-                            .q_len = p.q_len,
-                            .keys = static_cast<std::int32_t>(
-                                std::min(p.max_context, p.block_table_stride * kPageTokens)),
-                            .columns = static_cast<std::int32_t>(p.max_context)};
+  ScoresArguments arguments{
+      .weights = p.weights,
+      .pages = p.pages,
+      .block_table = p.block_table,
+      .context_length = p.context_length,
+      .scores = p.scores,
+      .page_stride_bytes = p.page_stride_bytes,
+      .block_table_stride = p.block_table_stride,
+      .scores_stride = p.scores_stride,
+      .groups = static_cast<std::int32_t>(p.batch),
+      .rows = static_cast<std::int32_t>(rows),
+      .q_len = p.q_len,
+      .keys =
+          static_cast<std::int32_t>(std::min(p.max_context, p.block_table_stride * kPageTokens)),
+      .columns = static_cast<std::int32_t>(p.max_context),
+      .keys_given_up = keys_given_up(p.batch * p.max_context * kIndexKeyBytes)};
   // How many pages there are is the caller's affair: block_table names none that is not there.
   constexpr std::uint64_t kPages = INT32_MAX;
   const std::array page_axes{
@@ -260,7 +257,6 @@ Result<void> paged_indexer_scores_variant(const PagedIndexerScoresParams& params
   if (p.batch == 0 || p.max_context == 0) return {};
   DSAPERF_TRY_ASSIGN(auto arguments,
                      sm90::paged_scores_arguments(p, paged_columns(p.q_len * p.heads)));
-  arguments.keys_once = variant == Variant::kEarlyOnce || variant == Variant::kEarlyTwoOnce;
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
   DSAPERF_CUDA_TRY(launch_paged(arguments, p.heads, variant, sm_count, stream));
   if (p.outside == OutsideScores::kMinusInfinity)

@@ -1,5 +1,6 @@
 #include "dsaperf/kernels/indexer_select.hpp"
 
+#include "dsaperf/core/ceil_div.hpp"
 #include "dsaperf/core/fail.hpp"
 #include "dsaperf/gpu/cuda_error.hpp"
 #include "dsaperf/gpu/device.hpp"
@@ -18,7 +19,7 @@ namespace {
 
 // Rows of scores begin at whole sectors of 32 bytes.
 std::int64_t padded_columns(std::int64_t columns) {
-  return (columns + 7) / 8 * 8;
+  return ceil_div(columns, 8) * 8;
 }
 
 // How many of `count` units of `rows_of_unit` rows fit at a time. Whole groups of query rows where
@@ -103,42 +104,30 @@ Result<void> select_by_two_kernels(const PagedIndexerSelectParams& params, void*
   return {};
 }
 
-// The workspace of the variants in which the scores leave more than themselves, or less: of each
-// request its lists or its scores, of each of its segments the counts.
-constexpr std::size_t kHistogramBytes = sm90::kScoreBins * sizeof(std::uint32_t);
-
-// Lists of all requests, then the counts of their segments, then how long their lists are.
-std::size_t kept_bytes(std::int64_t requests, std::int64_t columns, int sm_count) {
-  return static_cast<std::size_t>(requests * padded_columns(columns)) * sizeof(sm90::KeptElement) +
-         static_cast<std::size_t>(requests + sm_count) * (kHistogramBytes + sizeof(std::uint32_t));
+// The workspace of kFused: the list of each segment, then how long they are.
+std::size_t kept_bytes(std::int64_t requests, int sm_count) {
+  constexpr std::size_t kSegment =
+      sm90::kMostKept * sizeof(sm90::KeptElement) + sizeof(sm90::KeptSummary);
+  return static_cast<std::size_t>(requests + sm_count) * kSegment;
 }
 
-// Scores of all requests, then the counts of their segments, then how far the CTAs are.
-std::size_t counted_bytes(std::int64_t requests, std::int64_t columns, int sm_count) {
-  const int ctas = sm90::kCountingCtas * sm_count;
-  return static_cast<std::size_t>(requests * padded_columns(columns)) * sizeof(float) +
-         static_cast<std::size_t>(requests + ctas) * kHistogramBytes +
-         static_cast<std::size_t>(ctas) * sizeof(std::uint32_t);
-}
-
-std::size_t variant_bytes(Variant variant, std::int64_t requests, std::int64_t columns,
-                          int sm_count) {
-  return variant == Variant::kCounted ? counted_bytes(requests, columns, sm_count)
-                                      : kept_bytes(requests, columns, sm_count);
-}
-
-Result<std::int64_t> requests_of_variant_at_once(const PagedIndexerSelectParams& params,
-                                                 Variant variant, int sm_count,
-                                                 std::size_t budget) {
-  const auto& p = params.scores;
-  const std::size_t least = variant_bytes(variant, 1, p.max_context, sm_count);
-  if (p.batch > 0 && budget < least)
+Result<std::int64_t> requests_kept_at_once(const PagedIndexerSelectParams& params, int sm_count,
+                                           std::size_t budget) {
+  const std::size_t least = kept_bytes(1, sm_count);
+  if (params.scores.batch > 0 && budget < least)
     return fail(Errc::kInvalidArgument,
                 "paged_indexer_select: {} bytes of workspace, {} needed at least by variant {}",
-                budget, least, name(variant));
-  const std::size_t of_request = least - variant_bytes(variant, 0, p.max_context, sm_count);
+                budget, least, name(Variant::kFused));
+  const std::size_t of_request = least - kept_bytes(0, sm_count);
   const std::size_t fit = 1 + (budget - std::min(budget, least)) / of_request;
-  return std::min(p.batch, static_cast<std::int64_t>(fit));
+  return std::min(params.scores.batch, static_cast<std::int64_t>(fit));
+}
+
+// Elements that a segment may leave, so that those of a request are selected from in shared memory
+// where its segments are as many as those of the others.
+int most_of_segment(std::int64_t requests, int ctas) {
+  const std::int64_t segments = ceil_div(ctas, requests) + 1;
+  return static_cast<int>(std::min<std::int64_t>(sm90::kSelectListed / segments, sm90::kMostKept));
 }
 
 constexpr int kBoxColumns = 64;  // of q, where a request has one new token
@@ -149,12 +138,11 @@ Result<void> select_kept(const PagedIndexerSelectParams& params,
                          int ctas, CUstream_st* stream) {
   DSAPERF_TRY_ASSIGN(auto arguments, sm90::paged_scores_arguments(part, kBoxColumns));
   auto* elements = reinterpret_cast<sm90::KeptElement*>(part.scores);
-  auto* bins = reinterpret_cast<std::uint32_t*>(elements + part.batch * part.scores_stride);
   arguments.kept = {.elements = elements,
-                    .histograms = bins,
-                    .counts = bins + (part.batch + ctas) * sm90::kScoreBins,
-                    .stride = part.scores_stride,
-                    .topk = params.topk};
+                    .summaries = reinterpret_cast<sm90::KeptSummary*>(
+                        elements + (part.batch + ctas) * sm90::kMostKept),
+                    .topk = params.topk,
+                    .most = most_of_segment(part.batch, ctas)};
   DSAPERF_CUDA_TRY(part.heads == 32 ? sm90::launch_kept_scores<32>(arguments, ctas, stream)
                                     : sm90::launch_kept_scores<64>(arguments, ctas, stream));
   const std::int64_t window = (std::int64_t{arguments.keys} + 127) / 128 * 128;
@@ -172,67 +160,22 @@ Result<void> select_kept(const PagedIndexerSelectParams& params,
   return {};
 }
 
-// CTAs that select of one request: long rows are shared, as far as all find room, two an SM.
-int select_cluster(std::int64_t requests, std::int64_t columns, int sm_count) {
-  constexpr std::int64_t kSlice = 32768;
-  constexpr int kMost = 8;
-  int cluster = 1;
-  while (cluster < kMost && columns > cluster * kSlice && requests * cluster <= sm_count)
-    cluster *= 2;
-  return cluster;
-}
-
-// Scores of a part and their counts, and the selection from each request when it ends.
-Result<void> select_counted(const PagedIndexerSelectParams& params,
-                            const PagedIndexerScoresParams& part, const TopkParams& selection,
-                            int sm_count, CUstream_st* stream) {
-  const int ctas = sm90::kCountingCtas * sm_count;
-  DSAPERF_TRY_ASSIGN(auto arguments, sm90::paged_scores_arguments(part, kBoxColumns));
-  auto* counts = reinterpret_cast<std::uint32_t*>(part.scores + part.batch * part.scores_stride);
-  arguments.counts = {.histograms = counts,
-                      .progress = counts + (part.batch + ctas) * sm90::kScoreBins};
-  // Keys that L2 can't keep anyway shall not drive out scores, which are read again.
-  constexpr std::int64_t kKeysOfL2 = 40 << 20;
-  arguments.keys_once = part.batch * part.max_context * kIndexKeyBytes > kKeysOfL2;
-  DSAPERF_CUDA_TRY(part.heads == 32 ? sm90::launch_counted_scores<32>(arguments, sm_count, stream)
-                                    : sm90::launch_counted_scores<64>(arguments, sm_count, stream));
-  constexpr int kUnit = sm90::kSliceUnit;
-  const std::int64_t window = (std::int64_t{arguments.keys} + kUnit - 1) / kUnit * kUnit;
-  DSAPERF_CUDA_TRY(
-      sm90::launch_select_counted({.counts = arguments.counts,
-                                   .scores = part.scores,
-                                   .context_length = part.context_length,
-                                   .indices = selection.indices,
-                                   .scores_stride = part.scores_stride,
-                                   .indices_stride = params.indices_stride,
-                                   .requests = arguments.groups,
-                                   .keys = arguments.keys,
-                                   .topk = params.topk,
-                                   .ctas = ctas,
-                                   .window = static_cast<std::int32_t>(std::min<std::int64_t>(
-                                       window, sm90::kSelectCountedMostWindow))},
-                                  select_cluster(part.batch, part.max_context, sm_count), stream));
-  return {};
-}
-
-Result<void> select_in_one_pass(const PagedIndexerSelectParams& params, Variant variant,
-                                void* workspace, std::size_t workspace_size, CUstream_st* stream) {
+Result<void> select_in_one_pass(const PagedIndexerSelectParams& params, void* workspace,
+                                std::size_t workspace_size, CUstream_st* stream) {
   const auto& p = params.scores;
   DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
-  if (sm90::kCountingCtas * sm_count > sm90::kMostScoringCtas || params.topk > sm90::kTopkMost)
+  if (sm_count > sm90::kMostScoringCtas || params.topk > sm90::kMostKept)
     return fail(Errc::kUnsupported, "paged_indexer_select: variant {} of {} SMs, topk {}",
-                name(variant), sm_count, params.topk);
+                name(Variant::kFused), sm_count, params.topk);
   DSAPERF_TRY_ASSIGN(const std::int64_t at_once,
-                     requests_of_variant_at_once(params, variant, sm_count, workspace_size));
+                     requests_kept_at_once(params, sm_count, workspace_size));
   for (std::int64_t first = 0; first < p.batch; first += at_once) {
     auto part = part_of(p, first, std::min(at_once, p.batch - first));
-    part.scores = static_cast<float*>(workspace);  // of kFused not written: what the checks want
+    part.scores = static_cast<float*>(workspace);  // not written: what the checks want
     part.scores_stride = padded_columns(p.max_context);
     const TopkParams selection = topk_of(params, part, first);
     DSAPERF_TRY(topk_check(selection));
-    DSAPERF_TRY(variant == Variant::kCounted
-                    ? select_counted(params, part, selection, sm_count, stream)
-                    : select_kept(params, part, selection, sm_count, stream));
+    DSAPERF_TRY(select_kept(params, part, selection, sm_count, stream));
   }
   return {};
 }
@@ -261,8 +204,8 @@ Result<std::size_t> paged_indexer_select_variant_workspace(const PagedIndexerSel
   if (variant != Variant::kDefault) {
     DSAPERF_TRY_ASSIGN(const int sm_count, gpu::current_sm_count());
     DSAPERF_TRY_ASSIGN(const std::int64_t requests,
-                       requests_of_variant_at_once(params, variant, sm_count, budget));
-    return variant_bytes(variant, requests, p.max_context, sm_count);
+                       requests_kept_at_once(params, sm_count, budget));
+    return kept_bytes(requests, sm_count);
   }
   DSAPERF_TRY_ASSIGN(const std::int64_t requests, requests_at_once(params, budget));
   return scores_and_topk_bytes(requests * p.q_len, p.max_context, params.topk, budget);
@@ -326,7 +269,7 @@ Result<void> paged_indexer_select_variant(const PagedIndexerSelectParams& params
                 name(variant), params.scores.heads, params.scores.q_len, params.scores.batch);
   if (params.scores.max_context == 0)  // nothing is scored
     return select_by_two_kernels(params, workspace, workspace_size, stream);
-  return select_in_one_pass(params, variant, workspace, workspace_size, stream);
+  return select_in_one_pass(params, workspace, workspace_size, stream);
 }
 
 }  // namespace dsaperf::kernels

@@ -35,18 +35,14 @@ constexpr std::array kVariantNames = {
     std::pair{Variant::kTwoProducersSplit, std::string_view("two_producers_split")},
     std::pair{Variant::kFewHeads, std::string_view("few_heads")},
     std::pair{Variant::kEarly, std::string_view("early")},
-    std::pair{Variant::kEarlyOnce, std::string_view("early_once")},
     std::pair{Variant::kEarlyFour, std::string_view("early_four")},
-    std::pair{Variant::kEarlyTwo, std::string_view("early_two")},
-    std::pair{Variant::kEarlyTwoOnce, std::string_view("early_two_once")},
     std::pair{Variant::kSpread512x4, std::string_view("spread_512x4")},
     std::pair{Variant::kSpread512x8, std::string_view("spread_512x8")},
     std::pair{Variant::kSpread512x16, std::string_view("spread_512x16")},
     std::pair{Variant::kSpread1024x8, std::string_view("spread_1024x8")},
     std::pair{Variant::kSpread1024x16, std::string_view("spread_1024x16")},
     std::pair{Variant::kSegments, std::string_view("segments")},
-    std::pair{Variant::kFused, std::string_view("fused")},
-    std::pair{Variant::kCounted, std::string_view("counted")}};
+    std::pair{Variant::kFused, std::string_view("fused")}};
 
 template <class Names, class Value>
 std::string_view name_in(const Names& names, Value value) {
@@ -225,22 +221,15 @@ std::vector<Variant> variants_of(const TunedShape& shape, int sm_count) {
       break;
     case TunedKernel::kPagedSelect:
       if ((shape.heads == 32 || shape.heads == 64) && shape.q_len == 1 &&
-          shape.rows <= kMostEarlyRequests) {
+          shape.rows <= kMostEarlyRequests)
         variants.push_back(Variant::kFused);
-        variants.push_back(Variant::kCounted);
-      }
       break;
     case TunedKernel::kPagedScores: {
       const int columns = shape.heads * shape.q_len;
       if ((shape.heads == 32 || shape.heads == 64) && columns <= 256 &&
           shape.rows <= kMostEarlyRequests) {
         variants.push_back(Variant::kEarly);
-        variants.push_back(Variant::kEarlyOnce);
         if (columns > 64 && columns <= 128) variants.push_back(Variant::kEarlyFour);
-        if (columns <= 128) {
-          variants.push_back(Variant::kEarlyTwo);
-          variants.push_back(Variant::kEarlyTwoOnce);
-        }
       }
       break;
     }

@@ -30,10 +30,7 @@ enum class Variant {
   kTwoProducersSplit,  // both
   kFewHeads,           // operands swapped, two CTAs an SM (8, 16, 32 heads, bf16 rows)
   kEarly,              // starts while the grid before it ends
-  kEarlyOnce,          // kEarly; L2 gives up keys before anything else (decode)
   kEarlyFour,          // kEarly; four math warpgroups, weights from shared memory
-  kEarlyTwo,           // kEarly; two smaller CTAs an SM
-  kEarlyTwoOnce,       // kEarlyTwo and kEarlyOnce
   kSpread512x4,        // a row over the registers of a cluster: threads x elements of a CTA
   kSpread512x8,
   kSpread512x16,
@@ -41,7 +38,6 @@ enum class Variant {
   kSpread1024x16,
   kSegments,  // the topk of each segment of a row, then of what they leave
   kFused,     // scores keep what may be selected and are not written (paged select)
-  kCounted,   // scores are counted by size; a request is selected from when it ends (paged select)
 };
 
 std::string_view name(TunedKernel kernel);

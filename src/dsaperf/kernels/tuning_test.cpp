@@ -236,17 +236,14 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
                            .rows = 32,
                            .columns = 32768},
                           132),
-              ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce,
-                          Variant::kEarlyFour, Variant::kEarlyTwo, Variant::kEarlyTwoOnce));
+              ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyFour));
   EXPECT_THAT(
       variants_of({.kernel = TunedKernel::kPagedScores, .heads = 64, .rows = 32, .columns = 32768},
                   132),
-      ElementsAre(Variant::kDefault, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyTwo,
-                  Variant::kEarlyTwoOnce));
+      ElementsAre(Variant::kDefault, Variant::kEarly));
   TunedShape select{
       .kernel = TunedKernel::kPagedSelect, .heads = 64, .rows = 256, .columns = 32768};
-  EXPECT_THAT(variants_of(select, 132),
-              ElementsAre(Variant::kDefault, Variant::kFused, Variant::kCounted));
+  EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault, Variant::kFused));
   select.q_len = 2;
   EXPECT_THAT(variants_of(select, 132), ElementsAre(Variant::kDefault));
   select.q_len = 1;
@@ -263,9 +260,8 @@ TEST(VariantsTest, BeginWithTheDefaultAndFitTheShape) {
 TEST(VariantNamesTest, AreReadAsTheyAreWritten) {
   for (const auto variant :
        {Variant::kDefault, Variant::kTwoProducers, Variant::kSplit, Variant::kTwoProducersSplit,
-        Variant::kFewHeads, Variant::kEarly, Variant::kEarlyOnce, Variant::kEarlyFour,
-        Variant::kEarlyTwo, Variant::kEarlyTwoOnce, Variant::kSpread512x4, Variant::kSpread512x8,
-        Variant::kSpread512x16, Variant::kSpread1024x8, Variant::kFused, Variant::kCounted})
+        Variant::kFewHeads, Variant::kEarly, Variant::kEarlyFour, Variant::kSpread512x4,
+        Variant::kSpread512x8, Variant::kSpread512x16, Variant::kSpread1024x8, Variant::kFused})
     EXPECT_EQ(variant_from_name(name(variant)), variant);
   EXPECT_EQ(variant_from_name("?"), std::nullopt);
 }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "dsaperf/kernels/sm90/indexer_scores/launch.hpp"
-#include "dsaperf/kernels/sm90/indexer_select/count.cuh"
 #include "dsaperf/kernels/sm90/indexer_select/keep.cuh"
 
 #include <cstdint>
@@ -12,8 +11,7 @@ namespace dsaperf::kernels::sm90 {
 // What a CTA leaves.
 enum class Leaves {
   kScores,
-  kKept,    // in place of scores what a top-k may take (indexer_select/keep.cuh)
-  kCounted  // scores and how many there are of each size (indexer_select/count.cuh)
+  kKept  // in place of scores what a top-k may take (indexer_select/keep.cuh)
 };
 
 // One variant of the score kernel.
@@ -25,71 +23,58 @@ enum class Leaves {
 //   kLeaves   what a CTA leaves for a selection; but for scores, in decode of one new token
 //   kLean     weights are read from shared memory for each tile, which frees the registers for a
 //             fourth math warpgroup where there are 128 columns
-//   kCtas     CTAs of an SM: of two smaller ones, one reads while the other begins or ends
 template <int kIndexHeads, int kProductColumns, bool kShares, bool kPagedKeys,
-          bool kStartsEarly = false, Leaves kLeaves = Leaves::kScores, bool kReadsWeights = false,
-          int kCtasOfSm = 1>
+          bool kStartsEarly = false, Leaves kLeaves = Leaves::kScores, bool kReadsWeights = false>
 struct ScoresConfig {
   static constexpr int kHeads = kIndexHeads;
   static constexpr int kColumns = kProductColumns;
   static constexpr bool kPaged = kPagedKeys;
   static constexpr bool kEarly = kStartsEarly;
   static constexpr bool kKeeps = kLeaves == Leaves::kKept;
-  static constexpr bool kCounts = kLeaves == Leaves::kCounted;
   static constexpr bool kLean = kReadsWeights;
-  static constexpr int kCtas = kCtasOfSm;
 
   static constexpr int kDim = 128;      // bytes of a key or of one head of a query
   static constexpr int kTileKeys = 64;  // M of the product, and a page
   // As many as the registers allow: products and sums overlap by chance, better so with more.
-  static constexpr int kMathWarpgroups = kColumns == 256 || kCtas == 2 ? 2
-                                         : kColumns == 128 && !kLean   ? 3
-                                                                       : 4;
+  static constexpr int kMathWarpgroups = kColumns == 256 ? 2 : kColumns == 128 && !kLean ? 3 : 4;
   static constexpr int kWays = kShares ? kMathWarpgroups : 1;  // warpgroups a tile
   static constexpr int kTeams = kShares ? 1 : kMathWarpgroups;
-  // A product of 128 columns needs 90 registers of each thread from the launch on, and half an SM
-  // has them for 320: two load warps beside the math warpgroups, and all as many as the others.
-  static constexpr bool kSameRegisters = kCtas == 2 && kColumns == 128;
-  static constexpr int kThreads = 128 * kMathWarpgroups + (kSameRegisters ? 64 : 128);
+  static constexpr int kThreads = 128 * (kMathWarpgroups + 1);
   static constexpr int kRows = kColumns / kHeads;  // of one warpgroup
   static constexpr int kGroupRows = kWays * kRows;
   static constexpr int kGroupColumns = kGroupRows * kHeads;
 
   // Registers a thread. The warpgroups share what the launch allotted; to ask for more waits for
   // ever.
-  static constexpr int kMathRegisters = kCtas == 2             ? 104
-                                        : kMathWarpgroups == 2 ? 224
+  static constexpr int kMathRegisters = kMathWarpgroups == 2   ? 224
                                         : kMathWarpgroups == 3 ? 144
-                                        : kKeeps               ? 104
                                                                : 112;
   // Warps of the load warpgroup that load keys, tile by tile in turn: to issue the two copies of a
   // page takes one warp some 500 clocks beside the math, as long as memory takes.
-  static constexpr int kLoadWarps = !kPaged ? 1 : kKeeps || kCtas == 2 ? 2 : kTeams == 3 ? 3 : 4;
+  static constexpr int kLoadWarps = !kPaged ? 1 : kTeams == 3 ? 3 : 4;
   // The warp of the load warpgroup that loads groups: in decode one that does not load the first
   // tile, which waits for neither then.
-  static constexpr int kGroupWarp = !kPaged ? 0 : kSameRegisters ? 1 : 3;
+  static constexpr int kGroupWarp = !kPaged ? 0 : 3;
   static constexpr int kPlanningWarps = kLoadWarps + (kLoadWarps <= kGroupWarp ? 1 : 0);
-  static_assert(!kKeeps || kLoadWarps < kGroupWarp, "a warp between them watches the segments");
-  static constexpr int kLoadRegisters = kKeeps ? 64 : kMathWarpgroups == 4 || kCtas == 2 ? 32 : 56;
-  static_assert(kSameRegisters || kMathWarpgroups * kMathRegisters + kLoadRegisters <=
-                                      65536 / kCtas / kThreads / 8 * 8 * (kMathWarpgroups + 1));
+  static constexpr int kLoadRegisters = kMathWarpgroups == 4 ? 32 : 56;
+  static_assert(kMathWarpgroups * kMathRegisters + kLoadRegisters <=
+                65536 / kThreads / 8 * 8 * (kMathWarpgroups + 1));
 
   static constexpr int kQueryStages = 2;
   static constexpr int kKeyTileBytes = kTileKeys * kDim;
   static constexpr int kScaleTileBytes = kTileKeys * 4;
-  static constexpr int kMaxSharedBytes = (228 / kCtas - 1) * 1024;
+  static constexpr int kMaxSharedBytes = 227 * 1024;
   static constexpr int kPerGroupBytes = kGroupColumns * (kDim + 4) + kGroupRows * 8 + 16;
-  static constexpr int kLeftBytes = kKeeps    ? kQueryStages * static_cast<int>(sizeof(KeptSegment))
-                                    : kCounts ? static_cast<int>(sizeof(ScoreHistogram))
-                                              : 0;
+  static constexpr int kLeftBytes = kKeeps ? static_cast<int>(sizeof(KeptSegment)) : 0;
   static constexpr int kFit =
       (kMaxSharedBytes - 2048 - kLeftBytes - kQueryStages * kPerGroupBytes) /
       (kKeyTileBytes + kScaleTileBytes + 16);
-  // Prefill needs its latency covered, about 4 tiles; decode keeps as many bytes in flight as fit.
-  // A stage always comes to the same load warp and the same team, however far the others run ahead
-  // of these or fall behind: a barrier tells but two phases apart.
+  // What covers the latency of memory. More in flight is slower: it only stands in line, and L2 has
+  // to hold it. A stage always comes to the same load warp and the same team, however far the
+  // others run ahead of these or fall behind: a barrier tells but two phases apart.
+  static constexpr int kMostStages = kPaged && kColumns == 64 ? 12 : 10;
   static constexpr int kTurn = kLoadWarps > kTeams ? kLoadWarps : kTeams;
-  static constexpr int kKeyStages = (kPaged || kFit < 10 ? kFit : 10) / kTurn * kTurn;
+  static constexpr int kKeyStages = (kFit < kMostStages ? kFit : kMostStages) / kTurn * kTurn;
   static_assert(kTurn % kLoadWarps == 0 && kTurn % kTeams == 0);
 
   static_assert(kColumns == 64 || kColumns == 128 || kColumns == 256);
@@ -111,13 +96,7 @@ struct RowLimits {
   std::int32_t length;
 };
 
-struct NoSegments {};
-struct NoHistogram {};
-
-template <class Config>
-struct KeptSegments {
-  KeptSegment slots[Config::kQueryStages];
-};
+struct NoSegment {};
 
 template <class Config>
 struct ScoresShared {
@@ -131,8 +110,7 @@ struct ScoresShared {
   std::uint64_t q_empty[Config::kQueryStages];
   std::uint64_t k_full[Config::kKeyStages];
   std::uint64_t k_empty[Config::kKeyStages];
-  std::conditional_t<Config::kKeeps, KeptSegments<Config>, NoSegments> kept;
-  std::conditional_t<Config::kCounts, ScoreHistogram, NoHistogram> histogram;
+  std::conditional_t<Config::kKeeps, KeptSegment, NoSegment> kept;
 };
 
 }  // namespace dsaperf::kernels::sm90

@@ -29,11 +29,8 @@
 //   k_full   a load lane + bytes of keys, scales      math
 //   k_empty  4 math warps of each of kWays warpgroups  load warp of the tile
 //
-// Where elements are kept in place of scores (kKeeps, indexer_select/keep.cuh), another warp
-// beside those that load raises the pivot of the segment while it is scored, and writes its counts
-// when the math warps are done: these arrive at the segment's own barrier, and that warp alone at
-// q_empty. Where scores are counted too (kCounts, indexer_select/count.cuh), the math warps come
-// together at the end of each request here, write its counts and say that it is there.
+// Where elements are kept in place of scores (kKeeps, indexer_select/keep.cuh), the math warps come
+// together after every kTilesOfBlock tiles of a request and where it ends here.
 //
 // Per 64 x 512 columns and SM: tensor 1024 cycles, 512 instructions of FP32 for each of the four
 // partitions, shared memory 640 to 768 cycles. See docs/kernels/indexer_scores.md.
@@ -99,8 +96,16 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
   int next = warp;         // this warp's next tile, counted from the first of the group
   int stage = warp;
   std::uint32_t empty_parity = 1;  // of a stage never filled: passes at once
-  const std::uint64_t read_once = ptx::policy_evict_first();
+  const std::uint64_t given_up = ptx::policy_evict_first(fmaxf(a.keys_given_up, 1.f / 16));
 
+  // Which pages a group has is asked for while those of the group before are loaded: it may have to
+  // come from memory, 2 us where that is busy.
+  const auto touch_table = [&](int group) {
+    if constexpr (Config::kPaged) {
+      if (loads_tiles && group < a.groups && kWarps * lane < a.block_table_stride)
+        ptx::touch_l1(a.block_table + group * a.block_table_stride + kWarps * lane);
+    }
+  };
   for (int group = part.group; group < a.groups && at < part.end; ++group) {
     const LaneLimits<Config> limits =
         load_limits<Config>(a, group, lane % GroupLanes<Config>::kLanes);
@@ -120,6 +125,7 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
       const int tile = next + kWarps * lane;
       if (loads_tiles && tile < tiles) next_page_of_lane = table[tile];
     }
+    if (at < part.end) touch_table(group + 1);
     if (loads_groups) {
       const int slot = wait_for_slot(shared, count);
       ++count;
@@ -147,8 +153,8 @@ __device__ void produce(const ScoresArguments& a, ScoresShared<Config>& shared,
         const std::uint32_t scales = ptx::shared_address(shared.k_scales[stage]);
         ptx::mbarrier_arrive_expect_tx(full, Config::kKeyTileBytes + Config::kScaleTileBytes);
         if constexpr (Config::kPaged) {
-          if (a.keys_once)
-            ptx::tensor_load_3d(k, &a.k, full, 0, 0, page, read_once);
+          if (a.keys_given_up > 0)
+            ptx::tensor_load_3d(k, &a.k, full, 0, 0, page, given_up);
           else
             ptx::tensor_load_3d(k, &a.k, full, 0, 0, page);
           ptx::bulk_load(scales, a.pages + page * a.page_stride_bytes + Config::kKeyTileBytes,
@@ -202,10 +208,8 @@ struct Epilogue {
   int key;          // of the tile, this lane's first
   int key_in_tile;  // the same, counted from the tile's first
   int lane;
-  // Of the request, where elements are kept in place of scores.
-  KeptSegment* segment;
-  KeptElement* elements;
-  ScoreHistogram* histogram;  // where scores are counted
+  // Where elements are kept in place of scores.
+  std::conditional_t<Config::kKeeps, KeepingWarp, NoSegment> keeping;
 
   __device__ int row_in_chunk() const { return lane % kChunkRows; }
 
@@ -222,6 +226,20 @@ struct Epilogue {
     const int column = way_of<Config>(warpgroup) * Config::kColumns;
     const int row = way_of<Config>(warpgroup) * kRows;
     weight_pairs = reinterpret_cast<const float2*>(&shared.weights[slot][column]) + lane % 4;
+    read_weights();
+    limits_of_lane = &shared.limits[slot][row + row_in_chunk()];
+    if constexpr (kKeepLimits) {
+#pragma unroll
+      for (int c = 0; c < kChunks; ++c) kept_limits[c] = limits_of_lane[c * kChunkRows];
+    }
+    row_stride = a.scores_stride;
+    const GroupWork& work = shared.work[slot];
+    key = work.first_key + first_tile * Config::kTileKeys + key_in_tile;
+    out = a.scores + (std::int64_t{work.first_row} + row + row_in_chunk()) * row_stride + key;
+  }
+
+  // To registers, unless they are read for each tile.
+  __device__ void read_weights() {
     if constexpr (!Config::kLean) {
 #pragma unroll
       for (int j = 0; j < Config::kColumns / 8; ++j) {
@@ -230,21 +248,6 @@ struct Epilogue {
         weights[2 * j + 1] = pair.y;
       }
     }
-    limits_of_lane = &shared.limits[slot][row + row_in_chunk()];
-    if constexpr (kKeepLimits) {
-#pragma unroll
-      for (int c = 0; c < kChunks; ++c) kept_limits[c] = limits_of_lane[c * kChunkRows];
-    }
-    if constexpr (Config::kKeeps) {
-      segment = &shared.kept.slots[slot];
-      elements = a.kept.elements + shared.work[slot].first_row * a.kept.stride +
-                 shared.work[slot].first_key;
-    }
-    if constexpr (Config::kCounts) histogram = &shared.histogram;
-    row_stride = a.scores_stride;
-    const GroupWork& work = shared.work[slot];
-    key = work.first_key + first_tile * Config::kTileKeys + key_in_tile;
-    out = a.scores + (std::int64_t{work.first_row} + row + row_in_chunk()) * row_stride + key;
   }
 
   // On to this warpgroup's next tile.
@@ -280,7 +283,7 @@ struct Epilogue {
   }
 
   // Where elements are kept all lanes of the warp come; `own`: whether this one has a score.
-  __device__ void put(int chunk, int further, float sum, float scale, bool own = true) const {
+  __device__ void put(int chunk, int further, float sum, float scale, bool own = true) {
     RowLimits limit;
     if constexpr (kKeepLimits) {
       limit = kept_limits[chunk];
@@ -290,16 +293,14 @@ struct Epilogue {
     const bool visible = own && static_cast<unsigned>(key + further - limit.start) <
                                     static_cast<unsigned>(limit.length);
     if constexpr (Config::kKeeps) {
-      keep(*segment, elements, visible, static_cast<std::uint32_t>(key), (0.5f * sum) * scale);
+      keeping.keep(visible, static_cast<std::uint32_t>(key), (0.5f * sum) * scale);
     } else if (visible) {
-      const float score = (0.5f * sum) * scale;
-      out[chunk * kChunkRows * row_stride + further] = score;
-      if constexpr (Config::kCounts) histogram->count(score);
+      out[chunk * kChunkRows * row_stride + further] = (0.5f * sum) * scale;
     }
   }
 
   // Scores of a tile; `scales` of this lane's first key, and of its second one.
-  __device__ void store(const float (&d)[Config::kColumns / 2], const float (&scales)[2]) const {
+  __device__ void store(const float (&d)[Config::kColumns / 2], const float (&scales)[2]) {
     if constexpr (kRows == 1) {
       const float2 own = lane_sums(d, 0);
       float sum = exchange(own.x, own.y, 1, lane);
@@ -340,6 +341,11 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
   std::uint32_t full_parity = 0;
   float d[Config::kColumns / 2];
   Epilogue<Config> epilogue;
+  if constexpr (Config::kKeeps) {
+    static_assert(32 * kKeepingWarps == 128 * Config::kMathWarpgroups);
+    static_assert(kTilesOfBlock / Config::kTeams * Config::kTileKeys / 4 == kHalfList);
+    epilogue.keeping.begin(shared.kept);
+  }
   const std::uint64_t first_k = ptx::swizzled_128b(ptx::shared_address(shared.k[0]), 16);
 
   for (int group_count = 0;; ++group_count) {
@@ -354,72 +360,52 @@ __device__ void consume(const ScoresArguments& a, ScoresShared<Config>& shared, 
     const std::uint64_t q =
         ptx::swizzled_128b(ptx::shared_address(&shared.q[slot][column * Config::kDim]), 16);
 
-    for (; next < tiles; next += Config::kTeams) {
-      ptx::mbarrier_wait(ptx::shared_address(&shared.k_full[stage]), full_parity);
-      const std::uint64_t k = first_k + stage * (Config::kKeyTileBytes / 16);
-      ptx::wgmma_fence();
+    const auto score_tiles_before = [&](int end) {
+      for (; next < end; next += Config::kTeams) {
+        ptx::mbarrier_wait(ptx::shared_address(&shared.k_full[stage]), full_parity);
+        const std::uint64_t k = first_k + stage * (Config::kKeyTileBytes / 16);
+        ptx::wgmma_fence();
 #pragma unroll
-      for (int step = 0; step < Config::kDim / 32; ++step) {
-        ptx::wgmma_e4m3<Config::kColumns>(d, k + 2 * step, q + 2 * step, step != 0);
+        for (int step = 0; step < Config::kDim / 32; ++step) {
+          ptx::wgmma_e4m3<Config::kColumns>(d, k + 2 * step, q + 2 * step, step != 0);
+        }
+        ptx::wgmma_commit();
+        const float* scales_of_lane = &shared.k_scales[stage][epilogue.key_in_tile];
+        const float scales[2] = {scales_of_lane[0],
+                                 Epilogue<Config>::kOneKey ? 0 : scales_of_lane[8]};
+        ptx::wgmma_wait<0>();
+        ptx::own_registers(d);
+        __syncwarp();
+        ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.k_empty[stage]), lane);
+        epilogue.store(d, scales);
+        epilogue.advance();
+        stage += Config::kTeams;
+        if (stage >= kStages) {
+          stage -= kStages;
+          full_parity ^= 1;
+        }
       }
-      ptx::wgmma_commit();
-      const float* scales_of_lane = &shared.k_scales[stage][epilogue.key_in_tile];
-      const float scales[2] = {scales_of_lane[0],
-                               Epilogue<Config>::kOneKey ? 0 : scales_of_lane[8]};
-      ptx::wgmma_wait<0>();
-      ptx::own_registers(d);
-      __syncwarp();
-      ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.k_empty[stage]), lane);
-      epilogue.store(d, scales);
-      epilogue.advance();
-      stage += Config::kTeams;
-      if (stage >= kStages) {
-        stage -= kStages;
-        full_parity ^= 1;
+    };
+    if constexpr (Config::kKeeps) {
+      for (int end = kTilesOfBlock; end < tiles; end += kTilesOfBlock) {
+        score_tiles_before(end);
+        epilogue.keeping.end_block(a.kept.topk, a.keys);
+        epilogue.read_weights();  // anew, so that dropping has their registers
       }
     }
+    score_tiles_before(tiles);
     next -= tiles;
     [[maybe_unused]] const int request = shared.work[slot].first_row;  // where q_len is 1
     // Every thread has read the slot, and says so itself.
-    if constexpr (Config::kKeeps) {
-      ptx::mbarrier_arrive(ptx::shared_address(&shared.kept.slots[slot].scored));
-    } else {
-      ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
-    }
-    if constexpr (Config::kCounts)
-      end_segment<128 * Config::kMathWarpgroups>(a.counts, shared.histogram, request, 1);
+    ptx::mbarrier_arrive(ptx::shared_address(&shared.q_empty[slot]));
+    if constexpr (Config::kKeeps)
+      epilogue.keeping.end_segment(a.kept, request + std::int64_t{blockIdx.x}, a.keys);
     if (last) break;
   }
 }
 
-constexpr unsigned kNanosecondsOfPages = 500;  // about two pages
-
-// The warp that looks after the segments of a CTA that keeps elements.
 template <class Config>
-__device__ void watch_segments(const ScoresArguments& a, ScoresShared<Config>& shared) {
-  for (int group_count = 0;; ++group_count) {
-    const int slot = group_count % Config::kQueryStages;
-    const std::uint32_t parity = (group_count / Config::kQueryStages) & 1;
-    ptx::mbarrier_wait(ptx::shared_address(&shared.q_full[slot]), parity);
-    const GroupWork work = shared.work[slot];
-    if (work.tiles == 0) break;
-    KeptSegment& segment = shared.kept.slots[slot];
-    const std::uint32_t scored = ptx::shared_address(&segment.scored);
-    while (!__any_sync(~0u, ptx::mbarrier_test(scored, parity))) {
-      raise_pivot(segment, static_cast<std::uint32_t>(a.kept.topk));
-      __nanosleep(
-          kNanosecondsOfPages);  // what two more pages add is little, and others want to run
-    }
-    ptx::mbarrier_wait(scored, parity);
-    put_away(segment, a.kept, work.first_row + std::int64_t{blockIdx.x});
-    ptx::mbarrier_arrive_of_warp(ptx::shared_address(&shared.q_empty[slot]),
-                                 static_cast<int>(threadIdx.x) % 32);
-    if (work.last) break;
-  }
-}
-
-template <class Config>
-__global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
+__global__ void __launch_bounds__(Config::kThreads, 1)
     scores_kernel(const __grid_constant__ ScoresArguments a) {
   extern __shared__ __align__(1024) std::uint8_t dynamic_shared[];
   auto& shared = *reinterpret_cast<ScoresShared<Config>*>(dynamic_shared);
@@ -432,10 +418,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
   if (thread == 0) {
     for (int i = 0; i < Config::kQueryStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.q_full[i]), 32);
-      ptx::mbarrier_init(ptx::shared_address(&shared.q_empty[i]),
-                         Config::kKeeps ? ptx::kArrivalsOfWarp : kMathThreads);
-      if constexpr (Config::kKeeps)
-        ptx::mbarrier_init(ptx::shared_address(&shared.kept.slots[i].scored), kMathThreads);
+      ptx::mbarrier_init(ptx::shared_address(&shared.q_empty[i]), kMathThreads);
     }
     for (int i = 0; i < Config::kKeyStages; ++i) {
       ptx::mbarrier_init(ptx::shared_address(&shared.k_full[i]), 1);
@@ -452,17 +435,11 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
     const std::int64_t entry = static_cast<std::int64_t>(thread) * kLine;
     if (entry < a.groups * a.block_table_stride) ptx::prefetch_l2(a.block_table + entry);
   }
-  if constexpr (Config::kKeeps) {
-    for (KeptSegment& segment : shared.kept.slots) clear_segment(segment, thread, Config::kThreads);
-  }
-  if constexpr (Config::kCounts) shared.histogram.clear(thread, Config::kThreads);
+  if constexpr (Config::kKeeps) begin_keeping(shared.kept, thread, Config::kThreads);
   if constexpr (Config::kEarly) {
-    if constexpr (!Config::kCounts) ptx::launch_next_grid();
+    ptx::launch_next_grid();
     if constexpr (Config::kPaged) __syncthreads();  // barriers are initialised
     ptx::wait_for_previous_grid();                  // every thread reads or writes global memory
-    if constexpr (Config::kCounts) {
-      if (thread == 0) begin_progress(a.counts);
-    }
   }
   // Few requests' lengths are read by each load warp, all else by the CTA.
   constexpr bool kFromLengths = Config::kPaged && Config::kEarly;
@@ -475,7 +452,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
   }
 
   if (warpgroup == Config::kMathWarpgroups) {
-    if constexpr (!Config::kSameRegisters) ptx::fewer_registers<Config::kLoadRegisters>();
+    ptx::fewer_registers<Config::kLoadRegisters>();
     const int load_warp = warp % 4;
     if (load_warp < Config::kLoadWarps || load_warp == Config::kGroupWarp) {
       LinePart part;
@@ -487,11 +464,9 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kCtas)
         ptx::fence_async_shared();
       }
       produce<Config>(a, shared, part, load_warp);
-    } else if (Config::kKeeps && load_warp == Config::kLoadWarps) {
-      if constexpr (Config::kKeeps) watch_segments<Config>(a, shared);
     }
   } else {
-    if constexpr (!Config::kSameRegisters) ptx::more_registers<Config::kMathRegisters>();
+    ptx::more_registers<Config::kMathRegisters>();
     consume<Config>(a, shared, warpgroup);
   }
 }

@@ -7,17 +7,17 @@ namespace dsaperf::kernels::sm90 {
 
 template <class Config>
 cudaError_t launch_scores(const ScoresArguments& arguments, int sm_count, cudaStream_t stream) {
-  const int ctas = sm_count * Config::kCtas;
   constexpr int kBytes = static_cast<int>(sizeof(ScoresShared<Config>));
   static_assert(kBytes <= Config::kMaxSharedBytes);
   const cudaError_t status = cudaFuncSetAttribute(
       scores_kernel<Config>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (status != cudaSuccess) return status;
   if constexpr (Config::kEarly) {
-    const EarlyLaunch launch(dim3(static_cast<unsigned>(ctas)), Config::kThreads, kBytes, stream);
+    const EarlyLaunch launch(dim3(static_cast<unsigned>(sm_count)), Config::kThreads, kBytes,
+                             stream);
     return cudaLaunchKernelEx(launch.config(), scores_kernel<Config>, arguments);
   } else {
-    scores_kernel<Config><<<ctas, Config::kThreads, kBytes, stream>>>(arguments);
+    scores_kernel<Config><<<sm_count, Config::kThreads, kBytes, stream>>>(arguments);
     return cudaGetLastError();
   }
 }
@@ -56,26 +56,10 @@ cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_co
       arguments, sm_count, stream);
 }
 
-template <int kHeads, int kColumns>
-cudaError_t launch_two_paged_scores(const ScoresArguments& arguments, int sm_count,
-                                    cudaStream_t stream) {
-  return launch_scores<
-      ScoresConfig<kHeads, kColumns, false, true, true, Leaves::kScores, kColumns == 128, 2>>(
-      arguments, sm_count, stream);
-}
-
 template <int kHeads>
 cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count,
                                cudaStream_t stream) {
   return launch_scores<ScoresConfig<kHeads, 64, false, true, true, Leaves::kKept>>(
-      arguments, sm_count, stream);
-}
-
-template <int kHeads>
-cudaError_t launch_counted_scores(const ScoresArguments& arguments, int sm_count,
-                                  cudaStream_t stream) {
-  return launch_scores<
-      ScoresConfig<kHeads, 64, false, true, true, Leaves::kCounted, false, kCountingCtas>>(
       arguments, sm_count, stream);
 }
 

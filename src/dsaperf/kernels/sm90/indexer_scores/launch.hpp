@@ -1,7 +1,6 @@
 #pragma once
 
-#include "dsaperf/kernels/sm90/indexer_select/candidates.hpp"
-#include "dsaperf/kernels/sm90/indexer_select/score_counts.hpp"
+#include "dsaperf/kernels/sm90/indexer_select/segments.hpp"
 
 #include <cuda.h>
 #include <cuda_runtime_api.h>
@@ -31,9 +30,8 @@ struct ScoresArguments {
   std::int32_t q_len = 0;    // decode: rows of a group
   std::int32_t keys = 0;     // no row sees more
   std::int32_t columns = 0;  // of scores, to be filled outside what a row sees
-  bool keys_once = false;    // decode: L2 gives up keys before anything else
+  float keys_given_up = 0;   // decode: the part of the keys that L2 gives up before anything else
   KeptLists kept{};          // in place of scores
-  ScoreCounts counts{};      // beside scores
 };
 
 // Rows of one group of the prefill variant, and columns (rows x heads) of one box of q.
@@ -41,6 +39,17 @@ constexpr int prefill_group_rows(int heads) {
   return 512 / heads;
 }
 constexpr int kPrefillColumns = 256;
+
+// The part of so many bytes of keys that L2 shall give up before anything else. As much stays as a
+// third of an H100's or H200's L2: of keys that are read again that part is found, where without a
+// policy each drives out what comes next, and other data is left alone. Of more than 200 MB next to
+// nothing would be found.
+constexpr float keys_given_up(std::int64_t bytes) {
+  constexpr std::int64_t kStay = 17'000'000;
+  constexpr std::int64_t kMost = 200'000'000;
+  if (bytes <= kStay) return 0;
+  return bytes > kMost ? 1 : 1 - static_cast<float>(kStay) / static_cast<float>(bytes);
+}
 
 // Groups of one launch; of one of decode whose load warps plan by themselves.
 constexpr int kMaxGroups = 8192;
@@ -72,24 +81,9 @@ template <int kHeads>
 cudaError_t launch_lean_paged_scores(const ScoresArguments& arguments, int sm_count,
                                      cudaStream_t stream);
 
-// Decode of up to kColumns columns (64 or 128) by two CTAs an SM (ScoresConfig::kCtas); 32 or 64
-// heads.
-template <int kHeads, int kColumns>
-cudaError_t launch_two_paged_scores(const ScoresArguments& arguments, int sm_count,
-                                    cudaStream_t stream);
-
 // Decode of one new token whose scores go to arguments.kept; 32 or 64 heads, kMaxEarlyGroups.
 template <int kHeads>
 cudaError_t launch_kept_scores(const ScoresArguments& arguments, int sm_count, cudaStream_t stream);
-
-// CTAs of an SM that count.
-constexpr int kCountingCtas = 2;
-
-// Decode of one new token that leaves arguments.counts too, for launch_select_counted right after
-// it on the stream; 32 or 64 heads, kMaxEarlyGroups.
-template <int kHeads>
-cudaError_t launch_counted_scores(const ScoresArguments& arguments, int sm_count,
-                                  cudaStream_t stream);
 
 // Writes -inf to what a row does not see of its columns.
 cudaError_t launch_fill_outside(const ScoresArguments& arguments, bool paged, cudaStream_t stream);

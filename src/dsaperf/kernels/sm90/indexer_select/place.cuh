@@ -20,6 +20,7 @@ __device__ RequestPlace place_of_request(const std::int32_t* context_length, int
   int total = 0;
   int before = 0;
   int tiles = 0;
+#pragma unroll 8
   for (int r = static_cast<int>(threadIdx.x) % 32; r < requests; r += 32) {
     const int of_request = tile_count<Config>({0, max(min(context_length[r], keys), 0)});
     total += cost_of(of_request);

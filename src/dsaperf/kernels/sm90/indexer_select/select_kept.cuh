@@ -8,70 +8,66 @@
 
 #include <cstdint>
 
-// Exact selection from what the CTAs that scored have kept (keep.cuh): one CTA a request. The sum
-// of its segments' bins names the bin of the threshold, so one pass over the kept elements finds
-// those that are taken or compete for the last places; they are selected from as in top-k.
+// Exact selection from what the CTAs that scored have kept (keep.cuh): one CTA a request. The lists
+// of its segments are copied to shared memory and selected from as in top-k; where they are more
+// than fit, from where they stand.
 //
-//   bound by  latency: lengths, bins, lists from L2, then about 3000 elements in shared memory
-//   smem      64 KB of elements, 8 KB of bins, 1 bit a position
+//   bound by  latency: lengths, counts, lists from L2, then some thousand elements in shared memory
+//   smem      128 KB of elements, 8 KB of bins, 1 bit a position
 namespace dsaperf::kernels::sm90 {
 
 inline constexpr int kSelectKeptThreads = 1024;
 
 // What one CTA has kept of the request.
 struct KeptPart {
-  std::int32_t first_key;
-  std::uint32_t count;
+  const KeptElement* elements;
   std::uint32_t before;  // elements of the parts before it
 };
 
 struct alignas(16) KeptShared {
   TopkShared topk;
   KeptPart parts[kMostScoringCtas + 1];  // one beyond the last: before = all
+  std::uint32_t least;                   // key of all
 };
 
 // All kept elements of a request, part by part.
 struct KeptRequest {
-  const KeptElement* elements;
   const KeptPart* parts;
   int count;
 };
 
-// Calls visit(valid, key, position) in whole warps; several loads of a thread are in flight.
+// Calls visit(i, key, position); several loads of a thread are in flight.
 template <int kThreads, class Visit>
-__device__ void for_each_in_warps(const KeptRequest& source, Visit visit) {
+__device__ void for_each_with_number(const KeptRequest& source, Visit visit) {
   constexpr int kBatch = 8;
   int part = 0;
-  for (int base = static_cast<int>(threadIdx.x) & ~31; base < source.count;
-       base += kBatch * kThreads) {
+  for (int base = static_cast<int>(threadIdx.x); base < source.count; base += kBatch * kThreads) {
     KeptElement batch[kBatch];
 #pragma unroll
     for (int j = 0; j < kBatch; ++j) {
-      const int i = base + j * kThreads + static_cast<int>(threadIdx.x) % 32;
-      if (i >= source.count) continue;
+      const int i = base + j * kThreads;
+      if (i >= source.count) break;
       while (static_cast<std::uint32_t>(i) >= source.parts[part + 1].before) ++part;
       const KeptPart& from = source.parts[part];
-      batch[j] = source.elements[from.first_key + (i - static_cast<int>(from.before))];
+      batch[j] = from.elements[i - static_cast<int>(from.before)];
     }
 #pragma unroll
     for (int j = 0; j < kBatch; ++j) {
-      const int i = base + j * kThreads + static_cast<int>(threadIdx.x) % 32;
-      visit(i < source.count, batch[j].key, batch[j].position);
+      const int i = base + j * kThreads;
+      if (i < source.count) visit(i, batch[j].key, batch[j].position);
     }
   }
 }
 
 template <int kThreads, class Visit>
 __device__ void for_each(const KeptRequest& source, Visit visit) {
-  for_each_in_warps<kThreads>(source, [&](bool valid, std::uint32_t key, std::uint32_t position) {
-    if (valid) visit(key, position);
-  });
+  for_each_with_number<kThreads>(
+      source, [&](int, std::uint32_t key, std::uint32_t position) { visit(key, position); });
 }
 
-// Finds the parts of a request that has tiles, and adds up their bins into shared.topk.histogram;
-// returns how many parts. Two block barriers.
+// Finds the parts of a request that has tiles, and what they have kept in all. Two block barriers.
 template <class Config>
-__device__ int gather_parts(const SelectKeptArguments& a, int request, KeptShared& shared) {
+__device__ KeptSummary gather_parts(const SelectKeptArguments& a, int request, KeptShared& shared) {
   const RequestPlace place =
       place_of_request<Config>(a.context_length, a.requests, a.keys, request);
   const auto ctas = static_cast<std::uint32_t>(a.ctas);
@@ -79,53 +75,21 @@ __device__ int gather_parts(const SelectKeptArguments& a, int request, KeptShare
   const int last_cta = part_with(place.tiles_at + place.tiles - 1, place.total, ctas);
   const int parts = last_cta - first_cta + 1;
   const int thread = static_cast<int>(threadIdx.x);
-  std::uint32_t count = 0;
+  const std::int64_t segment = std::int64_t{request} + first_cta + thread;
+  KeptSummary own{0, ~0u, 0};
   if (thread < parts) {
     const auto cta = static_cast<unsigned>(first_cta + thread);
-    const int begin = max(share(place.total, cta, ctas) - place.tiles_at, 0);
-    // Where there are more CTAs than tiles some have none, and leave no count.
-    if (share(place.total, cta + 1, ctas) - place.tiles_at > begin)
-      count = a.kept.counts[request + first_cta + thread];
-    shared.parts[thread].first_key = begin * Config::kTileKeys;
-    shared.parts[thread].count = count;
+    // Where there are more CTAs than tiles some have none, and leave nothing.
+    if (share(place.total, cta + 1, ctas) > max(share(place.total, cta, ctas), place.tiles_at))
+      own = a.kept.summaries[segment];
+    atomicMin(&shared.least, own.least);
+    atomicMax(&shared.topk.largest, own.largest);
   }
-  constexpr int kBinsOfThread = kScoreBins / kSelectKeptThreads;
-  static_assert(kBinsOfThread == 2 && kScoreBins == kTopkBins);
-  const auto* bins = reinterpret_cast<const uint2*>(
-      a.kept.histograms + (std::int64_t{request} + first_cta) * kScoreBins);
-  const BlockSum sum = block_sum<kSelectKeptThreads>(count, shared.topk.warp_sum);
-  if (thread < parts) shared.parts[thread].before = sum.before;
-  if (thread == 0) shared.parts[parts].before = sum.total;
-  uint2 own{};
-#pragma unroll 4
-  for (int part = 0; part < parts; ++part) {
-    if (shared.parts[part].count == 0) continue;
-    const uint2 of_part = bins[part * (kScoreBins / 2) + thread];
-    own.x += of_part.x;
-    own.y += of_part.y;
-  }
-  reinterpret_cast<uint2*>(shared.topk.histogram)[thread] = own;
+  const BlockSum sum = block_sum<kSelectKeptThreads>(own.count, shared.topk.warp_sum);
+  if (thread < parts) shared.parts[thread] = {a.kept.elements + segment * kMostKept, sum.before};
+  if (thread == 0) shared.parts[parts] = {nullptr, sum.total};
   __syncthreads();
-  return parts;
-}
-
-// Lists the elements from `least` on, in no order.
-__device__ inline void list_from(const KeptRequest& source, std::uint32_t least,
-                                 const CandidateList& list, TopkShared& shared) {
-  const std::uint32_t lane = threadIdx.x % 32;
-  for_each_in_warps<kSelectKeptThreads>(
-      source, [&](bool valid, std::uint32_t key, std::uint32_t position) {
-        const bool listed = valid && key >= least;
-        const std::uint32_t lanes = __ballot_sync(~0u, listed);
-        if (lanes == 0) return;
-        std::uint32_t at = 0;
-        if (lane == 0)
-          at = atomicAdd(&shared.candidates, static_cast<std::uint32_t>(__popc(lanes)));
-        at = __shfl_sync(~0u, at, 0);
-        if (listed)
-          list.entries[at + static_cast<std::uint32_t>(__popc(lanes & ((1u << lane) - 1)))] = {
-              key, position};
-      });
+  return {sum.total, shared.least, shared.topk.largest};
 }
 
 template <class Config>
@@ -141,9 +105,11 @@ __global__ void __launch_bounds__(kSelectKeptThreads, 1)
   const int thread = static_cast<int>(threadIdx.x);
   for (int i = thread; i < a.window / 128; i += kSelectKeptThreads)
     reinterpret_cast<uint4*>(bitmap.words)[i] = uint4{};
+  clear_bins<kSelectKeptThreads>(shared.topk.histogram);
   if (thread == 0) {
-    shared.topk.candidates = 0;
     shared.topk.finalist_count = 0;
+    shared.topk.largest = 0;
+    shared.least = ~0u;
   }
   ptx::launch_next_grid();
   ptx::wait_for_previous_grid();
@@ -155,21 +121,26 @@ __global__ void __launch_bounds__(kSelectKeptThreads, 1)
     for (int i = thread; i < topk; i += kSelectKeptThreads) out[i] = i < length ? i : -1;
     return;
   }
-  const int parts = gather_parts<Config>(a, request, shared);
-  const KeptRequest kept{a.kept.elements + request * a.kept.stride, shared.parts,
-                         static_cast<int>(shared.parts[parts].before)};
-  const FoundBin found = find_bin<kSelectKeptThreads, true>(
-      shared.topk.histogram, static_cast<std::uint32_t>(topk), shared.topk);
-  const Range range = range_of_score_bin(topk, found);
-  const std::uint32_t competing = found.above + found.count;
-  if (competing > kSelectListed) {  // ties, or scores close to each other
-    select_and_write<kSelectKeptThreads>(kept, static_cast<std::uint32_t>(length), range, list,
+  const KeptSummary summary = gather_parts<Config>(a, request, shared);
+  const KeptRequest kept{shared.parts, static_cast<int>(summary.count)};
+  const Range all{summary.least, summary.largest - summary.least, summary.count,
+                  static_cast<std::uint32_t>(topk)};
+  if (kept.count > kSelectListed) {
+    select_and_write<kSelectKeptThreads>(kept, static_cast<std::uint32_t>(length), all, list,
                                          bitmap, out, shared.topk);
     return;
   }
-  list_from(kept, range.lo, list, shared.topk);
+  // The first round's counts are taken on the way.
+  const int shift = bin_shift(all.last);
+  for_each_with_number<kSelectKeptThreads>(
+      kept, [&](int i, std::uint32_t key, std::uint32_t position) {
+        list.entries[i] = {key, position};
+        atomicAdd(&shared.topk.histogram[(key - all.lo) >> shift], 1u);
+      });
   __syncthreads();
-  select_and_write<kSelectKeptThreads>(ListedCandidates{list.entries, static_cast<int>(competing)},
+  const Range range = range_of_bin(
+      all, shift, find_bin<kSelectKeptThreads, true>(shared.topk.histogram, all.need, shared.topk));
+  select_and_write<kSelectKeptThreads>(ListedCandidates{list.entries, kept.count},
                                        static_cast<std::uint32_t>(length), range, list, bitmap, out,
                                        shared.topk);
 }

@@ -51,14 +51,22 @@ __device__ inline std::uint64_t policy_evict_last() {
   return policy;
 }
 
-__device__ inline std::uint64_t policy_evict_first() {
+// `fraction`: of what is read, above 0.
+__device__ inline std::uint64_t policy_evict_first(float fraction = 1) {
   std::uint64_t policy;
-  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, %1;"
+               : "=l"(policy)
+               : "f"(fraction));
   return policy;
 }
 
 __device__ inline void prefetch_l2(const void* source) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(source));
+}
+
+// Brings the line into the SM's own cache, so that who loads from it later waits for L2 no more.
+__device__ inline void touch_l1(const std::int32_t* source) {
+  asm volatile("{ .reg .b32 value; ld.global.b32 value, [%0]; }" ::"l"(source));
 }
 
 // One contiguous run of `bytes` (multiple of 16, both sides 16-byte aligned); completes on barrier.

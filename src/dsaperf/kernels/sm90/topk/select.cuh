@@ -42,6 +42,12 @@ __device__ inline std::uint32_t warp_sum_through(std::uint32_t value) {
   return value;
 }
 
+// Whose barrier the selection comes together at: all threads of the CTA, or as many of its first
+// ones as select.
+struct WholeBlock {
+  static __device__ void sync() { __syncthreads(); }
+};
+
 // Exclusive sum over the threads of the block, in thread order, and the sum of all; one block
 // barrier. warp_sum is free again after the caller's next barrier.
 struct BlockSum {
@@ -49,13 +55,13 @@ struct BlockSum {
   std::uint32_t total;
 };
 
-template <int kThreads>
+template <int kThreads, class Sync = WholeBlock>
 __device__ BlockSum block_sum(std::uint32_t own, std::uint32_t* warp_sum) {
   const std::uint32_t lane = threadIdx.x % 32;
   const std::uint32_t warp = threadIdx.x / 32;
   const std::uint32_t through = warp_sum_through(own);
   if (lane == 31) warp_sum[warp] = through;
-  __syncthreads();
+  Sync::sync();
   const std::uint32_t sums = lane < kThreads / 32 ? warp_sum[lane] : 0;
   return {__reduce_add_sync(~0u, lane < warp ? sums : 0) + through - own,
           __reduce_add_sync(~0u, sums)};
@@ -95,7 +101,7 @@ __device__ void clear_bins(std::uint32_t* histogram) {
 
 // Finds the bin that holds the need-th largest of the counted elements. Before: a block barrier
 // after the last count. kClear leaves the bins zero. Two block barriers.
-template <int kThreads, bool kClear>
+template <int kThreads, bool kClear, class Sync = WholeBlock>
 __device__ FoundBin find_bin(std::uint32_t* histogram, std::uint32_t need, TopkShared& shared) {
   constexpr int kBins = kTopkBins / kThreads;  // of a thread
   constexpr int kVector = kBins < 4 ? kBins : 4;
@@ -115,7 +121,7 @@ __device__ FoundBin find_bin(std::uint32_t* histogram, std::uint32_t need, TopkS
 #pragma unroll
     for (const std::uint32_t count : counts[i].of) own += count;
   }
-  std::uint32_t above = block_sum<kThreads>(own, shared.warp_sum).before;
+  std::uint32_t above = block_sum<kThreads, Sync>(own, shared.warp_sum).before;
   if (above < need && need <= above + own) {
 #pragma unroll
     for (int i = kBins - 1; i >= 0; --i) {
@@ -125,7 +131,7 @@ __device__ FoundBin find_bin(std::uint32_t* histogram, std::uint32_t need, TopkS
       above += count;
     }
   }
-  __syncthreads();
+  Sync::sync();
   return shared.found;
 }
 
@@ -133,23 +139,24 @@ __device__ FoundBin find_bin(std::uint32_t* histogram, std::uint32_t need, TopkS
 // for_each(f) calls f(value) for elements of this thread. (Elements of one bin are counted at
 // once: an increment of shared memory adds up the lanes that name the same word.) Block barriers:
 // three.
-template <int kThreads, class ForEach>
+template <int kThreads, class Sync = WholeBlock, class ForEach>
 __device__ Range narrow_once(const Range& range, TopkShared& shared, ForEach for_each) {
   const int shift = bin_shift(range.last);
   for_each([&](std::uint32_t value) {
     const std::uint32_t offset = value - range.lo;
     if (offset <= range.last) atomicAdd(&shared.histogram[offset >> shift], 1u);
   });
-  __syncthreads();
-  return range_of_bin(range, shift, find_bin<kThreads, true>(shared.histogram, range.need, shared));
+  Sync::sync();
+  return range_of_bin(range, shift,
+                      find_bin<kThreads, true, Sync>(shared.histogram, range.need, shared));
 }
 
 // Rounds until the threshold lies among at most `few` elements, or all of the range is wanted, or
 // the range is one value.
-template <int kThreads, class ForEach>
+template <int kThreads, class Sync = WholeBlock, class ForEach>
 __device__ Range narrow(Range range, std::uint32_t few, TopkShared& shared, ForEach for_each) {
   while (!range.decided() && range.active > few) {
-    range = narrow_once<kThreads>(range, shared, for_each);
+    range = narrow_once<kThreads, Sync>(range, shared, for_each);
   }
   return range;
 }
@@ -171,7 +178,7 @@ struct Threshold {
 
 // Of `count` <= kTopkFinalists listed values the need-th largest. Each warp ranks some of them, by
 // a lane for each other. One block barrier, after which all threads know it.
-template <int kThreads, class Value>
+template <int kThreads, class Sync = WholeBlock, class Value>
 __device__ RankedFinalist rank_listed(const Value* listed, std::uint32_t count, std::uint32_t need,
                                       TopkShared& shared) {
   static_assert(kTopkFinalists == 32);
@@ -185,14 +192,14 @@ __device__ RankedFinalist rank_listed(const Value* listed, std::uint32_t count, 
     if (lane == 0 && above < need && need <= above + equal)
       shared.threshold = {own, above, equal};  // alike for all that equal the threshold
   }
-  __syncthreads();
+  Sync::sync();
   return shared.threshold;
 }
 
 // The places.need largest of the elements within `keys` and `places`, places.active and at most
 // kTopkFinalists. for_each(f) calls f(key, position) for elements of this thread.
 // shared.finalist_count must be zero. Two block barriers.
-template <int kThreads, class ForEach>
+template <int kThreads, class Sync = WholeBlock, class ForEach>
 __device__ Threshold threshold_of_few(const Range& keys, const Range& places, TopkShared& shared,
                                       ForEach for_each) {
   for_each([&](std::uint32_t key, std::uint32_t position) {
@@ -201,31 +208,31 @@ __device__ Threshold threshold_of_few(const Range& keys, const Range& places, To
       shared.finalists[slot] = in_order(key, ~position);
     }
   });
-  __syncthreads();
+  Sync::sync();
   const std::uint64_t threshold =
-      rank_listed<kThreads>(shared.finalists, places.active, places.need, shared).value;
+      rank_listed<kThreads, Sync>(shared.finalists, places.active, places.need, shared).value;
   return {static_cast<std::uint32_t>(threshold >> 32), static_cast<std::uint32_t>(threshold)};
 }
 
 // The threshold of the keys.need largest; `length` bounds positions. for_each and
 // shared.finalist_count as above.
-template <int kThreads, class ForEach>
+template <int kThreads, class Sync = WholeBlock, class ForEach>
 __device__ Threshold find_threshold(Range keys, std::uint32_t length, TopkShared& shared,
                                     ForEach for_each) {
-  keys = narrow<kThreads>(keys, kTopkFinalists, shared, [&](auto count) {
+  keys = narrow<kThreads, Sync>(keys, kTopkFinalists, shared, [&](auto count) {
     for_each([&](std::uint32_t key, std::uint32_t) { count(key); });
   });
   if (keys.active == keys.need) return {keys.lo, 0};
   Range places{~(length - 1), length - 1, keys.active, keys.need};
   if (keys.active > kTopkFinalists) {  // too many of one value: their positions decide
-    places = narrow<kThreads>(places, kTopkFinalists, shared, [&](auto count) {
+    places = narrow<kThreads, Sync>(places, kTopkFinalists, shared, [&](auto count) {
       for_each([&](std::uint32_t key, std::uint32_t position) {
         if (key == keys.lo) count(~position);
       });
     });
     if (places.active == places.need) return {keys.lo, places.lo};
   }
-  return threshold_of_few<kThreads>(keys, places, shared, for_each);
+  return threshold_of_few<kThreads, Sync>(keys, places, shared, for_each);
 }
 
 }  // namespace dsaperf::kernels::sm90

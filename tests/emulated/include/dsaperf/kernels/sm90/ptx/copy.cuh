@@ -29,10 +29,14 @@ inline std::uint32_t in_a_register(std::uint32_t address) {
 inline std::uint64_t policy_evict_last() {
   return 0;
 }
-inline std::uint64_t policy_evict_first() {
+inline std::uint64_t policy_evict_first(float fraction = 1) {
+  if (!(fraction > 0 && fraction <= 1)) std::abort();
   return 0;
 }
 inline void prefetch_l2(const void*) {
+}
+inline void touch_l1(const std::int32_t* source) {
+  [[maybe_unused]] const volatile std::int32_t value = *source;
 }
 inline void prefetch_tensor_map(const CUtensorMap*) {
 }
