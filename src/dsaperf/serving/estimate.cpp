@@ -164,7 +164,13 @@ class Estimator {
           fmt::format("experts over {} GPUs with {} a node get their tokens by collectives, "
                       "as without an all-to-all backend; that was not measured",
                       inputs.layout.moe_ep, set_.system().gpus_per_node));
-    return PassModel::make(inputs, set_);
+    auto model = PassModel::make(inputs, set_);
+    if (model && !model->inputs().nearest_attention.empty())
+      warn_once(
+          fmt::format("the tables have no rows of attention with {} products: those with {} "
+                      "stand for them",
+                      inputs.formats.attention, model->inputs().nearest_attention));
+    return model;
   }
 
   Result<Estimate> compatible(const PassModel& model) {

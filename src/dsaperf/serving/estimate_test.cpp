@@ -69,6 +69,27 @@ TEST_F(EstimateTest, SglangAloneSplitsPromptsOfMlaOverRanks) {
   EXPECT_EQ(answer.error().code(), Errc::kUnsupported);
 }
 
+// Of its attention nvidia/DeepSeek-V3.2-NVFP4 has the output projection in NVFP4 and the rest in
+// bf16, and SGLang's tables hold fp8_block alone.
+TEST_F(EstimateTest, AttentionInAFormatThatWasNotMeasuredHasTheNearestRows) {
+  const auto nvfp4 = ask(tp8(16), "nvidia/DeepSeek-V3.2-NVFP4", "b200_sxm");
+  ASSERT_TRUE(nvfp4) << nvfp4.error().message();
+  EXPECT_EQ(nvfp4->formats.attention, "nvfp4");
+  const auto attention =
+      std::find_if(nvfp4->context.lines.begin(), nvfp4->context.lines.end(),
+                   [](const LineTime& line) { return line.name == "context_attention"; });
+  ASSERT_NE(attention, nvfp4->context.lines.end());
+  EXPECT_EQ(attention->time.source, predict::Source::kModelled);
+  EXPECT_THAT(nvfp4->warnings, Contains(HasSubstr("those with fp8_block stand for them")));
+  const auto fp8 = ask(tp8(16), "deepseek-ai/DeepSeek-V3.2", "b200_sxm");
+  ASSERT_TRUE(fp8);
+  EXPECT_LT(*nvfp4->tpot_ms, *fp8->tpot_ms);  // its experts are half as large
+  // The package has no answer there.
+  auto inputs = tp8(16);
+  inputs.method = Method::kCompatible;
+  EXPECT_FALSE(ask(inputs, "nvidia/DeepSeek-V3.2-NVFP4", "b200_sxm"));
+}
+
 // GB200 has four GPUs a node: eight experts' ranks are two nodes of one NVLink domain.
 TEST_F(EstimateTest, ExpertsOverSeveralNodesGetTheirTokensByCollectives) {
   const auto of = [&](Engine engine, const std::string& system, int gpus) {

@@ -43,7 +43,9 @@ Result<void> write_dsa(PassWriter& pass) {
   const predict::LayerKind kind{.architecture = pass.shape.architecture,
                                 .kv_dtype = formats.kv,
                                 .fmha_dtype = formats.fmha,
-                                .gemm_dtype = formats.attention};
+                                .gemm_dtype = pass.in.nearest_attention.empty()
+                                                  ? formats.attention
+                                                  : pass.in.nearest_attention};
   auto layer = dsa_layer(pass, kind, heads);
   if (!layer) return tl::unexpected(std::move(layer).error().with_context(op.name));
   std::shared_ptr<const predict::stages::UsualLayer> stages;
@@ -56,6 +58,7 @@ Result<void> write_dsa(PassWriter& pass) {
                    .heads = heads,
                    .full_layer_share = share,
                    .context_parallel = pass.is_context() ? pass.layout.cp : 1,
+                   .stands_in = !pass.in.nearest_attention.empty(),
                    .stages = std::move(stages)};
   pass.add_attention(std::move(op));
   return {};

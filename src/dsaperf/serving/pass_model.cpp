@@ -109,6 +109,18 @@ bool PassModel::may_exchange(const Inputs& inputs) {
 }
 
 Result<PassModel> PassModel::make(const Inputs& inputs, compatible::OperatorSet& operators) {
+  auto made = of_rows(inputs, operators);
+  const bool may_stand_in = inputs.formats.attention == "nvfp4" &&
+                            inputs.shape.attention == ModelShape::Attention::kDsa &&
+                            !inputs.quirks.has(Quirk::kInterpolatedAttention);
+  if (made || made.error().code() != Errc::kNotFound || !may_stand_in) return made;
+  Inputs nearest = inputs;
+  nearest.nearest_attention = "fp8_block";
+  if (auto answer = of_rows(nearest, operators)) return answer;
+  return made;
+}
+
+Result<PassModel> PassModel::of_rows(const Inputs& inputs, compatible::OperatorSet& operators) {
   DSAPERF_TRY(check_inputs(inputs, operators.system().gpus_per_node));
   // First, and in little time: a sweep asks for many layouts whose exchanges were not measured.
   if (inputs.exchanges()) DSAPERF_TRY(find_exchanges(inputs, operators));

@@ -83,6 +83,8 @@ class PassModel {
     Quirks quirks = Quirks::all();
     int draft_tokens = 0;
     DeepEp deepep = DeepEp::kNone;
+    // Of the rows that stand for sparse attention in formats.attention, where tables lack those.
+    std::string nearest_attention = {};
 
     bool exchanges() const { return deepep != DeepEp::kNone && deepep != DeepEp::kNever; }
     // The format of attention's rows: SGLang's of DeepSeek-V3 beside exchanges have one alone.
@@ -91,7 +93,9 @@ class PassModel {
   // Whether a layout may have its experts behind DeepEP's exchanges: pure expert parallelism, but
   // for what TensorRT-LLM and these tables do not know. Whether they were measured, make says.
   static bool may_exchange(const Inputs& inputs);
-  // Fails with kNotFound, naming the operator, where the tables lack what the model needs.
+  // Fails with kNotFound, naming the operator, where the tables lack what the model needs. Without
+  // quirks, rows of fp8_block stand for sparse attention with NVFP4 products that was not measured:
+  // checkpoints that have some keep the others in bf16, about as many bytes and FLOPs' time in all.
   static Result<PassModel> make(const Inputs& inputs, predict::compatible::OperatorSet& operators);
 
   const Inputs& inputs() const { return inputs_; }
@@ -125,6 +129,8 @@ class PassModel {
   double weight_bytes() const { return weight_bytes_; }
 
  private:
+  static Result<PassModel> of_rows(const Inputs& inputs,
+                                   predict::compatible::OperatorSet& operators);
   PassSizes generation_sizes(double batch, double total) const;
   explicit PassModel(Inputs inputs) : inputs_(std::move(inputs)) {}
 

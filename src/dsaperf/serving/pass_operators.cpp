@@ -84,7 +84,8 @@ struct TimeOf {
     const auto shape = use.shape(sizes);
     DSAPERF_TRY_ASSIGN(const auto latency,
                        std::visit([&](const auto& of) { return of.at(shape); }, use.layer));
-    return OperatorTime{.ms = latency.time.millis(), .source = latency.source};
+    return OperatorTime{.ms = latency.time.millis(),
+                        .source = use.stands_in ? Source::kModelled : latency.source};
   }
   Result<OperatorTime> operator()(const MlaContextUse& use) const {
     if (use.prompt_ranks == 1)

@@ -71,6 +71,7 @@ struct DsaUse {
   int heads = 0;
   double full_layer_share = 1;
   int context_parallel = 1;
+  bool stands_in = false;  // rows of another format than the layer's
   // Its stages, for a breakdown; null where the card lacks a rate.
   std::shared_ptr<const predict::stages::UsualLayer> stages = nullptr;
 
