@@ -65,9 +65,9 @@ TEST(ScheduleEmulatedTest, EveryPositionOfALineIsInOnePart) {
 
 TEST(KeysGivenUpTest, LeavesAsManyInL2AsFit) {
   EXPECT_EQ(keys_given_up(0), 0);
-  EXPECT_EQ(keys_given_up(17'000'000), 0);
-  EXPECT_FLOAT_EQ(keys_given_up(34'000'000), 0.5f);
-  EXPECT_FLOAT_EQ(keys_given_up(68'000'000), 0.75f);
+  EXPECT_EQ(keys_given_up(16'000'000), 0);
+  EXPECT_NEAR(keys_given_up(33'333'333), 0.5f, 1e-6f);
+  EXPECT_EQ(keys_given_up(50'000'001), 1);
   EXPECT_EQ(keys_given_up(std::int64_t{8192} << 30), 1);
 }
 

@@ -40,15 +40,14 @@ constexpr int prefill_group_rows(int heads) {
 }
 constexpr int kPrefillColumns = 256;
 
-// The part of so many bytes of keys that L2 shall give up before anything else. As much stays as a
-// third of an H100's or H200's L2: of keys that are read again that part is found, where without a
-// policy each drives out what comes next, and other data is left alone. Of more than 200 MB next to
-// nothing would be found.
+// The part of so many bytes of keys that L2 shall give up before anything else: of keys that fit an
+// H100's or H200's L2 what is beyond a third of it, so that what is read again is found there; of
+// more, all, which leaves other data alone and is the fastest where nothing is found anyway.
 constexpr float keys_given_up(std::int64_t bytes) {
-  constexpr std::int64_t kStay = 17'000'000;
-  constexpr std::int64_t kMost = 200'000'000;
+  constexpr std::int64_t kL2 = 50'000'000;
+  constexpr std::int64_t kStay = kL2 / 3;
   if (bytes <= kStay) return 0;
-  return bytes > kMost ? 1 : 1 - static_cast<float>(kStay) / static_cast<float>(bytes);
+  return bytes > kL2 ? 1 : 1 - static_cast<float>(kStay) / static_cast<float>(bytes);
 }
 
 // Groups of one launch; of one of decode whose load warps plan by themselves.
