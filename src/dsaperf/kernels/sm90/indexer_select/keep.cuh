@@ -15,7 +15,7 @@
 // order of warps; and a block of tiles always finds room.
 //
 //   smem      64 KB of elements, 9 KB to select with
-//   a block   64 tiles are 4096 scores, of which a topk-th of what has been seen is kept
+//   a block   64 tiles are 4096 scores; of n scores seen before, topk / n of them are kept
 namespace dsaperf::kernels::sm90 {
 
 inline constexpr int kKeepingWarps = 16;
@@ -158,7 +158,7 @@ class KeepingWarp {
       ++at;
     }
     if (threadIdx.x == 0) select.finalist_count = 0;
-    pivot_ = threshold.key;
+    pivot_ = max(pivot_, threshold.key);  // where lists are only shared anew, it stays
     const std::uint32_t first = threadIdx.x / 32 * kHalfList;
     count_ = min(max(sum.total, first) - first, static_cast<std::uint32_t>(kHalfList));
     KeepingThreads::sync();
