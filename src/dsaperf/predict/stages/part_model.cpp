@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace dsaperf::predict::stages {
@@ -133,6 +134,18 @@ void PartModel::prepare_grid() {
   smoothed_.resize(observations_.size());
 }
 
+Neighbourhoods::MeanParts PartModel::corner(std::size_t index) const {
+  auto parts = neighbourhoods_.mean_parts(process_, process_.at()[index]);
+  const double mean = std::accumulate(parts.step.begin(), parts.step.end(), parts.smooth);
+  // What the process follows as closely as it does most is not contradicted: asking takes long.
+  constexpr double kUsual = 2;
+  const bool is_followed =
+      std::abs(process_.observed()[index] - mean) <= kUsual * parameters_.hyper.noise;
+  if (is_followed || !is_contradicted(index)) return parts;
+  const auto others = without(index);
+  return {.smooth = std::log(others.latency_ms / others.stage_ms), .step = {}};
+}
+
 bool PartModel::in_cell(const Sizes& sizes, Posterior& out, Unmeasured& unmeasured) const {
   PartGrid::Cell cell;  // NOLINT(cppcoreguidelines-pro-type-member-init): what is in use is written
   if (!grid_.cell(sizes, cell)) return false;
@@ -141,7 +154,7 @@ bool PartModel::in_cell(const Sizes& sizes, Posterior& out, Unmeasured& unmeasur
   for (std::size_t c = 0; c < cell.corners; ++c) {
     auto& node = smoothed_[cell.row[c]];
     if (!node.known) {
-      node.parts = neighbourhoods_.mean_parts(process_, process_.at()[cell.row[c]]);
+      node.parts = corner(cell.row[c]);
       node.known = true;
     }
     parts.smooth += cell.weight[c] * node.parts.smooth;
@@ -209,6 +222,14 @@ PartPrediction PartModel::without(std::size_t index) const {
     kept = finish(posterior, stage_ms(sizes), sizes, {});
   }
   return *kept;
+}
+
+bool PartModel::is_contradicted(std::size_t index) const {
+  constexpr double kContradiction = 4;  // half-widths
+  const auto others = without(index);
+  const double half = std::log(others.high_ms / others.latency_ms);
+  return std::abs(std::log(observations_[index].latency_ms / others.latency_ms)) >
+         kContradiction * half;
 }
 
 StageWeights PartModel::weights_without(const std::function<bool(std::size_t)>& left_out) const {

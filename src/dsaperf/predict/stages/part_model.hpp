@@ -68,6 +68,10 @@ class PartModel {
                        double doubt = 0) const;
   // The same without the measurement of exactly these sizes; `index` of it. Kept once computed.
   PartPrediction without(std::size_t index) const;
+  // Whether its neighbours contradict a measurement: it is four half-widths of its left-out
+  // interval away, or more. Such a row answers nowhere, and cells that it is a corner of have what
+  // its neighbours say instead.
+  bool is_contradicted(std::size_t index) const;
   std::optional<std::size_t> find(const Sizes& sizes) const {
     return rows_.find(observations_, sizes);
   }
@@ -125,6 +129,7 @@ class PartModel {
   PartPrediction finish(const Posterior& posterior, double stage_ms, const Sizes& sizes,
                         const Unmeasured& unmeasured) const;
   bool in_cell(const Sizes& sizes, Posterior& out, Unmeasured& unmeasured) const;
+  Neighbourhoods::MeanParts corner(std::size_t index) const;
   void prepare_grid();
   double stage_ms(const Sizes& sizes) const;
   double stage_ms_in(const Setting& other, const Sizes& sizes) const;

@@ -170,6 +170,21 @@ TEST(PartModelTest, PredictsWhatWasLeftOutWithinItsInterval) {
   EXPECT_GT(inside, static_cast<int>(rows.size()) * 8 / 10);
 }
 
+TEST(PartModelTest, ARowThatItsNeighboursContradictBendsNothingBesideIt) {
+  const auto setting = decode_setting();
+  auto rows = smooth_table(setting);
+  const Sizes outlier{.heads = 32, .batch = 4, .new_tokens = 1, .past_tokens = 16384};
+  for (auto& row : rows)
+    if (row.sizes.axes() == outlier.axes()) row.latency_ms *= 1.8;
+  const PartModel model(setting, rows, PartModel::fit(setting, rows));
+  ASSERT_TRUE(model.is_contradicted(*model.find(outlier)));
+  for (const double past : {12000.0, 16383.0, 16385.0, 24000.0}) {
+    Sizes beside = outlier;
+    beside.past_tokens = past;
+    EXPECT_NEAR(model.at(beside).latency_ms / smooth_ms(setting, beside), 1, 0.05) << past;
+  }
+}
+
 TEST(PartModelTest, WidensTheIntervalAwayFromTheRows) {
   const auto setting = decode_setting();
   const auto rows = smooth_table(setting);

@@ -17,8 +17,6 @@ namespace {
 
 using perfdb::Phase;
 
-// A row this many half-widths of its left-out interval away is contradicted by its neighbours.
-constexpr double kContradiction = 4;
 // Beyond this share of the prior's variance nothing near was measured.
 constexpr double kUnknown = 0.5;
 
@@ -47,9 +45,8 @@ Answer own_answer(const LoadedPart& rows, const Sizes& sizes, Warnings& warnings
     return answer_of(p, inside ? Source::kInterpolated : Source::kExtrapolated);
   }
   const double measured = model.observations()[*index].latency_ms;
-  const auto others = model.without(*index);
-  const double half = std::log(others.high_ms / others.latency_ms);
-  if (std::abs(std::log(measured / others.latency_ms)) > kContradiction * half) {
+  if (model.is_contradicted(*index)) {
+    const auto others = model.without(*index);
     warnings.add(fmt::format(
         "the row here says {:.4g} ms, which its neighbours contradict ({:.4g} - {:.4g} ms): "
         "it is not used",
