@@ -1,5 +1,7 @@
 #include "dsaperf/core/near_name.hpp"
 
+#include "dsaperf/core/lower_case.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,6 +9,13 @@
 #include <vector>
 
 namespace dsaperf {
+namespace {
+
+bool is_digit(char letter) {
+  return letter >= '0' && letter <= '9';
+}
+
+}  // namespace
 
 std::size_t edit_distance(std::string_view from, std::string_view to) {
   std::vector<std::size_t> row(to.size() + 1);
@@ -23,16 +32,19 @@ std::size_t edit_distance(std::string_view from, std::string_view to) {
   return row.back();
 }
 
-std::optional<std::string_view> near_name(std::string_view word,
+std::optional<std::string_view> near_name(std::string_view asked,
                                           std::span<const std::string> known) {
+  const std::string word = lower_case(asked);
   const auto begins = [&](const std::string& name) {
-    return !word.empty() && name.starts_with(word);
+    const auto whole = lower_case(name);
+    if (word.empty() || !whole.starts_with(word)) return false;
+    return whole.size() == word.size() || !is_digit(word.back()) || !is_digit(whole[word.size()]);
   };
   if (std::ranges::count_if(known, begins) == 1) return *std::ranges::find_if(known, begins);
   std::optional<std::string_view> best;
   std::size_t best_distance = 0;
   for (const std::string& candidate : known) {
-    const std::size_t distance = edit_distance(word, candidate);
+    const std::size_t distance = edit_distance(word, lower_case(candidate));
     if (3 * distance > std::max(candidate.size(), std::size_t{3})) continue;
     if (!best || distance < best_distance) {
       best = candidate;

@@ -20,6 +20,16 @@ TEST(NearNameTest, TheOnlyOneThatBeginsSoIsMeant) {
   EXPECT_EQ(did_you_mean("h100", kCards), "") << "two begin so";
 }
 
+TEST(NearNameTest, CapitalsDoNotMatter) {
+  EXPECT_EQ(near_name("H200", kCards), "h200_sxm");
+  EXPECT_EQ(near_name("H100_SXM", kCards), "h100_sxm");
+  EXPECT_EQ(near_name("GB20", kCards), "gb200");
+}
+
+TEST(NearNameTest, ANumberIsNotTheBeginningOfALongerOne) {
+  EXPECT_FALSE(near_name("h20", kCards)) << "another card than h200_sxm";
+}
+
 TEST(NearNameTest, ASlipOfTheFingersIsForgiven) {
   EXPECT_EQ(near_name("h100-sxm", kCards), "h100_sxm");
   EXPECT_EQ(near_name("gb20", kCards), "gb200");
