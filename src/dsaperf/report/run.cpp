@@ -5,14 +5,19 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace dsaperf::report {
 namespace {
 
 using Align = TextTable::Align;
 
-std::string time_text(Micros time) {
-  return time.value < 1e4 ? fmt::format("{:.1f} us", time.value)
-                          : fmt::format("{:.1f} ms", time.millis());
+// How a report's times are written: in one unit, so that those of a column compare at a glance.
+enum class TimeUnit { kMicros, kMillis };
+
+std::string time_text(Micros time, TimeUnit unit) {
+  return unit == TimeUnit::kMicros ? fmt::format("{:.1f} us", time.value)
+                                   : fmt::format("{:.3f} ms", time.millis());
 }
 
 std::string rate_text(double per_second, const char* unit = "") {
@@ -30,7 +35,16 @@ Micros total(const RunReport& report, Micros RunStage::* member) {
   return sum;
 }
 
+// Of the longest time that is shown.
+TimeUnit time_unit(const RunReport& report) {
+  constexpr double kLongestInMicros = 1e4;
+  const Micros longest = std::max({total(report, &RunStage::time), total(report, &RunStage::bound),
+                                   report.whole_warm.value_or(Micros{})});
+  return longest.value < kLongestInMicros ? TimeUnit::kMicros : TimeUnit::kMillis;
+}
+
 std::string stage_table(const RunReport& report, const TextStyle& style) {
+  const TimeUnit unit = time_unit(report);
   std::vector<TextTable::Column> columns = {{.title = "stage"},
                                             {.title = "time", .align = Align::kRight},
                                             {.title = "+-", .align = Align::kRight},
@@ -46,9 +60,9 @@ std::string stage_table(const RunReport& report, const TextStyle& style) {
   for (const RunStage& stage : report.stages) {
     std::vector<TextTable::Cell> cells = {
         stage.name,
-        time_text(stage.time),
+        time_text(stage.time, unit),
         fmt::format("{:.0f} %", 100 * stage.spread),
-        time_text(stage.bound),
+        time_text(stage.bound, unit),
         share(stage.bound, stage.time),
         rate_text(per_second(stage.flops.value, stage.time)),
         rate_text(per_second(static_cast<double>(stage.bytes.value), stage.time))};
@@ -62,10 +76,10 @@ std::string stage_table(const RunReport& report, const TextStyle& style) {
   table.add_rule();
   const Micros time = total(report, &RunStage::time);
   const Micros bound = total(report, &RunStage::bound);
-  table.add_row({report.whole_warm ? "sum of stages" : "layer", time_text(time), "",
-                 time_text(bound), share(bound, time)});
+  table.add_row({report.whole_warm ? "sum of stages" : "layer", time_text(time, unit), "",
+                 time_text(bound, unit), share(bound, time)});
   if (report.whole_warm)
-    table.add_row({"layer", time_text(*report.whole_warm), "", time_text(bound),
+    table.add_row({"layer", time_text(*report.whole_warm, unit), "", time_text(bound, unit),
                    share(bound, *report.whole_warm)});
   return table.str(style);
 }
@@ -109,7 +123,8 @@ std::string text(const RunReport& report, const TextStyle& style) {
         "{:.2f} GiB, activations {:.2f} GiB, peak {:.2f} GiB.\n",
         report.warm_samples > 0 ? "Warm medians" : "One cold pass or more, none warm",
         report.cold_samples, report.warm_samples, report.launch,
-        report.whole_cold ? ", cold layer " + time_text(*report.whole_cold) : std::string(),
+        report.whole_cold ? ", cold layer " + time_text(*report.whole_cold, time_unit(report))
+                          : std::string(),
         rate_text(report.peak_flop_per_s, "FLOP/s"), rate_text(report.peak_bytes_per_s, "B/s"),
         report.bound_source, report.weight_bytes.gib(), report.cache_bytes.gib(),
         report.activation_bytes.gib(), report.peak_memory.gib());

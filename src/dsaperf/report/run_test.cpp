@@ -63,6 +63,15 @@ TEST(RunReportTest, AWholePassIsShownBesideTheSumOfItsStages) {
   EXPECT_THAT(text(report, {}), HasSubstr("3100.0 us"));
 }
 
+TEST(RunReportTest, TimesAreInOneUnit) {
+  RunReport report = example();
+  EXPECT_THAT(text(report, {}), Not(HasSubstr(" ms")));
+  report.stages[0].time = Micros{20000};
+  EXPECT_THAT(text(report, {}), HasSubstr("20.000 ms"));
+  EXPECT_THAT(text(report, {}), HasSubstr("1.000 ms")) << "the short stage too";
+  EXPECT_THAT(text(report, {}), Not(HasSubstr(" us")));
+}
+
 TEST(RunReportTest, WithoutACheckThereIsNoVerdict) {
   RunReport report = example();
   report.check.reset();
