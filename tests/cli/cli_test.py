@@ -45,6 +45,17 @@ class CommandLineTest(unittest.TestCase):
         for word in words:
             self.assertIn(word, result.stderr)
 
+    def test_a_file_that_cannot_be_imported_is_told_before_a_model_is_asked_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "rows.csv"
+            for content, expected in ((None, "No such file"), ("", "the file is empty")):
+                if content is not None:
+                    path.write_text(content)
+                result = run("db", "import", path, "-o", f"{folder}/tables")
+                self.assertEqual(result.returncode, 1)
+                self.assertIn(expected, result.stderr)
+                self.assertNotIn("--model", result.stderr)
+
     def test_there_are_commands(self):
         self.assertIn(("completion",), list(every_command()))
 

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace dsaperf::tool {
@@ -33,6 +34,13 @@ struct Imported {
 
 Result<Imported> from_csv(const DbImportOptions& options) {
   if (options.model.empty()) {
+    // Of a file that is empty, or not there, reading says so, whatever the model.
+    std::error_code unknown;
+    const auto status = std::filesystem::status(options.csv, unknown);
+    const bool is_empty = std::filesystem::is_regular_file(status) &&
+                          std::filesystem::file_size(options.csv, unknown) == 0;
+    if (is_empty || !std::filesystem::exists(status))
+      DSAPERF_TRY(perfdb::read_method_csv(options.csv, {}));
     return fail(Errc::kInvalidArgument,
                 "{}: its lines don't say the model: --model deepseek-ai/DeepSeek-V3.2",
                 options.csv);
