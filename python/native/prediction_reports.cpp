@@ -18,9 +18,11 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 #include <map>
+#include <utility>
 
 namespace nb = nanobind;
 
@@ -89,9 +91,19 @@ serving::Workers workers_of(const Deployment& d, Workers workers) {
   return filled;
 }
 
+// Lengths come as any number of Python's: 4096.0 is a whole one.
+void check_lengths(double isl, double osl, double prefix) {
+  const std::array<std::pair<const char*, double>, 3> lengths = {
+      {{"isl", isl}, {"osl", osl}, {"prefix", prefix}}};
+  for (const auto& [name, tokens] : lengths) {
+    if (tokens != std::floor(tokens)) refuse("{}: {} is no whole number of tokens", name, tokens);
+  }
+}
+
 nb::tuple estimate(const Deployment& d) {
   const auto report = [&] {
     const nb::gil_scoped_release unlocked;
+    check_lengths(d.isl, d.osl, d.prefix);
     serving::EstimateInputs in;
     const auto opened = open_tables(d.systems, d.backend, "sglang");
     in.engine = take(serving::engine_from_name(d.backend.empty() ? "sglang" : d.backend));
@@ -184,6 +196,7 @@ nb::tuple sweep(const std::string& config, const std::string& systems, const std
   ArrowTable candidates, pareto;
   {
     const nb::gil_scoped_release unlocked;
+    check_lengths(isl, osl, prefix);
     if (gpus < 1 || gpus > 1024) refuse("gpus {} is not 1 ... 1024", gpus);
     serving::SweepInputs in{.gpus = gpus,
                             .isl = isl,

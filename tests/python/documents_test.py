@@ -224,6 +224,8 @@ class ErrorTest(unittest.TestCase):
             lambda: dsaperf.estimate(V32, isl=1, osl=1, moe_tp=-1),
             lambda: dsaperf.sweep(V32, isl=1, osl=1, gpus=0),
             lambda: dsaperf.sweep(V32, isl=float("nan"), osl=1),
+            lambda: dsaperf.estimate(V32, isl=4096.5, osl=1),
+            lambda: dsaperf.sweep(V32, isl=1, osl=1.5),
             lambda: dsaperf.query(heads=16, phase="lunch"),
         ):
             with self.assertRaises(dsaperf.Error) as raised:
