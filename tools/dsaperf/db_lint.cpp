@@ -48,6 +48,7 @@ struct LintedRows {
 struct Linted {
   std::vector<report::LintedTable> tables;
   std::vector<LintedRows> rows;
+  std::vector<std::filesystem::path> left_out = {};  // Parquet files that are no tables
 
   bool is_clean() const {
     return report::is_clean(tables) && std::ranges::all_of(rows, [](const LintedRows& linted) {
@@ -102,13 +103,14 @@ Result<Linted> lint_tables(const std::filesystem::path& place) {
   Linted linted;
   DSAPERF_TRY(lint_products(place, linted));
   if (std::filesystem::is_regular_file(place) && !linted.rows.empty()) return linted;
-  auto tables = report::lint_tables(place);
-  if (!tables) {
-    const bool only_products = tables.error().code() == Errc::kNotFound && !linted.rows.empty();
-    if (!only_products) return tl::unexpected(std::move(tables).error());
+  auto found = report::lint_tables(place);
+  if (!found) {
+    const bool only_products = found.error().code() == Errc::kNotFound && !linted.rows.empty();
+    if (!only_products) return tl::unexpected(std::move(found).error());
     return linted;
   }
-  linted.tables = *std::move(tables);
+  linted.tables = std::move(found->tables);
+  linted.left_out = std::move(found->left_out);
   for (const auto& table : linted.tables) {
     const bool is_new = linted.rows.empty() || linted.rows.back().place != table.path;
     if (!is_new || !report::is_own_table(table.path)) continue;
@@ -138,6 +140,8 @@ std::string text(const std::vector<LintedRows>& rows, std::size_t at_most, int w
 
 nlohmann::ordered_json json(const Linted& linted) {
   auto document = report::json(linted.tables);
+  document["left_out"] = nlohmann::ordered_json::array();
+  for (const auto& path : linted.left_out) document["left_out"].push_back(path.string());
   document["clean"] = linted.is_clean();
   document["row_findings"] = nlohmann::ordered_json::array();
   for (const auto& [place, findings] : linted.rows) {
@@ -171,6 +175,9 @@ Result<ExitCode> lint(const DbLintOptions& options) {
     const auto style = TextStyle::of_descriptor(1);
     fmt::print("{}{}", report::text(linted.tables, options.rows, style),
                text(linted.rows, options.rows, style.width));
+    for (const auto& path : linted.left_out)
+      fmt::print("{}: left out, it does not say that it is a table of dsaperf collect\n",
+                 path.native());
   }
   return linted.is_clean() ? ExitCode::kDone : ExitCode::kVerdictNo;
 }

@@ -5,6 +5,7 @@
 #include "dsaperf/cost/bound.hpp"
 #include "dsaperf/model/load_model.hpp"
 #include "dsaperf/perfdb/aic_export.hpp"
+#include "dsaperf/perfdb/columns.hpp"
 #include "dsaperf/perfdb/own_table.hpp"
 #include "dsaperf/predict/stages/setting.hpp"
 #include "dsaperf/report/slice_text.hpp"
@@ -178,7 +179,7 @@ LintedTable lint_table(const std::filesystem::path& path, perfdb::DsaTable table
   return {.path = path, .table = std::move(table), .findings = std::move(findings)};
 }
 
-Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place) {
+Result<LintedPlace> lint_tables(const std::filesystem::path& place) {
   if (!std::filesystem::exists(place)) {
     return fail(Errc::kNotFound, "{}: there is no such file or folder", place.native());
   }
@@ -191,19 +192,30 @@ Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place)
   }
   DSAPERF_TRY_ASSIGN(const auto data, data_dir());
   DSAPERF_TRY_ASSIGN(const auto known, cost::system_names(data));
-  std::vector<LintedTable> tables;
+  LintedPlace linted;
   for (const auto& file : files) {
+    // What is named is to be a table; beside tables there may be anything.
+    if (file != place && is_own_table(file)) {
+      DSAPERF_TRY_ASSIGN(const auto about, perfdb::read_columns(file, {}));
+      if (!about.metadata.contains("format")) {
+        linted.left_out.push_back(file);
+        continue;
+      }
+    }
     std::optional<cost::SystemSpec> system;
     if (const auto card = card_of(std::filesystem::absolute(file), known)) {
       DSAPERF_TRY_ASSIGN(system, cost::find_system(data, *card));
     }
     for (const auto phase : phases_in(file)) {
       DSAPERF_TRY_ASSIGN(auto table, read_table(file, phase));
-      tables.push_back(lint_table(file, std::move(table), system));
-      if (system) DSAPERF_TRY(compare_with_siblings(tables.back(), *system, data, known));
+      linted.tables.push_back(lint_table(file, std::move(table), system));
+      if (system) DSAPERF_TRY(compare_with_siblings(linted.tables.back(), *system, data, known));
     }
   }
-  return tables;
+  if (linted.tables.empty())
+    return fail(Errc::kNotFound, "{}: {} Parquet files, none of them a table of dsaperf collect",
+                place.native(), linted.left_out.size());
+  return linted;
 }
 
 // AIConfigurator's tables are all called so; of them these two are linted. Ours are called after

@@ -29,11 +29,18 @@ perfdb::LintPhysics lint_physics(const std::optional<cost::SystemSpec>& system);
 LintedTable lint_table(const std::filesystem::path& path, perfdb::DsaTable table,
                        const std::optional<cost::SystemSpec>& system);
 
-// Every dsa_*_module_perf.parquet at or below `place`, read and checked. The card of a file is the
-// known system that a folder above it is named after; it is compared with the table of the same
-// place under cards of the same generation, where there are such. Fails where there is no table at
-// all.
-Result<std::vector<LintedTable>> lint_tables(const std::filesystem::path& place);
+// The tables at or below a place, and files beside them that do not say that they are tables of
+// dsaperf collect: other programs' Parquet.
+struct LintedPlace {
+  std::vector<LintedTable> tables;
+  std::vector<std::filesystem::path> left_out = {};
+};
+
+// Every dsa_*_module_perf.parquet and every table of dsaperf collect at or below `place`, read and
+// checked. The card of a file is the known system that a folder above it is named after; it is
+// compared with the table of the same place under cards of the same generation, where there are
+// such. Fails where there is no table at all, and where one cannot be read.
+Result<LintedPlace> lint_tables(const std::filesystem::path& place);
 
 // Whether a file that lint_tables found is a table of dsaperf collect, not of AIConfigurator's
 // tree.

@@ -1,8 +1,14 @@
 #include "dsaperf/report/lint.hpp"
 
 #include "dsaperf/cost/system_spec.hpp"
+#include "dsaperf/perfdb/columns.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <vector>
 
 namespace dsaperf::report {
 namespace {
@@ -35,6 +41,33 @@ TEST(LintPhysicsTest, TheBoundOfAShortPromptHoldsHoweverItIsAttendedTo) {
   using enum perfdb::Phase;
   EXPECT_EQ(of(kContext, 1, 2047), of(kGeneration, 1, 2047));
   EXPECT_LT(of(kContext, 2048, 0), of(kGeneration, 2048, 0));
+}
+
+// A Parquet file of another program beside tables stopped all of them from being checked.
+TEST(LintTablesTest, LeavesOutOtherProgramsFilesBesideTables) {
+  const auto folder = std::filesystem::path(::testing::TempDir()) / "lint_beside";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const std::vector<perfdb::NewColumn> columns = {
+      {.name = "loss", .type = perfdb::ColumnType::kReal, .reals = {1, 2}}};
+  const auto foreign = folder / "training.parquet";
+  ASSERT_TRUE(perfdb::write_columns(foreign, columns, {}));
+  const auto alone = lint_tables(folder);
+  ASSERT_FALSE(alone);
+  EXPECT_THAT(alone.error().message(), ::testing::HasSubstr("none of them a table"));
+  EXPECT_FALSE(lint_tables(foreign)) << "what is named is to be a table";
+
+  const auto table = folder / "glm5-bf16.parquet";
+  std::filesystem::copy_file(DSAPERF_SOURCE_DIR "/data/tables/h200_sxm/glm5-bf16.parquet", table);
+  const auto linted = lint_tables(folder);
+  ASSERT_TRUE(linted) << linted.error().message();
+  EXPECT_EQ(linted->tables.size(), 2U);  // prefill and decode
+  EXPECT_THAT(linted->left_out, ::testing::ElementsAre(foreign));
+
+  std::ofstream(folder / "cut.parquet") << "PAR1";
+  const auto cut = lint_tables(folder);
+  ASSERT_FALSE(cut) << "a damaged file may be one of ours";
+  EXPECT_THAT(cut.error().message(), ::testing::HasSubstr("cut.parquet"));
 }
 
 }  // namespace
